@@ -1,0 +1,39 @@
+"""hopfax: Hopfield-type associative memories that move, simulated and differentiated in JAX."""
+
+from . import patterns as patterns
+from ._activations import (
+    AbstractActivation as AbstractActivation,
+    Arctan as Arctan,
+    Erf as Erf,
+    GaussianAverage as GaussianAverage,
+    HardTanh as HardTanh,
+    Rational as Rational,
+    Tanh as Tanh,
+)
+from ._errors import (
+    LoadError as LoadError,
+    PhysicsWarning as PhysicsWarning,
+    SimulationError as SimulationError,
+    StoreError as StoreError,
+    SweepFailed as SweepFailed,
+    SweepWarning as SweepWarning,
+)
+from ._inputs import Pulses as Pulses
+from ._simulate import Diffrax as Diffrax, simulate as simulate
+from ._status import STATUS as STATUS
+from ._trajectory import Switches as Switches, Trajectory as Trajectory
+from .networks import (
+    AbstractFlow as AbstractFlow,
+    AbstractHopfield as AbstractHopfield,
+    AbstractNetwork as AbstractNetwork,
+    FieldState as FieldState,
+    Hopfield as Hopfield,
+    InputDrivenHopfield as InputDrivenHopfield,
+    Inputs as Inputs,
+    OneTimescaleHopfield as OneTimescaleHopfield,
+    TwoTimescaleHopfield as TwoTimescaleHopfield,
+    cyclic as cyclic,
+)
+from .patterns import Patterns as Patterns, SiteClasses as SiteClasses
+
+__version__ = "0.1.0"

@@ -1,0 +1,157 @@
+r"""Exact reductions: which ordinary differential equation a run really integrates.
+
+With the diagonal kept, $x(t) = \sum_\mu y_\mu(t) \xi^\mu + r(t)$ with $\dot y = -y + w$ and a known
+$r(t)$, so the state is $(y, z) \in R^{2P}$ whatever N ("span"). If besides $r = 0$, neurons with
+equal patterns stay equal and weighted classes replace them ("classes"). Otherwise all neurons are
+integrated ("sites").
+"""
+
+from typing import Any, Literal, TypeAlias
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._types import PerPattern, is_concrete
+from .networks import AbstractHopfield, FieldState
+from .patterns import ENUMERATED, Patterns
+
+Reduction: TypeAlias = Literal["auto", "sites", "span", "classes"]
+
+
+class Core(eqx.Module):
+    """What is integrated: `main` is y (P,) in the span form, else x (N,)."""
+
+    main: Array
+    slow: PerPattern | None
+
+
+class System(eqx.Module):
+    """One run's equation of motion in its reduced form."""
+
+    network: AbstractHopfield  # its patterns are classes where those are used
+    patterns: Patterns  # the full ones
+    decoder: Float[Array, "P P"] | None
+    stimulus: Any
+    current: Any
+    rest: Float[Array, " N"] | None  # r(t0), the start's part outside the span
+    t0: Float[Array, ""]
+    span: bool = eqx.field(static=True)
+
+    def outside(self, t) -> Float[Array, " N"] | None:
+        """$r(t)$: the part of the field that decays towards a constant current."""
+        if self.rest is None and self.current is None:
+            return None
+        decay = jnp.exp(self.t0 - t)
+        target = 0.0 if self.current is None else self.current
+        start = 0.0 if self.rest is None else self.rest
+        return target + (start - target) * decay
+
+    def field(self, t, core: Core, patterns: Patterns) -> Float[Array, "..."]:
+        """The field on the neurons (or classes) of `patterns`."""
+        if not self.span:
+            return core.main
+        field = patterns.field(core.main)
+        outside = self.outside(t)
+        return field if outside is None else field + outside
+
+    def saliency(self, t, core: Core) -> PerPattern | None:
+        """Saliency now: part of the state, or read from the stimulus."""
+        return self.network.saliency(core.slow, self.evidence(t))
+
+    def evidence(self, t) -> PerPattern | None:
+        """Overlaps of the stimulus (already projected if it is constant)."""
+        if isinstance(self.stimulus, diffrax.AbstractPath):
+            return self.patterns.overlap(self.stimulus.evaluate(t, left=False))
+        return self.stimulus
+
+    def overlaps(self, t, core: Core) -> PerPattern:
+        """Overlaps of the reduced state; equal to those of the full network."""
+        rates = self.network.activation(self.field(t, core, self.network.patterns))
+        return self.network.read(rates, self.decoder)
+
+    def derivative(self, t, core: Core, args: Any = None) -> Core:
+        """Right-hand side, in the form diffrax wants."""
+        network = self.network
+        rates = network.activation(self.field(t, core, network.patterns))
+        m = network.read(rates, self.decoder)
+        saliency = self.saliency(t, core)
+        w = network.recurrent(m, saliency)
+        slow = network.slow_rate(m, core.slow)
+        if self.span:
+            return Core(w - core.main, slow)
+        main = network.patterns.field(w) - core.main
+        if not network.keep_diagonal:
+            main = main - network.self_coupling(saliency, self.decoder) * rates
+        if isinstance(self.current, diffrax.AbstractPath):
+            main = main + self.current.evaluate(t, left=False)
+        elif self.current is not None:
+            main = main + self.current
+        return Core(main, slow)
+
+    def state(self, t, core: Core) -> FieldState:
+        """The full state that the user sees."""
+        inside = self.span and self.rest is None and self.current is None
+        weights = core.main if inside else None
+        return FieldState(self.field(t, core, self.patterns), core.slow, weights)
+
+
+def has_classes(patterns: Patterns) -> bool:
+    """Whether site classes can be found here and are worth it."""
+    if patterns.counts is not None:
+        return False
+    if patterns.binary and patterns.P <= ENUMERATED:
+        return 2 ** (patterns.P - 1) <= patterns.N
+    return is_concrete(patterns.xi) and patterns.P < 64 and patterns.N > 2 * patterns.P
+
+
+def choose(network: AbstractHopfield, state: FieldState, current: Any, noise: Any) -> Reduction:
+    """The smallest exact form of a run; decided by structure alone where P <= 7."""
+    moving = isinstance(current, diffrax.AbstractPath)
+    if not network.keep_diagonal or moving or noise is not None:
+        return "sites"
+    if state.weights is None or current is not None or not has_classes(network.patterns):
+        return "span"
+    if not (network.patterns.binary and network.patterns.P <= ENUMERATED):
+        classes = network.patterns.site_classes().patterns.N
+        return "classes" if 2 * classes <= network.patterns.N else "span"
+    return "classes"
+
+
+def refuse(wanted: Reduction, network, state, current, noise) -> None:
+    """ValueError if the asked form is not exact here."""
+    if wanted == "sites":
+        return
+    if not network.keep_diagonal:
+        reason = "`keep_diagonal=False` takes the field out of the patterns' span"
+    elif noise is not None:
+        reason = "private noise makes every neuron different"
+    elif isinstance(current, diffrax.AbstractPath):
+        reason = "a time-dependent `current` acts outside the patterns' span"
+    elif wanted == "classes" and state.weights is None:
+        reason = "the start `field` is not known to lie in the span (use `weights`)"
+    elif wanted == "classes" and current is not None:
+        reason = "a `current` can differ between neurons with equal patterns"
+    else:
+        return
+    raise ValueError(f"reduction={wanted!r} is not exact here: {reason}.")
+
+
+def build(
+    network: AbstractHopfield, state: FieldState, t0, stimulus, current, reduction: Reduction
+) -> tuple[System, Core]:
+    """The reduced system of a run and its start."""
+    full = network.patterns
+    if reduction == "classes":
+        merged = full.site_classes().patterns
+        network = eqx.tree_at(lambda n: n.patterns, network, merged)
+    span = reduction != "sites"
+    if stimulus is not None and not isinstance(stimulus, diffrax.AbstractPath):
+        stimulus = full.overlap(stimulus)
+    rest = state.field if span and state.weights is None else None
+    system = System(network, full, network.decoder(), stimulus, current, rest, t0, span)
+    if not span:
+        return system, Core(state.field, state.saliency)
+    start = state.weights if rest is None else jnp.zeros(full.P, full.xi.dtype)
+    return system, Core(start, state.saliency)

@@ -1,0 +1,15 @@
+"""Networks: each wraps one set of equations; `simulate` and `sweep` run them all."""
+
+from ._base import (
+    AbstractFlow as AbstractFlow,
+    AbstractHopfield as AbstractHopfield,
+    AbstractNetwork as AbstractNetwork,
+    Bound as Bound,
+    FieldState as FieldState,
+    Inputs as Inputs,
+    check_domain as check_domain,
+    in_domain as in_domain,
+)
+from ._hopfield import Hopfield as Hopfield, OneTimescaleHopfield as OneTimescaleHopfield
+from ._input_driven import InputDrivenHopfield as InputDrivenHopfield
+from ._sequential import TwoTimescaleHopfield as TwoTimescaleHopfield, cyclic as cyclic

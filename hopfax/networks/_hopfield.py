@@ -1,0 +1,142 @@
+"""One time constant: the classic continuous network and one with a free coupling of memories."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._activations import AbstractActivation, HardTanh
+from .._errors import as_float, check_shape
+from .._types import ArrayLike, PerPattern
+from ..patterns import Patterns
+from ._base import (
+    AbstractHopfield,
+    Bound,
+    FieldState,
+    Learning,
+    activation_bounds,
+    check_options,
+    start,
+)
+
+
+class Hopfield(AbstractHopfield):
+    r"""The continuous Hopfield network: every memory has saliency 1.
+
+    $$\dot x = -x + \sum_\mu m_\mu \xi^\mu + I(t), \qquad m_\mu = \xi^\mu \cdot \psi(x) / N.$$
+
+    Memories need more than unit gain at the origin to be retrieved, e.g. `Tanh(2.0)`. Time is in
+    units of the neurons' time constant. Hopfield, PNAS 81, 3088 (1984).
+
+    **Arguments:**
+
+    - `patterns`: the memories.
+    - `activation`: the pointwise $\psi$.
+    - `learning`: "hebbian", or "pseudo_inverse" for correlated memories.
+    - `keep_diagonal`: keep the self-couplings $W_{ii}$.
+    """
+
+    patterns: Patterns
+    activation: AbstractActivation
+    learning: Learning = eqx.field(static=True)
+    keep_diagonal: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        patterns: Patterns,
+        *,
+        activation: AbstractActivation = HardTanh(),
+        learning: Learning = "hebbian",
+        keep_diagonal: bool = True,
+    ):
+        self.patterns, self.activation = patterns, activation
+        self.learning, self.keep_diagonal = learning, keep_diagonal
+        check_options(self)
+
+    def init(
+        self, *, field: ArrayLike | None = None, weights: ArrayLike | None = None
+    ) -> FieldState:
+        r"""The state with this `field` (N,), or with $x = \sum_\mu$ `weights`$_\mu \xi^\mu$."""
+        return start(self, field, weights, None)
+
+    def saliency(self, slow, evidence):
+        """None: no memory is more salient than another."""
+        return None
+
+    def coupling(self, saliency):
+        """The identity."""
+        return jnp.ones(self.patterns.P, self.patterns.xi.dtype)
+
+    def offset(self):
+        """None."""
+        return None
+
+    def slow_rate(self, overlaps, slow):
+        """None: nothing is slow."""
+        return None
+
+    def domain(self):
+        """Only the activation has parameters."""
+        yield from activation_bounds(self.activation)
+
+
+class OneTimescaleHopfield(AbstractHopfield):
+    r"""Memories that call each other directly, without a slow variable.
+
+    $$\dot x = -x + \frac1N \sum_{\mu\nu} Q_{\mu\nu}\, \xi^\mu\, \xi^\nu \cdot \psi(x) + I(t).$$
+
+    `Q = s * eye + lam * cyclic(P)` is the instantaneous form of the asymmetric couplings of
+    Kleinfeld (1986) and Sompolinsky, Kanter (1986). With hard tanh and orthogonal memories, memory
+    $\mu$ is locked iff $Q_{\mu\mu} - \sum_{\nu\ne\mu} |Q_{\nu\mu}| > 1$; below that the network
+    travels through *mixed* states, not through pure memories.
+
+    **Arguments:** `patterns`, `activation`, `learning`, `keep_diagonal` as in `Hopfield`;
+    `Q`: (P, P), entry [next, current].
+    """
+
+    patterns: Patterns
+    Q: Float[Array, "P P"]
+    activation: AbstractActivation
+    learning: Learning = eqx.field(static=True)
+    keep_diagonal: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        patterns: Patterns,
+        Q: ArrayLike,
+        *,
+        activation: AbstractActivation = HardTanh(),
+        learning: Learning = "hebbian",
+        keep_diagonal: bool = True,
+    ):
+        self.patterns, self.activation = patterns, activation
+        self.learning, self.keep_diagonal = learning, keep_diagonal
+        check_options(self)
+        self.Q = as_float(Q, "Q", patterns.xi.dtype)
+        check_shape(self.Q, "Q", (patterns.P, patterns.P), "(P, P)")
+
+    def init(
+        self, *, field: ArrayLike | None = None, weights: ArrayLike | None = None
+    ) -> FieldState:
+        r"""The state with this `field` (N,), or with $x = \sum_\mu$ `weights`$_\mu \xi^\mu$."""
+        return start(self, field, weights, None)
+
+    def saliency(self, slow, evidence):
+        """None: depth and order of the memories are both in `Q`."""
+        return None
+
+    def coupling(self, saliency):
+        """`Q`."""
+        return self.Q
+
+    def offset(self) -> PerPattern | None:
+        """None."""
+        return None
+
+    def slow_rate(self, overlaps, slow):
+        """None: nothing is slow."""
+        return None
+
+    def domain(self):
+        """`Q` is finite."""
+        yield Bound("Q", self.Q)
+        yield from activation_bounds(self.activation)

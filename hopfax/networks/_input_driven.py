@@ -1,0 +1,73 @@
+"""Input-driven plasticity: the stimulus shapes the landscape instead of pushing the state."""
+
+import equinox as eqx
+
+from .._activations import AbstractActivation, HardTanh
+from .._types import ArrayLike
+from ..patterns import Patterns
+from ._base import AbstractHopfield, FieldState, Learning, activation_bounds, check_options, start
+
+
+class InputDrivenHopfield(AbstractHopfield):
+    r"""A Hopfield network whose couplings follow the stimulus $u$ (input-driven plasticity).
+
+    $$\dot x = -x + \sum_\mu \alpha_\mu(u)\, m_\mu\, \xi^\mu + I(t), \qquad
+    \alpha_\mu(u) = \xi^\mu \cdot u / N.$$
+
+    The stimulus $u$ deepens the wells of the memories it resembles; the additive current $I$ is
+    kept apart. For orthogonal memories $u = \sum_\mu c_\mu \xi^\mu$ gives $\alpha = c$, and a
+    memory is retrieved iff $\alpha_\mu \psi'(0) > 1$; in general $\alpha = C c$ with the Gram
+    matrix $C$.
+    Betteti, Baggio, Bullo, Zampieri, Science Advances 2025, arXiv:2411.05849.
+
+    **Arguments:** as in `Hopfield`. The published simulations use `Tanh(10.0)` and
+    `keep_diagonal=False`.
+    """
+
+    patterns: Patterns
+    activation: AbstractActivation
+    learning: Learning = eqx.field(static=True)
+    keep_diagonal: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        patterns: Patterns,
+        *,
+        activation: AbstractActivation = HardTanh(),
+        learning: Learning = "hebbian",
+        keep_diagonal: bool = True,
+    ):
+        self.patterns, self.activation = patterns, activation
+        self.learning, self.keep_diagonal = learning, keep_diagonal
+        check_options(self)
+
+    def init(
+        self, *, field: ArrayLike | None = None, weights: ArrayLike | None = None
+    ) -> FieldState:
+        r"""The state with this `field` (N,), or with $x = \sum_\mu$ `weights`$_\mu \xi^\mu$."""
+        return start(self, field, weights, None)
+
+    def saliency(self, slow, evidence):
+        r"""$\alpha(u)$, the overlaps of the stimulus."""
+        if evidence is None:
+            raise ValueError(
+                "InputDrivenHopfield needs a `stimulus` of shape (N,): without one every saliency "
+                "is zero. (Additive input is `current`.)"
+            )
+        return evidence
+
+    def coupling(self, saliency):
+        """The saliencies, on the diagonal."""
+        return saliency
+
+    def offset(self):
+        """None."""
+        return None
+
+    def slow_rate(self, overlaps, slow):
+        """None: saliency follows the stimulus at once."""
+        return None
+
+    def domain(self):
+        """Only the activation has parameters."""
+        yield from activation_bounds(self.activation)

@@ -1,0 +1,158 @@
+"""Two timescales: slow saliency moves a fast Hopfield field through a sequence of memories."""
+
+from typing import Literal, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._activations import AbstractActivation, GaussianAverage, HardTanh
+from .._errors import as_float, check_option, check_shape
+from .._types import ArrayLike, PerPattern
+from ..patterns import Patterns
+from ._base import (
+    AbstractHopfield,
+    Bound,
+    FieldState,
+    Learning,
+    activation_bounds,
+    check_options,
+    parameter,
+    start,
+)
+
+Readout: TypeAlias = Literal["linear", "abs", "square", "relu"]
+_READOUTS = {"linear": lambda m: m, "abs": jnp.abs, "square": jnp.square, "relu": jax.nn.relu}
+
+
+def cyclic(P: int) -> Float[Array, "P P"]:
+    """The transition matrix of the cycle 0 -> 1 -> ... -> P-1 -> 0: entry [mu + 1, mu] is 1."""
+    return jnp.roll(jnp.eye(P), 1, axis=0)
+
+
+class TwoTimescaleHopfield(AbstractHopfield):
+    r"""Fast Hopfield field $x$ steered by slow saliency $z$.
+
+    $$\dot x = -x + \sum_\mu (z_\mu m_\mu + b_\mu)\, \xi^\mu + I(t), \qquad
+    \tau \dot z = -z + \kappa\, A f(m), \qquad m_\mu = \xi^\mu \cdot \psi(x) / N.$$
+
+    The active memory's saliency decays; at $z = 1/\psi'(0)$ (hard tanh) its well disappears and the
+    field moves to the memory that $A$ has charged meanwhile. Time is in units of the fast time
+    constant, so $\tau$ is the separation of the two.
+
+    For orthogonal memories, hard tanh, $\tau \to \infty$ and an *endless* chain the sequence is
+    sustained for $\kappa \ge 4$; a cycle of P memories needs less (2, 3, 3.61, 3.83, ... for
+    P = 2, 3, 4, 5) and finite $\tau$ lowers it further: see `hopfax.theory.sequential`.
+
+    Something must seed each transition, because exactly orthogonal memories started on one of them
+    never move: a `bias`, noise, or correlations. Betteti, Baggio, Zampieri 2026, arXiv:2603.03201.
+
+    **Arguments:**
+
+    - `patterns`: the memories $\xi$, (P, N).
+    - `transition`: $A$, (P, P); entry `[next, current]` is how strongly `current` calls `next`.
+    - `kappa`: the gain $\kappa \ge 0$, a scalar or (P,), one for each *driven* memory.
+    - `tau`: slow over fast time constant, $> 0$, a scalar or (P,).
+    - `bias`: $b$, a scalar or (P,): the constant input $\sum_\mu b_\mu \xi^\mu$ that seeds
+      transitions.
+    - `readout`: $f$, "linear" (the paper's), "abs", "square" or "relu". With "linear" a transition
+      into $-\xi$ drives all later saliencies negative and ends the sequence.
+    - `activation`: the pointwise $\psi$.
+    - `learning`: "hebbian", or "pseudo_inverse", for which $m$ is replaced by $C^{-1} m$, also in
+      the slow equation.
+    - `keep_diagonal`: keep the self-couplings $W_{ii} = \sum_\mu z_\mu / N$.
+
+    **Raises:** ValueError/TypeError naming the argument.
+    """
+
+    patterns: Patterns
+    transition: Float[Array, "P P"]
+    kappa: Float[Array, "*#P"]
+    tau: Float[Array, "*#P"]
+    bias: Float[Array, "*#P"]
+    activation: AbstractActivation
+    readout: Readout = eqx.field(static=True)
+    learning: Learning = eqx.field(static=True)
+    keep_diagonal: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        patterns: Patterns,
+        transition: ArrayLike,
+        *,
+        kappa: ArrayLike,
+        tau: ArrayLike,
+        bias: ArrayLike = 0.0,
+        readout: Readout = "linear",
+        activation: AbstractActivation = HardTanh(),
+        learning: Learning = "hebbian",
+        keep_diagonal: bool = True,
+    ):
+        self.patterns, self.activation = patterns, activation
+        self.readout, self.learning, self.keep_diagonal = readout, learning, keep_diagonal
+        check_options(self)
+        check_option(readout, "readout", tuple(_READOUTS))
+        self.transition = as_float(transition, "transition", patterns.xi.dtype)
+        P, N = patterns.xi.shape
+        hint = ""
+        if P != N and self.transition.shape == (N, N):
+            hint = "It fits the transposed patterns: did you pass xi.T?"
+        check_shape(self.transition, "transition", (P, P), "(P, P)", hint)
+        self.kappa = parameter(kappa, "kappa", patterns)
+        self.tau = parameter(tau, "tau", patterns)
+        self.bias = parameter(bias, "bias", patterns)
+
+    def init(
+        self,
+        *,
+        saliency: ArrayLike,
+        field: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+    ) -> FieldState:
+        r"""A start state.
+
+        **Arguments:** `saliency`: $z(0)$, (P,). Then the field: by default
+        $x(0) = \sum_\mu (z_\mu + b_\mu) \xi^\mu$; or `weights` (P,) in place of $z + b$; or any
+        `field` (N,), which excludes the reduction to site classes.
+        """
+        saliency = as_float(saliency, "saliency", self.patterns.xi.dtype)
+        check_shape(saliency, "saliency", (self.patterns.P,), "(P,)")
+        return start(self, field, weights, saliency + self.bias, saliency)
+
+    def saliency(self, slow, evidence):
+        """The slow state."""
+        return slow
+
+    def coupling(self, saliency):
+        """The saliencies, on the diagonal."""
+        return saliency
+
+    def offset(self) -> PerPattern:
+        """The bias of every memory."""
+        return jnp.broadcast_to(self.bias, (self.patterns.P,))
+
+    def slow_rate(self, overlaps, slow):
+        r"""$(-z + \kappa A f(m)) / \tau$."""
+        drive = self.transition @ _READOUTS[self.readout](overlaps)
+        return (self.kappa * drive - slow) / self.tau
+
+    def mean_field(self, noise: ArrayLike) -> "TwoTimescaleHopfield":
+        r"""The noiseless network that this one becomes under private noise, $N \to \infty$.
+
+        For SDE strength $\sigma$ = `noise` each field fluctuates with stationary standard deviation
+        $\sigma/\sqrt2$, and averaging over neurons turns $\psi$ into its Gaussian average: exact
+        for fixed P, once the fluctuations are stationary.
+        """
+        noise = as_float(noise, "noise", self.patterns.xi.dtype)
+        averaged = GaussianAverage(self.activation, noise / 2**0.5)
+        return eqx.tree_at(lambda network: network.activation, self, averaged)
+
+    def domain(self):
+        r"""$\kappa \ge 0$, $\tau > 0$, the rest finite."""
+        yield Bound("kappa", self.kappa, 0.0)
+        fast = "For an instantaneous saliency use OneTimescaleHopfield."
+        yield Bound("tau", self.tau, 0.0, True, fast)
+        yield Bound("transition", self.transition)
+        yield Bound("bias", self.bias)
+        yield from activation_bounds(self.activation)
