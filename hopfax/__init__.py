@@ -1,6 +1,6 @@
 """hopfax: Hopfield-type associative memories that move, simulated and differentiated in JAX."""
 
-from . import patterns as patterns
+from . import observables as observables, patterns as patterns, theory as theory
 from ._activations import (
     AbstractActivation as AbstractActivation,
     Arctan as Arctan,
@@ -19,8 +19,10 @@ from ._errors import (
     SweepWarning as SweepWarning,
 )
 from ._inputs import Pulses as Pulses
+from ._serialise import load as load, save as save
 from ._simulate import Diffrax as Diffrax, simulate as simulate
 from ._status import STATUS as STATUS
+from ._sweep import Point as Point, open_sweep as open_sweep, sweep as sweep
 from ._trajectory import Switches as Switches, Trajectory as Trajectory
 from .networks import (
     AbstractFlow as AbstractFlow,

@@ -122,11 +122,15 @@ def _note(log: Log, magnitude, t0, t1, y0) -> Log:
     top = magnitude[leader]
     # Below the floor nobody leads, and whoever led last goes on being named.
     new = (leader != log.leader) & (top > FLOOR)
-    place = jnp.where(new, log.count, CAPACITY)  # out of range: dropped
-    put = lambda array, value: array.at[place].set(value, mode="drop")  # noqa: E731
-    passed = log.retrieved.at[jnp.where(new, log.count, log.count - 1)].max(
-        top > RETRIEVED, mode="drop", wrap_negative_indices=False
-    )
+    slots = jnp.arange(CAPACITY, dtype=jnp.int32)
+    here = new & (slots == log.count)
+
+    def put(array, value):  # a select, which is far cheaper than a scatter in a batch
+        mask = here.reshape(here.shape + (1,) * (array.ndim - 1))
+        return jnp.where(mask, value, array)
+
+    latest = slots == jnp.where(new, log.count, log.count - 1)
+    passed = log.retrieved | (latest & (top > RETRIEVED))
     return Log(
         leader=jnp.where(new, leader, log.leader),
         count=log.count + new.astype(jnp.int32),

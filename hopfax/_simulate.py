@@ -127,7 +127,7 @@ def simulate(
     network, state0, ts = given.network, given.state0, given.ts
     system, core = build(network, state0, ts[0], given.stimulus, given.current, reduction)
     run = _Run(system, core, ts, valid, given.noise, given.key, network)
-    method = _complete(method, given)
+    method = _complete(method, given, derivative)
     trajectory = _integrate(run, method, reduction, derivative, observe, event, max_steps)
     if throw:
         _raise_if_failed(trajectory, max_steps)
@@ -320,9 +320,7 @@ def _quarantine(given: _Arguments) -> tuple[_Arguments, Bool[Array, ""]]:
         value = bound.value
         inside = value > bound.lower if bound.strict else value >= bound.lower
         fine = jnp.isfinite(value) & inside
-        harmless = jnp.where(
-            fine, value, jnp.ones_like(value) * (0.0 if np.isinf(bound.lower) else 1.0)
-        )
+        harmless = jnp.where(fine, value, 0.0 if np.isinf(bound.lower) else 1.0)
         network = eqx.tree_at(operator.attrgetter(bound.name), network, harmless)
     xi = network.patterns.xi
     network = eqx.tree_at(lambda n: n.patterns.xi, network, jnp.where(jnp.isfinite(xi), xi, 1.0))
@@ -345,7 +343,7 @@ def _quarantine(given: _Arguments) -> tuple[_Arguments, Bool[Array, ""]]:
     return _Arguments(network, state0, ts, *inputs, noise, given.key), valid & timely
 
 
-def _complete(method: Diffrax, given: _Arguments) -> Diffrax:
+def _complete(method: Diffrax, given: _Arguments, derivative: str) -> Diffrax:
     """Fill in the defaults that depend on noise and dtype, and step onto the edges of pulses."""
     noisy, dtype = given.noise is not None, given.ts.dtype
     solver, controller, dt0 = method.solver, method.controller, method.dt0
@@ -358,6 +356,8 @@ def _complete(method: Diffrax, given: _Arguments) -> Diffrax:
         controller = diffrax.PIDController(rtol=tolerance, atol=tolerance, pcoeff=0.3, icoeff=0.4)
     if dt0 is None and isinstance(controller, diffrax.ConstantStepSize):
         dt0 = _FIXED_STEP
+    if derivative == "forward" and getattr(solver, "scan_kind", "") is None:
+        solver = eqx.tree_at(lambda s: s.scan_kind, solver, "lax", is_leaf=lambda x: x is None)
     edges = [v.edges for v in (given.stimulus, given.current) if isinstance(v, Pulses)]
     if edges and isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
         controller = diffrax.ClipStepSizeController(

@@ -1,0 +1,31 @@
+"""Progress bars, where tqdm is installed and somebody looks."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any, Literal
+
+
+class _Silent:
+    def update(self, amount: int = 1) -> None:
+        del amount
+
+    def set_postfix_str(self, text: str) -> None:
+        del text
+
+
+@contextlib.contextmanager
+def progress(total: int, unit: str, show: bool | Literal["auto"] = "auto") -> Iterator[Any]:
+    """A bar with `.update(k)`: tqdm's if installed and wanted ("auto": on a terminal)."""
+    if show == "auto":
+        show = sys.stderr.isatty()
+    if show:
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            show = False
+        else:
+            with tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1) as bar:
+                yield bar
+    if not show:
+        yield _Silent()

@@ -1,0 +1,147 @@
+"""Models to and from files: a JSON header, then the arrays. No pickle, no code."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import _activations, networks, patterns
+from ._errors import LoadError
+
+_FORMAT = "hopfax-model"
+_SCHEMA = 1
+
+
+def _registry() -> dict[str, type]:
+    """The classes that a file may name: the public modules of this library, and nothing else."""
+    homes = (_activations, networks, patterns)
+    found = {}
+    for home in homes:
+        for name, item in vars(home).items():
+            public = isinstance(item, type) and issubclass(item, eqx.Module)
+            if public and not name.startswith("Abstract"):
+                found[name] = item
+    return found
+
+
+def save(path: Any, model: eqx.Module) -> None:
+    """Write a network (or patterns, a state, an activation) to a file.
+
+    The first line is a JSON header with classes, options and array shapes; the arrays follow in
+    NumPy's format. The file appears only when it is complete.
+
+    **Raises:** TypeError if `model` holds something that is neither an array, a number, a string,
+    None, nor a public hopfax class.
+    """
+    path = pathlib.Path(path)
+    leaves: list[np.ndarray] = []
+    header = {"format": _FORMAT, "schema": _SCHEMA, "model": _encode(model, "model", leaves)}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(json.dumps(header).encode() + b"\n")
+            for leaf in leaves:
+                np.save(file, leaf, allow_pickle=False)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: Any, *, cast: bool = False) -> Any:
+    """Read what `save` wrote.
+
+    **Arguments:** `cast`: allow float64 arrays to become float32 where double precision is off.
+
+    **Raises:** LoadError, naming the file and what is wrong with it, if it is truncated, of another
+    format or schema, or names an unknown class. Never a partial model.
+    """
+    path = pathlib.Path(path)
+    with open(path, "rb") as file:
+        try:
+            header = json.loads(file.readline())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise LoadError(
+                f"{path}: the first line is no JSON header of a hopfax model."
+            ) from error
+        if not isinstance(header, dict) or header.get("format") != _FORMAT:
+            raise LoadError(f"{path} is no hopfax model.")
+        if header.get("schema") != _SCHEMA:
+            raise LoadError(
+                f"{path} has schema {header.get('schema')!r}; this version reads {_SCHEMA}."
+            )
+        model = _decode(header["model"], "model", file, path, cast)
+        if file.read(1):
+            raise LoadError(f"{path} goes on after the last array of its header.")
+    return model
+
+
+def _encode(value: Any, where: str, leaves: list[np.ndarray]) -> Any:
+    if isinstance(value, jax.Array | np.ndarray):
+        array = np.asarray(value)
+        leaves.append(array)
+        return {"array": [list(array.shape), str(array.dtype)]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return {"value": value}
+    name = type(value).__name__
+    if _registry().get(name) is not type(value):
+        raise TypeError(
+            f"`{where}` is a {name}, which cannot be saved: it is no public hopfax class."
+        )
+    fields = {
+        field.name: _encode(getattr(value, field.name), f"{where}.{field.name}", leaves)
+        for field in dataclasses.fields(value)
+    }
+    return {"class": name, "fields": fields}
+
+
+def _decode(node: Any, where: str, file: Any, path: pathlib.Path, cast: bool) -> Any:
+    if not isinstance(node, dict):
+        raise LoadError(f"{path}: the header is damaged at {where}.")
+    if "array" in node:
+        return _read_array(node["array"], where, file, path, cast)
+    if "value" in node:
+        return node["value"]
+    registry = _registry()
+    if node.get("class") not in registry:
+        raise LoadError(f"{path}: {where} is of the unknown class {node.get('class')!r}.")
+    kind = registry[node["class"]]
+    expected = {field.name for field in dataclasses.fields(kind)}
+    if not isinstance(node.get("fields"), dict) or set(node["fields"]) != expected:
+        raise LoadError(
+            f"{path}: {where} ({node['class']}) must have fields {sorted(expected)}, but has "
+            f"{sorted(node.get('fields', {}))}."
+        )
+    values = {
+        name: _decode(node["fields"][name], f"{where}.{name}", file, path, cast)
+        for name in (field.name for field in dataclasses.fields(kind))
+    }
+    model = object.__new__(kind)
+    for name, value in values.items():
+        object.__setattr__(model, name, value)
+    return model
+
+
+def _read_array(expected, where: str, file: Any, path: pathlib.Path, cast: bool) -> jax.Array:
+    try:
+        array = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise LoadError(f"{path} is truncated or damaged at {where}.") from error
+    shape, dtype = tuple(expected[0]), expected[1]
+    if array.shape != shape or str(array.dtype) != dtype:
+        raise LoadError(
+            f"{path}: {where} must be {dtype}{list(shape)}, but the file has "
+            f"{array.dtype}{list(array.shape)}."
+        )
+    narrow = jax.dtypes.canonicalize_dtype(array.dtype)
+    if narrow != array.dtype and not cast:
+        raise LoadError(
+            f"{path}: {where} is {array.dtype}, but double precision is off; enable it with "
+            'jax.config.update("jax_enable_x64", True), or load(path, cast=True).'
+        )
+    return jnp.asarray(array.astype(narrow))

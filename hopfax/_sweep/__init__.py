@@ -1,0 +1,5 @@
+"""Sweeps: a pure function of one point, over a grid, into a labelled dataset."""
+
+from ._point import Point as Point
+from ._run import sweep as sweep
+from ._store import open_sweep as open_sweep

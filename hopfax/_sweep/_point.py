@@ -1,0 +1,194 @@
+"""`Point`: one run of a network as a pure function of named values."""
+
+import difflib
+import inspect
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._errors import as_float
+from .._simulate import simulate
+from .._types import ArrayLike
+from ..networks import AbstractHopfield, TwoTimescaleHopfield
+from ..observables import summary
+
+_NAME = re.compile(r"^([A-Za-z_][A-Za-z0-9_.]*)(?:\[([-0-9, ]+)\])?$")
+
+
+class Point(eqx.Module):
+    """One point of a sweep: run `network` and reduce the trajectory to numbers.
+
+    **Arguments:**
+
+    - `network`: with the values that are not swept.
+    - `init`: keyword arguments of `network.init`, e.g. `dict(saliency=...)`.
+    - `ts`: save times in fast time constants; with `per_tau=True` in slow ones, i.e. multiplied by
+      the (largest) `tau` of the point.
+    - `observe`: a function `trajectory -> dict of arrays`; default `hopfax.observables.summary`.
+      Define it once, at module level.
+    - the rest: as in `hopfax.simulate`.
+
+    Its values can be named in a sweep: any array of the network ("kappa", "activation.gain"), an
+    element ("transition[1,0]"), a start value ("init.saliency[0]"), "noise".
+    """
+
+    network: AbstractHopfield
+    init: dict[str, Array]
+    ts: Float[Array, " T"]
+    observe: Callable
+    noise: Float[Array, ""] | None
+    stimulus: Any
+    current: Any
+    method: Any
+    per_tau: bool = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        network: AbstractHopfield,
+        init: Mapping[str, ArrayLike],
+        ts: ArrayLike,
+        *,
+        observe: Callable = summary,
+        noise: ArrayLike | None = None,
+        stimulus: Any = None,
+        current: Any = None,
+        method: Any = "auto",
+        per_tau: bool = False,
+        max_steps: int = 65536,
+    ):
+        if not isinstance(network, AbstractHopfield):
+            raise TypeError(f"`network` must be a hopfax network, got {type(network).__name__}.")
+        if per_tau and not isinstance(network, TwoTimescaleHopfield):
+            raise ValueError(f"`per_tau` needs a network with `tau`, not {type(network).__name__}.")
+        dtype = network.patterns.xi.dtype
+        if not isinstance(init, Mapping):
+            raise TypeError(f"`init` must be a dict of arguments of network.init, got {init!r}.")
+        self.network = network
+        self.init = {name: as_float(value, f"init.{name}", dtype) for name, value in init.items()}
+        self.ts = as_float(ts, "ts", dtype)
+        self.observe, self.method = observe, method
+        self.noise = None if noise is None else as_float(noise, "noise", dtype)
+        self.stimulus, self.current = stimulus, current
+        self.per_tau, self.max_steps = per_tau, max_steps
+        network.init(**self.init)  # bad start values speak up now
+
+    def names(self) -> list[str]:
+        """Everything that a sweep can vary."""
+        names = []
+        for path, _ in jax.tree_util.tree_leaves_with_path(self.network):
+            names.append(jax.tree_util.keystr(path).lstrip("."))
+        names += [f"init.{name}" for name in self.init]
+        return names + (["noise"] if self.noise is not None else [])
+
+    def target(self, name: str) -> tuple[Callable, tuple[int, ...] | None, tuple[int, ...]]:
+        """Where a name points: a getter into this Module, an index or None, and the shape there.
+
+        **Raises:** ValueError with the nearest names for an unknown one.
+        """
+        match = _NAME.match(name)
+        known = self.names()
+        if match is None or match.group(1) not in known:
+            raise unknown(name, known)
+        base, index = match.group(1), match.group(2)
+        if base.startswith("init."):
+            key = base.removeprefix("init.")
+            getter = lambda point: point.init[key]  # noqa: E731
+        elif base == "noise":
+            getter = operator.attrgetter("noise")
+        else:
+            getter = operator.attrgetter("network." + base)
+        shape = getter(self).shape
+        if index is None:
+            return getter, None, shape
+        place = tuple(int(part) for part in index.split(","))
+        bad = len(place) != len(shape) or any(
+            not -size <= k < size for k, size in zip(place, shape, strict=False)
+        )
+        if bad:
+            raise ValueError(f"{name!r} does not exist: `{base}` has shape {shape}.")
+        return getter, place, ()
+
+    def with_values(self, values: Mapping[str, Array]) -> "Point":
+        """This point with other values."""
+        point = self
+        for name, value in values.items():
+            getter, place, shape = self.target(name)
+            old = getter(point)
+            value = jnp.asarray(value).astype(old.dtype)
+            new = jnp.broadcast_to(value, shape) if place is None else old.at[place].set(value)
+            point = eqx.tree_at(getter, point, new)
+        return point
+
+    def __call__(self, values: Mapping[str, Array], key: Array | None = None) -> dict[str, Any]:
+        """Run the point with `values` in place of its own; what `observe` returns, and the run's
+        `status` and `steps`."""
+        point = self.with_values(values)
+        network = point.network
+        ts = point.ts
+        if point.per_tau:
+            assert isinstance(network, TwoTimescaleHopfield)
+            ts = ts * jnp.max(network.tau)
+        trajectory = simulate(
+            network,
+            network.init(**point.init),
+            ts,
+            stimulus=point.stimulus,
+            current=point.current,
+            noise=point.noise,
+            key=key if point.noise is not None else None,
+            method=point.method,
+            max_steps=point.max_steps,
+            throw=False,
+        )
+        outputs = dict(point.observe(trajectory))
+        return {
+            **outputs,
+            "status": trajectory.status,
+            "steps": trajectory.counters["steps"].astype(jnp.int32),
+        }
+
+
+class FunctionPoint(eqx.Module):
+    """Any pure function of named arguments as a point. Points with a NaN argument are invalid."""
+
+    function: Callable
+    wants_key: bool = eqx.field(static=True)
+
+    def __init__(self, function: Callable, names: Iterable[str]):
+        self.function = function
+        parameters = inspect.signature(function).parameters
+        self.wants_key = "key" in parameters
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        for name in names:
+            if name not in parameters and not open_ended:
+                raise unknown(name, [p for p in parameters if p != "key"])
+
+    def __call__(self, values: Mapping[str, Array], key: Array | None = None) -> dict[str, Any]:
+        """The function's outputs and a `status`."""
+        valid = jnp.asarray(True)
+        for value in values.values():
+            valid = valid & jnp.isfinite(value).all()
+        safe = {name: jnp.where(jnp.isfinite(v), v, jnp.ones_like(v)) for name, v in values.items()}
+        out = self.function(**safe, **({"key": key} if self.wants_key else {}))
+        out = dict(out) if isinstance(out, Mapping) else _named(out)
+        status = jnp.asarray(out.pop("status", 0), jnp.int32)
+        return {**out, "status": jnp.where(valid, status, 4).astype(jnp.int32)}
+
+
+def unknown(name: str, known: list[str]) -> ValueError:
+    """The error for a name that cannot be swept, with the nearest that can."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known
+    return ValueError(f"unknown parameter {name!r}; did you mean {', '.join(map(repr, near))}?")
+
+
+def _named(out: Any) -> dict[str, Any]:
+    if hasattr(out, "_asdict"):  # a NamedTuple, as the theory functions return
+        return dict(out._asdict())
+    return {"value": out}

@@ -1,0 +1,13 @@
+"""What to read off a run: functions of a trajectory, and functions to pass as `observe`."""
+
+from ._sequence import (
+    REGIMES as REGIMES,
+    classify as classify,
+    dwell_times as dwell_times,
+    escape_times as escape_times,
+    regime_attributes as regime_attributes,
+    summary as summary,
+    switch_times as switch_times,
+    visited as visited,
+)
+from ._state import energy as energy, mixture as mixture
