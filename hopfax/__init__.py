@@ -1,5 +1,7 @@
 """hopfax: Hopfield-type associative memories that move, simulated and differentiated in JAX."""
 
+from importlib.metadata import version as _version
+
 from . import observables as observables, patterns as patterns, theory as theory
 from ._activations import (
     AbstractActivation as AbstractActivation,
@@ -38,4 +40,4 @@ from .networks import (
 )
 from .patterns import Patterns as Patterns, SiteClasses as SiteClasses
 
-__version__ = "0.1.0"
+__version__ = _version("hopfax")

@@ -108,7 +108,7 @@ class Tanh(AbstractActivation):
         return (y * jnp.tanh(y) - log_cosh) / _slope0(self.gain, x)
 
     def averaged(self, x, std):
-        return gaussian_average(self, x, std)
+        return gaussian_average(self, self.slope, _slope0(self.gain, x), x, std)
 
 
 class Erf(AbstractActivation):
@@ -161,7 +161,7 @@ class Rational(AbstractActivation):
         return y / (root * (1 + root)) / _slope0(self.gain, x)
 
     def averaged(self, x, std):
-        return gaussian_average(self, x, std)
+        return gaussian_average(self, self.slope, _slope0(self.gain, x), x, std)
 
 
 class Arctan(AbstractActivation):
@@ -186,7 +186,7 @@ class Arctan(AbstractActivation):
         return jnp.log1p(y) * float(2 / np.pi**2) / _slope0(self.gain, x)
 
     def averaged(self, x, std):
-        return gaussian_average(self, x, std)
+        return gaussian_average(self, self.slope, _slope0(self.gain, x), x, std)
 
 
 class GaussianAverage(AbstractActivation):

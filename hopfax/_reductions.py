@@ -121,7 +121,7 @@ def choose(network: AbstractHopfield, state: FieldState, current: Any, noise: An
 
 def refuse(wanted: Reduction, network, state, current, noise) -> None:
     """ValueError if the asked form is not exact here."""
-    if wanted == "sites":
+    if wanted in ("auto", "sites"):
         return
     if not network.keep_diagonal:
         reason = "`keep_diagonal=False` takes the field out of the patterns' span"
@@ -149,9 +149,11 @@ def build(
     span = reduction != "sites"
     if stimulus is not None and not isinstance(stimulus, diffrax.AbstractPath):
         stimulus = full.overlap(stimulus)
-    rest = state.field if span and state.weights is None else None
+    # Weights say more than a field: with them the start follows the patterns' derivatives.
+    field = state.field if state.weights is None else full.field(state.weights)
+    rest = field if span and state.weights is None else None
     system = System(network, full, network.decoder(), stimulus, current, rest, t0, span)
     if not span:
-        return system, Core(state.field, state.saliency)
-    start = state.weights if rest is None else jnp.zeros(full.P, full.xi.dtype)
+        return system, Core(field, state.saliency)
+    start = state.weights if state.weights is not None else jnp.zeros(full.P, full.xi.dtype)
     return system, Core(start, state.saliency)

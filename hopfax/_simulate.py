@@ -23,7 +23,7 @@ from ._errors import (
     check_shape,
 )
 from ._events import Divergence, Log, SwitchLog, UserEvent, locate
-from ._inputs import Pulses
+from ._inputs import Pulses, StepBrownian
 from ._reductions import Core, Reduction, System, build, choose, refuse
 from ._trajectory import Trajectory, dense_output
 from ._types import ArrayLike, is_concrete
@@ -205,8 +205,9 @@ def _checked_state(network, state0: FieldState, dtype) -> FieldState:
         weights = as_float(weights, "state0.weights", dtype)
         check_shape(weights, "state0.weights", (P,), "(P,)")
         check_finite(weights, "state0.weights")
-        if is_concrete(field) and is_concrete(weights):
-            gap = np.max(np.abs(np.asarray(field) - np.asarray(network.patterns.field(weights))))
+        spanned = network.patterns.field(weights)
+        if is_concrete(field) and is_concrete(spanned):
+            gap = np.max(np.abs(np.asarray(field) - np.asarray(spanned)))
             if gap > 1e-3 * (1 + np.max(np.abs(np.asarray(field)))):
                 raise ValueError(
                     "`state0.field` and `state0.weights` disagree (field = sum_mu weights_mu "
@@ -372,8 +373,8 @@ def _terms(run: _Run, method: Diffrax) -> Any:
     if run.noise is None:
         return drift
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), run.core)
-    if isinstance(method.controller, diffrax.ConstantStepSize | diffrax.StepTo):
-        path = diffrax.UnsafeBrownianPath(shapes, run.key, _levy_area(method.solver))
+    if isinstance(method.controller, diffrax.ConstantStepSize):
+        path = StepBrownian(run.key, shapes, _levy_area(method.solver))
     else:
         span = (run.ts[-1] - run.ts[0]) * 2.0**-20
         path = diffrax.VirtualBrownianTree(

@@ -2,6 +2,7 @@
 
 import collections
 import hashlib
+import importlib.metadata
 import json
 import warnings
 from collections.abc import Callable, Mapping
@@ -182,10 +183,9 @@ def _coordinates(axes: list[Axis]) -> dict[str, tuple]:
 
 
 def _attributes(point, tile: int, key) -> dict[str, Any]:
-    import hopfax
-
+    version = importlib.metadata.version("hopfax")
     versions = {
-        "hopfax": hopfax.__version__,
+        "hopfax": version,
         "jax": jax.__version__,
         "diffrax": diffrax.__version__,
         "equinox": eqx.__version__,
@@ -193,7 +193,7 @@ def _attributes(point, tile: int, key) -> dict[str, Any]:
     device = jax.devices()[0]
     name = getattr(point, "__qualname__", type(point).__name__)
     attributes = {
-        "hopfax_version": hopfax.__version__,
+        "hopfax_version": version,
         "title": f"hopfax sweep of {name}",
         "versions": json.dumps(versions),
         "device": f"{device.platform}: {device.device_kind}",

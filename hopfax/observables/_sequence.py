@@ -25,7 +25,7 @@ def regime_attributes() -> dict[str, Any]:
     }
 
 
-def switch_times(trajectory: Trajectory) -> Float[Array, " K"]:
+def switch_times(trajectory: Trajectory) -> Float[Array, "... K"]:
     r"""Times at which a new memory took the lead, $|m_{new}| = |m_{old}|$, and was then retrieved
     ($|m_{new}| > 1/2$ before the next crossing).
 
@@ -37,7 +37,7 @@ def switch_times(trajectory: Trajectory) -> Float[Array, " K"]:
     return _cut(jnp.sort(jnp.where(log.retrieved, log.time, jnp.nan), axis=-1))
 
 
-def dwell_times(trajectory: Trajectory) -> Float[Array, " K-1"]:
+def dwell_times(trajectory: Trajectory) -> Float[Array, "... L"]:
     """Differences of successive `switch_times`: how long each memory but the first was active."""
     return jnp.diff(switch_times(trajectory), axis=-1)
 
@@ -164,7 +164,7 @@ def summary(trajectory: Trajectory) -> dict[str, Array]:
     }
 
 
-def _cut(times: Float[Array, "... K"]) -> Float[Array, "... K"]:
+def _cut(times: Float[Array, "... K"]) -> Float[Array, "..."]:
     if times.ndim == 1 and is_concrete(times):
         return times[jnp.isfinite(times)]
     return times

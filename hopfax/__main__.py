@@ -1,0 +1,7 @@
+"""`python -m hopfax` is the command `hopfax`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
