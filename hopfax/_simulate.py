@@ -313,35 +313,35 @@ def _reduction(given: _Arguments, wanted: Reduction) -> Reduction:
 
 
 def _quarantine(given: _Arguments) -> tuple[_Arguments, Bool[Array, ""]]:
-    """Replace what is out of its domain by something harmless, so that a bad point of a batch runs
-    like a good one; its status says INVALID_PARAMETER and its output is discarded."""
+    """Put something harmless in place of a run that has a value outside its domain, so that a bad
+    point of a batch takes a few steps like any other; its status says INVALID_PARAMETER and its
+    output is discarded."""
     network, state0, ts = given.network, given.state0, given.ts
-    valid = in_domain(network)
+    start = (state0.saliency, state0.field if state0.weights is None else state0.weights)
+    inputs = [v for v in (given.stimulus, given.current) if isinstance(v, jax.Array)]
+    valid = in_domain(network) & (jnp.diff(ts) >= 0).all()
+    for leaf in jax.tree.leaves((start, inputs, ts)):
+        valid = valid & jnp.isfinite(leaf).all()
+    if given.noise is not None:
+        valid = valid & jnp.isfinite(given.noise) & (given.noise >= 0)
+
+    def safe(value, harmless: Any = 0.0):
+        return None if value is None else jnp.where(valid, value, harmless)
+
     for bound in network.domain():
-        value = bound.value
-        inside = value > bound.lower if bound.strict else value >= bound.lower
-        fine = jnp.isfinite(value) & inside
-        harmless = jnp.where(fine, value, 0.0 if np.isinf(bound.lower) else 1.0)
-        network = eqx.tree_at(operator.attrgetter(bound.name), network, harmless)
-    xi = network.patterns.xi
+        lowest = 0.0 if np.isinf(bound.lower) else bound.lower
+        value = safe(bound.value, lowest + 1.0 if bound.strict else lowest)
+        network = eqx.tree_at(operator.attrgetter(bound.name), network, value)
+    xi = network.patterns.xi  # large and shared: only its own faults may touch it
     network = eqx.tree_at(lambda n: n.patterns.xi, network, jnp.where(jnp.isfinite(xi), xi, 1.0))
-    core = (state0.saliency, state0.field if state0.weights is None else state0.weights)
-    for leaf in jax.tree.leaves(core):
-        valid &= jnp.isfinite(leaf).all()
-    state0 = jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(leaf), leaf, 0.0), state0)
-    timely = jnp.isfinite(ts).all() & (jnp.diff(ts) >= 0).all()
-    ts = jnp.where(timely, ts, jnp.linspace(0.0, 1.0, ts.shape[0], dtype=ts.dtype))
-    noise = given.noise
-    if noise is not None:
-        fine = jnp.isfinite(noise) & (noise >= 0)
-        valid, noise = valid & fine, jnp.where(fine, noise, 0.0)
-    inputs = []
-    for value in (given.stimulus, given.current):
-        if value is not None and not isinstance(value, diffrax.AbstractPath):
-            valid &= jnp.isfinite(value).all()
-            value = jnp.where(jnp.isfinite(value), value, 0.0)
-        inputs.append(value)
-    return _Arguments(network, state0, ts, *inputs, noise, given.key), valid & timely
+    return _Arguments(
+        network,
+        jax.tree.map(safe, state0),
+        safe(ts, jnp.linspace(0.0, 1.0, ts.shape[0], dtype=ts.dtype)),
+        *(safe(v) if isinstance(v, jax.Array) else v for v in (given.stimulus, given.current)),
+        safe(given.noise),
+        given.key,
+    ), valid
 
 
 def _complete(method: Diffrax, given: _Arguments, derivative: str) -> Diffrax:

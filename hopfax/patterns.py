@@ -388,7 +388,7 @@ def _gauged_columns(xi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     sign = np.sign(xi[lead, np.arange(xi.shape[1])])
     sign = np.where(sign == 0, np.ones_like(sign), sign)
     columns = np.ascontiguousarray((xi * sign + 0.0).T)
-    return columns.view(f"V{columns.strides[0]}").ravel(), sign
+    return columns.view(f"V{columns.itemsize * len(xi)}").ravel(), sign
 
 
 @eqx.filter_jit

@@ -241,9 +241,9 @@ def test_importing_hopfax_is_quick():
     code = """
 import time
 import diffrax
-start = time.perf_counter()
+start = time.process_time()  # of this process alone, whatever else the machine does
 import hopfax
-print(time.perf_counter() - start)
+print(time.process_time() - start)
 """
     times = []
     while len(times) < 3 and min(times, default=1.0) >= 0.3:  # best of up to three

@@ -1,0 +1,3 @@
+"""Exact theory, computed apart from the networks: where they agree, that is evidence."""
+
+from . import sequential as sequential

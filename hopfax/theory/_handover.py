@@ -1,0 +1,257 @@
+r"""The handover from one memory to the next at finite timescale separation.
+
+While memory 1 gives way to memory 2, every site either agrees or disagrees between the two. With
+orthogonal memories and hard tanh the two mean fields obey
+
+$$\dot d = -d + z_1 m_1 - z_2 m_2 + b_1 - b_2, \qquad \dot s = -s + z_1 m_1 + z_2 m_2 + b_1 + b_2,$$
+$$m_{1,2} = \tfrac12 E[\psi(s + o) \pm \psi(d + o)], \qquad
+\tau \dot z_1 = -z_1, \qquad \tau \dot z_2 = -z_2 + \kappa m_1,$$
+
+where $o$ is what the biases of the other memories add up to at a site (a centred binomial). This
+is the only place where fast and slow time meet: between handovers everything is exponential. It is
+a closed reduction to two overlaps; the response of the other overlaps, O(bias), is left out.
+"""
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.lax import stop_gradient
+from jaxtyping import Array, Bool, Float
+
+from ._search import minimise, multisect
+
+STEPS = 512  # Runge-Kutta steps per handover: gains and dwells to about 1e-6
+COARSE_STEPS, TRANSITIONS = 192, 32  # for basins, where the answer is yes or no
+
+
+class Handover(NamedTuple):
+    r"""Times in units of $\tau$, counted from the moment when the first site lets go."""
+
+    fall: Float[Array, ""]  # when memory 1 would have ended if it had ended at once
+    rise: Float[Array, ""]  # when memory 2 would have begun if it had begun at once
+    end: Float[Array, ""]  # when all sites follow memory 2
+    done: Bool[Array, ""]
+
+
+class Cycle(NamedTuple):
+    r"""A steady cycle in which the next memory has saliency $Z$ when the active one lets go."""
+
+    gain: Float[Array, ""]
+    dwell: Float[Array, ""]  # in units of tau
+    done: Bool[Array, ""]
+
+
+def _seeds(P, bias):
+    """Biases of memories 1 and 2, and the offsets of the site classes with their weights.
+
+    A cycle (finite P) has the bias on all memories, an endless chain on the next one only.
+    """
+    if P == math.inf:
+        return jnp.zeros_like(bias), bias, jnp.zeros_like(bias)[None], np.ones(1)
+    others = int(P) - 2
+    k = np.arange(others + 1)
+    weights = np.array([math.comb(others, int(i)) for i in k], dtype=float) / 2.0**others
+    return bias, bias, bias * jnp.asarray(2.0 * k - others, bias.dtype), weights
+
+
+def letting_go(P, tau, bias):
+    """Saliency of the active memory when its first sites desaturate."""
+    b1, b2, offsets, _ = _seeds(P, bias)
+    return (1 - 1 / tau) * (1 + b2 - b1 + offsets[-1])
+
+
+def handover(z2, kappa, P, tau, bias, *, z1=None, steps=STEPS) -> Handover:
+    """Integrate one handover with a fixed number of fourth-order Runge-Kutta steps."""
+    b1, b2, offsets, weights = _seeds(P, bias)
+    weights = jnp.asarray(weights, bias.dtype)
+    z1 = letting_go(P, tau, bias) if z1 is None else z1
+    top = offsets[-1]
+    window = jnp.minimum(12 + 6 * jnp.sqrt(tau), 1.0 * steps)  # the slowest takes ~ sqrt(2 tau)
+    h = window / steps
+
+    def overlaps(y):
+        agree = jnp.sum(weights * jnp.clip(y[0] + offsets, -1.0, 1.0))
+        differ = jnp.sum(weights * jnp.clip(y[1] + offsets, -1.0, 1.0))
+        return (agree + differ) / 2, (agree - differ) / 2
+
+    def slope(t, y):  # y = s, d, z2 and the discounted areas under m1 and m2
+        m1, m2 = overlaps(y)
+        active, discount = z1 * jnp.exp(-t / tau), jnp.exp(t / tau) / tau
+        s = -y[0] + active * m1 + y[2] * m2 + b1 + b2
+        d = -y[1] + active * m1 - y[2] * m2 + b1 - b2
+        return jnp.stack([s, d, (kappa * m1 - y[2]) / tau, discount * m1, discount * m2])
+
+    def step(carry, _):
+        t, y, done = carry
+        k1 = slope(t, y)
+        k2 = slope(t + h / 2, y + h / 2 * k1)
+        k3 = slope(t + h / 2, y + h / 2 * k2)
+        k4 = slope(t + h, y + h * k3)
+        new = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        t, y = jnp.where(done, t, t + h), jnp.where(done, y, new)
+        done = done | ((y[1] <= -1 - top) & (y[0] >= 1 + top))
+        return (t, y, done), None
+
+    lag = z1 / (1 - 1 / tau)
+    zero = jnp.zeros_like(lag + z2 + kappa)
+    y = jnp.stack([lag + b1 + b2 + zero, lag + b1 - b2 + zero, z2 + zero, zero, zero])
+    (t, y, done), _ = jax.lax.scan(step, (zero, y, zero > 1), None, length=steps)
+    rise = jnp.log(jnp.maximum(jnp.exp(t / tau) - y[4], 1e-6))
+    return Handover(jnp.log1p(y[3]), rise, t / tau, done)
+
+
+def _cycle(Z, kappa, P, tau, bias) -> Cycle:
+    """The gain and dwell that close a cycle, if the handover runs as it would at gain `kappa`.
+
+    With each pulse of overlap replaced by a rectangle of the same discounted area, the saliencies
+    are geometric sums, linear in the gain, which can be eliminated.
+    """
+    z1 = letting_go(P, tau, bias)
+    passage = handover(Z, kappa, P, tau, bias)
+
+    def gain(D):
+        full = 1.0 if P == math.inf else -jnp.expm1(-P * D)
+        return z1 * jnp.exp(D) * full / (jnp.exp(passage.fall) - jnp.exp(passage.rise - D))
+
+    def mismatch(D):
+        residual = 0.0 if P == math.inf else z1 * jnp.exp(-(P - 1) * D)
+        return gain(D) * -jnp.expm1(passage.rise - D) + residual - Z
+
+    D = jnp.log(Z / z1) + passage.rise
+    D = _newton(mismatch, jax.lax.fori_loop(0, 7, lambda _, D: _newton(mismatch, D), D))
+    return Cycle(gain(D), D, passage.done & (D > passage.end))
+
+
+def _newton(function, x):
+    """One Newton step; exact derivatives, too, if `x` is a root already."""
+    x = stop_gradient(x)
+    value, slope = jax.jvp(function, (x,), (jnp.ones_like(x),))
+    return x - value / stop_gradient(slope)
+
+
+def _gain_at(Z, P, tau, bias) -> Cycle:
+    """The steady cycle with next saliency `Z`: the secant method for its gain."""
+
+    def step(_, carry):
+        before, error, kappa, _ = carry
+        cycle = _cycle(Z, kappa, P, tau, bias)
+        new = cycle.gain - kappa
+        change, rise = kappa - before, new - error
+        flat = jnp.abs(rise) < 1e-13
+        update = jnp.where(flat, new, -new * change / jnp.where(flat, 1.0, rise))
+        settled = jnp.abs(update) < 1e-4 * jnp.abs(kappa)
+        valid = cycle.done & settled & (kappa > 0)
+        return kappa, new, kappa + update, Cycle(kappa + update, cycle.dwell, valid)
+
+    guess = 2.0 + Z
+    cycle = Cycle(guess, guess, guess < 0)
+    return jax.lax.fori_loop(0, 7, step, (guess + 1, guess, guess, cycle))[3]
+
+
+def _fold(P, tau, bias):
+    """The saliency at which the gain of a steady cycle is smallest, and that gain."""
+    tau, bias = stop_gradient((tau, bias))
+
+    def gain(Z):
+        cycle = jax.vmap(lambda Z: _gain_at(Z, P, tau, bias))(Z)
+        return jnp.where(cycle.done, cycle.gain, jnp.inf)
+
+    return minimise(gain, jnp.full_like(tau, 0.75), jnp.full_like(tau, 2.75))
+
+
+@eqx.filter_jit
+def critical_gain(P, tau, bias):
+    """The smallest gain of a steady cycle; NaN where none was found."""
+
+    def one(tau, bias):
+        Z, kappa = _fold(P, tau, bias)
+        found = jnp.isfinite(kappa)
+        Z, kappa = jnp.where(found, Z, 2.0), jnp.where(found, kappa, 4.0)
+        kappa = _newton(lambda k: _cycle(stop_gradient(Z), k, P, tau, bias).gain - k, kappa)
+        return jnp.where(found, kappa, jnp.nan)
+
+    return jnp.vectorize(one)(tau, bias)
+
+
+@eqx.filter_jit
+def fixed_points(kappa, P, tau, bias):
+    """Saliencies (unstable, stable) of the steady cycles at gain `kappa`, and the stable dwell."""
+
+    def one(kappa, tau, bias):
+        fold, threshold = _fold(P, tau, bias)
+        k, t, b = stop_gradient((kappa, tau, bias))
+        exists = k >= threshold
+
+        def beyond(grids):  # per branch, from the fold outwards: is the gain needed above k?
+            cycle = jax.vmap(jax.vmap(lambda Z: _cycle(Z, k, P, t, b)))(grids)
+            return ~cycle.done | (cycle.gain > k)
+
+        ends = jnp.stack([jnp.full_like(fold, 0.75), k + 1])
+        start = jnp.stack([fold, fold])
+        Z = stop_gradient(multisect(beyond, start, ends, 33, 4))
+        cycle = jax.vmap(lambda Z: _cycle(Z, k, P, t, b))(Z)
+        found = exists & cycle.done & (jnp.abs(cycle.gain - k) < 1e-3 * k)  # not a mere edge
+        Z = jnp.where(found, Z, jnp.where(found[1], Z[1], 2.0))
+
+        def polish(Z):
+            Z = _newton(lambda Z: _cycle(Z, kappa, P, tau, bias).gain - kappa, Z)
+            return Z, _cycle(Z, kappa, P, tau, bias).dwell
+
+        Z, dwell = (jnp.where(found, x, jnp.nan) for x in jax.vmap(polish)(Z))
+        return Z[0], Z[1], dwell[1]
+
+    return jnp.vectorize(one)(kappa, tau, bias)
+
+
+def _transition(z, kappa, P, tau, bias):
+    """Saliencies, active memory first, from one handover's end to the next; and whether it ends."""
+    edge = letting_go(P, tau, bias)
+    wait = jnp.log(jnp.maximum(z[0] / edge, 1.0))
+    z = (z * jnp.exp(-wait)).at[1].add(-kappa * jnp.expm1(-wait))
+    passage = handover(z[1], kappa, P, tau, bias, z1=z[0], steps=COARSE_STEPS)
+    z = z.at[1].add(kappa * jnp.expm1(passage.fall))
+    z = z.at[2].add(kappa * (jnp.exp(passage.end) - jnp.exp(passage.rise)))
+    z = jnp.roll(z * jnp.exp(-passage.end), -1)
+    return (z.at[-1].set(0.0) if P == math.inf else z), passage.done
+
+
+def _survives(Z0, kappa, P, tau, bias):
+    """Whether the cycle goes on from $z = Z_0 e_1$."""
+
+    def step(carry, _):
+        z, alive = carry
+        z, done = _transition(z, kappa, P, tau, bias)
+        return (z, alive & done), None
+
+    size = 3 if P == math.inf else int(P)
+    start = jnp.zeros(size, Z0.dtype).at[0].set(Z0)
+    return jax.lax.scan(step, (start, Z0 > 0), None, length=TRANSITIONS)[0][1]
+
+
+@jax.custom_jvp
+def _found_by_search(value, *parameters):
+    """`value`, with NaN for a derivative rather than a silent zero."""
+    return value
+
+
+@_found_by_search.defjvp
+def _(primals, tangents):
+    return primals[0], jnp.nan * sum(tangents[1:], tangents[0])  # linear, for reverse mode
+
+
+@eqx.filter_jit
+def basin_edge(kappa, P, tau, bias):
+    """Smallest initial saliency from which the cycle survives; NaN where none does."""
+
+    def one(kappa, tau, bias):
+        k, t, b = stop_gradient((kappa, tau, bias))
+        alive = jax.vmap(lambda x: _survives(-1 / x, k, P, t, b))
+        start, end = jnp.full_like(k, -1.25), jnp.full_like(k, -0.01)  # x = -1/Z0
+        x = multisect(lambda x: alive(x[0])[None], start[None], end[None], 9, 6)[0]
+        return _found_by_search(jnp.where(x < end, -1 / x, jnp.nan), kappa, tau, bias)
+
+    return jnp.vectorize(one)(kappa, tau, bias)

@@ -1,0 +1,53 @@
+"""Searches with a fixed number of evaluations, so that they run under jit and vmap.
+
+None of them is differentiated: callers freeze the result and add one Newton step of their own.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def bisect(function, low, high, rounds=64):
+    """Where `function` changes sign between `low` (function <= 0) and `high` (function > 0)."""
+
+    def halve(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        right = function(middle) > 0
+        return jnp.where(right, low, middle), jnp.where(right, middle, high)
+
+    low, high = jax.lax.fori_loop(0, rounds, halve, (low, high))
+    return (low + high) / 2
+
+
+def multisect(holds, start, end, points, rounds):
+    """In each row, where from on `holds` is true as one walks from `start` to `end` (shape (n,)).
+
+    `holds` takes and returns (n, points). Where it is false at the end, that is exactly `end`.
+    """
+
+    def divide(_, ends):
+        start, end = ends
+        grid = jnp.linspace(start, end, points, axis=1)
+        true = holds(grid).astype(jnp.int32)
+        last = jnp.cumprod(true[:, ::-1], axis=1).sum(axis=1, keepdims=True)  # true up to the end
+        first = jnp.clip(points - last, 1, points - 1)
+        at = lambda i: jnp.take_along_axis(grid, i, axis=1)[:, 0]  # noqa: E731
+        missed = last[:, 0] == 0
+        return jnp.where(missed, end, at(first - 1)), jnp.where(missed, end, at(first))
+
+    return jax.lax.fori_loop(0, rounds, divide, (start, end))[1]
+
+
+def minimise(function, low, high, points=33, rounds=3):
+    """Where a vectorised function with one minimum in [`low`, `high`] is smallest; its value."""
+
+    def divide(_, carry):
+        low, high = carry[:2]
+        grid = jnp.linspace(low, high, points)
+        values = function(grid)
+        best = jnp.argmin(jnp.where(jnp.isnan(values), jnp.inf, values))
+        low, high = grid[jnp.maximum(best - 1, 0)], grid[jnp.minimum(best + 1, points - 1)]
+        return low, high, grid[best], values[best]
+
+    return jax.lax.fori_loop(0, rounds, divide, (low, high, low, low))[2:]

@@ -1,0 +1,148 @@
+"""The singular limit of cycles and endless chains: maps, their fixed points, folds and basins."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.lax import stop_gradient
+
+from ._search import bisect
+
+
+@eqx.filter_jit
+def critical_gain(P, s):
+    possible = s < 1
+    s = jnp.where(possible, s, 0.0)
+    q = stop_gradient(best_decay(P, s))
+    kappa = (1 + jnp.sqrt(1 - s)) ** 2 if P == math.inf else gain(q, P, s)
+    return jnp.where(possible, kappa, jnp.nan)
+
+
+def gain(q, P, s):
+    """Gain of the steady cycle in which a saliency that is not driven decays by `q` per dwell."""
+    powers = 1 / (1 - q) if P == math.inf else _polynomial(q, [1.0] * (int(P) - 1))
+    return (1 - s) / q + powers
+
+
+def best_decay(P, s):
+    """The decay per dwell at which `gain`, a convex function, is smallest."""
+    if P == math.inf:
+        root = jnp.sqrt(1 - s)
+        return root / (1 + root)
+    slopes = [float(j) for j in range(1, int(P) - 1)]
+    return bisect(lambda q: q**2 * _polynomial(q, slopes) - (1 - s), 0 * s, 0 * s + 1)
+
+
+def _polynomial(q, coefficients):
+    """Sum of `coefficients[j] * q**j`."""
+    if not coefficients:
+        return jnp.zeros_like(q)
+    return jnp.polyval(jnp.asarray(coefficients[::-1], q.dtype), q, unroll=1)
+
+
+@eqx.filter_jit
+def orbit(Z0, kappa, steps, P):
+    return jnp.vectorize(lambda Z, k: _one_orbit(Z, k, steps, P), signature="(),()->(t)")(Z0, kappa)
+
+
+def _one_orbit(Z0, kappa, steps, P):
+    def step(carry, _):
+        Z, alive, left = carry  # left: decay in the last P - 1 dwells, 0 before a first departure
+        new = kappa * (1 - 1 / jnp.where(alive, Z, 2.0)) + jnp.prod(left)
+        alive = alive & (new > 1)
+        decay = 1 / jnp.where(alive, new, 2.0)
+        left = left if P == math.inf else jnp.roll(left, -1).at[-1].set(decay)
+        return (new, alive, left), jnp.where(alive, new, jnp.nan)
+
+    left = jnp.zeros(1 if P == math.inf else int(P) - 1, Z0.dtype)
+    _, rest = jax.lax.scan(step, (Z0, Z0 > 1, left), None, length=steps)
+    return jnp.concatenate([jnp.where(Z0 > 1, Z0, jnp.nan)[None], rest])
+
+
+@eqx.filter_jit
+def fixed_points(kappa, P):
+    if P == math.inf:
+        exists = kappa >= 4
+        square = kappa * (kappa - 4)
+        root = jnp.sqrt(jnp.where(square > 0, square, 1.0))
+        root = jnp.where(square > 0, root, 0.0)
+        lower, upper = (kappa - root) / 2, (kappa + root) / 2
+    else:
+        q = best_decay(P, jnp.zeros_like(kappa))
+        exists = (kappa >= gain(q, P, 0.0)) & (q / kappa < 1)
+        excess = lambda q: gain(q, P, 0.0) - kappa  # noqa: E731
+        rising = bisect(excess, q, jnp.ones_like(q))
+        falling = bisect(lambda q: -excess(q), 0 * q, q)
+        lower, upper = (1 / _root_of_gain(q, kappa, P) for q in (rising, falling))
+        exists = exists & (falling < 1 - 1e-12)
+        lower = jnp.where(kappa < P, lower, jnp.nan)
+    return jnp.where(exists, lower, jnp.nan), jnp.where(exists, upper, jnp.nan), exists
+
+
+def _root_of_gain(q, kappa, P):
+    """One Newton step from `q`, which carries the derivative with respect to `kappa`."""
+    q = stop_gradient(q)
+    value, slope = jax.jvp(lambda q: gain(q, P, 0.0), (q,), (jnp.ones_like(q),))
+    regular = jnp.abs(slope) > 1e-6
+    step = jnp.where(regular, (value - kappa) / jnp.where(regular, slope, 1.0), 0.0)
+    return q - step
+
+
+@eqx.filter_jit
+def basin_edge(kappa, P):
+    def one(kappa):
+        k = stop_gradient(kappa)
+
+        def dies(x):  # x = 1 / Z0
+            return jnp.where(jnp.isnan(_one_orbit(1 / x, k, 300, P)[-1]), 1.0, -1.0)
+
+        start = jnp.full_like(k, 1e-6)
+        Z0 = 1 / bisect(dies, start, jnp.ones_like(k), 56)
+        Z0 = Z0 * (1 + 1e-13)  # on the surviving side of the edge
+        # Near the edge all orbits leave along one direction: there d Z_t = 0 along the edge.
+        transitions = 2 * int(P) + 16
+        last = lambda Z: _one_orbit(Z, k, transitions, P)[-1]  # noqa: E731
+        slope = jax.jvp(last, (Z0,), (jnp.ones_like(Z0),))[1]
+        moved = _one_orbit(Z0, kappa, transitions, P)[-1]
+        Z0 = Z0 - (moved - stop_gradient(moved)) / slope
+        return jnp.where(dies(start) < 0, Z0, jnp.nan)
+
+    return jnp.vectorize(one)(kappa)
+
+
+@eqx.filter_jit
+def visited(Z0, kappa):
+    Z0, kappa = jnp.broadcast_arrays(Z0, kappa)
+    below = (kappa < 4) & (kappa > 0)
+    root = jnp.sqrt(jnp.where(below, kappa, 1.0))
+    theta = jnp.arccos(root / 2)
+    phi = jnp.arctan2(jnp.sin(theta), Z0 / root - jnp.cos(theta))
+    count = jnp.maximum(jnp.ceil((jnp.pi - phi) / theta) - 2, 1.0)
+    lower = jnp.where(kappa >= 4, fixed_points(kappa, math.inf)[0], jnp.inf)
+    count = jnp.where(below, count, jnp.where(Z0 >= lower, jnp.inf, jnp.nan))
+    return jnp.where(Z0 > 1, count, 0.0)
+
+
+@eqx.filter_jit
+def switch_time(Z0, kappa, tau, bias):
+    z1 = (1 - 1 / tau) * (1 + bias)
+    r = (z1 + kappa * (1 - z1 / Z0)) / 2 - 1
+    valid = (r > 0) & (Z0 > z1) & (bias > 0)
+    r, Z0, b = jnp.where(valid, r, 1.0), jnp.where(valid, Z0, 2 * z1), jnp.where(valid, bias, 0.0)
+    target = tau / (1 + b)
+
+    def growth(s, r):
+        x = r * s
+        small = x < 1e-3
+        y = jnp.where(small, 1.0, x)
+        first = jnp.where(small, 1 + x / 2 + x**2 / 6, jnp.expm1(y) / y)
+        second = jnp.where(small, 0.5 + x / 6 + x**2 / 24, (jnp.expm1(y) - y) / y**2)
+        return s**2 * second + s * first
+
+    r_, target_ = stop_gradient((r, target))
+    low = jnp.log1p(target_ * r_**2 / (1 + r_)) / r_
+    s = stop_gradient(bisect(lambda s: growth(s, r_) - target_, low, jnp.sqrt(2 * target_)))
+    slope = s + (1 + r_) * s * jnp.expm1(r_ * s) / (r_ * s) + 1 - s
+    s = s - (growth(s, r) - target) / slope
+    return jnp.where(valid, tau * jnp.log(Z0 / z1) + s, jnp.nan)

@@ -1,0 +1,124 @@
+"""What every network promises: jit = eager, vmap = loop, finite gradients, one dtype, files."""
+
+import inspect
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import zoo
+from helpers import assert_close
+
+import hopfax as hx
+
+NETWORKS = zoo.networks()
+EVERY = pytest.mark.parametrize("name", list(NETWORKS))
+TS = jnp.linspace(0.0, 6.0, 4)
+
+
+def run(network, state, inputs):
+    """Constant steps, so that every way of running takes the same ones."""
+    return hx.simulate(network, state, TS, method=zoo.fixed(), throw=False, **inputs)
+
+
+def public_subclasses(base):
+    found = {n for n, item in vars(hx).items() if inspect.isclass(item) and issubclass(item, base)}
+    return {n for n in found if not n.startswith("Abstract")}
+
+
+def test_the_zoo_is_complete():
+    for base, kept in (
+        (hx.AbstractNetwork, NETWORKS),
+        (hx.AbstractActivation, zoo.activations()),
+    ):
+        missing = public_subclasses(base) - set(kept)
+        assert not missing, f"tests/zoo.py has no specimen of {sorted(missing)}"
+
+
+@EVERY
+def test_vector_field_is_the_derivative(name):
+    network, state, inputs = NETWORKS[name]
+    stimulus = inputs.get("stimulus")
+    rate = network.vector_field(0.0, state, hx.Inputs(stimulus=stimulus))
+    assert jax.tree.structure(rate) == jax.tree.structure(state)
+    h = 1e-4
+    ts = jnp.array([0.0, h])
+    later = hx.simulate(network, state, ts, method=zoo.fixed("sites"), **inputs).final
+    assert_close((later.field - state.field) / h, rate.field, 1e-3, "first order in h = 1e-4")
+    spanned = network.patterns.field(rate.weights)
+    assert_close(spanned, rate.field, 1e-12, "the field stays in the span of the patterns")
+
+
+@EVERY
+def test_jit_vmap_and_loop_agree(name):
+    network, state, inputs = NETWORKS[name]
+    eager = run(network, state, inputs)
+    jitted = eqx.filter_jit(run)(network, state, inputs)
+    assert jitted.reduction == eager.reduction == "classes"
+    for a, b in zip(jax.tree.leaves(jitted), jax.tree.leaves(eager), strict=True):
+        assert_close(a.astype(float), b.astype(float), 1e-12, "the same steps, rounding apart") if (
+            np.isfinite(b).all()
+        ) else np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b))
+    batch = jax.tree.map(lambda x: jnp.stack([x, 0.9 * x]), state)
+    several = jax.vmap(lambda s: run(network, s, inputs).final.field)(batch)
+    assert_close(several[0], eager.final.field, 1e-12, "the same steps, rounding apart")
+    assert np.abs(several[1] - several[0]).max() > 1e-3
+
+
+@EVERY
+def test_gradients_are_finite_and_not_all_zero(name):
+    network, state, inputs = NETWORKS[name]
+
+    def loss(network, state, inputs):
+        out = run(network, state, inputs)
+        return (out.overlaps**2).sum() + jnp.sum(out.final.field**2)
+
+    gradients = eqx.filter_grad(lambda args: loss(*args))((network, state, inputs))
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(gradients)]
+    assert all(np.isfinite(leaf).all() for leaf in leaves)
+    assert any(np.abs(leaf).max() > 1e-6 for leaf in leaves)
+
+
+@EVERY
+def test_round_trip_through_a_file(name, tmp_path):
+    network, state, _ = NETWORKS[name]
+    for thing in (network, state):
+        hx.save(tmp_path / "thing.eqx", thing)
+        back = hx.load(tmp_path / "thing.eqx")
+        assert jax.tree.structure(back) == jax.tree.structure(thing)
+        for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(thing), strict=True):
+            assert a.dtype == b.dtype and (a == b).all()
+
+
+@EVERY
+def test_dtype_follows_the_patterns(name):
+    network, state, _ = NETWORKS[name]
+    single = jax.tree.map(lambda x: x.astype(jnp.float32), network)
+    start = single.init(
+        weights=np.asarray(state.weights),
+        **({} if state.saliency is None else {"saliency": np.asarray(state.saliency)}),
+    )
+    inputs = hx.Inputs(stimulus=jnp.ones(network.patterns.N, jnp.float32))
+    rate = single.vector_field(0.0, start, inputs)
+    assert {leaf.dtype for leaf in jax.tree.leaves((start, rate))} == {jnp.dtype("float32")}
+
+
+def test_one_compilation_serves_all_values():
+    """Values are data: neither a new gain nor new times compile anything."""
+    traces = []
+
+    def observe(t, state, network):
+        traces.append(1)
+        return t
+
+    for kappa, horizon in ((4.0, 5.0), (5.0, 6.0), (6.0, 7.0)):
+        network, state = zoo.cycle(kappa=kappa)
+        ts = np.linspace(0.0, horizon, 4)
+        hx.simulate(network, state, ts, observe=observe, method=zoo.fixed())
+    first = len(traces)
+    network, state = zoo.cycle(kappa=7.0, tau=11.0, bias=0.03)
+    hx.simulate(network, state, np.linspace(1.0, 3.0, 4), observe=observe, method=zoo.fixed())
+    assert len(traces) == first
+    hx.simulate(network, state, np.linspace(1.0, 3.0, 5), observe=observe, method=zoo.fixed())
+    assert len(traces) > first  # a new shape does: the counter counts

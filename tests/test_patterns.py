@@ -1,0 +1,158 @@
+"""Patterns: products, sources, and the exact classes of equal neurons."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from helpers import assert_close
+from hypothesis import given, settings, strategies as st
+from scipy.linalg import hadamard as sylvester
+
+import hopfax as hx
+
+
+@pytest.mark.parametrize(("columns", "N"), [([1, 2, 4], 8), ([0, 3, 5, 6], 24), (4, 256)])
+def test_hadamard(columns, N):
+    patterns = hx.patterns.hadamard(columns, N)
+    columns = columns if isinstance(columns, list) else [1, 2, 4, 8]
+    order = 2 ** max(columns).bit_length()
+    expected = np.tile(sylvester(order)[:, columns].T, (1, N // order))
+    assert (np.asarray(patterns.xi) == expected).all() and patterns.binary
+    assert_close(patterns.gram(), np.eye(len(columns)), 1e-15, "exactly orthogonal")
+
+
+def test_products():
+    rng = np.random.default_rng(0)
+    xi, rates, weights = rng.normal(size=(3, 50)), rng.normal(size=50), rng.normal(size=3)
+    patterns = hx.Patterns(xi)
+    assert_close(patterns.overlap(jnp.asarray(rates)), xi @ rates / 50, 1e-13, "rounding")
+    assert_close(patterns.field(jnp.asarray(weights)), xi.T @ weights, 1e-13, "rounding")
+    assert_close(patterns.gram(), xi @ xi.T / 50, 1e-13, "rounding")
+    assert not patterns.binary
+
+
+@given(
+    P=st.integers(1, 9),
+    N=st.integers(1, 60),
+    seed=st.integers(0, 2**31),
+    real=st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_classes_reproduce_every_product(P, N, seed, real):
+    rng = np.random.default_rng(seed)
+    xi = rng.choice([-2.0, 0.5, 1.0], (P, N)) if real else rng.choice([-1.0, 1.0], (P, N))
+    patterns = hx.Patterns(xi, check_patterns=False)
+    classes = patterns.site_classes()
+    assert float(classes.counts.sum()) == N
+    assert (np.asarray(classes.expand(classes.patterns.xi[0])) == xi[0]).all()
+    rebuilt = classes.sign * classes.patterns.xi[:, classes.index]
+    assert_close(rebuilt, xi, 1e-15, "averages of equals")
+    weights = rng.normal(size=P)
+    small = classes.patterns.field(jnp.asarray(weights))
+    assert_close(classes.expand(small), patterns.field(jnp.asarray(weights)), 1e-12, "rounding")
+    overlaps = classes.patterns.overlap(jnp.tanh(small))
+    full = patterns.overlap(jnp.tanh(patterns.field(jnp.asarray(weights))))
+    assert_close(overlaps, full, 1e-12, "rounding, odd activation")
+    assert_close(classes.patterns.gram(), patterns.gram(), 1e-12, "rounding")
+    averaged = classes.average(jnp.asarray(xi[0]))
+    assert_close(averaged[classes.index], classes.patterns.xi[0][classes.index], 1e-12, "rounding")
+
+
+def test_number_of_classes():
+    patterns = hx.patterns.random(jr.key(0), 4, 1000)
+    assert patterns.site_classes().patterns.xi.shape == (4, 8)
+    few = hx.patterns.random(jr.key(0), 10, 30)
+    assert few.site_classes().patterns.N <= 30
+    empty = hx.patterns.hadamard([0, 1, 2, 3], 16).site_classes()  # the last is a product
+    assert sorted(empty.counts.tolist()) == [0, 0, 0, 0, 4, 4, 4, 4]
+    assert np.isfinite(empty.patterns.xi).all()
+
+
+def test_classes_work_under_jit_and_differentiate():
+    patterns = hx.patterns.random(jr.key(0), 3, 40)
+    eager = patterns.site_classes()
+    jitted = jax.jit(lambda p: p.site_classes())(patterns)
+    assert (jitted.index == eager.index).all() and (jitted.counts == eager.counts).all()
+
+    def overlap(xi, form):
+        p = hx.Patterns(xi, binary=True)
+        q = p.site_classes().patterns if form else p
+        return q.overlap(jnp.tanh(q.field(jnp.array([0.3, -0.2, 0.5])))).sum()
+
+    g = [jax.grad(overlap)(patterns.xi, form) for form in (True, False)]
+    assert_close(g[0], g[1], 1e-14, "class averages carry first derivatives exactly")
+    with pytest.raises(TypeError, match="outside jit"):
+        jax.jit(lambda xi: hx.Patterns(xi).site_classes().counts)(patterns.xi)
+
+
+def test_a_million_neurons_are_classified_in_a_moment():
+    patterns = hx.patterns.random(jr.key(0), 4, 10**6)
+    patterns.site_classes()  # compiles
+    begin = time.perf_counter()
+    jax.block_until_ready(patterns.site_classes().counts)
+    assert time.perf_counter() - begin < 0.9
+
+
+def test_gauge_cycle():
+    for seed in range(8):
+        patterns = hx.patterns.random(jr.key(seed), 4, 255)
+        gram = np.asarray(patterns.gram())
+        around = np.prod([gram[mu, (mu + 1) % 4] for mu in range(4)])
+        if around < 0:
+            with pytest.raises(ValueError, match="product of consecutive overlaps"):
+                patterns.gauge_cycle()
+        else:
+            turned = patterns.gauge_cycle()
+            new = np.asarray(turned.gram())
+            assert all(new[mu, (mu + 1) % 4] > 0 for mu in range(4))
+            assert (np.abs(turned.xi) == np.abs(patterns.xi)).all() and turned.binary
+    with pytest.raises(ValueError, match="exactly 0.*bias"):
+        hx.patterns.hadamard(3, 8).gauge_cycle()
+
+
+def test_random_correlated_and_corrupt():
+    P, N, rho = 5, 20000, 0.3
+    patterns = hx.patterns.correlated(jr.key(0), P, N, rho)
+    off = np.asarray(patterns.gram())[~np.eye(P, dtype=bool)]
+    assert np.abs(off - rho).max() < 4 / N**0.5 * 2  # 4 standard errors, template included
+    flipped = patterns.corrupt(jr.key(1), 2, 123)
+    assert int((flipped != patterns.xi[2]).sum()) == 123
+    assert (hx.patterns.random(jr.key(0), 3, 9).xi == hx.patterns.random(jr.key(0), 3, 9).xi).all()
+
+
+def test_images_and_files(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (3, 6, 8)).astype(np.uint8)
+    for k, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{k}.png")
+    (tmp_path / "notes.txt").write_text("not an image")
+    patterns = hx.patterns.from_images(tmp_path)
+    level = np.median(pictures.reshape(3, -1), axis=1)[:, None, None]
+    expected = np.where(pictures > level, 1.0, -1.0)
+    assert (np.asarray(patterns.xi).reshape(3, 6, 8) == expected).all()
+    assert (hx.patterns.from_images(pictures.astype(float)).xi == patterns.xi).all()
+    assert hx.patterns.from_images(tmp_path, shape=(3, 4)).xi.shape == (3, 12)
+    Image.fromarray(pictures[0, :4]).save(tmp_path / "9.jpg")
+    with pytest.raises(ValueError, match="differ in size"):
+        hx.patterns.from_images(tmp_path)
+    with pytest.raises(ValueError, match="no PNG or JPEG"):
+        (tmp_path / "empty").mkdir()
+        hx.patterns.from_images(tmp_path / "empty")
+    with pytest.raises(ValueError, match="uniform"):
+        hx.patterns.from_images(np.ones((2, 4, 4)))
+
+    np.save(tmp_path / "xi.npy", np.asarray(patterns.xi))
+    np.savez(tmp_path / "xi.npz", xi=np.asarray(patterns.xi), other=1)
+    for file in ("xi.npy", "xi.npz"):
+        assert (hx.patterns.load(tmp_path / file).xi == patterns.xi).all()
+    np.savez(tmp_path / "bad.npz", a=1, b=2)
+    with pytest.raises(ValueError, match="must hold an array `xi`"):
+        hx.patterns.load(tmp_path / "bad.npz")
+    np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="[Oo]bject arrays"):
+        hx.patterns.load(tmp_path / "pickle.npy")

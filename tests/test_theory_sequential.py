@@ -1,0 +1,456 @@
+"""The theory of sequential retrieval against closed forms, reference numbers and itself."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hopfax as hx
+from hopfax.theory import sequential
+
+INF = math.inf
+
+
+def cyclic(P):
+    return np.roll(np.eye(P), 1, axis=0)
+
+
+def start(P, Z0):
+    return Z0 * np.eye(P)[0]
+
+
+def slope(function, x, step):
+    return (float(function(x + step)) - float(function(x - step))) / (2 * step)
+
+
+# Critical gain
+
+
+@pytest.mark.parametrize(
+    "P, gain",
+    [
+        (2, 2.0),
+        (3, 3.0),
+        (4, 3.610718613276),
+        (5, 3.834437249029),
+        (6, 3.925387252467),
+        (8, 3.983268385174),
+        (10, 3.995993831075),
+        (INF, 4.0),
+    ],
+)
+def test_critical_gain_of_a_cycle(P, gain):
+    # half a unit in the last of 12 decimals
+    np.testing.assert_allclose(sequential.critical_gain(P), gain, rtol=0, atol=6e-13)
+    halved = sequential.critical_gain(P, activation=hx.HardTanh(2.0))
+    np.testing.assert_allclose(halved, gain / 2, rtol=1e-12)
+
+
+def test_critical_gain_with_self_loops():
+    gain = sequential.critical_gain(self_loop=np.array([-1.0, 0.0, 0.3, 0.6, 1.0, 2.0]))
+    expected = [5.828427, 4.0, 3.373320, 2.664911, np.nan, np.nan]  # a self-loop of 1 locks
+    np.testing.assert_allclose(gain, expected, rtol=0, atol=5e-7)
+
+
+def test_critical_gain_with_self_loops_in_a_cycle_closes_the_itinerary():
+    # an independent check: just above, a cycle started on its fixed point goes on; below it ends
+    s, P = -0.5, 4
+    gain = float(sequential.critical_gain(P, self_loop=s))
+    q = np.linspace(0.05, 1, 200001)
+    curve = (1 - s) / q + 1 + q + q**2
+    np.testing.assert_allclose(gain, curve.min(), rtol=1e-9)
+    q = q[curve.argmin()]
+    steady = [s + (1 - s) / q, q**2, q, 1.0]  # active; left 3, 2, 1 dwells ago
+    for factor, outcome in ((1.002, 0), (0.99, 1)):
+        A = factor * cyclic(P) + s / gain * np.eye(P)
+        saliency0 = np.array([steady[0], steady[1], steady[2], steady[3]])
+        run = sequential.itinerary(A, gain, 1.0, saliency0, 200)
+        assert int(run.outcome) == outcome
+
+
+@pytest.mark.parametrize(
+    "activation, gain",
+    [
+        (hx.Erf(), 5.5550),
+        (hx.Tanh(), 5.8914),
+        (hx.Tanh(10.0), 0.58914),
+        (hx.Rational(), 6.7094),
+        (hx.Arctan(), 8.0119),
+    ],
+)
+def test_critical_gain_of_smooth_activations(activation, gain):
+    # half a unit in the last of five digits
+    np.testing.assert_allclose(sequential.critical_gain(activation=activation), gain, rtol=1.2e-5)
+
+
+def test_critical_gain_with_noise():
+    for std, gain in ((0.05, 4.0863), (0.2, 4.4240), (0.4, 5.0636), (0.8, 6.9398)):
+        noisy = sequential.critical_gain(noise=std * math.sqrt(2.0))
+        np.testing.assert_allclose(noisy, gain, rtol=0, atol=6e-5)
+    weak = sequential.critical_gain(noise=0.01 * math.sqrt(2.0))
+    assert 4.0 < weak < 4.02  # tends to the hard tanh
+
+
+def test_gradients_of_the_critical_gain():
+    gain = lambda s: sequential.critical_gain(4, self_loop=s)  # noqa: E731
+    np.testing.assert_allclose(jax.grad(gain)(0.2), slope(gain, 0.2, 1e-5), rtol=1e-8)
+    gain = lambda noise: sequential.critical_gain(noise=noise)  # noqa: E731
+    np.testing.assert_allclose(jax.grad(gain)(0.5), slope(gain, 0.5, 1e-4), rtol=1e-6)
+    gain = lambda g: sequential.critical_gain(activation=hx.Tanh(g))  # noqa: E731
+    exact = -float(gain(2.0)) / 2.0  # proportional to 1/g
+    np.testing.assert_allclose(jax.grad(gain)(2.0), exact, rtol=1e-6)
+
+
+# The map
+
+
+def test_map_and_orbit_of_the_endless_chain_follow_the_moebius_closed_forms():
+    t = np.arange(8)
+    orbit = sequential.saliency_orbit(3.0, 5.0, 7)
+    low, high = (5 - 5**0.5) / 2, (5 + 5**0.5) / 2
+    np.testing.assert_allclose(
+        (orbit - high) / (orbit - low), (low / high) ** t * (3 - high) / (3 - low), rtol=1e-10
+    )
+    orbit = sequential.saliency_orbit(3.0, 4.0, 7)
+    np.testing.assert_allclose(1 / (orbit - 2), 1 + t / 2, rtol=1e-12)
+    theta = np.arccos(3.9**0.5 / 2)
+    phi = np.arctan2(np.sin(theta), 4 / 3.9**0.5 - np.cos(theta))
+    expected = 3.9**0.5 * np.sin((t + 1) * theta + phi) / np.sin(t * theta + phi)
+    np.testing.assert_allclose(sequential.saliency_orbit(4.0, 3.9, 7), expected, rtol=1e-12)
+    np.testing.assert_allclose(sequential.saliency_map(expected[:-1], 3.9), expected[1:])
+
+
+def test_map_with_history_is_the_orbit_of_a_cycle():
+    orbit = sequential.saliency_orbit(4.0, 5.0, 12, P=4)
+    np.testing.assert_allclose(orbit[3], 5 * (1 - 1 / orbit[2]), rtol=1e-14)  # no residual yet
+    for t in range(3, 12):
+        new = sequential.saliency_map(orbit[t - 2 : t + 1], 5.0, P=4)
+        np.testing.assert_allclose(new, orbit[t + 1], rtol=1e-14)
+    collapsed = sequential.saliency_map(np.array([[2.0, 0.9, 2.0], [2.0, 2.0, 2.0]]), 5.0, P=4)
+    np.testing.assert_array_equal(collapsed, [np.nan, 2.625])
+
+
+def test_fixed_points():
+    for P, Z in (
+        (2, 4.0),
+        (3, 3.732050807569),
+        (4, 3.651093408937),
+        (5, 3.627365084712),
+        (6, 3.620633383423),
+        (INF, 3.618033988750),
+    ):
+        np.testing.assert_allclose(sequential.fixed_points(5.0, P).upper, Z, rtol=0, atol=6e-13)
+    np.testing.assert_allclose(sequential.fixed_points(3.5, 3).upper, 2.0, rtol=1e-12)
+    np.testing.assert_allclose(sequential.fixed_points(3.8, 4).upper, 2.094697054583, rtol=1e-12)
+    lower, upper, exists = sequential.fixed_points(np.array([3.9, 4.0, 5.0]))
+    np.testing.assert_allclose(lower, [np.nan, 2.0, (5 - 5**0.5) / 2], rtol=1e-14)
+    np.testing.assert_allclose(upper, [np.nan, 2.0, (5 + 5**0.5) / 2], rtol=1e-14)
+    np.testing.assert_array_equal(exists, [False, True, True])
+    lower, upper, exists = sequential.fixed_points(jnp.array([3.6, 3.62, 3.8, 4.5]), 4)
+    np.testing.assert_array_equal(exists, [False, True, True, True])
+    assert jnp.isnan(lower[0]) and jnp.isnan(lower[3])  # no unstable cycle from kappa = P on
+    for Z in (lower[1:3], upper[1:3]):
+        np.testing.assert_allclose(Z + 1 + 1 / Z + 1 / Z**2, [3.62, 3.8], rtol=1e-12)
+    assert not sequential.fixed_points(2.9, 3).exists and not sequential.fixed_points(1.9, 2).exists
+
+
+def test_gradients_of_the_fixed_points():
+    for branch, P in ((0, 4), (1, 4), (1, INF), (0, INF)):
+        kappa = 3.8 if P == 4 else 4.5
+        root = lambda k: sequential.fixed_points(k, P)[branch]  # noqa: B023, E731
+        np.testing.assert_allclose(jax.grad(root)(kappa), slope(root, kappa, 1e-5), rtol=1e-6)
+    assert jax.grad(lambda k: jnp.nansum(sequential.fixed_points(k).upper))(3.0) == 0
+
+
+def test_basin_edge():
+    for P, kappa, edge, atol in (
+        (3, 3.05, 2.440, 5e-4),
+        (4, 3.65, 2.078, 5e-4),
+        (3, 3.5, 1.75, 1e-9),
+        (4, 5.0, 1.369, 5e-4),
+        (INF, 5.0, (5 - 5**0.5) / 2, 1e-14),
+    ):
+        found = sequential.basin_edge(kappa, P)
+        np.testing.assert_allclose(found, edge, rtol=0, atol=atol)
+        orbits = sequential.saliency_orbit(found * np.array([0.9999, 1.0001]), kappa, 250, P)
+        np.testing.assert_array_equal(np.isfinite(orbits[:, -1]), [False, True])
+    assert jnp.isnan(sequential.basin_edge(3.5, 4)) and jnp.isnan(sequential.basin_edge(3.5))
+    edge = lambda k: sequential.basin_edge(k, 4)  # noqa: E731
+    np.testing.assert_allclose(jax.grad(edge)(4.5), slope(edge, 4.5, 1e-4), rtol=1e-5)
+
+
+# Itineraries
+
+
+def test_memories_visited_before_collapse():
+    gains = np.array([3.0, 3.5, 3.9, 3.99, 4.0, 5.0])
+    counts = sequential.visited_before_collapse(4.0, gains)
+    np.testing.assert_array_equal(counts, [4, 6, 17, 60, INF, INF])
+    orbits = sequential.saliency_orbit(4.0, gains[:4], 100)
+    np.testing.assert_array_equal(np.isfinite(orbits).sum(axis=1), counts[:4])
+    assert sequential.visited_before_collapse(0.9, 5.0) == 0
+    starts = np.linspace(1.01, 8.0, 50)
+    orbits = sequential.saliency_orbit(starts, 3.3, 20)
+    expected = np.isfinite(orbits).sum(axis=1)
+    np.testing.assert_array_equal(sequential.visited_before_collapse(starts, 3.3), expected)
+
+
+@pytest.mark.parametrize(
+    "kappa, P, visited",
+    [(3, 4, 4), (3.5, 4, 11), (3.5, 5, 7), (3.5, 6, 6), (3.8, 5, 25), (3.8, 6, 14)],
+)
+def test_itinerary_of_a_collapsing_cycle(kappa, P, visited):
+    run = sequential.itinerary(cyclic(P), kappa, 10.0, start(P, 4.0), 30)
+    expected = np.where(np.arange(30) < visited, np.arange(30) % P, -1)
+    np.testing.assert_array_equal(run.memory, expected)
+    assert sequential.OUTCOMES[int(run.outcome)] == "collapse"
+    assert not run.tie and not run.contested
+    orbit = np.array(sequential.saliency_orbit(4.0, kappa, 29, P))
+    own = np.asarray(run.saliency)[np.arange(visited), expected[:visited]]
+    np.testing.assert_allclose(own, orbit[:visited], rtol=1e-12)
+    dwells = np.diff(np.asarray(run.time)[:visited])
+    np.testing.assert_allclose(dwells, 10 * np.log(orbit[: visited - 1]), rtol=1e-12)
+    assert np.isnan(run.time[visited:]).all() and np.isnan(run.saliency[visited:]).all()
+
+
+def test_itinerary_locks_branches_and_collapses_at_once():
+    A = cyclic(3) + np.diag([0.0, 0.0, 0.3])
+    run = sequential.itinerary(A, 5.0, 1.0, start(3, 4.0), 6)
+    np.testing.assert_array_equal(run.memory, [0, 1, 2, -1, -1, -1])
+    assert sequential.OUTCOMES[int(run.outcome)] == "locked"
+
+    run = sequential.itinerary(cyclic(3), 5.0, 1.0, start(3, 0.9), 3)
+    assert sequential.OUTCOMES[int(run.outcome)] == "collapse" and run.memory[0] == -1
+
+    for second, tie, contested in ((0.98, True, True), (0.8, False, True), (0.1, False, False)):
+        A = np.zeros((3, 3))
+        A[1:, 0] = second, 1.0
+        A[0, 1:] = 1.0
+        run = sequential.itinerary(A, 5.0, 1.0, start(3, 4.0), 2)
+        np.testing.assert_array_equal(run.memory, [0, 2])
+        assert bool(run.tie) == tie and bool(run.contested) == contested
+
+
+def test_two_alternating_gains_sustain_each_other_up_to_the_exact_threshold():
+    # 1/sqrt(g1) + 1/sqrt(g2) <= 1 on a long cycle, where residuals have died out
+    P, g1 = 60, 3.2
+    g2 = 1 / (1 - g1**-0.5) ** 2
+    for factor, outcome in ((1.02, "sequence"), (0.98, "collapse")):
+        kappa = factor * np.where(np.arange(P) % 2 == 1, g1, g2)  # gain of the driven memory
+        run = sequential.itinerary(cyclic(P), kappa, 1.0, start(P, 4.0), 58)
+        assert sequential.OUTCOMES[int(run.outcome)] == outcome
+
+
+def test_itinerary_with_a_time_constant_for_each_memory():
+    tau, kappa = np.array([5.0, 20.0, 10.0]), np.array([4.0, 5.0, 6.0])
+    run = sequential.itinerary(cyclic(3), kappa, tau, start(3, 4.0), 3)
+    T = 5 * math.log(4)
+    z1 = 5 * (1 - math.exp(-T / 20))
+    np.testing.assert_allclose(run.saliency[1], [1.0, z1, 0.0], rtol=1e-12)
+    np.testing.assert_allclose(run.time[1], T, rtol=1e-12)
+    # memory 1 starts with z < 1, so nothing takes over from memory 0 if it charges too slowly
+    slow = sequential.itinerary(cyclic(3), 4.0, np.array([5.0, 500.0, 10.0]), start(3, 4.0), 3)
+    assert slow.outcome == 1 and slow.memory[1] == -1
+
+
+def test_gradients_and_batches_of_itineraries():
+    def second_switch(kappa):
+        return sequential.itinerary(cyclic(4), kappa, 7.0, start(4, 4.0), 4).time[2]
+
+    np.testing.assert_allclose(jax.grad(second_switch)(5.0), 7 / 5.0, rtol=1e-12)  # tau / kappa
+    gains = jnp.array([3.0, 4.0, 5.0])
+    batch = jax.vmap(second_switch)(gains)
+    np.testing.assert_allclose(batch, [second_switch(float(k)) for k in gains], rtol=1e-14)
+
+
+# Times
+
+
+def test_switch_time_formula():
+    eps = np.array([0.05, 0.02, 0.01, 0.005, 0.001])
+    table = [1.532480, 1.450874, 1.418414, 1.399835, 1.382202]
+    times = sequential.switch_time(4.0, 5.0, 1 / eps, 0.01)
+    np.testing.assert_allclose(times * eps, table, rtol=0, atol=6e-7)
+    simulated = np.array([1.533569, 1.451058, 1.418456, 1.399844, 1.382202])
+    assert (np.abs(times * eps - simulated) < 0.5 * eps**2).all()  # first order in eps
+    assert jnp.isnan(sequential.switch_time(4.0, 1.0, 50.0, 0.01))  # r < 0
+    assert jnp.isnan(sequential.switch_time(4.0, 5.0, 50.0, 0.0))  # no seed
+    point = (4.0, 5.0, 50.0, 0.01)
+    gradient = jax.grad(sequential.switch_time, argnums=(0, 1, 2, 3))(*point)
+    for i, step in enumerate((1e-4, 1e-4, 1e-3, 1e-5)):
+        ends = []
+        for sign in (-1, 1):
+            Z0, kappa, tau, bias = np.array(point) + sign * step * np.eye(4)[i]
+            ends.append(float(sequential.switch_time(Z0, kappa, tau, bias)))
+        numeric = (ends[1] - ends[0]) / (2 * step)
+        np.testing.assert_allclose(gradient[i], numeric, rtol=1e-5)
+
+
+def test_escape_time_and_inverse_design():
+    np.testing.assert_allclose(sequential.escape_time(4.0, 50.0), 50 * math.log(4), rtol=1e-15)
+    np.testing.assert_allclose(sequential.escape_time(2.0, 50.0, 3.0), 50 * math.log(6), rtol=1e-15)
+    assert jnp.isnan(sequential.escape_time(0.5, 50.0))
+    for P in (2, 3, 4, 7):
+        kappa = sequential.gain_for_period(P * 30.0, P, 25.0)
+        Z = sequential.fixed_points(kappa, P).upper
+        np.testing.assert_allclose(25 * jnp.log(Z), 30.0, rtol=1e-11)
+    assert jnp.isnan(sequential.gain_for_period(4 * 0.3, 4, 1.0))  # below the fold at 0.4196
+
+
+def test_static_retrieval():
+    amplitude = sequential.retrieval_amplitude
+    np.testing.assert_allclose(amplitude(2.0, hx.Tanh()), 1.91500804815, rtol=0, atol=6e-12)
+    np.testing.assert_allclose(amplitude(0.5, hx.Tanh(10.0)), 0.49995456086, rtol=0, atol=6e-12)
+    np.testing.assert_allclose(amplitude(np.array([0.9, 2.0])), [np.nan, 2.0], rtol=1e-14)
+    np.testing.assert_allclose(sequential.noise_limit(2.0) / 2**0.5, 1.482602218506, rtol=1e-12)
+    assert jnp.isnan(sequential.noise_limit(0.9))
+    a = lambda z: amplitude(z, hx.Tanh())  # noqa: E731
+    np.testing.assert_allclose(jax.grad(a)(2.0), slope(a, 2.0, 1e-5), rtol=1e-8)
+
+
+# Finite tau; the numbers come from simulations of the full network
+
+
+@pytest.fixture(scope="module")
+def taus():
+    return np.array([20.0, 50.0, 100.0, 200.0, 500.0])
+
+
+def test_dwell_time_meets_the_simulated_dwells(taus):
+    strong = sequential.dwell_time(5.0, taus, 4, 0.01) / taus
+    weak = sequential.dwell_time(5.0, taus, 4, 0.001) / taus
+    # the overlaps that are left out are O(bias); the worst deviation found is 6e-4
+    np.testing.assert_allclose(strong, [1.5121, 1.3976, 1.3493, 1.3198, 1.2976], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(weak, [1.5321, 1.4062, 1.3574, 1.3299, 1.3107], rtol=0, atol=1e-3)
+    limit = math.log(float(sequential.fixed_points(5.0, 4).upper))
+    gaps = np.asarray(weak) - limit
+    assert (gaps > 0).all() and (np.diff(gaps) < 0).all()  # a handover takes time, ever less
+
+
+def test_critical_gain_at_finite_tau_meets_the_simulated_one(taus):
+    for P, simulated in ((4, [2.98, 3.0955, 3.2175]), (3, [2.812, 2.787, 2.792])):
+        gain = sequential.critical_gain(P, tau=taus, bias=0.01)[:3]
+        difference = np.asarray(gain) - simulated
+        assert (difference > 0).all() and (difference < 0.025).all()  # about 2 b, as documented
+    np.testing.assert_allclose(  # a weaker seed leaves a smaller error
+        sequential.critical_gain(4, tau=taus, bias=0.001)[1:3], [3.2823, 3.3268], rtol=0, atol=5e-3
+    )
+    scaled = sequential.critical_gain(4, tau=taus, bias=0.005, activation=hx.HardTanh(2.0))
+    np.testing.assert_allclose(2 * scaled, sequential.critical_gain(4, tau=taus, bias=0.01))
+
+
+def test_fixed_points_at_finite_tau_bracket_the_fold(taus):
+    gain = float(sequential.critical_gain(4, tau=taus, bias=0.01)[2])
+    below = sequential.fixed_points(0.99 * gain, 4, tau=taus, bias=0.01)
+    above = sequential.fixed_points(1.001 * gain, 4, tau=taus, bias=0.01)
+    assert not below.exists[2] and jnp.isnan(below.upper[2]) and above.exists[2]
+    assert above.lower[2] < above.upper[2] < 1.1 * above.lower[2]
+
+
+def test_basin_edge_at_finite_tau_meets_the_simulated_one():
+    edge = sequential.basin_edge(np.array([5.0, 4.0, 3.4, 3.0]), 4, tau=100.0, bias=0.01)
+    # documented: 1 % too large
+    np.testing.assert_allclose(edge, [1.1418, 1.2939, 1.6375, np.nan], rtol=0.012)
+    gradient = jax.grad(lambda k: sequential.basin_edge(k, 4, tau=100.0, bias=0.01))(5.0)
+    assert jnp.isnan(gradient)  # rather than a wrong zero
+
+
+@pytest.mark.slow  # reverse mode through two Runge-Kutta searches compiles for half a minute
+def test_gradients_at_finite_tau(taus):
+    # the fixed Runge-Kutta steps across kinks leave a noise of 1e-6 in the values
+    gain = lambda b: sequential.critical_gain(4, tau=taus, bias=b).sum()  # noqa: E731
+    np.testing.assert_allclose(jax.grad(gain)(0.01), slope(gain, 0.01, 1e-3), rtol=0.05)
+    dwell = lambda k: (sequential.dwell_time(k, taus, 4, 0.01) / taus).sum()  # noqa: E731
+    np.testing.assert_allclose(jax.grad(dwell)(5.0), slope(dwell, 5.0, 1e-2), rtol=1e-3)
+
+
+# Inputs
+
+
+def test_single_precision_stays_single():
+    kappa = jnp.float32(5.0)
+    for result in (
+        sequential.fixed_points(kappa, 4).upper,
+        sequential.basin_edge(kappa, 4),
+        sequential.saliency_orbit(4.0, kappa, 3, 4),
+        sequential.switch_time(4.0, kappa, 50.0, 0.01),
+        sequential.critical_gain(4, self_loop=jnp.float32(0.1)),
+        sequential.critical_gain(activation=hx.Tanh(jnp.float32(1.0))),
+        sequential.itinerary(cyclic(3).astype(np.float32), kappa, 1.0, [4, 0, 0], 3).time,
+        sequential.basin_edge(kappa, 4, tau=50.0, bias=0.01),
+    ):
+        assert result.dtype == jnp.float32 and jnp.isfinite(result).all()
+
+
+def test_functions_run_under_jit_and_vmap():
+    gains = jnp.array([3.7, 5.0])
+    for function in (
+        lambda k: sequential.fixed_points(k, 4).upper,
+        lambda k: sequential.basin_edge(k, 4),
+        lambda k: sequential.saliency_orbit(4.0, k, 5, 4),
+        lambda k: sequential.visited_before_collapse(3.0, k),
+        lambda k: sequential.switch_time(4.0, k, 50.0, 0.01),
+    ):
+        np.testing.assert_allclose(jax.jit(jax.vmap(function))(gains), function(gains), rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: sequential.critical_gain(1), ValueError, "`P` must be an integer >= 2"),
+        (lambda: sequential.critical_gain(3.5), TypeError, "`P` must be an integer >= 2"),
+        (lambda: sequential.critical_gain(4, activation=hx.Tanh()), ValueError, "`P` must be"),
+        (lambda: sequential.critical_gain(4, noise=0.1), ValueError, "`P` must be math.inf"),
+        (lambda: sequential.critical_gain(noise=-0.1), ValueError, "`noise` must be >= 0"),
+        (
+            lambda: sequential.critical_gain(noise=0.1, tau=9.0),
+            ValueError,
+            "`tau` must be math.inf",
+        ),
+        (lambda: sequential.critical_gain(4, tau=9.0), ValueError, "`bias` must be > 0"),
+        (lambda: sequential.critical_gain(4, bias=0.1), ValueError, "`bias` must be 0"),
+        (lambda: sequential.critical_gain(2, tau=9.0, bias=0.1), ValueError, "`P` must be >= 3"),
+        (
+            lambda: sequential.fixed_points(4.0, 4, tau=0.5, bias=0.1),
+            ValueError,
+            "`tau` must be > 1",
+        ),
+        (lambda: sequential.dwell_time(5.0, INF, 4), ValueError, "`tau` must be finite"),
+        (
+            lambda: sequential.saliency_map(np.ones(4), 5.0, 4),
+            ValueError,
+            "`Z` must hold P - 1 = 3",
+        ),
+        (lambda: sequential.saliency_orbit(4.0, 5.0, -1), ValueError, "`steps` must be >= 0"),
+        (lambda: sequential.escape_time(4.0, 0.0), ValueError, "`tau` must be > 0"),
+        (lambda: sequential.switch_time(4.0, 5.0, 1.0, 0.1), ValueError, "`tau` must be > 1"),
+        (lambda: sequential.gain_for_period(-1.0, 4, 1.0), ValueError, "`period` must be > 0"),
+        (lambda: sequential.gain_for_period(1.0, INF, 1.0), ValueError, "`P` must be finite"),
+        (lambda: sequential.fixed_points("5"), TypeError, "`kappa` must hold real numbers"),
+        (
+            lambda: sequential.itinerary(np.eye(3), 5.0, 1.0, np.ones(4), 3),
+            ValueError,
+            "`transition` must have shape",
+        ),
+        (
+            lambda: sequential.itinerary(np.eye(3), np.ones(2), 1.0, np.ones(3), 3),
+            ValueError,
+            "`kappa` must be a scalar or",
+        ),
+        (
+            lambda: sequential.itinerary(np.eye(3), 5.0, -1.0, np.ones(3), 3),
+            ValueError,
+            "`tau` must be > 0",
+        ),
+        (
+            lambda: sequential.itinerary(np.eye(3), 5.0, 1.0, np.ones(3), 0),
+            ValueError,
+            "`steps` must be >= 1",
+        ),
+    ],
+)
+def test_bad_input_is_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
