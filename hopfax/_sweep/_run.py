@@ -119,7 +119,7 @@ def _function(point, axes: list[Axis], key) -> Callable:
     return point
 
 
-def _run(function, values, key, tile, total, show) -> dict[str, np.ndarray]:
+def _run(function, values, key, tile, total, show) -> dict[str, Any]:
     failed: collections.Counter = collections.Counter()
     with progress_bar(total, "point", show) as bar:
 
@@ -237,7 +237,7 @@ def _report(dataset: Any, on_failure: str) -> None:
         return
     codes, counts = np.unique(status[bad], return_counts=True)
     listed = ", ".join(
-        f"{count} {_status.name(code)}" for code, count in zip(codes, counts, strict=True)
+        f"{count} {_status.name(int(code))}" for code, count in zip(codes, counts, strict=True)
     )
     where = ", ".join(str(tuple(map(int, index))) for index in np.argwhere(bad)[:5])
     text = f"{int(bad.sum())} of {status.size} points failed ({listed}); first at index {where}."

@@ -247,13 +247,15 @@ def parameter(value: ArrayLike, name: str, patterns: Patterns) -> Array:
     return value
 
 
-def activation_bounds(activation: AbstractActivation) -> Iterable[Bound]:
-    """Domain of an activation's parameters."""
+def activation_bounds(
+    activation: AbstractActivation, where: str = "activation"
+) -> Iterable[Bound]:
+    """Domain of an activation's parameters, and of the one that it wraps."""
     for name in ("gain", "std"):
         if (value := getattr(activation, name, None)) is not None:
-            yield Bound(f"activation.{name}", value, 0.0, True)
+            yield Bound(f"{where}.{name}", value, 0.0, True)
     if (inner := getattr(activation, "activation", None)) is not None:
-        yield from activation_bounds(inner)
+        yield from activation_bounds(inner, f"{where}.activation")
 
 
 def check_domain(network: AbstractNetwork) -> None:

@@ -1,0 +1,157 @@
+"""Theory meets simulation: they share no code above the activations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import zoo
+from helpers import assert_close
+
+import hopfax as hx
+
+theory = hx.theory.sequential
+
+
+def steady_dwells(tau, bias, kappa=5.0, P=4, start=4.0, dwells=9):
+    """Dwells over tau of one long run."""
+    network, state = zoo.cycle(P=P, N=16, kappa=kappa, tau=tau, bias=bias, start=start)
+    ts = jnp.array([0.0, 1.6 * dwells * tau])
+    run = hx.simulate(network, state, ts, method=zoo.tight(tolerance=1e-9))
+    return np.asarray(hx.observables.dwell_times(run)) / tau
+
+
+@pytest.mark.parametrize(
+    ("tau", "expected"), [(20, 1.5121), (50, 1.3976), (100, 1.3493), (200, 1.3198), (500, 1.2976)]
+)
+def test_steady_dwells_of_a_cycle(tau, expected):
+    """P = 4, kappa = 5, b = 0.01, against event-restarted integration and against the theory."""
+    dwell = steady_dwells(tau, 0.01)[-1]
+    assert_close(dwell, expected, 1e-4, "digits of the reference")
+    predicted = theory.dwell_time(5.0, tau, 4, 0.01) / tau
+    assert_close(predicted, dwell, 1.5e-3, "O(b) response of the memories at rest is left out")
+
+
+def test_dwells_approach_the_singular_limit_as_fast_as_they_should():
+    """gap = O(log(tau) / tau) for a seed that fades with 1/tau."""
+    limit = float(jnp.log(theory.fixed_points(6.0, 4).upper))
+    taus, gaps = (50.0, 200.0, 800.0), []
+    for tau in taus:
+        dwell = steady_dwells(tau, 1 / tau, kappa=6.0, dwells=10)[-1]
+        gaps.append(abs(dwell - limit))
+    bounds = [2 * np.log(tau) / tau for tau in taus]
+    assert all(gap < bound for gap, bound in zip(gaps, bounds, strict=True))
+    assert gaps[2] < gaps[0] / 6
+
+
+@pytest.mark.parametrize(
+    ("tau", "measured"),
+    [(20, 1.533569), (50, 1.451058), (100, 1.418456), (200, 1.399844), (1000, 1.382202)],
+)
+def test_first_switch(tau, measured):
+    """Z_0 = 4, kappa = 5, two memories of a chain, b = 0.01 on the second."""
+    patterns = hx.patterns.hadamard(2, 16)
+    network = hx.TwoTimescaleHopfield(
+        patterns, [[0, 0], [1, 0]], kappa=5.0, tau=tau, bias=[0.0, 0.01]
+    )
+    state = network.init(saliency=[4.0, 0.0])
+    run = hx.simulate(network, state, jnp.array([0.0, 1.7 * tau]), method=zoo.tight())
+    switch = float(run.switches.time[0]) / tau
+    assert_close(switch, measured, 2e-6, "digits of the reference")
+    predicted = float(theory.switch_time(4.0, 5.0, tau, 0.01)) / tau
+    assert_close(predicted, switch, 0.45 / tau**1.35, "leading order in 1/tau and b")
+
+
+def test_escape_happens_when_theory_says():
+    """At z = 1, but for the sites that the seed frees a little earlier, at z = 1 + (P - 2) b."""
+    gaps = []
+    for bias in (0.01, 0.001):
+        network, state = zoo.cycle(P=4, N=16, kappa=5.0, tau=50.0, bias=bias)
+        run = hx.simulate(network, state, jnp.linspace(0.0, 200.0, 81), method=zoo.tight())
+        escapes = np.asarray(hx.observables.escape_times(run, network))
+        switches = np.asarray(hx.observables.switch_times(run))
+        gaps.append(abs(escapes[0] - theory.escape_time(4.0, 50.0)))
+        delays = switches - escapes[: len(switches)]
+        assert (delays > 0).all() and (delays < 3 * np.log(50.0)).all()
+    assert gaps[0] < 0.01 and gaps[1] < gaps[0] / 5
+
+
+def test_itinerary_of_a_branching_matrix():
+    """Two successors of unequal strength: the singular itinerary names the winner."""
+    A = np.array([[0, 0, 1, 1], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0.5, 0, 0.0]])
+    patterns = hx.patterns.hadamard(4, 16)
+    tau, bias = 200.0, 0.005
+    network = hx.TwoTimescaleHopfield(patterns, A, kappa=6.0, tau=tau, bias=bias)
+    state = network.init(saliency=[4.0, 0, 0, 0])
+    run = hx.simulate(network, state, jnp.array([0.0, 8 * tau]), method=zoo.tight(tolerance=1e-9))
+    predicted = theory.itinerary(A, 6.0, tau, [4.0, 0, 0, 0], 5)
+    visited = hx.observables.visited(run).tolist()
+    assert predicted.memory.tolist() == [0, 1, 2, 0, 1] == visited[:5]
+    entries = np.asarray(predicted.time)[1:5]
+    found = np.asarray(hx.observables.switch_times(run))[:4]
+    bound = 2 * np.log(tau) * np.arange(1, 5)
+    assert (np.abs(found - entries) < bound).all()  # O(log tau) for every handover
+
+
+def test_collapse_below_and_a_sequence_above_the_threshold():
+    """P = 4, tau = 50: below the predicted gain the run dies, above it lives."""
+    tau, bias = 50.0, 0.01
+    predicted = float(theory.critical_gain(4, tau=tau, bias=bias))
+    base, _ = zoo.cycle(P=4, N=16, kappa=5.0, tau=tau, bias=bias)
+    point = hx.Point(base, dict(saliency=[4.0, 0, 0, 0]), np.linspace(0, 40, 161), per_tau=True)
+    kappas = predicted + np.linspace(-0.1, 0.1, 9)
+    regimes = hx.sweep(point, {"kappa": kappas}).regime.values
+    names = [hx.observables.REGIMES[code] for code in regimes]
+    changes = [k for k in range(8) if names[k] != names[k + 1]]
+    assert names[0] == "collapse" and names[-1] == "sequence" and len(changes) == 1
+    threshold = kappas[changes[0] : changes[0] + 2].mean()
+    # 3.096 by event-restarted integration; the theory is about 2 b too high
+    assert abs(threshold - predicted) < 3 * bias + 0.0125
+    assert predicted < float(theory.critical_gain(4)) - 0.4 < 4 - 0.4
+
+
+def test_one_timescale_networks_mix_memories():
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.OneTimescaleHopfield(patterns, 2 * jnp.eye(4) + 1.5 * hx.cyclic(4))
+    state = network.init(weights=[2.0, 0.05, 0.0, 0.0])
+    run = hx.simulate(network, state, jnp.linspace(0.0, 200.0, 401))
+    late = np.abs(np.asarray(run.overlaps))[200:]
+    assert_close(late.max(), 0.552, 2e-3, "digits of the reference")
+    assert_close(late.min(), 0.198, 2e-3, "digits of the reference")
+    locked = hx.OneTimescaleHopfield(patterns, 3 * jnp.eye(4) + 1.5 * hx.cyclic(4))  # s - lam > 1
+    run = hx.simulate(locked, locked.init(weights=[2.0, 0.05, 0.0, 0.0]), jnp.array([0.0, 200.0]))
+    assert_close(jnp.abs(run.overlaps[-1]), [1.0, 0, 0, 0], 1e-6, "a stable pure memory")
+
+
+def test_mixtures_are_recognised():
+    """sgn(xi1 + xi2 + xi3) is stable iff (z1 + z2 + z3) / 2 - max z > 1."""
+    patterns = hx.patterns.hadamard(3, 16)
+    network = hx.InputDrivenHopfield(patterns)
+    mixture = jnp.sign(patterns.xi.sum(0))
+    ts = jnp.linspace(0.0, 40.0, 41)
+    cases = (([3.0, 2.8, 2.6], "mixed", 3), ([2.2, 2.1, 2.05], "locked", 0))
+    for alpha, name, number in cases:
+        stimulus = patterns.field(jnp.array(alpha))
+        start = 1.5 * mixture + 1e-3 * patterns.xi[0]
+        run = hx.simulate(network, network.init(field=start), ts, stimulus=stimulus)
+        assert int(hx.observables.mixture(0.0, run.final, network)) == number
+        assert hx.observables.REGIMES[int(hx.observables.classify(run))] == name
+
+
+def test_noise_destroys_retrieval_where_theory_says():
+    """Above `noise_limit` the mean-field network forgets a memory of saliency 2."""
+    limit = float(theory.noise_limit(2.0))
+    patterns = hx.patterns.hadamard(1, 16)
+    for factor, kept in ((0.9, True), (1.1, False)):
+        averaged = hx.GaussianAverage(hx.HardTanh(), factor * limit / 2**0.5)
+        network = hx.InputDrivenHopfield(patterns, activation=averaged)
+        stimulus, state = 2.0 * patterns.xi[0], network.init(weights=[2.0])
+        run = hx.simulate(network, state, jnp.array([0.0, 400.0]), stimulus=stimulus)
+        assert (float(run.overlaps[-1, 0]) > 0.1) is kept
+
+
+def test_gradients_of_theory_and_simulation_agree_in_the_limit():
+    """d(dwell)/d(kappa) of the steady cycle, tau = 1000, against the implicit singular formula."""
+    kappa, tau = 5.0, 1000.0
+    slope = jax.grad(lambda k: jnp.log(theory.fixed_points(k, 4).upper))(kappa)
+    up, down = (steady_dwells(tau, 1 / tau, kappa=k, dwells=12)[-1] for k in (5.1, 4.9))
+    assert_close((up - down) / 0.2, slope, 0.05 * float(slope), "O(log(tau) / tau)")
