@@ -14,7 +14,6 @@ from ._trajectory import Switches
 LIMIT = 1e9  # every network here is bounded by its saliencies, far below
 FLOOR = 0.1  # overlaps below this are no memory at all
 RETRIEVED = 0.5
-CAPACITY = 64  # switches kept a run
 
 
 class Divergence(eqx.Module):
@@ -60,6 +59,7 @@ class SwitchLog(diffrax.AbstractWrappedSolver):
 
     solver: diffrax.AbstractSolver
     system: System
+    capacity: int = eqx.field(static=True)
 
     @property
     def term_structure(self):
@@ -101,13 +101,13 @@ class SwitchLog(diffrax.AbstractWrappedSolver):
         """The wrapped solver's state and an empty log."""
         inner = self.solver.init(terms, t0, t1, y0, args)
         magnitude = jnp.abs(self.system.overlaps(t0, y0))
-        nothing = jnp.full(CAPACITY, jnp.nan, magnitude.dtype)
-        code = jnp.full(CAPACITY, -1, jnp.int32)
-        cores = jax.tree.map(lambda leaf: jnp.zeros((CAPACITY, *leaf.shape), leaf.dtype), y0)
+        size = self.capacity
+        nothing = jnp.full(size, jnp.nan, magnitude.dtype)
+        code = jnp.full(size, -1, jnp.int32)
+        cores = jax.tree.map(lambda leaf: jnp.zeros((size, *leaf.shape), leaf.dtype), y0)
         leader = jnp.argmax(magnitude).astype(jnp.int32)
-        no = jnp.zeros(CAPACITY, bool)
         zero = jnp.zeros((), jnp.int32)
-        return inner, Log(leader, zero, nothing, nothing, cores, code, code, no)
+        return inner, Log(leader, zero, nothing, nothing, cores, code, code, jnp.zeros(size, bool))
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         """One step of the wrapped solver, and a look at who leads after it."""
@@ -122,7 +122,7 @@ def _note(log: Log, magnitude, t0, t1, y0) -> Log:
     top = magnitude[leader]
     # Below the floor nobody leads, and whoever led last goes on being named.
     new = (leader != log.leader) & (top > FLOOR)
-    slots = jnp.arange(CAPACITY, dtype=jnp.int32)
+    slots = jnp.arange(log.begin.shape[0], dtype=jnp.int32)
     here = new & (slots == log.count)
 
     def put(array, value):  # a select, which is far cheaper than a scatter in a batch

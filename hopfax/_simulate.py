@@ -51,6 +51,7 @@ class Diffrax(eqx.Module):
     - `dt0`: the first step, or the only one at constant steps (default 0.05 there).
     - `reduction`: "auto", or insist on "sites", "span" or "classes".
     - `dense`: keep dense output for `Trajectory.evaluate` (costs memory: `max_steps` states).
+    - `switches`: how many switches the log of a run can hold; later ones are only counted.
     """
 
     solver: diffrax.AbstractSolver | None = None
@@ -58,9 +59,12 @@ class Diffrax(eqx.Module):
     dt0: Any = None
     reduction: Reduction = eqx.field(default="auto", static=True)
     dense: bool = eqx.field(default=False, static=True)
+    switches: int = eqx.field(default=64, static=True)
 
     def __check_init__(self):
         check_option(self.reduction, "reduction", ("auto", "sites", "span", "classes"))
+        if self.switches < 1:
+            raise ValueError(f"`switches` must be at least 1, got {self.switches}.")
         if self.dt0 is not None:
             check_at_least(as_float(self.dt0, "dt0"), "dt0", 0.0, strict=True)
         control = self.controller
@@ -268,24 +272,27 @@ def warn_about(given: _Arguments, method: Diffrax) -> None:
         )
     if not isinstance(network, TwoTimescaleHopfield):
         return
-    looked_at = (network.patterns.xi, network.bias, network.transition, state0.field)
-    if not all(is_concrete(value) for value in looked_at):
-        return
-    _warn_about_seeds(given)
+    looked_at = (network.patterns, network.bias, network.transition, network.activation, state0)
+    if all(is_concrete(leaf) for leaf in jax.tree.leaves(looked_at)):
+        with jax.ensure_compile_time_eval():  # these values are known, also inside a trace
+            _warn_about_seeds(given)
 
 
 def _warn_about_seeds(given: _Arguments) -> None:
     network, noise = given.network, given.noise
-    bias, calls = np.asarray(network.bias), np.asarray(network.transition)
-    noisy = noise is not None and (not is_concrete(noise) or float(noise) > 0)
-    if bias.any() or given.current is not None or not calls.any():
+    P = network.patterns.P
+    bias, calls = np.asarray(network.offset()), np.asarray(network.transition)
+    if given.current is not None or not calls.any():
         return
+    noisy = noise is not None and (not is_concrete(noise) or float(noise) > 0)
+    gram = (
+        np.eye(P) if network.learning == "pseudo_inverse" else np.asarray(network.patterns.gram())
+    )
+    called = (calls != 0) & ~np.eye(P, dtype=bool)
+    # What pushes `next` while `current` is active: its bias, and its overlap times a saliency > 1.
+    seeds = np.where(called, gram + bias[:, None], 0.0)
     m = np.asarray(network.overlaps(given.state0))
     small = 64 * np.finfo(m.dtype).eps
-    gram = np.asarray(network.patterns.gram())
-    if network.learning == "pseudo_inverse":
-        gram = np.eye(len(gram))
-    seeds = np.where(calls != 0, gram, 0.0) * (1 - np.eye(len(gram)))
     alone = np.abs(m).max() > 0.5 and np.sum(np.abs(m) > small) == 1
     if alone and not noisy and not (np.abs(seeds) > small).any():
         _warn(
@@ -293,12 +300,20 @@ def _warn_about_seeds(given: _Arguments) -> None:
             "of them, so no other overlap ever differs from zero. Seed the transitions with a "
             "small `bias` (e.g. 0.01), with `noise`, or with correlated patterns."
         )
-    elif network.readout == "linear" and (noisy or (seeds < -small).any()):
-        why = "noise has no sign" if noisy else "some consecutive overlaps are negative"
+    elif network.readout == "linear" and (seeds < -small).any():
+        where = np.argwhere(seeds < -small)[0]
         _warn(
-            f"`readout='linear'` with an unbiased seed ({why}): a transition into -xi makes the "
-            "next saliencies negative and ends the sequence. Use `bias` > 0, patterns."
-            "gauge_cycle(), or `readout='abs'` or 'square'."
+            f"`readout='linear'` with a negative seed: memory {where[1]} calls memory {where[0]} "
+            f"through overlap {gram[tuple(where)]:.3g} and bias {bias[where[0]]:.3g}. A transition "
+            "into -xi makes the next saliencies negative and ends the sequence. Use a larger "
+            "`bias`, patterns.gauge_cycle(), learning='pseudo_inverse', or `readout='abs'` or "
+            "'square'."
+        )
+    elif network.readout == "linear" and noisy and not (seeds > small).any():
+        _warn(
+            "`readout='linear'` with noise as the only seed, which has no sign: a transition into "
+            "-xi makes the next saliencies negative and ends the sequence. Use a `bias` > 0, or "
+            "`readout='abs'` or 'square'."
         )
 
 
@@ -365,7 +380,7 @@ def _complete(method: Diffrax, given: _Arguments, derivative: str) -> Diffrax:
             controller, jump_ts=jnp.sort(jnp.concatenate(edges))
         )
     dt0 = None if dt0 is None else jnp.asarray(dt0, dtype)
-    return Diffrax(solver, controller, dt0, method.reduction, method.dense)
+    return Diffrax(solver, controller, dt0, method.reduction, method.dense, method.switches)
 
 
 def _terms(run: _Run, method: Diffrax) -> Any:
@@ -400,7 +415,7 @@ def _integrate(
     run: _Run, method: Diffrax, reduction, derivative, observe, event, max_steps
 ) -> Trajectory:
     system, network = run.system, run.network
-    solver = SwitchLog(method.solver, system)
+    solver = SwitchLog(method.solver, system, method.switches)
     terms = _terms(run, method)
 
     def save(t, core, args):

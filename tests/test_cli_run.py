@@ -74,15 +74,7 @@ def test_the_table_agrees_with_the_library_and_a_saved_model_runs_again(
     # The model that the first run saved gives the table; SMALL belongs to the model but for the
     # horizon.
     _, folder = orthogonal
-    options = [
-        "--model",
-        folder / "model.hopfax",
-        "--horizon",
-        HORIZON,
-        "--out",
-        tmp_path / "again",
-    ]
-    assert main(["run", *map(str, options)]) == 0
+    assert Run(model=folder / "model.hopfax", horizon=HORIZON, out=tmp_path / "again")() == 0
     rows = table_rows(capsys.readouterr().out)
     theory, trajectory = hx.theory.sequential, direct()
     times = np.asarray(hx.observables.switch_times(trajectory))
@@ -123,6 +115,14 @@ def test_bad_settings_are_named_before_anything_is_written(settings, name, tmp_p
     with pytest.raises(ValueError, match=f"`{name}`"):
         Run(out=folder, **settings)()
     assert not folder.exists()
+
+
+def test_the_command_line_names_a_bad_option_and_writes_nothing(tmp_path, capsys):
+    arguments = ["run", "--order", "0", "0", "--out", str(tmp_path / "run")]
+    for _ in range(2):  # and again: the first call must not spoil the second
+        assert main(arguments) == 2
+        assert "`order`" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def draw_images(folder):

@@ -149,7 +149,8 @@ def summary(trajectory: Trajectory) -> dict[str, Array]:
     """Numbers that say what a run did: the default output of a sweep's points.
 
     `regime` (code into `REGIMES`), `switches` (how many memories were retrieved after the first),
-    `dwell` (the last one, NaN without two switches), `overlap` (the largest at the end).
+    `dwell` (the last one, NaN without two switches), `overlap` (the largest at the end). Both count
+    what the log holds: for more than 64 switches use `method=Diffrax(switches=...)`.
     """
     log = trajectory.switches
     times = jnp.sort(jnp.where(log.retrieved, log.time, jnp.nan))
