@@ -2,7 +2,12 @@
 
 from importlib.metadata import version as _version
 
-from . import observables as observables, patterns as patterns, theory as theory
+from . import (
+    observables as observables,
+    patterns as patterns,
+    plots as plots,
+    theory as theory,
+)
 from ._activations import (
     AbstractActivation as AbstractActivation,
     Arctan as Arctan,

@@ -22,7 +22,12 @@ class SimulationError(RuntimeError):
 
 
 class SweepFailed(RuntimeError):
-    """Raised by `sweep(..., on_failure="raise")` after every point was computed and stored."""
+    """Raised by `sweep(..., on_failure="raise")` after every point was computed and stored;
+    `.dataset` holds all of it."""
+
+    def __init__(self, message: str, dataset: Any = None):
+        super().__init__(message)
+        self.dataset = dataset
 
 
 class StoreError(OSError):

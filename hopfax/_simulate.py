@@ -68,9 +68,8 @@ class Diffrax(eqx.Module):
         if self.dt0 is not None:
             check_at_least(as_float(self.dt0, "dt0"), "dt0", 0.0, strict=True)
         control = self.controller
-        tolerances = [getattr(control, name, None) for name in ("rtol", "atol")]
-        if None not in tolerances and all(
-            is_concrete(tol) and float(tol) <= 0 for tol in tolerances
+        if isinstance(control, diffrax.PIDController) and all(
+            is_concrete(tol) and float(tol) <= 0 for tol in (control.rtol, control.atol)
         ):
             raise ValueError("`controller` needs rtol > 0 or atol > 0: with both 0 no step passes.")
 
@@ -349,14 +348,13 @@ def _quarantine(given: _Arguments) -> tuple[_Arguments, Bool[Array, ""]]:
         network = eqx.tree_at(operator.attrgetter(bound.name), network, value)
     xi = network.patterns.xi  # large and shared: only its own faults may touch it
     network = eqx.tree_at(lambda n: n.patterns.xi, network, jnp.where(jnp.isfinite(xi), xi, 1.0))
-    return _Arguments(
-        network,
-        jax.tree.map(safe, state0),
-        safe(ts, jnp.linspace(0.0, 1.0, ts.shape[0], dtype=ts.dtype)),
-        *(safe(v) if isinstance(v, jax.Array) else v for v in (given.stimulus, given.current)),
-        safe(given.noise),
-        given.key,
-    ), valid
+    stimulus, current = (
+        safe(v) if isinstance(v, jax.Array) else v for v in (given.stimulus, given.current)
+    )
+    state0 = jax.tree.map(safe, state0)
+    ts = safe(ts, jnp.linspace(0.0, 1.0, ts.shape[0], dtype=ts.dtype))
+    noise = safe(given.noise)
+    return _Arguments(network, state0, ts, stimulus, current, noise, given.key), valid
 
 
 def _complete(method: Diffrax, given: _Arguments, derivative: str) -> Diffrax:
@@ -415,6 +413,7 @@ def _integrate(
     run: _Run, method: Diffrax, reduction, derivative, observe, event, max_steps
 ) -> Trajectory:
     system, network = run.system, run.network
+    assert method.solver is not None and method.controller is not None  # by `_complete`
     solver = SwitchLog(method.solver, system, method.switches)
     terms = _terms(run, method)
 

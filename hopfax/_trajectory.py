@@ -85,8 +85,8 @@ class Trajectory(eqx.Module):
             raise missing("xarray", "io", "to_xarray") from error
         if self.ts.ndim != 1:
             raise ValueError("`to_xarray` is for one run; batches are made by hopfax.sweep.")
-        data = {"overlap": (("time", "memory"), np.asarray(self.overlaps))}
-        data["overlap"] += ({"long_name": "overlap with the memory"},)
+        label = {"long_name": "overlap with the memory"}
+        data: dict[str, tuple] = {"overlap": (("time", "memory"), np.asarray(self.overlaps), label)}
         if self.saliency is not None:
             label = {"long_name": "saliency of the memory"}
             data["saliency"] = (("time", "memory"), np.asarray(self.saliency), label)

@@ -15,7 +15,7 @@ import hopfax as hx
 from hopfax.cli import main
 from hopfax.cli._reproduce import Reproduce
 from hopfax.cli._run import Run, digits
-from hopfax.plots._film import film_strip
+from hopfax.plots import film_strip
 
 matplotlib.use("Agg")
 

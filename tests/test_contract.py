@@ -63,7 +63,7 @@ def test_jit_vmap_and_loop_agree(name):
     batch = jax.tree.map(lambda x: jnp.stack([x, 0.9 * x]), state)
     several = jax.vmap(lambda s: run(network, s, inputs).final.field)(batch)
     assert_close(several[0], eager.final.field, 1e-12, "the same steps, rounding apart")
-    assert np.abs(several[1] - several[0]).max() > 1e-3
+    assert np.abs(several[1] - several[0]).max() > 1e-5  # and the other lane is another run
 
 
 @EVERY

@@ -9,13 +9,13 @@ import reference as ref
 import hopfax as hx
 
 
-def tight(reduction="auto", dense=False, tolerance=1e-10):
+def tight(reduction: Any = "auto", dense=False, tolerance=1e-10):
     """A method whose error is set by the kinks, near 1e-8."""
     control = diffrax.PIDController(rtol=tolerance, atol=tolerance, pcoeff=0.3, icoeff=0.4)
     return hx.Diffrax(controller=control, reduction=reduction, dense=dense)
 
 
-def fixed(reduction="auto"):
+def fixed(reduction: Any = "auto"):
     """Constant steps of a fixed number: exactness and gradients are free of step-size noise."""
     return hx.Diffrax(diffrax.Tsit5(), diffrax.ConstantStepSize(), 0.25, reduction)
 

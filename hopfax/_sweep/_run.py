@@ -242,8 +242,6 @@ def _report(dataset: Any, on_failure: str) -> None:
     where = ", ".join(str(tuple(map(int, index))) for index in np.argwhere(bad)[:5])
     text = f"{int(bad.sum())} of {status.size} points failed ({listed}); first at index {where}."
     if on_failure == "raise":
-        error = SweepFailed(text)
-        error.dataset = dataset  # type: ignore[attr-defined]
-        raise error
+        raise SweepFailed(text, dataset)
     advice = _status.meaning(int(codes[np.argmax(counts)]))
     warnings.warn(f"{text} Most often: {advice}.", SweepWarning, stacklevel=3)

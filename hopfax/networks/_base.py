@@ -92,6 +92,10 @@ class AbstractHopfield(AbstractFlow):
     keep_diagonal: AbstractVar[bool]
 
     @abc.abstractmethod
+    def init(self, **start: Any) -> FieldState:
+        """A start state, from named arrays that the subclass lists."""
+
+    @abc.abstractmethod
     def saliency(
         self, slow: PerPattern | None, evidence: PerPattern | None
     ) -> Float[Array, " P"] | None:
@@ -247,9 +251,7 @@ def parameter(value: ArrayLike, name: str, patterns: Patterns) -> Array:
     return value
 
 
-def activation_bounds(
-    activation: AbstractActivation, where: str = "activation"
-) -> Iterable[Bound]:
+def activation_bounds(activation: AbstractActivation, where: str = "activation") -> Iterable[Bound]:
     """Domain of an activation's parameters, and of the one that it wraps."""
     for name in ("gain", "std"):
         if (value := getattr(activation, name, None)) is not None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._activations import AbstractActivation, GaussianAverage, HardTanh
-from .._errors import as_float, check_option, check_shape
+from .._errors import as_float, check_finite, check_option, check_shape
 from .._types import ArrayLike, PerPattern
 from ..patterns import Patterns
 from ._base import (
@@ -116,6 +116,7 @@ class TwoTimescaleHopfield(AbstractHopfield):
         $x(0) = \sum_\mu (z_\mu + b_\mu) \xi^\mu$; or `weights` (P,) in place of $z + b$; or any
         `field` (N,), which excludes the reduction to site classes.
         """
+        check_finite(self.bias, "bias")
         saliency = as_float(saliency, "saliency", self.patterns.xi.dtype)
         check_shape(saliency, "saliency", (self.patterns.P,), "(P,)")
         return start(self, field, weights, saliency + self.bias, saliency)

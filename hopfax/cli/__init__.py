@@ -1,0 +1,120 @@
+"""The command `hopfax`: one dataclass a command, its fields the options."""
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any, Union
+
+_DESCRIPTION = """Associative memories that move: simulate them, sweep them, and lay the exact
+theory beside. Every command has --help; `hopfax sweep` alone is a complete first run."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status.
+
+    0: done. 1: a run or a check failed. 2: the input is at fault; one line on stderr says how.
+    130: interrupted. With HOPFAX_DEBUG=1 errors keep their traceback.
+    """
+    argv = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
+    try:
+        import tyro
+    except ImportError:
+        print('hopfax: the command line needs tyro: pip install "hopfax[cli]"', file=sys.stderr)
+        return 2
+    with warnings.catch_warnings():
+        warnings.showwarning = _one_line
+        try:
+            return _dispatch(argv, tyro)
+        except SystemExit as stop:  # of the argument parser: 0 after --help, 2 after bad arguments
+            return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        except KeyboardInterrupt:
+            print("hopfax: interrupted", file=sys.stderr)
+            return 130
+        except Exception as error:
+            if os.environ.get("HOPFAX_DEBUG", "0") not in ("", "0"):
+                raise
+            status = _status(error)
+            if status is None:
+                raise
+            text = " ".join(str(error).split())
+            print(f"hopfax: error: {text}", file=sys.stderr)
+            return status
+
+
+def _dispatch(argv: list[str], tyro: Any) -> int:
+    from . import _common
+
+    kinds = _commands()
+    defaults = _defaults(argv, kinds, tyro)
+    brief = argv[0] not in kinds  # the list of commands: their first lines will do
+
+    def choice(name: str, kind: type) -> Any:
+        options: dict[str, Any] = {"default": defaults[name]} if name in defaults else {}
+        if brief:
+            options["description"] = (kind.__doc__ or "").split("\n")[0]
+        return Annotated[kind, tyro.conf.subcommand(name, **options)]
+
+    choices = tuple(choice(name, kind) for name, kind in kinds.items())
+    command: Any = tyro.cli(
+        Union[choices],  # type: ignore[arg-type]  # noqa: UP007
+        args=argv,
+        prog="hopfax",
+        description=_DESCRIPTION,
+    )
+    if not hasattr(command, "precision"):
+        return command()
+    with _common.precision(command.precision):
+        return command()
+
+
+def _commands() -> dict[str, type]:
+    from . import _common
+    from ._doctor import Doctor
+    from ._plot import Plot
+    from ._reproduce import Reproduce
+    from ._run import Run
+    from ._sweep import Sweep
+    from ._theory import Theory
+
+    kinds = (Sweep, Run, Theory, Plot, Reproduce, Doctor)
+    return dict(zip(_common.COMMANDS, kinds, strict=True))
+
+
+def _defaults(argv: list[str], kinds: dict[str, type], tyro: Any) -> dict[str, Any]:
+    """The command's defaults as its `--config` file sets them."""
+    from ._common import arguments_from
+
+    if argv[0] not in kinds:
+        return {}
+    kind = kinds[argv[0]]
+    if "config" not in {field.name for field in dataclasses.fields(kind)}:
+        return {}
+    search = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    search.add_argument("--config", type=pathlib.Path)
+    try:
+        file = search.parse_known_args(argv[1:])[0].config
+    except argparse.ArgumentError:  # no file named; the real parser says so better
+        return {}
+    if file is None:
+        return {}
+    arguments = arguments_from(file, argv[0], kind)
+    return {argv[0]: tyro.cli(kind, args=arguments, prog=f"hopfax {argv[0]}, file {file}")}
+
+
+def _status(error: Exception) -> int | None:
+    """Exit status of an error that is the user's or the run's, not a fault of the program."""
+    from .. import SimulationError, SweepFailed
+
+    if isinstance(error, SimulationError | SweepFailed):
+        return 1
+    return 2 if isinstance(error, ValueError | TypeError | OSError | ImportError) else None
+
+
+def _one_line(message, category, filename, lineno, file=None, line=None) -> None:
+    del filename, lineno, line
+    text = " ".join(str(message).split())
+    print(f"hopfax: {category.__name__}: {text}", file=file or sys.stderr)

@@ -1,0 +1,202 @@
+"""What the commands share: precision, patterns, settings on disk, output folders, printing."""
+
+import contextlib
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import pathlib
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+Precision: TypeAlias = Literal["float64", "float32"]
+
+#: Fields that say where things are read and written, not what is computed.
+PLACES = ("config", "out", "overwrite")
+#: The commands; in a settings file their names are tables.
+COMMANDS = ("sweep", "run", "theory", "plot", "reproduce", "doctor")
+#: Memories and neurons of made-up patterns, where nothing else is said.
+MEMORIES, NEURONS = 4, 1024
+
+
+def say(text: str = "") -> None:
+    """Print one line (or several) now."""
+    print(text, flush=True)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Columns under their heads: the first flush left, the others flush right."""
+    lines = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
+
+    def join(line):
+        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
+        return "  ".join([line[0].ljust(widths[0]), *cells[1:]]).rstrip()
+
+    return "\n".join(
+        [join(lines[0]), join(["-" * width for width in widths])] + list(map(join, lines[1:]))
+    )
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """A number for a table; a dash where there is none."""
+    value = float(value)
+    if math.isnan(value):
+        return "-"
+    return "inf" if math.isinf(value) else f"{value:.{digits}f}"
+
+
+@contextlib.contextmanager
+def precision(name: Precision) -> Iterator[None]:
+    """Arrays made inside are float64 or float32. Enter it before the first one is made.
+
+    It is set for all threads and put back afterwards.
+    """
+    import jax
+
+    before = jax.config.read("jax_enable_x64")
+    jax.config.update("jax_enable_x64", name == "float64")
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+def patterns_from(source: str, P: int | None = None, N: int | None = None, seed: int = 0) -> Any:
+    """Memories from `hadamard`, `random`, a .npy or .npz file, or a folder of PNG/JPEG images.
+
+    **Arguments:** `P`, `N`: memories and neurons, by default 4 and 1024. From a file or folder the
+    first `P` are taken (default: all), and a given `N` must be that of the file. `seed`: of the
+    random patterns.
+
+    **Raises:** ValueError, or FileNotFoundError, naming `patterns`, `memories` or `neurons`.
+    """
+    import jax
+
+    from .. import patterns
+
+    for name, value in (("memories", P), ("neurons", N)):
+        if value is not None and value < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {value}.")
+    made = (P or MEMORIES, N or NEURONS)
+    if source == "hadamard":
+        try:
+            return patterns.hadamard(*made)
+        except ValueError as error:
+            raise ValueError(str(error).replace("`N`", "`neurons`")) from error
+    if source == "random":
+        return patterns.random(jax.random.key(seed), *made)
+    path = pathlib.Path(source).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(
+            f"`patterns` must be hadamard, random, a .npy or .npz file, or a folder of images; "
+            f"there is no {source!r}."
+        )
+    found = patterns.from_images(path) if path.is_dir() else patterns.load(path)
+    if P is not None and P > found.P:
+        raise ValueError(f"`memories` is {P}, but {source} holds {found.P}.")
+    if N is not None and N != found.N:
+        raise ValueError(f"`neurons` is {N}, but the memories in {source} have {found.N}.")
+    return found if P in (None, found.P) else patterns.Patterns(found.xi[:P])
+
+
+def digest(array: Any) -> str:
+    """SHA-256 of an array's values."""
+    import numpy as np
+
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def settings(command: Any) -> dict[str, Any]:
+    """What a command's dataclass computes with: its fields without None and `PLACES`."""
+    return _plain(
+        {
+            field.name: getattr(command, field.name)
+            for field in dataclasses.fields(command)
+            if field.name not in PLACES
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items() if entry is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return str(value) if isinstance(value, pathlib.PurePath) else value
+
+
+def output_folder(command: str, settings: Mapping[str, Any]) -> pathlib.Path:
+    """`hopfax-out/<command>-<hash8>`, one place for each choice of settings (not created)."""
+    text = json.dumps(_plain(settings), sort_keys=True)
+    return pathlib.Path("hopfax-out") / f"{command}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def to_toml(settings: Mapping[str, Any], comments: Iterable[str] = ()) -> str:
+    """Settings as a TOML text that `--config` reads back; nested ones become tables."""
+    plain = _plain(settings)
+    lines = [f"# {comment}" for comment in comments]
+    lines += [f"{key} = {_toml(value)}" for key, value in plain.items() if not _nested(value)]
+    for key, value in plain.items():
+        if _nested(value):
+            lines += ["", f"[{key}]"] + [
+                f"{name} = {_toml(entry)}" for name, entry in value.items()
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _toml(value: Any) -> str:
+    # Booleans, strings and lists of them are written in TOML as in JSON; floats as in Python.
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value)
+
+
+def arguments_from(file: pathlib.Path, command: str, kind: type) -> list[str]:
+    """The settings in a TOML file as command-line arguments of the dataclass `kind`.
+
+    Keys are field names; a table named after a command holds keys for that command alone.
+
+    **Raises:** FileNotFoundError; ValueError naming an unknown key and its nearest neighbours.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"`config`: there is no file {str(file)!r}.")
+    try:
+        found = tomllib.loads(file.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"`config`: {file} is no TOML file: {error}.") from error
+    tables = {name: found.pop(name) for name in COMMANDS if isinstance(found.get(name), dict)}
+    found |= tables.get(command, {})
+    return _flags(found, kind, file, "")
+
+
+def _flags(found: Mapping[str, Any], kind: type, file: pathlib.Path, prefix: str) -> list[str]:
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.name != "config"}
+    arguments = []
+    for key, value in found.items():
+        name = key.replace("-", "_")
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=3, cutoff=0.4) or list(fields)
+            listed = ", ".join(repr(prefix + known) for known in near)
+            raise ValueError(
+                f"`config`: {file} has an unknown key {prefix + key!r}; did you mean {listed}?"
+            )
+        inner = fields[name].type
+        flag = "--" + (prefix + name).replace("_", "-")
+        if isinstance(value, dict) and isinstance(inner, type) and dataclasses.is_dataclass(inner):
+            arguments += _flags(value, inner, file, f"{prefix}{name}.")
+        elif isinstance(value, bool):
+            arguments.append(flag if value else flag[:2] + "no-" + flag[2:])
+        else:
+            arguments += [flag, *map(str, value if isinstance(value, list) else [value])]
+    return arguments

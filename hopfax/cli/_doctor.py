@@ -1,0 +1,63 @@
+"""`hopfax doctor`: what is installed, and what JAX finds."""
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+
+from . import _common
+
+_CORE = ("jax", "jaxlib", "diffrax", "equinox", "optimistix", "lineax", "optax", "numpy")
+#: Optional packages and the extra that brings each.
+_EXTRAS = {
+    "xarray": "io",
+    "zarr": "io",
+    "h5netcdf": "io",
+    "pillow": "io",
+    "matplotlib": "plot",
+    "tyro": "cli",
+    "tqdm": "cli",
+    "scikit-learn": "data",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Doctor:
+    """Show versions, devices and settings; put this into a bug report.
+
+    Missing optional packages are named with the line that installs them.
+    """
+
+    def __call__(self) -> int:
+        """Print them."""
+        import jax
+
+        import hopfax
+
+        rows = [("python", platform.python_version()), ("hopfax", hopfax.__version__)]
+        rows += [(name, _version(name) or "MISSING") for name in _CORE]
+        for name, extra in _EXTRAS.items():
+            rows.append((name, _version(name) or f'missing: pip install "hopfax[{extra}]"'))
+        try:
+            devices = ", ".join(f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.devices())
+        except RuntimeError as error:
+            devices = f"NONE: {' '.join(str(error).split())}"
+        cache = getattr(jax.config, "jax_compilation_cache_dir", None)
+        wide = "on" if jax.config.read("jax_enable_x64") else "off"
+        rows += [
+            ("system", platform.platform()),
+            ("processors", str(os.cpu_count())),
+            ("devices", devices),
+            ("precision", f"float64 in commands (--precision); in Python jax_enable_x64 is {wide}"),
+            ("compilation cache", cache or "off (JAX_COMPILATION_CACHE_DIR=FOLDER turns it on)"),
+        ]
+        width = max(len(name) for name, _ in rows)
+        _common.say("\n".join(f"{name.ljust(width)}  {value}" for name, value in rows))
+        return 0
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,135 @@
+"""`hopfax theory`: the exact numbers of sequential retrieval."""
+
+import dataclasses
+import math
+import pathlib
+from typing import Any
+
+from . import _common
+
+_SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 10, math.inf)
+
+
+@dataclasses.dataclass(frozen=True)
+class Theory:
+    """Print what theory predicts: critical gains, saliencies, dwells and basins.
+
+    For orthogonal memories that call each other in a cycle, with hard tanh. The critical gain 4 is
+    that of an endless chain at infinitely separated timescales; every finite cycle needs less.
+    Example: hopfax theory --kappa 4 5 6 --memories 4 --tau 100
+    """
+
+    kappa: tuple[float, ...] = (5.0,)
+    """Gains to tabulate."""
+    memories: int = 4
+    """Memories in the cycle."""
+    tau: float | None = None
+    """Slow over fast time constant; adds the numbers at this finite separation."""
+    bias: float = 0.01
+    """Input along every memory that seeds the transitions; matters at finite tau."""
+    precision: _common.Precision = "float64"
+    """Floating-point precision."""
+    config: pathlib.Path | None = None
+    """A TOML file with these settings; options on the command line win."""
+
+    def __call__(self) -> int:
+        """Print the tables."""
+        if self.memories < 2:
+            raise ValueError(f"`memories` must be at least 2, got {self.memories}.")
+        if not self.kappa or not all(math.isfinite(kappa) for kappa in self.kappa):
+            raise ValueError(f"`kappa` must list finite gains, got {list(self.kappa)}.")
+        if self.tau is not None:  # checked before anything is printed
+            _check_finite(self)
+        _common.say(critical_gains())
+        _common.say()
+        _common.say(at_gains(self.kappa, self.memories))
+        if self.tau is not None:
+            _common.say()
+            _common.say(at_separation(self.kappa, self.memories, self.tau, self.bias))
+        return 0
+
+
+def _check_finite(settings: Theory) -> None:
+    if settings.memories < 3:
+        raise ValueError("`memories` must be at least 3 with a finite `tau`.")
+    if not settings.tau or not (1 < settings.tau < math.inf):
+        raise ValueError(f"`tau` must be finite and above 1, got {settings.tau}.")
+    if not (0 < settings.bias < math.inf):
+        raise ValueError(f"`bias` must be finite and above 0, got {settings.bias}.")
+
+
+def critical_gains() -> str:
+    """Critical gain and the saliency there, for cycles of every size."""
+    from ..theory import sequential
+
+    rows = []
+    for P in _SIZES:
+        gain = sequential.critical_gain(P)
+        # At the fold the fixed points meet where the map's slope is 1; up to P = 3 at Z = 1.
+        rows.append((_size(P), _common.number(gain, 6), _common.number(_fold(P), 6)))
+    text = _common.table(("memories P", "critical kappa", "Z there"), rows)
+    return f"Critical gain of a cycle, tau -> infinity\n\n{text}"
+
+
+def _fold(P: int | float) -> float:
+    """Saliency at which a cycle's gain is least: 1 = sum of j q^(j+1) with q = 1/Z."""
+    if P == math.inf:
+        return 2.0
+    import numpy as np
+
+    slopes = [float(j) for j in range(int(P) - 2, 0, -1)] + [0.0, -1.0]  # in powers of q, from P-1
+    roots = np.roots(slopes)
+    real = roots[np.abs(roots.imag) < 1e-9].real
+    inside = real[(real > 0) & (real < 1 - 1e-9)]
+    return float(1 / inside.max()) if inside.size else 1.0
+
+
+def at_gains(gains: tuple[float, ...], P: int) -> str:
+    """Steady saliency, dwell, period and basin edge at each gain, for infinite separation."""
+    import jax.numpy as jnp
+
+    from ..theory import sequential
+
+    kappa = jnp.asarray(gains, dtype=float)
+    blocks = []
+    for size in (P, math.inf):
+        points = sequential.fixed_points(kappa, size)
+        edge = sequential.basin_edge(kappa, size)
+        escape = sequential.escape_time(points.upper, 1.0)
+        columns: list[Any] = [kappa, points.upper, points.lower, edge, escape]
+        head = ["kappa", "Z*", "unstable Z", "basin edge", "dwell / tau"]
+        if size != math.inf:
+            columns.append(size * escape)
+            head.append("period / tau")
+        rows = [[_common.number(value) for value in row] for row in zip(*columns, strict=True)]
+        name = "an endless chain" if size == math.inf else f"a cycle of {P} memories"
+        blocks.append(f"At given gains, {name}, tau -> infinity\n\n{_common.table(head, rows)}")
+    note = (
+        "Z* is the saliency with which a memory takes over, the dwell is the time tau ln Z* till\n"
+        "it escapes, the basin edge the smallest Z0 for which the sequence from z(0) = Z0 e_0\n"
+        "lasts. A dash: no sequence sustains itself."
+    )
+    return "\n\n".join([*blocks, note])
+
+
+def at_separation(gains: tuple[float, ...], P: int, tau: float, bias: float) -> str:
+    """Critical gain, dwell, period and basin edge at a finite separation."""
+    import jax.numpy as jnp
+
+    from ..theory import sequential
+
+    kappa = jnp.asarray(gains, dtype=float)
+    gain = sequential.critical_gain(P, tau=tau, bias=bias)
+    dwell = sequential.dwell_time(kappa, tau, P, bias)
+    edge = sequential.basin_edge(kappa, P, tau=tau, bias=bias)
+    columns = (kappa, edge, dwell, dwell / tau, P * dwell)
+    head = ("kappa", "basin edge", "dwell", "dwell / tau", "period")
+    rows = [[_common.number(value) for value in row] for row in zip(*columns, strict=True)]
+    return (
+        f"A cycle of {P} memories at tau = {tau:g}, bias {bias:g}, times in fast time constants\n\n"
+        f"critical kappa  {_common.number(gain)}\n\n{_common.table(head, rows)}"
+    )
+
+
+def _size(P: int | float) -> str:
+    return "infinity" if P == math.inf else str(int(P))

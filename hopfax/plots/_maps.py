@@ -1,0 +1,60 @@
+"""The map from the saliency of one memory to that of the next."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..theory import sequential
+from ._axes import COLOURS, new_axes
+
+
+def saliency_map(
+    kappa: Any, P: int | float = math.inf, *, Z0: Any = None, steps: int = 30, ax: Any = None
+) -> Any:
+    r"""Cobweb of the saliency map: which saliency the next memory gets, and where that leads.
+
+    The curve is $Z' = \kappa (1 - 1/Z)$ for the endless chain, and $Z' = \kappa (1 - 1/Z) +
+    Z^{-(P-1)}$ for a cycle: what a cycle does once all its memories have been visited with equal
+    saliency. It meets the diagonal at the exact fixed points. The orbit from $z(0) = Z_0 e_0$ lies
+    on the curve for the chain; in a cycle it lies beside it until the residuals have settled.
+    Singular limit ($\tau \to \infty$).
+
+    **Arguments:** `kappa`: the gain. `P`: memories in the cycle, or `math.inf`. `Z0`: where the
+    orbit starts (default `kappa`). `steps`: its transitions. `ax`: where to draw.
+
+    **Returns:** the Axes.
+
+    Betteti, Baggio, Zampieri 2026, arXiv:2603.03201, for the endless chain.
+    """
+    ax = new_axes(size=(5.2, 5.0)) if ax is None else ax
+    kappa = float(kappa)
+    start = max(kappa, 1.5) if Z0 is None else float(Z0)
+    top = 1.08 * max(start, kappa, 2.0)
+    Z = np.linspace(1.0, top, 400)
+    image = kappa * (1 - 1 / Z) + (0.0 if P == math.inf else Z ** -(P - 1.0))
+    ax.plot(Z, Z, color="0.6", lw=1, label="$Z' = Z$")
+    residual = "" if P == math.inf else rf" + Z^{{-{int(P) - 1}}}"
+    ax.plot(Z, image, color=COLOURS[0], label=rf"$Z' = \kappa (1 - 1/Z){residual}$")
+    orbit = np.asarray(sequential.saliency_orbit(start, kappa, steps, P))
+    alive = orbit[np.isfinite(orbit)]
+    if alive.size:
+        ended = [] if alive.size == orbit.size else [1.0]
+        path = np.repeat(np.concatenate([alive, ended]), 2)
+        x, y = path[:-1], np.concatenate([[1.0], path[2:]])
+        ax.plot(x, y, color=COLOURS[1], lw=0.9, label=f"orbit from $Z_0 = {start:.4g}$")
+        ax.plot(start, 1.0, "o", color=COLOURS[1], ms=5, clip_on=False)
+    points = sequential.fixed_points(kappa, P)
+    for value, fill, name in (
+        (float(points.upper), COLOURS[0], "stable"),
+        (float(points.lower), "white", "unstable"),
+    ):
+        if math.isfinite(value):
+            style = dict(mec=COLOURS[0], mfc=fill, ms=7, ls="none", zorder=5)
+            ax.plot(value, value, "o", label=f"{name}, $Z = {value:.4g}$", **style)
+    chain = r"endless chain ($P \to \infty$)" if P == math.inf else f"cycle of $P = {int(P)}$"
+    ax.set_title(rf"{chain}, $\kappa = {kappa:g}$, $\tau \to \infty$", fontsize="medium")
+    ax.set(xlim=(1, top), ylim=(1, top), aspect="equal")
+    ax.set(xlabel="saliency $Z$ of a memory", ylabel="saliency $Z'$ of the next one")
+    ax.legend(loc="upper left", fontsize="small")
+    return ax

@@ -1,0 +1,430 @@
+"""The command line, run in this process through `main`."""
+
+import dataclasses
+import re
+import sys
+import tomllib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import run_python
+
+import hopfax as hx
+from hopfax.cli import _common, main
+from hopfax.cli._plot import draw
+from hopfax.cli._sweep import Sweep, threshold
+
+TINY = ["sweep", "--points", "6", "4", "--tau", "20", "--horizon", "6"]
+UNSEEDED = [*TINY, "--bias", "0"]  # no theory at finite tau, which takes long to compile
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs a command line; its exit status, what it said and what it complained of."""
+
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+def refusal(err):
+    """The one line of an error, without bars of progress."""
+    lines = [line for line in err.splitlines() if line.startswith("hopfax:")]
+    assert len(lines) == 1 and "Traceback" not in err
+    return lines[0]
+
+
+# All in one test, because compiling the sweep is most of its time.
+@pytest.mark.slow
+def test_a_sweep_from_first_run_to_rerun(command, tmp_path, monkeypatch):
+    # The finite-tau curves of the picture take long to compile and are tested with the plots.
+    monkeypatch.setattr("hopfax.plots._sweeps.Cycle.finite", False)
+    status, out, err = command(*TINY)
+    assert status == 0 and "24/24" in err  # a bar of progress
+    (folder,) = (tmp_path / "hopfax-out").iterdir()
+    assert re.fullmatch(r"sweep-[0-9a-f]{8}", folder.name)
+    assert {file.name for file in folder.iterdir()} == {
+        "sweep.zarr",
+        "phase_diagram.png",
+        "settings.toml",
+    }
+    dataset = hx.open_sweep(folder / "sweep.zarr").load()
+    assert dict(dataset.sizes) == {"kappa": 6, "init.saliency[0]": 4}
+    assert (dataset["status"] == 0).all()
+
+    # kappa_c(P = 4) = 3.611 and kappa_c(infinity) = 4 are exact; at tau = 20, b = 0.01 simulation
+    # gave 2.98 +- 0.01 and theory is 2 b too large, so 3.00.
+    assert re.search(r"theory, P = 4, tau = 20, bias 0.01 +3\.00", out)
+    assert re.search(r"theory, P = 4, tau -> infinity +3\.611\n", out)
+    assert re.search(r"theory, P -> infinity, tau -> infinity +4\.000\n", out)
+    measured = re.search(
+        r"measured from z_0\(0\) = 3, within 6 tau +(\S+) \(grid step 0\.800\)", out
+    )
+    assert measured and measured[1] == threshold(dataset).split()[0]
+    counts = {name: int(k) for name, k in re.findall(r"^(\w+) +(\d+)$", out, re.MULTILINE)}
+    assert counts.pop("failed") == 0 and sum(counts.values()) == 24
+
+    # The same again is read, not computed.
+    before = (folder / "sweep.zarr" / "zarr.json").stat().st_mtime_ns
+    status, again, err = command(*TINY)
+    assert status == 0 and "read from" in again and "--overwrite" in again and not err
+    assert (folder / "sweep.zarr" / "zarr.json").stat().st_mtime_ns == before
+    assert again.split("\n\n")[:2] == out.split("\n\n")[:2]  # the tables
+
+    # The settings it wrote give the same bits; --overwrite computes again.
+    rerun = ["sweep", "--config", folder / "settings.toml"]
+    assert command(*rerun, "--out", "copy")[0] == 0
+    assert "runs in" in command(*rerun, "--overwrite")[1]
+    for place in (tmp_path / "copy", folder):
+        assert hx.open_sweep(place / "sweep.zarr").load().identical(dataset)
+    assert (tmp_path / "copy/settings.toml").read_text() == (folder / "settings.toml").read_text()
+
+    # Other settings do not replace it unasked, and an option wins over the file.
+    status, _, err = command(*rerun, "--points", 5, 4, "--out", "copy")
+    assert status == 2 and "--overwrite" in refusal(err) and "copy" in refusal(err)
+    assert hx.open_sweep("copy/sweep.zarr").sizes["kappa"] == 6
+
+    assert command("plot", "copy", "--out", "picture.pdf", "--no-theory")[0] == 0
+    assert (tmp_path / "picture.pdf").stat().st_size > 1000
+
+
+def test_a_sweep_of_a_file_of_memories_in_float32(command, tmp_path):
+    xi = np.array(hx.patterns.hadamard(3, 16).xi)
+    np.save("memories.npy", xi)
+    options = ["--patterns", "memories.npy", "--precision", "float32", "--memories", 2]
+    status, out, _ = command(*UNSEEDED, *options, "--out", "here")
+    assert status == 0 and "nothing seeds the transitions" in out
+    dataset = hx.open_sweep("here/sweep.zarr").load()
+    assert dataset.attrs["x64"] == 0 and dataset["overlap"].dtype == np.float32
+    assert jax.config.read("jax_enable_x64")  # as before
+    settings = tomllib.loads((tmp_path / "here/settings.toml").read_text())
+    assert settings["patterns"] == str(tmp_path / "memories.npy")
+
+    # The same settings with another content of the file are other memories.
+    np.save("memories.npy", -xi)
+    status, _, err = command(*UNSEEDED, *options, "--out", "here")
+    assert status == 2 and "other settings" in refusal(err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["sweep", "--kappa", "5", "3"], "`kappa`"),
+        (["sweep", "--saliency", "1", "nan"], "`saliency`"),
+        (["sweep", "--points", "1", "4"], "`points`"),
+        (["sweep", "--tau", "-1"], "`tau`"),
+        (["sweep", "--horizon", "0"], "`horizon`"),
+        (["sweep", "--rtol", "0"], "`rtol`"),
+        (["sweep", "--bias", "nan"], "`bias`"),
+        (["sweep", "--patterns", "nowhere.npy"], "`patterns`"),
+        (["sweep", "--neurons", "1000"], "`neurons`"),
+        (["sweep", "--memories", "0"], "`memories`"),
+        (["sweep", "--config", "nowhere.toml"], "`config`"),
+        (["theory", "--memories", "1"], "`memories`"),
+        (["theory", "--tau", "0.5"], "`tau`"),
+        (["theory", "--tau", "50", "--bias", "0"], "`bias`"),
+        (["theory", "--kappa", "inf"], "`kappa`"),
+        (["plot", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_values_are_refused_in_one_line_that_names_them(command, arguments, named):
+    status, out, err = command(*arguments)
+    assert status == 2 and not out
+    assert refusal(err).startswith("hopfax: error: ") and named in refusal(err)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["sweep", "--kapa", "3", "4"], ["swep"], ["plot"], ["sweep", "--config"]]
+)
+def test_bad_options_are_refused(command, arguments):
+    status, out, err = command(*arguments)
+    assert status == 2 and not out and "Traceback" not in err and err
+
+
+def test_debug_mode_keeps_the_traceback(monkeypatch):
+    monkeypatch.setenv("HOPFAX_DEBUG", "1")
+    with pytest.raises(ValueError, match="`tau`"):
+        main(["theory", "--tau", "0.5"])
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(hx.SimulationError("no end"), 1), (hx.StoreError("taken"), 2), (KeyboardInterrupt(), 130)],
+)
+def test_exit_status_by_kind_of_error(command, monkeypatch, error, expected):
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr("hopfax.cli._doctor.Doctor.__call__", fail)
+    status, _, err = command("doctor")
+    assert status == expected and refusal(err)
+
+
+def test_a_fault_of_the_program_is_not_disguised(monkeypatch):
+    def fail(self):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("hopfax.cli._doctor.Doctor.__call__", fail)
+    with pytest.raises(ZeroDivisionError):
+        main(["doctor"])
+
+
+# Configuration files
+
+
+def test_a_file_sets_defaults_and_options_win(command, tmp_path):
+    (tmp_path / "my.toml").write_text("kappa = [4.5, 6]\nmemories = 3\n[sweep]\nmemories = 7\n")
+    _, out, _ = command("theory", "--config", "my.toml")
+    assert "a cycle of 3 memories" in out
+    assert re.search(r"^4\.5000 ", out, re.MULTILINE) and re.search(r"^6\.0000 ", out, re.MULTILINE)
+    _, out, _ = command("theory", "--config", "my.toml", "--memories", 5, "--kappa", 7)
+    assert "a cycle of 5 memories" in out and not re.search(r"^4\.5000 ", out, re.MULTILINE)
+    assert (
+        command("theory", "--config=my.toml", "--memories=6")[1].count("cycle of 6 memories") == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("kapa = [3, 4]", "'kapa'; did you mean 'kappa'"),
+        ("[sweep]\nhorizn = 3", "'horizn'; did you mean 'horizon'"),
+        ("zzz = 1", "'zzz'"),
+        ("[theory]\nkappa = [3.0]\n[seep]\ntau = 1", "'seep'"),
+        ("kappa = ", "is no TOML file"),
+    ],
+)
+def test_bad_files_are_refused(command, tmp_path, text, named):
+    (tmp_path / "my.toml").write_text(text)
+    status, _, err = command("sweep", "--config", "my.toml")
+    assert status == 2 and "my.toml" in refusal(err) and named in refusal(err)
+
+
+def test_a_value_of_the_wrong_kind_in_a_file_is_refused(command, tmp_path):
+    (tmp_path / "my.toml").write_text('points = "many"')
+    status, _, err = command("sweep", "--config", "my.toml")
+    assert status == 2 and "--points" in err and "my.toml" in err
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    rate: float = 1.0
+    names: tuple[str, ...] = ("a", 'b "c"')
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    inner: Inner = Inner()
+    on: bool = False
+    many: int | None = None
+    config: str | None = None
+
+
+def test_settings_survive_toml(tmp_path):
+    import tyro
+
+    for kept in (Outer(), Outer(Inner(1e-7, ("x",)), True, 3)):
+        file = tmp_path / "my.toml"
+        file.write_text(_common.to_toml(_common.settings(kept), ["a comment"]))
+        assert tyro.cli(Outer, args=_common.arguments_from(file, "outer", Outer)) == kept
+    file.write_text("[inner]\nrat = 2.0")
+    with pytest.raises(ValueError, match="'inner.rat'; did you mean 'inner.rate'"):
+        _common.arguments_from(file, "outer", Outer)
+
+
+def test_settings_say_what_is_computed_and_not_where():
+    here, there = Sweep(out=None), dataclasses.replace(Sweep(), overwrite=True)
+    assert _common.settings(here) == _common.settings(there)
+    folder = _common.output_folder("sweep", _common.settings(here))
+    assert folder == _common.output_folder("sweep", _common.settings(there))
+    other = _common.settings(dataclasses.replace(Sweep(), tau=99.0))
+    assert folder != _common.output_folder("sweep", other)
+
+
+def test_the_default_sweep_is_a_useful_one():
+    assert np.prod(Sweep().points) >= 10_000
+    assert Sweep().kappa[0] < 3 and Sweep().kappa[1] > 4  # both sides of every threshold
+
+
+# Shared pieces
+
+
+def test_patterns_from_every_source(tmp_path):
+    assert _common.patterns_from("hadamard").xi.shape == (4, 1024)
+    drawn = [_common.patterns_from("random", 3, 50, seed).xi for seed in (0, 0, 1)]
+    assert (drawn[0] == drawn[1]).all() and (drawn[0] != drawn[2]).any()
+    xi = np.array(drawn[0])
+    np.savez(tmp_path / "some.npz", xi=xi)
+    assert (_common.patterns_from("some.npz").xi == xi).all()
+    assert (_common.patterns_from("some.npz", P=2, N=50).xi == xi[:2]).all()
+    with pytest.raises(ValueError, match="`memories` is 4, but some.npz holds 3"):
+        _common.patterns_from("some.npz", P=4)
+    with pytest.raises(ValueError, match="`neurons` is 9"):
+        _common.patterns_from("some.npz", N=9)
+
+
+def test_patterns_from_a_folder_of_images(tmp_path):
+    from PIL import Image
+
+    rows = np.random.default_rng(0).integers(0, 255, (2, 4, 5), dtype=np.uint8)
+    for name, image in zip("ab", rows, strict=True):
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    assert _common.patterns_from(str(tmp_path)).xi.shape == (2, 20)
+
+
+def test_precision_holds_inside_and_is_put_back():
+    with pytest.raises(KeyError):
+        with _common.precision("float32"):
+            assert jnp.asarray(1.0).dtype == np.float32
+            raise KeyError
+    assert jnp.asarray(1.0).dtype == np.float64
+
+
+def test_tables_line_up():
+    text = _common.table(("name", "n"), [("a", 1), ("longer", _common.number(float("nan")))])
+    assert text == "name    n\n------  -\na       1\nlonger  -"
+    assert _common.number(2.0, 2) == "2.00" and _common.number(float("inf")) == "inf"
+
+
+# The other commands
+
+
+def test_theory_prints_the_known_numbers(command):
+    status, out, _ = command("theory", "--kappa", 5, 3.5, "--memories", 3)
+    assert status == 0
+    # The exact table of critical gains and saliencies there.
+    for row in (
+        "2 2.000000 1.000000",
+        "3 3.000000 1.000000",
+        "4 3.610719 1.521380",
+        "5 3.834437 1.761378",
+        "6 3.925387 1.876805",
+        "8 3.983268 1.965125",
+        "10 3.995994 1.989817",
+        "infinity 4.000000 2.000000",
+    ):
+        assert re.search("^" + " +".join(map(re.escape, row.split())) + "$", out, re.MULTILINE)
+    # P = 3: Z*(5) = 2 + sqrt(3); Z*(3.5) = 2 exactly, with edge 1.75 and dwell ln 2.
+    assert re.search(r"^5\.0000 +3\.7321 ", out, re.MULTILINE)
+    assert re.search(r"^3\.5000 +2\.0000 +- +1\.7500 +0\.6931 +2\.0794$", out, re.MULTILINE)
+    # Endless chain: none at 3.5; Z = (5 +- sqrt(5)) / 2.
+    assert re.search(r"^3\.5000 +- +- +- +-$", out, re.MULTILINE)
+    assert re.search(r"^5\.0000 +3\.6180 +1\.3820 +1\.3820 ", out, re.MULTILINE)
+    assert "tau = " not in out
+
+
+def test_theory_at_finite_separation(command, monkeypatch):
+    from hopfax.theory import sequential
+
+    def edge(kappa, P, *, tau=np.inf, bias=0.0):
+        return kappa + (0.0 if tau == np.inf else P + tau + bias)
+
+    def gain(P=np.inf, *, tau=np.inf, bias=0.0):
+        return 0.0 if tau == np.inf else P + tau + bias
+
+    # These are slow to compile and tested elsewhere; here, which numbers go where.
+    monkeypatch.setattr(sequential, "dwell_time", lambda k, tau, P, bias: k * tau + P + bias)
+    monkeypatch.setattr(sequential, "basin_edge", edge)
+    monkeypatch.setattr(sequential, "critical_gain", gain)
+    status, out, _ = command("theory", "--kappa", 2, "--tau", 100, "--bias", "0.5")
+    assert status == 0
+    out = out[out.index("tau = 100") :]
+    assert "critical kappa  104.5000" in out
+    assert re.search(r"^2\.0000 +106\.5000 +204\.5000 +2\.0450 +818\.0000$", out, re.MULTILINE)
+
+
+def test_doctor_names_versions_devices_and_what_is_missing(command, monkeypatch):
+    status, out, _ = command("doctor")
+    assert status == 0
+    for name, version in (("hopfax", hx.__version__), ("jax", jax.__version__)):
+        assert re.search(rf"^{name} +{re.escape(version)}$", out, re.MULTILINE)
+    assert jax.devices()[0].platform in out
+    monkeypatch.setattr("hopfax.cli._doctor._version", lambda name: None)
+    assert 'pip install "hopfax[plot]"' in command("doctor")[1]
+
+
+def test_help_lists_the_commands_and_every_field_is_explained(command):
+    for arguments in ([], ["--help"]):
+        status, out, _ = command(*arguments)
+        assert status == 0
+        for name in ("sweep", "run", "theory", "plot", "reproduce", "doctor"):
+            assert name in out
+    _, out, _ = command("sweep", "--help")
+    for field in dataclasses.fields(Sweep):
+        assert "--" + field.name.replace("_", "-") in out
+    assert "Least and largest gain" in out
+
+
+def test_without_tyro_the_cure_is_named(command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    status, out, err = command("sweep")
+    assert status == 2 and not out and 'pip install "hopfax[cli]"' in refusal(err)
+
+
+def test_without_matplotlib_nothing_is_computed_first(command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    status, _, err = command(*UNSEEDED)
+    assert status == 2 and 'pip install "hopfax[plot]"' in refusal(err)
+
+
+def test_plots_of_one_and_of_three_axes():
+    def function(a, b=1.0, c=1.0):
+        return {"sum": a + b + c}
+
+    two, three = [0.0, 1.0], {"a": [0.0], "b": [1.0], "c": [2.0]}
+    assert len(draw(hx.sweep(function, {"a": two}, progress=False)).axes) == 1
+    with pytest.raises(ValueError, match="3 axes"):
+        draw(hx.sweep(function, three, progress=False))
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ([1, 1, 0, 0], "4.000 (grid step 1.000)"),
+        ([1, 0, 1, 0], "5.000 (grid step 1.000)"),  # every larger gain must do
+        ([0, 0, 0, 0], "below 2.000"),
+        ([0, 0, 0, 1], "none: the largest kappa does not sustain it"),
+    ],
+)
+def test_the_measured_threshold(codes, expected):
+    import xarray as xr
+
+    rows: Any = np.stack([np.ones(4, np.int8), np.array(codes, np.int8)], axis=1)
+    dims = ("kappa", "init.saliency[0]")
+    data = {"regime": (dims, rows), "dwell": (dims, rows * 1.0)}
+    grid = {"kappa": [2.0, 3.0, 4.0, 5.0], "init.saliency[0]": [1.0, 2.0]}
+    assert threshold(xr.Dataset(data, grid)) == expected
+
+
+def test_warnings_are_one_line(command, monkeypatch):
+    import warnings
+
+    def warn(self):
+        warnings.simplefilter("always")
+        warnings.warn("beware", hx.PhysicsWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("hopfax.cli._doctor.Doctor.__call__", warn)
+    status, _, err = command("doctor")
+    assert status == 0 and refusal(err) == "hopfax: PhysicsWarning: beware"
+
+
+def test_the_module_is_the_command():
+    code = (
+        "import runpy, sys; sys.argv[1:] = ['doctor']; runpy.run_module('hopfax', {}, '__main__')"
+    )
+    assert "hopfax" in run_python(
+        f"try:\n    {code}\nexcept SystemExit as s:\n    assert s.code == 0"
+    )
