@@ -1,10 +1,6 @@
 """Inputs that change in time, as `diffrax.AbstractPath`s."""
 
-from typing import Any
-
 import diffrax
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -57,31 +53,3 @@ class Pulses(diffrax.AbstractPath):
         side = "left" if left else "right"
         index = jnp.searchsorted(self.edges, t0, side=side) - 1
         return self.values[jnp.clip(index, 0, len(self.values) - 1)]
-
-
-class StepBrownian(diffrax.AbstractBrownianPath):
-    """Brownian motion for solvers with constant steps: every step draws from a key of its own.
-
-    Far cheaper than a Brownian tree. The draw depends on the ends of the step alone, so a step that
-    reverse mode repeats gets the same noise; rejected or subdivided steps would be inconsistent.
-    """
-
-    key: jax.Array
-    shape: Any = eqx.field(static=True)
-    levy_area: Any = eqx.field(static=True)
-
-    @property
-    def t0(self):
-        """No beginning."""
-        return -jnp.inf
-
-    @property
-    def t1(self):
-        """No end."""
-        return jnp.inf
-
-    def evaluate(self, t0, t1=None, left=True, use_levy=False):
-        """The increment from `t0` to `t1`, with `use_levy` together with its Levy area."""
-        # diffrax bars its own class from reverse mode, where it would be safe used like this.
-        path = diffrax.UnsafeBrownianPath(self.shape, self.key, self.levy_area)
-        return path.evaluate(t0, t1, left, use_levy)

@@ -1,7 +1,8 @@
 r"""Exact reductions: which ordinary differential equation a run really integrates.
 
 With the diagonal kept, $x(t) = \sum_\mu y_\mu(t) \xi^\mu + r(t)$ with $\dot y = -y + w$ and a known
-$r(t)$, so the state is $(y, z) \in R^{2P}$ whatever N ("span"). If besides $r = 0$, neurons with
+$r(t)$, so the state is $(y, z) \in R^{2P}$ whatever N ("span"; private noise adds an
+Ornstein-Uhlenbeck process to $r$, which is sampled exactly). If besides $r = 0$, neurons with
 equal patterns stay equal and weighted classes replace them ("classes"). Otherwise all neurons are
 integrated ("sites").
 """
@@ -21,10 +22,12 @@ Reduction: TypeAlias = Literal["auto", "sites", "span", "classes"]
 
 
 class Core(eqx.Module):
-    """What is integrated: `main` is y (P,) in the span form, else x (N,)."""
+    """What is integrated: `main` is y (P,) in the span form, else x (N,); `noise` is the filtered
+    private noise (N,) that the span form carries along."""
 
     main: Array
     slow: PerPattern | None
+    noise: Float[Array, " N"] | None = None
 
 
 class System(eqx.Module):
@@ -38,6 +41,7 @@ class System(eqx.Module):
     rest: Float[Array, " N"] | None  # r(t0), the start's part outside the span
     t0: Float[Array, ""]
     span: bool = eqx.field(static=True)
+    noisy: bool = eqx.field(static=True)
 
     def outside(self, t) -> Float[Array, " N"] | None:
         """$r(t)$: the part of the field that decays towards a constant current."""
@@ -53,8 +57,9 @@ class System(eqx.Module):
         if not self.span:
             return core.main
         field = patterns.field(core.main)
-        outside = self.outside(t)
-        return field if outside is None else field + outside
+        for part in (self.outside(t), core.noise):
+            field = field if part is None else field + part
+        return field
 
     def saliency(self, t, core: Core) -> PerPattern | None:
         """Saliency now: part of the state, or read from the stimulus."""
@@ -80,7 +85,7 @@ class System(eqx.Module):
         w = network.recurrent(m, saliency)
         slow = network.slow_rate(m, core.slow)
         if self.span:
-            return Core(w - core.main, slow)
+            return Core(w - core.main, slow, None if core.noise is None else -core.noise)
         main = network.patterns.field(w) - core.main
         if not network.keep_diagonal:
             main = main - network.self_coupling(saliency, self.decoder) * rates
@@ -92,7 +97,8 @@ class System(eqx.Module):
 
     def state(self, t, core: Core) -> FieldState:
         """The full state that the user sees."""
-        inside = self.span and self.rest is None and self.current is None
+        outside = (self.rest, self.current, core.noise)
+        inside = self.span and all(part is None for part in outside)
         weights = core.main if inside else None
         return FieldState(self.field(t, core, self.patterns), core.slow, weights)
 
@@ -109,9 +115,10 @@ def has_classes(patterns: Patterns) -> bool:
 def choose(network: AbstractHopfield, state: FieldState, current: Any, noise: Any) -> Reduction:
     """The smallest exact form of a run; decided by structure alone where P <= 7."""
     moving = isinstance(current, diffrax.AbstractPath)
-    if not network.keep_diagonal or moving or noise is not None:
+    if not network.keep_diagonal or moving:
         return "sites"
-    if state.weights is None or current is not None or not has_classes(network.patterns):
+    inside = state.weights is not None and current is None and noise is None
+    if not inside or not has_classes(network.patterns):
         return "span"
     if not (network.patterns.binary and network.patterns.P <= ENUMERATED):
         classes = network.patterns.site_classes().patterns.N
@@ -125,7 +132,7 @@ def refuse(wanted: Reduction, network, state, current, noise) -> None:
         return
     if not network.keep_diagonal:
         reason = "`keep_diagonal=False` takes the field out of the patterns' span"
-    elif noise is not None:
+    elif wanted == "classes" and noise is not None:
         reason = "private noise makes every neuron different"
     elif isinstance(current, diffrax.AbstractPath):
         reason = "a time-dependent `current` acts outside the patterns' span"
@@ -139,7 +146,13 @@ def refuse(wanted: Reduction, network, state, current, noise) -> None:
 
 
 def build(
-    network: AbstractHopfield, state: FieldState, t0, stimulus, current, reduction: Reduction
+    network: AbstractHopfield,
+    state: FieldState,
+    t0,
+    stimulus,
+    current,
+    noisy: bool,
+    reduction: Reduction,
 ) -> tuple[System, Core]:
     """The reduced system of a run and its start."""
     full = network.patterns
@@ -152,8 +165,9 @@ def build(
     # Weights say more than a field: with them the start follows the patterns' derivatives.
     field = state.field if state.weights is None else full.field(state.weights)
     rest = field if span and state.weights is None else None
-    system = System(network, full, network.decoder(), stimulus, current, rest, t0, span)
+    system = System(network, full, network.decoder(), stimulus, current, rest, t0, span, noisy)
     if not span:
         return system, Core(field, state.saliency)
     start = state.weights if state.weights is not None else jnp.zeros(full.P, full.xi.dtype)
-    return system, Core(start, state.saliency)
+    quiet = jnp.zeros(full.N, full.xi.dtype) if noisy else None
+    return system, Core(start, state.saliency, quiet)

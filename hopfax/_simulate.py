@@ -23,7 +23,8 @@ from ._errors import (
     check_shape,
 )
 from ._events import Divergence, Log, SwitchLog, UserEvent, locate
-from ._inputs import Pulses, StepBrownian
+from ._inputs import Pulses
+from ._noise import OrnsteinHeun, StepBrownian
 from ._reductions import Core, Reduction, System, build, choose, refuse
 from ._trajectory import Trajectory, dense_output
 from ._types import ArrayLike, is_concrete
@@ -43,8 +44,10 @@ _FIXED_STEP = 0.05  # of noisy runs, in fast time constants
 class Diffrax(eqx.Module):
     """How diffrax integrates a run; every field is diffrax's own object, passed through.
 
-    - `solver`: default `Tsit5()`, or with noise `ShARK()` (strong order 1.5 for additive noise;
-      `Euler()` gives Euler-Maruyama).
+    - `solver`: default `Tsit5()`. With noise, a Heun step around the exactly sampled filtered
+      noise (strong order 1, exact stationary law at any step); `ShARK()` (strong order 1.5 for
+      additive noise) where the field leaves the span of the patterns. `Euler()` gives
+      Euler-Maruyama.
     - `controller`: default a PI controller with rtol = atol = 1e-8 in float64 and 1e-5 in float32,
       or with noise constant steps. Hard tanh has kinks at which no Runge-Kutta method keeps its
       order, so the error of a run is larger than the tolerance: 1e-8 gives about 1e-5 at worst.
@@ -128,9 +131,10 @@ def simulate(
     reduction = _reduction(given, method.reduction)
     given, valid = _quarantine(given)
     network, state0, ts = given.network, given.state0, given.ts
-    system, core = build(network, state0, ts[0], given.stimulus, given.current, reduction)
+    noisy = given.noise is not None
+    system, core = build(network, state0, ts[0], given.stimulus, given.current, noisy, reduction)
     run = _Run(system, core, ts, valid, given.noise, given.key, network)
-    method = _complete(method, given, derivative)
+    method = _complete(method, given, reduction, derivative)
     trajectory = _integrate(run, method, reduction, derivative, observe, event, max_steps)
     if throw:
         _raise_if_failed(trajectory, max_steps)
@@ -357,12 +361,13 @@ def _quarantine(given: _Arguments) -> tuple[_Arguments, Bool[Array, ""]]:
     return _Arguments(network, state0, ts, stimulus, current, noise, given.key), valid
 
 
-def _complete(method: Diffrax, given: _Arguments, derivative: str) -> Diffrax:
+def _complete(method: Diffrax, given: _Arguments, reduction: str, derivative: str) -> Diffrax:
     """Fill in the defaults that depend on noise and dtype, and step onto the edges of pulses."""
     noisy, dtype = given.noise is not None, given.ts.dtype
     solver, controller, dt0 = method.solver, method.controller, method.dt0
     if solver is None:
-        solver = diffrax.ShARK() if noisy else diffrax.Tsit5()
+        exact = noisy and reduction == "span"
+        solver = OrnsteinHeun() if exact else diffrax.ShARK() if noisy else diffrax.Tsit5()
     if controller is None and (noisy or not isinstance(solver, diffrax.AbstractAdaptiveSolver)):
         controller = diffrax.ConstantStepSize()
     if controller is None:
@@ -393,8 +398,11 @@ def _terms(run: _Run, method: Diffrax) -> Any:
         path = diffrax.VirtualBrownianTree(
             run.ts[0], run.ts[-1], span, shapes, run.key, _levy_area(method.solver)
         )
-    slow = None if run.core.slow is None else jnp.zeros_like(run.core.slow)
-    strength = Core(jnp.full_like(run.core.main, 1.0) * run.noise, slow)
+    noisy = run.core.main if run.core.noise is None else run.core.noise
+    strength = jax.tree.map(
+        lambda leaf: jnp.ones_like(leaf) * run.noise if leaf is noisy else jnp.zeros_like(leaf),
+        run.core,
+    )
 
     def diffusion(t, y, args):
         return lx.DiagonalLinearOperator(strength)

@@ -136,7 +136,7 @@ def test_runs(arguments, error, text):
         (dict(key=jr.key(0)), ValueError, "only with `noise`"),
         (dict(method="rk4"), TypeError, "`method`"),
         (dict(derivative="adjoint"), ValueError, "`derivative`"),
-        (dict(noise=0.1, key=jr.key(0), method=zoo.fixed("span")), ValueError, "not exact.*noise"),
+        (dict(noise=0.1, key=jr.key(0), method=zoo.fixed("classes")), ValueError, "exact.*noise"),
         (
             dict(current=np.ones(16), method=zoo.fixed("classes")),
             ValueError,

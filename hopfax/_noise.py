@@ -1,0 +1,90 @@
+"""Private noise: its Brownian path, and a solver that samples its filtered part exactly."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ._reductions import Core
+
+
+class StepBrownian(diffrax.AbstractBrownianPath):
+    """Brownian motion for solvers with constant steps: every step draws from a key of its own.
+
+    Far cheaper than a Brownian tree. The draw depends on the ends of the step alone, so a step that
+    reverse mode repeats gets the same noise; rejected or subdivided steps would be inconsistent.
+    """
+
+    key: jax.Array
+    shape: Any = eqx.field(static=True)
+    levy_area: Any = eqx.field(static=True)
+
+    @property
+    def t0(self):
+        """No beginning."""
+        return -jnp.inf
+
+    @property
+    def t1(self):
+        """No end."""
+        return jnp.inf
+
+    def evaluate(self, t0, t1=None, left=True, use_levy=False):
+        """The increment from `t0` to `t1`, with `use_levy` together with its Levy area."""
+        # diffrax bars its own class from reverse mode, where it would be safe used like this.
+        path = diffrax.UnsafeBrownianPath(self.shape, self.key, self.levy_area)
+        return path.evaluate(t0, t1, left, use_levy)
+
+
+class OrnsteinHeun(diffrax.AbstractStratonovichSolver, diffrax.AbstractItoSolver):
+    r"""Additive noise, with its filtered part exact: for runs in the span form under noise.
+
+    There $x = \sum_\mu y_\mu \xi^\mu + r$ with $dr = -r\,dt + \sigma\,dB$, an Ornstein-Uhlenbeck
+    process that nothing drives:
+
+    $$r(t + h) = e^{-h} r(t) + \sigma \sqrt{\tfrac{1 - e^{-2h}}{2h}}\, \Delta B,$$
+
+    which has the exact law at any step $h$ (Euler-Maruyama inflates the stationary variance by
+    $1/(1 - h/2)$). $y$ and $z$ take a Heun step between the ends of $r$: strong order 1 in $h$.
+    """
+
+    term_structure: ClassVar = diffrax.MultiTerm[tuple[diffrax.AbstractTerm, diffrax.AbstractTerm]]
+    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
+
+    def order(self, terms):
+        """2, without noise."""
+        return 2
+
+    def strong_order(self, terms):
+        """1."""
+        return 1
+
+    def init(self, terms, t0, t1, y0, args):
+        """No state."""
+        return None
+
+    def step(self, terms, t0, t1, y0: Core, args, solver_state, made_jump):
+        """One step."""
+        assert y0.noise is not None
+        drift, diffusion = terms.terms
+        h = t1 - t0
+        kick = diffusion.vf_prod(t0, y0, args, diffusion.contr(t0, t1)).noise
+        spread = jnp.sqrt(-jnp.expm1(-2 * h) / (2 * h))
+        noise = jnp.exp(-h) * y0.noise + spread * kick
+        first = drift.vf(t0, y0, args)
+        ahead = self._moved(y0, first, h, noise)
+        second = drift.vf(t1, ahead, args)
+        mean = jax.tree.map(lambda a, b: (a + b) / 2, first, second)
+        y1 = self._moved(y0, mean, h, noise)
+        return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
+
+    def func(self, terms, t0, y0, args):
+        """The drift."""
+        return terms.terms[0].vf(t0, y0, args)
+
+    def _moved(self, y: Core, rate: Core, h, noise) -> Core:
+        slow = None if y.slow is None or rate.slow is None else y.slow + h * rate.slow
+        return Core(y.main + h * rate.main, slow, noise)
