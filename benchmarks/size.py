@@ -1,11 +1,10 @@
 """Does a network of a million neurons cost more than one of a thousand?
 
 `python -m benchmarks.size`: the same 256 gains on both, in turns; then peak memory, each size in a
-process of its own.
+process of its own (Linux).
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 
@@ -42,7 +41,9 @@ def main():
     jax.config.update("jax_enable_x64", True)
     if size is not None:
         run(size)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        # not ru_maxrss, which a child inherits from its parent
+        status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+        print(int(status["VmHWM"].split()[0]) // 1024)
         return
     dwells = {N: run(N) for N in SIZES}
     gap = np.abs(dwells[SIZES[0]] - dwells[SIZES[1]])
