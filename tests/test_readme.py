@@ -1,0 +1,31 @@
+"""The README's code runs, and gives what its comments say."""
+
+import re
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.slow
+def test_the_code_of_the_readme():
+    matplotlib.use("Agg")
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(blocks) == 3
+    space: dict = {}
+    source = "\n".join(blocks).replace("jnp.linspace(2, 7, 50)", "jnp.linspace(2, 7, 6)")
+    exec(compile(source, "README.md", "exec"), space)
+    hx, run = space["hx"], space["run"]
+    assert hx.observables.visited(run).tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+    dwell = float(hx.observables.dwell_times(run)[-1]) / 100
+    assert abs(dwell - 1.349) < 5e-4
+    theory = float(hx.theory.sequential.dwell_time(5.0, 100.0, 4, 0.01)) / 100
+    assert abs(theory - 1.3493) < 5e-5
+    assert run.stats["reduction"] == "classes"
+    # 0.1546 tau from event-restarted integration; the kinks cost the adaptive steps 0.4 %
+    assert abs(float(space["jax"].grad(space["second_switch"])(5.0)) - 3.092) < 0.02
+    assert set(np.unique(space["ds"].regime)) <= {0, 1, 2, 5}
