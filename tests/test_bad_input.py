@@ -1,5 +1,6 @@
 """Bad input: every case gets an error that names the argument, what it got and what to do."""
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -79,6 +80,13 @@ def network(transition=None, xi=XI, **options):
         (lambda: hx.Diffrax(dt0=-1.0), ValueError, "`dt0` must be > 0"),
         (lambda: hx.Diffrax(reduction="half"), ValueError, "`reduction`"),
         (lambda: hx.Diffrax(switches=0), ValueError, "`switches`"),
+        (
+            lambda: hx.Diffrax(controller=diffrax.PIDController(rtol=0.0, atol=0.0)),
+            ValueError,
+            "rtol > 0 or atol > 0",
+        ),
+        (lambda: hx.Tanh(-1.0), ValueError, "`gain` must be > 0"),
+        (lambda: network(bias=np.nan).init(saliency=np.ones(4)), ValueError, "`bias` must be fin"),
     ],
 )
 def test_construction(make, error, text):
@@ -88,6 +96,11 @@ def test_construction(make, error, text):
 
 def change(name, value):
     return eqx.tree_at(lambda n: getattr(n, name), NETWORK, jnp.asarray(value))
+
+
+def gained(gain):
+    activated, _ = zoo.cycle(activation=hx.HardTanh(2.0))
+    return eqx.tree_at(lambda n: n.activation.gain, activated, jnp.asarray(gain))
 
 
 @pytest.mark.parametrize(
@@ -102,6 +115,7 @@ def change(name, value):
             ValueError,
             r"`transition` must be finite.*\(1, 2\)",
         ),
+        ((gained(-1.0), STATE, TS), ValueError, "`activation.gain` must be > 0, but is -1"),
         ((NETWORK, STATE, [5.0, 0.0]), ValueError, "`ts` must not decrease"),
         ((NETWORK, STATE, [0.0, np.nan]), ValueError, "`ts` must be finite"),
         ((NETWORK, STATE, [0.0, np.inf]), ValueError, "`ts` must be finite.*rest"),
@@ -200,6 +214,26 @@ def test_warnings_of_runs(options, text):
         hx.simulate(net, state, TS, noise=noise, key=key)
 
 
+REFUSED = dict(current=np.ones(16), method=zoo.fixed("classes"))  # stops before it compiles
+
+
+def test_warnings_that_come_before_the_run():
+    few = hx.TwoTimescaleHopfield(
+        hx.Patterns(np.eye(3, 2) + 1, check_patterns=False), hx.cyclic(3), kappa=5, tau=20, bias=0.1
+    )
+    current = REFUSED | dict(current=np.ones(2))
+    with pytest.warns(hx.PhysicsWarning, match="more patterns than neurons"):
+        with pytest.raises(ValueError, match="not exact"):
+            hx.simulate(few, few.init(saliency=np.ones(3)), TS, **current)
+    single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), NETWORK)
+    control = diffrax.PIDController(rtol=1e-9, atol=1e-9)
+    with pytest.warns(hx.PhysicsWarning, match="rtol = 1e-09 .*float32.*jax_enable_x64"):
+        with pytest.raises(ValueError, match="not exact"):
+            method = hx.Diffrax(controller=control, reduction="classes")
+            start = single.init(saliency=np.ones(3))
+            hx.simulate(single, start, TS, current=np.ones(16), method=method)
+
+
 def test_warning_of_negative_seeds():
     xi = np.asarray(hx.patterns.random(jr.key(0), 3, 65).gauge_cycle().xi) * [[1], [-1], [1]]
     weak = 1e-4  # a bias that does not make up for the overlaps
@@ -209,6 +243,9 @@ def test_warning_of_negative_seeds():
 
 
 def test_failed_runs_say_why():
+    stiff = eqx.tree_at(lambda n: n.tau, NETWORK, jnp.asarray(1e-6))
+    with pytest.raises(hx.SimulationError, match="max_steps.*implicit solver"):
+        hx.simulate(stiff, STATE, np.linspace(0.0, 100.0, 5), max_steps=16)
     with pytest.raises(hx.SimulationError, match="max_steps.*t = .*`max_steps` = 16") as caught:
         hx.simulate(NETWORK, STATE, np.linspace(0.0, 100.0, 5), max_steps=16)
     assert caught.value.status == 1
