@@ -16,7 +16,7 @@ FLOORS = (
     ("patterns", "_activations", "_interactions", "_inputs"),
     ("networks", "theory"),
     ("_trajectory", "_reductions"),
-    ("_events", "_event_driven", "_noise"),
+    ("_events", "_event_driven", "_noise", "_arguments"),
     ("_simulate", "_iterate", "observables"),
     ("_lanes",),
     ("_sweep", "_fit", "losses", "nn"),

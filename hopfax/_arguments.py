@@ -1,0 +1,230 @@
+"""What a run is given: checked, warned about, and made harmless where it is out of bounds."""
+
+import operator
+import warnings
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
+
+from ._errors import PhysicsWarning, as_float, check_at_least, check_finite, check_shape
+from ._types import is_concrete
+from .networks import (
+    AbstractHopfield,
+    FieldState,
+    InputDrivenHopfield,
+    TwoTimescaleHopfield,
+    check_domain,
+    in_domain,
+)
+from .patterns import as_key
+
+
+class Arguments(eqx.Module):
+    """What a run is given, besides how to integrate it."""
+
+    network: Any
+    state0: Any
+    ts: Any
+    stimulus: Any
+    current: Any
+    noise: Any
+    key: Any
+
+
+def checked(given: Arguments) -> Arguments:
+    """Structure always, values where they are concrete; everything in the patterns' dtype."""
+    network, state0 = given.network, given.state0
+    if not isinstance(network, AbstractHopfield):
+        raise TypeError(f"`network` must be a hopfax network, got {type(network).__name__}.")
+    if not isinstance(state0, FieldState):
+        raise TypeError(f"`state0` must come from network.init(...), got {type(state0).__name__}.")
+    dtype = network.patterns.xi.dtype
+    check_domain(network)
+    state0 = _checked_state(network, state0, dtype)
+    ts = as_float(given.ts, "ts", dtype)
+    _check_times(ts)
+    stimulus = _checked_input(given.stimulus, "stimulus", network, ts)
+    current = _checked_input(given.current, "current", network, ts)
+    if stimulus is not None and not isinstance(network, InputDrivenHopfield):
+        raise ValueError(
+            f"{type(network).__name__} has no `stimulus`; additive input is `current`. Only "
+            "InputDrivenHopfield lets the stimulus set saliency."
+        )
+    if stimulus is None and isinstance(network, InputDrivenHopfield):
+        network.saliency(None, None)  # says what is missing
+    noise, key = given.noise, given.key
+    if noise is not None:
+        noise = as_float(noise, "noise", dtype)
+        check_shape(noise, "noise", (), "()")
+        check_at_least(noise, "noise", 0.0, strict=False)
+        if key is None:
+            raise ValueError("`noise` needs a `key`: make one with jax.random.key(seed).")
+        key = as_key(key)
+    elif key is not None:
+        raise ValueError("`key` is used only with `noise`; leave it out or set `noise`.")
+    return Arguments(network, state0, ts, stimulus, current, noise, key)
+
+
+def _checked_state(network, state0: FieldState, dtype) -> FieldState:
+    P, N = network.patterns.xi.shape
+    field = as_float(state0.field, "state0.field", dtype)
+    check_shape(field, "state0.field", (N,), "(N,)")
+    check_finite(field, "state0.field")
+    saliency = state0.saliency
+    if isinstance(network, TwoTimescaleHopfield) and saliency is None:
+        raise ValueError("`state0.saliency` is missing; make the state with network.init(...).")
+    if saliency is not None:
+        saliency = as_float(saliency, "state0.saliency", dtype)
+        check_shape(saliency, "state0.saliency", (P,), "(P,)")
+        check_finite(saliency, "state0.saliency")
+    weights = state0.weights
+    if weights is not None:
+        weights = as_float(weights, "state0.weights", dtype)
+        check_shape(weights, "state0.weights", (P,), "(P,)")
+        check_finite(weights, "state0.weights")
+        spanned = network.patterns.field(weights)
+        if is_concrete(field) and is_concrete(spanned):
+            gap = np.max(np.abs(np.asarray(field) - np.asarray(spanned)))
+            if gap > 1e-3 * (1 + np.max(np.abs(np.asarray(field)))):
+                raise ValueError(
+                    "`state0.field` and `state0.weights` disagree (field = sum_mu weights_mu "
+                    "xi^mu); make the state with network.init(field=...) instead of editing it."
+                )
+    return FieldState(field, saliency, weights)
+
+
+def _check_times(ts) -> None:
+    if ts.ndim != 1 or ts.shape[0] < 1:
+        raise ValueError(f"`ts` must have shape (T,) with T >= 1, got {ts.shape}.")
+    if not is_concrete(ts):
+        return
+    times = np.asarray(ts)
+    if np.isinf(times).any():
+        raise ValueError("`ts` must be finite; integrate to a finite horizon and test for rest.")
+    check_finite(ts, "ts")
+    if (np.diff(times) < 0).any():
+        k = int(np.argmax(np.diff(times) < 0))
+        raise ValueError(
+            f"`ts` must not decrease, but ts[{k}] = {times[k]:g} > ts[{k + 1}] = {times[k + 1]:g}."
+        )
+
+
+def _checked_input(value, name, network, ts):
+    if value is None:
+        return None
+    N, dtype = network.patterns.N, network.patterns.xi.dtype
+    if not isinstance(value, diffrax.AbstractPath):
+        value = as_float(value, name, dtype)
+        check_shape(value, name, (N,), "(N,)")
+        check_finite(value, name)
+        return value
+    shape = jax.eval_shape(value.evaluate, ts[0])
+    if getattr(shape, "shape", None) != (N,):
+        raise ValueError(f"`{name}` must give arrays of shape (N,) = ({N},), but gives {shape}.")
+    if is_concrete(ts) and is_concrete(value.t0) and is_concrete(value.t1):
+        begin, end = float(value.t0), float(value.t1)
+        if float(ts[0]) < begin or float(ts[-1]) > end:
+            raise ValueError(
+                f"`{name}` covers times {begin:g} to {end:g}, but `ts` runs from "
+                f"{float(ts[0]):g} to {float(ts[-1]):g}; lengthen the path (for silence, by a "
+                "pulse of zeros)."
+            )
+    return value
+
+
+def warn_about(given: Arguments, controller: Any) -> None:
+    """PhysicsWarning for runs that are legal but will hardly show what they are meant to show."""
+    network, state0 = given.network, given.state0
+    if network.patterns.P > network.patterns.N:
+        _warn("more patterns than neurons (P > N): overlaps of this linear kind cannot hold them.")
+    rtol = getattr(controller, "rtol", None)
+    if given.ts.dtype == np.float32 and rtol is not None and is_concrete(rtol) and rtol < 1e-6:
+        _warn(
+            f"rtol = {float(rtol):g} is below what float32 resolves; use rtol >= 1e-6 or enable "
+            'double precision: jax.config.update("jax_enable_x64", True).'
+        )
+    if not isinstance(network, TwoTimescaleHopfield):
+        return
+    looked_at = (network.patterns, network.bias, network.transition, network.activation, state0)
+    if all(is_concrete(leaf) for leaf in jax.tree.leaves(looked_at)):
+        with jax.ensure_compile_time_eval():  # these values are known, also inside a trace
+            _warn_about_seeds(given)
+
+
+def _warn_about_seeds(given: Arguments) -> None:
+    network, noise = given.network, given.noise
+    P = network.patterns.P
+    bias, calls = np.asarray(network.offset()), np.asarray(network.transition)
+    if given.current is not None or not calls.any():
+        return
+    noisy = noise is not None and (not is_concrete(noise) or float(noise) > 0)
+    gram = (
+        np.eye(P) if network.learning == "pseudo_inverse" else np.asarray(network.patterns.gram())
+    )
+    called = (calls != 0) & ~np.eye(P, dtype=bool)
+    # What pushes `next` while `current` is active: its bias, and its overlap times a saliency > 1.
+    seeds = np.where(called, gram + bias[:, None], 0.0)
+    m = np.asarray(network.overlaps(given.state0))
+    small = 64 * np.finfo(m.dtype).eps
+    alone = np.abs(m).max() > 0.5 and np.sum(np.abs(m) > small) == 1
+    if alone and not noisy and not (np.abs(seeds) > small).any():
+        _warn(
+            "this start cannot move: the memories are exactly orthogonal and the field lies on one "
+            "of them, so no other overlap ever differs from zero. Seed the transitions with a "
+            "small `bias` (e.g. 0.01), with `noise`, or with correlated patterns."
+        )
+    elif network.readout == "linear" and (seeds < -small).any():
+        where = np.argwhere(seeds < -small)[0]
+        _warn(
+            f"`readout='linear'` with a negative seed: memory {where[1]} calls memory {where[0]} "
+            f"through overlap {gram[tuple(where)]:.3g} and bias {bias[where[0]]:.3g}. A transition "
+            "into -xi makes the next saliencies negative and ends the sequence. Use a larger "
+            "`bias`, patterns.gauge_cycle(), learning='pseudo_inverse', or `readout='abs'` or "
+            "'square'."
+        )
+    elif network.readout == "linear" and noisy and not (seeds > small).any():
+        _warn(
+            "`readout='linear'` with noise as the only seed, which has no sign: a transition into "
+            "-xi makes the next saliencies negative and ends the sequence. Use a `bias` > 0, or "
+            "`readout='abs'` or 'square'."
+        )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, PhysicsWarning, stacklevel=5)
+
+
+def quarantine(given: Arguments) -> tuple[Arguments, Bool[Array, ""]]:
+    """Put something harmless in place of a run that has a value outside its domain, so that a bad
+    point of a batch takes a few steps like any other; its status says INVALID_PARAMETER and its
+    output is discarded."""
+    network, state0, ts = given.network, given.state0, given.ts
+    start = (state0.saliency, state0.field if state0.weights is None else state0.weights)
+    inputs = [v for v in (given.stimulus, given.current) if isinstance(v, jax.Array)]
+    valid = in_domain(network) & (jnp.diff(ts) >= 0).all()
+    for leaf in jax.tree.leaves((start, inputs, ts)):
+        valid = valid & jnp.isfinite(leaf).all()
+    if given.noise is not None:
+        valid = valid & jnp.isfinite(given.noise) & (given.noise >= 0)
+
+    def safe(value, harmless: Any = 0.0):
+        return None if value is None else jnp.where(valid, value, harmless)
+
+    for bound in network.domain():
+        lowest = 0.0 if np.isinf(bound.lower) else bound.lower
+        value = safe(bound.value, lowest + 1.0 if bound.strict else lowest)
+        network = eqx.tree_at(operator.attrgetter(bound.name), network, value)
+    xi = network.patterns.xi  # large and shared: only its own faults may touch it
+    network = eqx.tree_at(lambda n: n.patterns.xi, network, jnp.where(jnp.isfinite(xi), xi, 1.0))
+    stimulus, current = (
+        safe(v) if isinstance(v, jax.Array) else v for v in (given.stimulus, given.current)
+    )
+    state0 = jax.tree.map(safe, state0)
+    ts = safe(ts, jnp.linspace(0.0, 1.0, ts.shape[0], dtype=ts.dtype))
+    noise = safe(given.noise)
+    return Arguments(network, state0, ts, stimulus, current, noise, given.key), valid
