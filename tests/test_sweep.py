@@ -114,6 +114,21 @@ def test_any_function_can_be_swept():
     np.testing.assert_allclose(theory.upper[1], (5 + 5**0.5) / 2)
 
 
+def test_a_sweep_of_runs_is_traced_once():
+    traces = []
+
+    def observe(trajectory):
+        traces.append(1)
+        return {"z": trajectory.final.saliency}
+
+    base = point()
+    counted = hx.Point(base.network, base.init, base.ts, observe=observe, method=base.method)
+    hx.sweep(counted, {"kappa": np.linspace(3.0, 7.0, 10)}, tile=4)
+    assert len(traces) == 1
+    hx.sweep(counted, {"kappa": np.linspace(2.0, 5.0, 7)}, tile=4)  # other values, same shapes
+    assert len(traces) == 1
+
+
 def draw(scale, key):
     return scale * jr.normal(key)
 

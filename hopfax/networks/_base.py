@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,12 +10,13 @@ import numpy as np
 from equinox import AbstractVar
 from jaxtyping import Array, Bool, Float
 
-from .._activations import AbstractActivation
+from .._activations import AbstractActivation, GaussianAverage
 from .._errors import as_float, check_at_least, check_finite, check_option, check_shape
 from .._types import ArrayLike, PerNeuron, PerPattern
 from ..patterns import Patterns
 
 Learning: TypeAlias = Literal["hebbian", "pseudo_inverse"]
+_Network = TypeVar("_Network", bound="AbstractHopfield")
 
 
 class Bound(NamedTuple):
@@ -163,6 +164,17 @@ class AbstractHopfield(AbstractFlow):
             field = field + inputs.current
         weights = None if state.weights is None else w - state.weights
         return FieldState(field, self.slow_rate(m, state.saliency), weights)
+
+    def mean_field(self: _Network, noise: ArrayLike) -> _Network:
+        r"""The noiseless network that this one becomes under private noise, $N \to \infty$.
+
+        For SDE strength $\sigma$ = `noise` each field fluctuates with stationary standard deviation
+        $\sigma/\sqrt2$, and averaging over neurons turns $\psi$ into its Gaussian average: exact
+        for fixed P, once the fluctuations are stationary.
+        """
+        noise = as_float(noise, "noise", self.patterns.xi.dtype)
+        averaged = GaussianAverage(self.activation, noise / 2**0.5)
+        return eqx.tree_at(lambda network: network.activation, self, averaged)
 
     def energy(self, state: FieldState, inputs: Inputs | None = None) -> Float[Array, ""]:
         r"""The energy that the fast flow descends while saliency stands still:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._activations import AbstractActivation, GaussianAverage, HardTanh
+from .._activations import AbstractActivation, HardTanh
 from .._errors import as_float, check_finite, check_option, check_shape
 from .._types import ArrayLike, PerPattern
 from ..patterns import Patterns
@@ -137,17 +137,6 @@ class TwoTimescaleHopfield(AbstractHopfield):
         r"""$(-z + \kappa A f(m)) / \tau$."""
         drive = self.transition @ _READOUTS[self.readout](overlaps)
         return (self.kappa * drive - slow) / self.tau
-
-    def mean_field(self, noise: ArrayLike) -> "TwoTimescaleHopfield":
-        r"""The noiseless network that this one becomes under private noise, $N \to \infty$.
-
-        For SDE strength $\sigma$ = `noise` each field fluctuates with stationary standard deviation
-        $\sigma/\sqrt2$, and averaging over neurons turns $\psi$ into its Gaussian average: exact
-        for fixed P, once the fluctuations are stationary.
-        """
-        noise = as_float(noise, "noise", self.patterns.xi.dtype)
-        averaged = GaussianAverage(self.activation, noise / 2**0.5)
-        return eqx.tree_at(lambda network: network.activation, self, averaged)
 
     def domain(self):
         r"""$\kappa \ge 0$, $\tau > 0$, the rest finite."""
