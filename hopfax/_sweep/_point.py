@@ -184,7 +184,7 @@ class FunctionPoint(eqx.Module):
 
 def unknown(name: str, known: list[str]) -> ValueError:
     """The error for a name that cannot be swept, with the nearest that can."""
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
     return ValueError(f"unknown parameter {name!r}; did you mean {', '.join(map(repr, near))}?")
 
 

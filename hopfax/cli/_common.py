@@ -91,8 +91,8 @@ def patterns_from(source: str, P: int | None = None, N: int | None = None, seed:
     path = pathlib.Path(source).expanduser()
     if not path.exists():
         raise FileNotFoundError(
-            f"`patterns` must be hadamard, random, a .npy or .npz file, or a folder of images; "
-            f"there is no {source!r}."
+            f"`patterns` must be hadamard, random, a .npy or .npz file, or a folder of images (for "
+            f"`hopfax run` also digits); there is no {source!r}."
         )
     found = patterns.from_images(path) if path.is_dir() else patterns.load(path)
     if P is not None and P > found.P:

@@ -51,7 +51,9 @@ class Theory:
 
 def _check_finite(settings: Theory) -> None:
     if settings.memories < 3:
-        raise ValueError("`memories` must be at least 3 with a finite `tau`.")
+        raise ValueError(
+            "`memories` must be at least 3 with a finite `tau`: two memories alternate as mixtures."
+        )
     if not settings.tau or not (1 < settings.tau < math.inf):
         raise ValueError(f"`tau` must be finite and above 1, got {settings.tau}.")
     if not (0 < settings.bias < math.inf):
