@@ -245,8 +245,8 @@ def hadamard(columns, N: int) -> Patterns:
             raise ValueError(f"`columns` must be at least 1, got {columns}.")
         if 2**columns > max(N, 1):
             raise ValueError(
-                f"{columns} columns 1, 2, 4, ... need `N` >= 2^{columns}, got {N}; name the columns "
-                "instead (any distinct ones below N, e.g. list(range(1, P + 1))), or use "
+                f"{columns} columns 1, 2, 4, ... need `N` >= 2^{columns}, got {N}; name the "
+                "columns instead (any distinct ones below N, e.g. list(range(1, P + 1))), or use "
                 "patterns.random."
             )
         columns = [2**k for k in range(columns)]

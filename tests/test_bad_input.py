@@ -69,6 +69,7 @@ def network(transition=None, xi=XI, **options):
         (lambda: hx.Hopfield(XI), TypeError, r"Patterns\(xi\)"),
         (lambda: hx.patterns.hadamard([1, 2], 6), ValueError, "`N` must be a multiple of 4"),
         (lambda: hx.patterns.hadamard([1, 1], 8), ValueError, "distinct"),
+        (lambda: hx.patterns.hadamard(60, 1024), ValueError, r"2\^60, got 1024; name the columns"),
         (lambda: hx.patterns.random(0, 3, 9), TypeError, r"`key`.*jax.random.key\(seed\)"),
         (lambda: hx.patterns.random(jr.split(jr.key(0)), 3, 9), ValueError, "one key"),
         (lambda: hx.patterns.random(jr.key(0), 3.0, 9), TypeError, "`P` must be a Python int"),
