@@ -22,7 +22,7 @@ from ._events import Divergence, Log, SwitchLog, UserEvent, locate
 from ._inputs import Pulses
 from ._noise import OrnsteinHeun, StepBrownian
 from ._reductions import Core, Reduction, System, build, choose, refuse
-from ._trajectory import Trajectory, dense_output
+from ._trajectory import Trajectory
 from ._types import ArrayLike, is_concrete
 from .networks import (
     AbstractHopfield,
@@ -264,6 +264,7 @@ def _harvest(run: _Run, solution, solver: SwitchLog, terms, reduction) -> Trajec
         "accepted": solution.stats["num_accepted_steps"],
         "rejected": solution.stats["num_rejected_steps"],
     }
+    path = solution.interpolation
     return Trajectory(
         ts=run.ts,
         overlaps=overlaps,
@@ -274,7 +275,7 @@ def _harvest(run: _Run, solution, solver: SwitchLog, terms, reduction) -> Trajec
         switches=locate(log, solver, terms),
         counters=counters,
         reduction=reduction,
-        dense=dense_output(solution, run.system),
+        dense=None if path is None else (path, run.system),
     )
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -103,8 +102,3 @@ class Trajectory(eqx.Module):
         attributes = {"status": _status.name(int(self.status)), "reduction": self.reduction}
         attributes |= {key: int(value) for key, value in self.counters.items()}
         return xr.Dataset(data, {"time": time, "memory": memory}, attributes)
-
-
-def dense_output(solution: diffrax.Solution, system: Any) -> Any:
-    """What `Trajectory.evaluate` needs, if the solver kept it."""
-    return None if solution.interpolation is None else (solution.interpolation, system)

@@ -5,11 +5,10 @@ from typing import Any
 import jax
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Real
+from jaxtyping import Array, Float
 
 #: A JAX array or tracer, a NumPy array, or a Python number.
 ArrayLike = Any
-Scalar = Real[Array, ""]
 PerPattern = Float[Array, " P"]
 PerNeuron = Float[Array, " N"]
 
