@@ -14,6 +14,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._inputs import Pulses
 from ._types import PerPattern, is_concrete
 from .networks import AbstractHopfield, FieldState
 from .patterns import ENUMERATED, Patterns
@@ -44,13 +45,19 @@ class System(eqx.Module):
     noisy: bool = eqx.field(static=True)
 
     def outside(self, t) -> Float[Array, " N"] | None:
-        """$r(t)$: the part of the field that decays towards a constant current."""
+        """$r(t)$: the decaying part of the start and what currents have added since."""
         if self.rest is None and self.current is None:
             return None
-        decay = jnp.exp(self.t0 - t)
-        target = 0.0 if self.current is None else self.current
-        start = 0.0 if self.rest is None else self.rest
-        return target + (start - target) * decay
+        zero = jnp.zeros(self.patterns.N, self.patterns.xi.dtype)
+        start = zero if self.rest is None else self.rest * jnp.exp(self.t0 - t)
+        if self.current is None:
+            return start
+        if not isinstance(self.current, Pulses):
+            return start - self.current * jnp.expm1(self.t0 - t)
+        # A pulse from a to b adds its value times the integral of exp(s - t) from a to b.
+        inner = jnp.clip(self.current.edges[1:-1], self.t0, t)
+        edges = jnp.concatenate([self.t0[None], inner, t[None]])
+        return start + jnp.diff(jnp.exp(edges - t)) @ self.current.values
 
     def field(self, t, core: Core, patterns: Patterns) -> Float[Array, "..."]:
         """The field on the neurons (or classes) of `patterns`."""
@@ -114,7 +121,7 @@ def has_classes(patterns: Patterns) -> bool:
 
 def choose(network: AbstractHopfield, state: FieldState, current: Any, noise: Any) -> Reduction:
     """The smallest exact form of a run; decided by structure alone where P <= 7."""
-    moving = isinstance(current, diffrax.AbstractPath)
+    moving = isinstance(current, diffrax.AbstractPath) and not isinstance(current, Pulses)
     if not network.keep_diagonal or moving:
         return "sites"
     inside = state.weights is not None and current is None and noise is None
@@ -134,7 +141,7 @@ def refuse(wanted: Reduction, network, state, current, noise) -> None:
         reason = "`keep_diagonal=False` takes the field out of the patterns' span"
     elif wanted == "classes" and noise is not None:
         reason = "private noise makes every neuron different"
-    elif isinstance(current, diffrax.AbstractPath):
+    elif isinstance(current, diffrax.AbstractPath) and not isinstance(current, Pulses):
         reason = "a time-dependent `current` acts outside the patterns' span"
     elif wanted == "classes" and state.weights is None:
         reason = "the start `field` is not known to lie in the span (use `weights`)"
