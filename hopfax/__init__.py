@@ -25,6 +25,7 @@ from ._errors import (
     SweepFailed as SweepFailed,
     SweepWarning as SweepWarning,
 )
+from ._event_driven import EventDriven as EventDriven
 from ._inputs import Pulses as Pulses
 from ._serialise import load as load, save as save
 from ._simulate import Diffrax as Diffrax, simulate as simulate

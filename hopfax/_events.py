@@ -9,11 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ._reductions import Core, System
-from ._trajectory import Switches
-
-LIMIT = 1e9  # every network here is bounded by its saliencies, far below
-FLOOR = 0.1  # overlaps below this are no memory at all
-RETRIEVED = 0.5
+from ._status import LIMIT
+from ._trajectory import FLOOR, RETRIEVED, Switches
 
 
 class Divergence(eqx.Module):

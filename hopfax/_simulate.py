@@ -10,7 +10,7 @@ import lineax as lx
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from . import _status
+from . import _event_driven, _status
 from ._arguments import Arguments, checked, quarantine, warn_about
 from ._errors import (
     SimulationError,
@@ -18,6 +18,7 @@ from ._errors import (
     check_at_least,
     check_option,
 )
+from ._event_driven import EventDriven
 from ._events import Divergence, Log, SwitchLog, UserEvent, locate
 from ._inputs import Pulses
 from ._noise import OrnsteinHeun, StepBrownian
@@ -77,7 +78,7 @@ def simulate(
     current: Any = None,
     noise: ArrayLike | None = None,
     key: jax.Array | None = None,
-    method: Diffrax | Literal["auto"] = "auto",
+    method: Diffrax | EventDriven | Literal["auto"] = "auto",
     derivative: Literal["reverse", "forward"] = "reverse",
     observe: Any = None,
     event: Any = None,
@@ -99,8 +100,12 @@ def simulate(
     - `current`: input added to the field. (N,) or a path.
     - `noise`: $\sigma$ of $dx = \dots dt + \sigma\, dB$, independent for every neuron. Needs `key`.
       In a saturated well the field then fluctuates with standard deviation $\sigma / \sqrt 2$.
-    - `method`: a `Diffrax` with solver, controller and first step; "auto" for its defaults.
-    - `derivative`: which derivative the run will serve, "reverse" (checkpointed) or "forward".
+    - `method`: "auto" integrates hard tanh exactly, event by event (`EventDriven`), and gives
+      diffrax what that cannot do: smooth activations, `noise`, `event`, inputs other than constants
+      and `Pulses`, `keep_diagonal=False`. Or say which, with its settings: `EventDriven(order=24,
+      tol=1e-14)`, `Diffrax(solver, controller)`.
+    - `derivative`: which derivative the run will serve, "reverse" (`grad`, `vjp`) or "forward"
+      (`jvp`, `jacfwd`). Event-driven derivatives are exact; those of diffrax are its steps'.
     - `observe`: a function `(t, state, network) -> pytree` saved at every `ts`; `state` is always
       the full one. Define it once, at module level: a new lambda is a new compilation.
     - `event`: a function `(t, state, network) -> bool or float`; stops the run when true, or when
@@ -115,21 +120,47 @@ def simulate(
     """
     given = checked(Arguments(network, state0, ts, stimulus, current, noise, key))
     check_option(derivative, "derivative", ("reverse", "forward"))
-    method = Diffrax() if isinstance(method, str) and method == "auto" else method
-    if not isinstance(method, Diffrax):
-        raise TypeError(f'`method` must be "auto" or hopfax.Diffrax(...), got {method!r}.')
-    warn_about(given, method.controller)
-    reduction = _reduction(given, method.reduction)
+    method = _method(method, given, event)
+    warn_about(given, getattr(method, "controller", None))
+    reduction = _reduction(given, getattr(method, "reduction", "auto"))
     given, valid = quarantine(given)
     network, state0, ts = given.network, given.state0, given.ts
     noisy = given.noise is not None
     system, core = build(network, state0, ts[0], given.stimulus, given.current, noisy, reduction)
-    run = _Run(system, core, ts, valid, given.noise, given.key, network)
-    method = _complete(method, given, reduction, derivative)
-    trajectory = _integrate(run, method, reduction, derivative, observe, event, max_steps)
+    if isinstance(method, EventDriven):
+        limit = _event_driven.UNLIMITED if max_steps is None else max_steps
+        task = _event_driven.Task(system, core, ts, valid, network)
+        settings = _event_driven.Settings(method, reduction, derivative, limit)
+        trajectory = _event_driven.run(task, settings, observe)
+    else:
+        run = _Run(system, core, ts, valid, given.noise, given.key, network)
+        method = _complete(method, given, reduction, derivative)
+        trajectory = _integrate(run, method, reduction, derivative, observe, event, max_steps)
     if throw:
         _raise_if_failed(trajectory, max_steps)
     return trajectory
+
+
+def _method(method: Any, given: Arguments, event: Any) -> Any:
+    """The method to use; ValueError if the asked one cannot."""
+    if isinstance(method, Diffrax):
+        return method
+    auto = isinstance(method, str) and method == "auto"
+    if not auto and not isinstance(method, EventDriven):
+        raise TypeError(
+            '`method` must be "auto", hopfax.EventDriven(...) or hopfax.Diffrax(...), got '
+            f"{method!r}."
+        )
+    reason = _event_driven.obstacle(
+        given.network, given.stimulus, given.current, given.noise, event
+    )
+    if reason is None:
+        return EventDriven() if auto else method
+    if auto:
+        return Diffrax()
+    raise ValueError(
+        f'`method=EventDriven(...)` cannot integrate this run: {reason}. "auto" takes diffrax.'
+    )
 
 
 class _Run(eqx.Module):
@@ -275,8 +306,24 @@ def _harvest(run: _Run, solution, solver: SwitchLog, terms, reduction) -> Trajec
         switches=locate(log, solver, terms),
         counters=counters,
         reduction=reduction,
-        dense=None if path is None else (path, run.system),
+        method="diffrax",
+        dense=None if path is None else _Dense(path, run.system),
     )
+
+
+class _Dense(eqx.Module):
+    """Overlaps and saliency from a solver's dense output."""
+
+    path: Any
+    system: System
+
+    def __call__(self, times) -> dict[str, Array | None]:
+        def at(t):
+            core = self.path.evaluate(t)
+            return self.system.overlaps(t, core), self.system.saliency(t, core)
+
+        overlaps, saliency = jax.vmap(at)(times)
+        return {"overlaps": overlaps, "saliency": saliency}
 
 
 def _status_of(solution, valid, end) -> Array:

@@ -11,6 +11,9 @@ INVALID_PARAMETER = 4
 SOLVER_FAILED = 5
 STOPPED_BY_EVENT = 6
 
+#: A state beyond this has diverged: every network here is bounded by its saliencies, far below.
+LIMIT = 1e9
+
 #: Name and plain meaning of every code. Codes are stable: stored data rely on them.
 STATUS = {
     NOT_RUN: ("not_run", "not computed yet"),

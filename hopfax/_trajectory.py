@@ -11,6 +11,9 @@ from jaxtyping import Array, Bool, Float, Int
 from . import _status
 from ._errors import missing
 
+FLOOR = 0.1  # overlaps below this are no memory at all
+RETRIEVED = 0.5
+
 
 class Switches(eqx.Module):
     r"""The transitions of a run, in order: a log of fixed size, padded with NaN and -1.
@@ -36,7 +39,9 @@ class Trajectory(eqx.Module):
     - `final`: the state at the end; start there to continue.
     - `status`: how it ended, see `hopfax.STATUS`. Saves that were not reached are NaN.
     - `switches`: the log of transitions.
-    - `stats`: steps taken, accepted and rejected, and which exact `reduction` ran: "classes" of
+    - `escapes`: (K,) times at which the active memory's saliency fell below $1/g$, where its
+      state disappears; padded with NaN. None for a run by diffrax.
+    - `stats`: which `method` ran and the steps it took, and which exact `reduction`: "classes" of
       equal neurons, the "span" of the patterns, or all "sites".
     """
 
@@ -49,32 +54,29 @@ class Trajectory(eqx.Module):
     switches: Switches
     counters: dict[str, Array]
     reduction: str = eqx.field(static=True)
+    method: str = eqx.field(default="diffrax", static=True)
+    escapes: Float[Array, " K"] | None = None
     dense: Any = None
 
     @property
     def stats(self) -> dict[str, Any]:
-        """Counters of the solver and the reduction that ran."""
-        return {**self.counters, "reduction": self.reduction}
+        """Counters of the solver, and the method and reduction that ran."""
+        return {**self.counters, "method": self.method, "reduction": self.reduction}
 
     def evaluate(self, t) -> dict[str, Array]:
-        r"""Overlaps and saliency at any time(s) `t` inside the run, from the solver's dense output.
+        r"""Overlaps and saliency at any time(s) `t` inside the run.
 
-        Only for a run made with `method=hopfax.Diffrax(dense=True)`.
+        As exact as the run itself where it was event-driven, else from the solver's dense output.
+        Only for a run made with `dense=True` in its method, e.g. `hopfax.EventDriven(dense=True)`.
         """
         if self.dense is None:
             raise ValueError(
-                "this run kept no dense output; repeat it with method=hopfax.Diffrax(dense=True)."
+                "this run kept no dense output; repeat it with method=hopfax.EventDriven("
+                "dense=True), or hopfax.Diffrax(dense=True) for what diffrax integrates."
             )
-        interpolation, system = self.dense
-
-        def at(time):
-            core = interpolation.evaluate(time)
-            out = {"overlaps": system.overlaps(time, core)}
-            saliency = system.saliency(time, core)
-            return out if saliency is None else {**out, "saliency": saliency}
-
         t = jnp.asarray(t, self.ts.dtype)
-        return at(t) if t.ndim == 0 else jax.vmap(at)(t)
+        out = self.dense(jnp.atleast_1d(t))
+        return {k: v if t.ndim else v[0] for k, v in out.items() if v is not None}
 
     def to_xarray(self):
         """The run as an `xarray.Dataset` with dimensions `time` and `memory` (extra `io`)."""
@@ -99,6 +101,10 @@ class Trajectory(eqx.Module):
             data[f"switch_{key}"] = ("switch", values)
         time = ("time", np.asarray(self.ts), {"units": "fast time constants"})
         memory = np.arange(self.overlaps.shape[1])
+        if self.escapes is not None:
+            escapes = np.asarray(self.escapes)
+            data["escape_time"] = ("escape", escapes[np.isfinite(escapes)])
         attributes = {"status": _status.name(int(self.status)), "reduction": self.reduction}
+        attributes["method"] = self.method
         attributes |= {key: int(value) for key, value in self.counters.items()}
         return xr.Dataset(data, {"time": time, "memory": memory}, attributes)

@@ -62,13 +62,15 @@ def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float
     amplitude $a = z_\mu \psi(a)$ it turns unstable towards $\nu$ at $z_\nu \psi'(a) = 1$. The
     switch follows O($\log\tau$) fast times later.
 
-    Found by cubic Hermite interpolation of the saved saliencies, whose derivatives the slow
-    equation gives: relative error about $(\Delta t/\tau)^4/400$ for save spacing $\Delta t$. A
-    dwell shorter than the spacing is missed.
+    A root of the solution itself where the run was event-driven. Otherwise found by cubic Hermite
+    interpolation of the saved saliencies, whose derivatives the slow equation gives: relative error
+    about $(\Delta t/\tau)^4/400$ for save spacing $\Delta t$; a shorter dwell is missed.
     """
     ts, m, z = trajectory.ts, trajectory.overlaps, trajectory.saliency
     if z is None:
         raise ValueError("`escape_times` needs a trajectory with saliency.")
+    if trajectory.escapes is not None:
+        return _cut(trajectory.escapes)
     rate = jax.vmap(network.slow_rate)(m, z)
     leader = jnp.argmax(jnp.abs(m), axis=1)
     active = jnp.max(jnp.abs(m), axis=1) > 0.5

@@ -1,0 +1,313 @@
+"""All steps of all lanes, and what is read off them: saves, switches, escapes."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from ._plateau import plateau
+from ._problem import Problem, State, readout_slope, start
+from ._step import Options, Plan, Record, advance, motion, step
+
+MARKS = 64  # starts of chunks kept for the way back
+
+
+class Values(eqx.Module):
+    """What derivatives reach."""
+
+    y: Float[Array, "T P B"]
+    z: Float[Array, "T P B"]
+    switch: Float[Array, "K B"]
+    escape: Float[Array, "K B"]
+    end_y: Float[Array, "Q B"]
+    end_z: Float[Array, "P B"]
+
+
+class Facts(eqx.Module):
+    """The rest."""
+
+    source: Int[Array, "K B"]
+    target: Int[Array, "K B"]
+    retrieved: Bool[Array, "K B"]
+    switches: Int[Array, " B"]
+    escapes: Int[Array, " B"]
+    steps: Int[Array, " B"]
+    jumps: Int[Array, " B"]
+    t: Float[Array, " B"]
+
+
+class Piece(eqx.Module):
+    """Outputs of one chunk of steps, with masks of where they belong."""
+
+    saved: Bool[Array, "T B"]
+    y: Float[Array, "T P B"]
+    z: Float[Array, "T P B"]
+    switched: Bool[Array, "K B"]
+    switch: Float[Array, "K B"]
+    escaped: Bool[Array, "K B"]
+    escape: Float[Array, "K B"]
+
+
+class Trace(eqx.Module):
+    """A chunk, step by step (leading axis S): states before, what was decided, and what is left."""
+
+    states: State | None
+    plan: Plan
+    record: Record
+    going: Bool[Array, "..."]
+
+
+def chunk(
+    problem: Problem, options: Options, state: State, keep: bool = False
+) -> tuple[State, Trace]:
+    """`options.chunk` steps; none once all lanes are at their end. `keep`: the states too."""
+    shapes = jax.eval_shape(partial(step, problem, options), state)[1:]
+
+    def rest(state):
+        plan, record = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        return state, eqx.tree_at(lambda p: (p.first, p.last), plan, (state.saved,) * 2), record
+
+    def body(state, _):
+        going = state.active(problem.ts[-1], options.max_steps).any()
+        after, plan, record = lax.cond(going, partial(step, problem, options), rest, state)
+        return after, Trace(state if keep else None, plan, record, going)
+
+    return lax.scan(body, state, length=options.chunk)
+
+
+def harvest(problem: Problem, options: Options, plan: Plan, record: Record, mark: "Mark") -> Piece:
+    """Saves and log entries of a chunk."""
+    T = problem.ts.shape[0]
+    S, R, P, B = record.slot_y.shape
+    k = jnp.arange(T, dtype=jnp.int32)[:, None]
+    # The step that holds save k: the first one whose `last` exceeds k.
+    place = (plan.last[:, None] <= k).sum(0, dtype=jnp.int32)
+    saved = (place < S) & (k >= plan.first[0])
+    place = jnp.minimum(place, S - 1)
+    held = jnp.concatenate(
+        [
+            record.t[:, None],
+            plan.flat[:, None].astype(record.t.dtype),
+            record.m,
+            record.y,
+            record.z,
+        ],
+        axis=1,
+    )
+    held = jnp.take_along_axis(held, place[:, None], axis=0)
+    t, flat = held[:, 0], held[:, 1] > 0
+    m, y, z = held[:, 2 : 2 + P], held[:, 2 + P : 2 + 2 * P], held[:, 2 + 2 * P :]
+    first = jnp.take_along_axis(plan.first, place, axis=0)
+    slot = place * R + jnp.clip(k - first, 0, R - 1)
+    slots = jnp.concatenate([record.slot_y, record.slot_z], axis=2).reshape(S * R, 2 * P, B)
+    slots = jnp.take_along_axis(slots, slot[:, None], axis=0)
+    law = eqx.tree_at(lambda law: law.push, problem.law, problem.law.push[:0])
+
+    def closed(y, z, m, t):
+        slope = readout_slope(options.readout, jnp.where(m < 0, -1.0, 1.0))
+        return plateau(y, z, m, slope, law).at(t)
+
+    late = jnp.where(saved & flat, problem.ts - t, 0.0)
+    closed_y, closed_z = jax.vmap(closed)(y, z, m, late)
+    flat = flat[:, None]
+    values_y = jnp.where(flat, closed_y, slots[:, :P])
+    values_z = jnp.where(flat, closed_z, slots[:, P:])
+    switched, switch = _slots(plan.new, record.switch, mark.switches, options.log)
+    escaped, escape = _slots(plan.fled, record.escape, mark.escapes, options.log)
+    return Piece(saved, values_y, values_z, switched, switch, escaped, escape)
+
+
+def _slots(new, values, before, size: int):
+    """`values` where `new`, in order, put behind the `before` first entries of a log."""
+    number = before + jnp.cumsum(new, axis=0, dtype=jnp.int32)
+    k = jnp.arange(size, dtype=jnp.int32)[:, None]
+    place = (number[:, None] <= k).sum(0, dtype=jnp.int32)
+    here = (place < new.shape[0]) & (k >= before)
+    place = jnp.minimum(place, new.shape[0] - 1)
+    return here, jnp.take_along_axis(values, place, axis=0)
+
+
+def _blank(problem: Problem, options: Options, state: State) -> tuple[Values, Facts]:
+    P, K, B = state.z.shape[0], options.log, problem.lanes
+    none, zero = jnp.full((K, B), -1, jnp.int32), jnp.zeros(B, jnp.int32)
+    unknown = jnp.full((K, B), jnp.nan, state.y.dtype)
+    at_start = (problem.ts <= 0)[:, None]
+    y, z = (jnp.where(at_start, v, jnp.nan) for v in (state.y[:P], state.z))
+    values = Values(y, z, unknown, unknown, state.y, state.z)
+    facts = Facts(none, none, jnp.zeros((K, B), bool), zero, zero, zero, zero, state.t)
+    return values, facts
+
+
+def _merge(values: Values, facts: Facts, piece: Piece, plan: Plan, state: State):
+    def put(mask, new, old):
+        return jnp.where(_aligned(mask, new), new, old)
+
+    K = facts.source.shape[0]
+    number = facts.switches + jnp.cumsum(plan.new, axis=0, dtype=jnp.int32)
+    k = jnp.arange(1, K + 1, dtype=jnp.int32)[:, None]
+    hit = ((number[:, None] == k) & plan.hit[:, None]).any(0)
+    source, target = (
+        put(piece.switched, _slots(plan.new, v, facts.switches, K)[1], old)
+        for v, old in ((plan.source, facts.source), (plan.target, facts.target))
+    )
+    escapes = facts.escapes + plan.fled.sum(0, dtype=jnp.int32)
+    facts = Facts(
+        source,
+        target,
+        facts.retrieved | hit,
+        number[-1],
+        escapes,
+        state.steps,
+        state.jumps,
+        state.t,
+    )
+    values = Values(
+        put(piece.saved, piece.y, values.y),
+        put(piece.saved, piece.z, values.z),
+        put(piece.switched, piece.switch, values.switch),
+        put(piece.escaped, piece.escape, values.escape),
+        state.y,
+        state.z,
+    )
+    return values, facts
+
+
+class Mark(eqx.Module):
+    """The start of a chunk, for the way back."""
+
+    state: State
+    switches: Int[Array, " B"]
+    escapes: Int[Array, " B"]
+
+
+class Run(eqx.Module):
+    """A run so far; `marks` holds the start of every `stride`-th chunk along a leading axis."""
+
+    state: State
+    values: Values
+    facts: Facts
+    marks: Mark
+    chunks: Int[Array, ""]
+    stride: Int[Array, ""]
+
+
+def solve(problem: Problem, options: Options, marks: int = 0) -> Run:
+    """Integrate all lanes to their ends, keeping up to `marks` starts of chunks."""
+    state = start(problem)
+    values, facts = _blank(problem, options, state)
+    mark = Mark(state, facts.switches, facts.escapes)
+    kept = jax.tree.map(lambda leaf: jnp.zeros((marks, *leaf.shape), leaf.dtype), mark)
+    end = lax.stop_gradient(problem.ts[-1])
+    none = jnp.zeros((), jnp.int32)
+
+    def body(run):
+        mark = Mark(run.state, run.facts.switches, run.facts.escapes)
+        kept, stride = _keep(run, mark) if marks else (run.marks, run.stride)
+        state, trace = chunk(problem, options, run.state)
+        piece = harvest(problem, options, trace.plan, trace.record, mark)
+        values, facts = _merge(run.values, run.facts, piece, trace.plan, state)
+        return Run(state, values, facts, kept, run.chunks + 1, stride)
+
+    def going(run):
+        return run.state.active(end, options.max_steps).any()
+
+    return lax.while_loop(going, body, Run(state, values, facts, kept, none, none + 1))
+
+
+def _keep(run: Run, mark: Mark) -> tuple[Mark, Array]:
+    """Put a mark on every `stride`-th chunk; where there are too many, on half as many."""
+    kept, stride = run.marks, run.stride
+    full = run.chunks == MARKS * stride
+    kept = lax.cond(full, lambda: jax.tree.map(_thinned, kept), lambda: kept)
+    stride = jnp.where(full, 2 * stride, stride)
+    place = run.chunks // stride
+
+    def put(all, one):
+        return lax.dynamic_update_index_in_dim(all, one, place, 0)
+
+    due = run.chunks % stride == 0
+    return lax.cond(due, lambda: jax.tree.map(put, kept, mark), lambda: kept), stride
+
+
+def _thinned(marks):
+    return jnp.concatenate([marks[::2], marks[1::2]])
+
+
+def pull_back(
+    parts: Any,
+    rebuild: Callable[[Any], Problem],
+    options: Options,
+    marks: Mark,
+    number,
+    cotangent: Values,
+) -> tuple[Any, Array, Array]:
+    """The adjoint of `solve` with respect to `parts` of a problem, and to its start. `number`: of
+    chunks, and of chunks a mark.
+
+    Chunk by chunk from the last, each one repeated from its mark; then step by step, along the
+    plans that were made, so that no crossing is searched for twice.
+    """
+    problem = rebuild(parts)
+    chunks, stride = number
+
+    def back(carry, trace):
+        def differentiate():
+            total, moving_bar = carry
+
+            def moved(parts, t, y, z):
+                problem = rebuild(parts)
+                state = eqx.tree_at(lambda s: (s.t, s.y, s.z), trace.states, (t, y, z))
+                flow = motion(problem, options, state)
+                return advance(problem, options, state, flow, trace.plan)
+
+            state = trace.states
+            _, pull = jax.vjp(moved, parts, state.t, state.y, state.z)
+            more, *moving_bar = pull((moving_bar, trace.record))
+            return jax.tree.map(jnp.add, total, more), tuple(moving_bar)
+
+        return lax.cond(trace.going, differentiate, lambda: carry), None
+
+    def forward(_, mark):
+        state, trace = chunk(problem, options, mark.state)
+        new, fled = (v.sum(0, dtype=jnp.int32) for v in (trace.plan.new, trace.plan.fled))
+        return Mark(state, mark.switches + new, mark.escapes + fled)
+
+    def body(i, carry):
+        total, moving_bar = carry
+        index = chunks - 1 - i
+        mark = jax.tree.map(lambda leaf: leaf[index // stride], marks)
+        mark = lax.fori_loop(0, index % stride, forward, mark)
+        _, trace = chunk(problem, options, mark.state, keep=True)
+
+        def outputs(parts, record):
+            piece = harvest(rebuild(parts), options, trace.plan, record, mark)
+            masks = (piece.saved, piece.saved, piece.switched, piece.escaped)
+            return (piece.y, piece.z, piece.switch, piece.escape), masks
+
+        _, pull, masks = jax.vjp(outputs, parts, trace.record, has_aux=True)
+        wanted = (cotangent.y, cotangent.z, cotangent.switch, cotangent.escape)
+        more, record_bar = pull(tuple(map(_masked, masks, wanted)))
+        total = jax.tree.map(jnp.add, total, more)
+        trace = eqx.tree_at(lambda t: t.record, trace, record_bar)
+        return lax.scan(back, (total, moving_bar), trace, reverse=True)[0]
+
+    t_bar = jnp.zeros_like(cotangent.end_y[0])
+    carry = (jax.tree.map(jnp.zeros_like, parts), (t_bar, cotangent.end_y, cotangent.end_z))
+    total, (_, y_bar, z_bar) = lax.fori_loop(0, chunks, body, carry)
+    at_start = (problem.ts <= 0)[:, None]  # these saves are the start itself
+    first_y, first_z = (jnp.where(at_start, c, 0.0).sum(0) for c in (cotangent.y, cotangent.z))
+    return total, y_bar.at[: first_y.shape[0]].add(first_y), z_bar + first_z
+
+
+def _masked(mask, value):
+    return jnp.where(_aligned(mask, value), value, 0.0)
+
+
+def _aligned(mask, value):
+    """A mask of saves or slots, shaped to select in `value`."""
+    return mask.reshape(mask.shape[0], *(1,) * (value.ndim - 2), mask.shape[1])
