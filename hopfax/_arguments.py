@@ -220,7 +220,9 @@ def quarantine(given: Arguments) -> tuple[Arguments, Bool[Array, ""]]:
         value = safe(bound.value, lowest + 1.0 if bound.strict else lowest)
         network = eqx.tree_at(operator.attrgetter(bound.name), network, value)
     xi = network.patterns.xi  # large and shared: only its own faults may touch it
-    network = eqx.tree_at(lambda n: n.patterns.xi, network, jnp.where(jnp.isfinite(xi), xi, 1.0))
+    if not is_concrete(xi):  # else it has been checked, and may stay known to a trace
+        xi = jnp.where(jnp.isfinite(xi), xi, 1.0)
+    network = eqx.tree_at(lambda n: n.patterns.xi, network, xi)
     stimulus, current = (
         safe(v) if isinstance(v, jax.Array) else v for v in (given.stimulus, given.current)
     )

@@ -179,7 +179,8 @@ class Patterns(eqx.Module):
                 "call it outside jit, or declare `binary=True` where P <= 7."
             )
         if self.binary and self.P <= _COUNTED:
-            keys = np.asarray(_bit_keys(self.xi))
+            with jax.ensure_compile_time_eval():  # known values, also inside a trace
+                keys = np.asarray(_bit_keys(self.xi))
             present = np.flatnonzero(np.bincount(keys, minlength=2 ** (self.P - 1)))
             place = np.zeros(2 ** (self.P - 1), np.int32)
             place[present] = np.arange(len(present))

@@ -91,6 +91,20 @@ def test_many_patterns_use_the_classes_that_occur():
     assert_close(fast.overlaps, full.overlaps, 1e-9, "rounding, amplified by the switches")
 
 
+def test_many_patterns_known_outside_a_trace_use_their_classes_inside():
+    """More than seven patterns are classified by their values, which must stay known under jit."""
+    patterns = hx.patterns.random(jr.key(1), 8, 512)
+
+    def run(kappa):
+        network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(8), kappa=kappa, tau=20.0, bias=0.05)
+        state = network.init(saliency=jnp.zeros(8).at[0].set(4.0))
+        return hx.simulate(network, state, jnp.array([0.0, 5.0]))
+
+    traced = jax.jit(run)(6.0)
+    assert traced.reduction == "classes"
+    assert_close(traced.overlaps, run(6.0).overlaps, 1e-12, "rounding")
+
+
 def test_a_start_outside_the_span_and_a_constant_current():
     network, _ = zoo.cycle()
     rng = np.random.default_rng(0)
