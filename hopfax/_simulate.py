@@ -120,28 +120,28 @@ def simulate(
     """
     given = checked(Arguments(network, state0, ts, stimulus, current, noise, key))
     check_option(derivative, "derivative", ("reverse", "forward"))
-    method = _method(method, given, event)
-    warn_about(given, getattr(method, "controller", None))
-    reduction = _reduction(given, getattr(method, "reduction", "auto"))
+    chosen = _method(method, given, event)
+    warn_about(given, getattr(chosen, "controller", None))
+    reduction = _reduction(given, getattr(chosen, "reduction", "auto"))
     given, valid = quarantine(given)
     network, state0, ts = given.network, given.state0, given.ts
     noisy = given.noise is not None
     system, core = build(network, state0, ts[0], given.stimulus, given.current, noisy, reduction)
-    if isinstance(method, EventDriven):
+    if isinstance(chosen, EventDriven):
         limit = _event_driven.UNLIMITED if max_steps is None else max_steps
         task = _event_driven.Task(system, core, ts, valid, network)
-        settings = _event_driven.Settings(method, reduction, derivative, limit)
+        settings = _event_driven.Settings(chosen, reduction, derivative, limit)
         trajectory = _event_driven.run(task, settings, observe)
     else:
         run = _Run(system, core, ts, valid, given.noise, given.key, network)
-        method = _complete(method, given, reduction, derivative)
-        trajectory = _integrate(run, method, reduction, derivative, observe, event, max_steps)
+        complete = _complete(chosen, given, reduction, derivative)
+        trajectory = _integrate(run, complete, reduction, derivative, observe, event, max_steps)
     if throw:
         _raise_if_failed(trajectory, max_steps)
     return trajectory
 
 
-def _method(method: Any, given: Arguments, event: Any) -> Any:
+def _method(method: Any, given: Arguments, event: Any) -> Diffrax | EventDriven:
     """The method to use; ValueError if the asked one cannot."""
     if isinstance(method, Diffrax):
         return method
@@ -155,7 +155,7 @@ def _method(method: Any, given: Arguments, event: Any) -> Any:
         given.network, given.stimulus, given.current, given.noise, event
     )
     if reason is None:
-        return EventDriven() if auto else method
+        return method if isinstance(method, EventDriven) else EventDriven()
     if auto:
         return Diffrax()
     raise ValueError(

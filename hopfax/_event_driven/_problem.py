@@ -68,6 +68,7 @@ class State(eqx.Module):
     height: Float[Array, " B"]  # of the leader's overlap
     saved: Int[Array, " B"]
     piece: Int[Array, " B"]
+    length: Float[Array, " B"]  # of the next Runge-Kutta step
     steps: Int[Array, " B"]
     jumps: Int[Array, " B"]
 
@@ -89,7 +90,7 @@ def start(problem: Problem) -> State:
     leader, height = highest(jnp.abs(m))
     sign = jnp.where(m < 0, -1.0, 1.0).astype(dtype)
     t = jnp.zeros(B, dtype)
-    return State(t, y, z, s, sign, leader, height, saved, piece, zero, zero)
+    return State(t, y, z, s, sign, leader, height, saved, piece, t + 1e-2, zero, zero)
 
 
 def _passed(times, B: int):

@@ -25,6 +25,7 @@ from ._series import Law
 from ._step import Options
 
 _KNOWN = (Hopfield, InputDrivenHopfield, OneTimescaleHopfield, TwoTimescaleHopfield)
+_MANY = 64  # classes beyond which a series for every kink costs more than steps over them
 UNLIMITED = 2**31 - 1
 
 
@@ -168,6 +169,7 @@ def _options(task: Task, settings: Settings) -> Options:
         chunk=64 if T <= 512 else min(T // 8, 1024),
         log=method.switches,
         reverse=settings.derivative == "reverse",
+        transit="series" if task.system.network.patterns.N <= _MANY else "runge-kutta",
     )
 
 

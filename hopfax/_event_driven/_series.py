@@ -48,14 +48,25 @@ class Cell(eqx.Module):
 
 
 class Series(eqx.Module):
-    """Taylor coefficients of y and z, orders 0 to K first."""
+    """Polynomials for y and z: coefficients of orders 0 to K, stacked or as a tuple."""
 
-    y: Float[Array, "K Q B"]
-    z: Float[Array, "K P B"]
+    y: Float[Array, "K Q B"] | tuple[Float[Array, "Q B"], ...]
+    z: Float[Array, "K P B"] | tuple[Float[Array, "P B"], ...]
 
     def at(self, t):
         """Values a time `t` after the expansion point."""
         return horner(self.y, t), horner(self.z, t)
+
+    def radius(self, tol: float):
+        """How far the last two terms stay below `tol`, relative to the first (or to 1)."""
+        K, tiny = len(self.y) - 1, jnp.finfo(self.y[0].dtype).tiny
+
+        def size(k):
+            return jnp.maximum(jnp.abs(self.y[k]).max(0), jnp.abs(self.z[k]).max(0))
+
+        scale = tol * jnp.maximum(size(0), 1.0)
+        terms = ((scale / jnp.maximum(size(k), tiny)) ** (1 / k) for k in (K - 1, K))
+        return jnp.minimum(*terms)
 
 
 def contract(A: Array, v: Array) -> Array:

@@ -54,40 +54,54 @@ class Piece(eqx.Module):
 
 
 class Trace(eqx.Module):
-    """A chunk, step by step (leading axis S): states before, what was decided, and what is left."""
+    """A chunk, step by step (leading axis S): states before, what was decided, and what is left.
+    Only the first `number` are used."""
 
     states: State | None
     plan: Plan
     record: Record
-    going: Bool[Array, "..."]
+    number: Int[Array, ""]
 
 
 def chunk(
     problem: Problem, options: Options, state: State, keep: bool = False
 ) -> tuple[State, Trace]:
-    """`options.chunk` steps; none once all lanes are at their end. `keep`: the states too."""
-    shapes = jax.eval_shape(partial(step, problem, options), state)[1:]
+    """Up to `options.chunk` steps, while a lane is not yet at its end. `keep`: the states too."""
+    plan, record = jax.eval_shape(partial(step, problem, options), state)[1:]
+    rows = (state if keep else None, plan, record)
+    empty = jax.tree.map(lambda row: jnp.zeros((options.chunk, *row.shape), row.dtype), rows)
+    end = lax.stop_gradient(problem.ts[-1])
 
-    def rest(state):
-        plan, record = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        return state, eqx.tree_at(lambda p: (p.first, p.last), plan, (state.saved,) * 2), record
+    def going(carry):
+        state, trace = carry
+        return (trace.number < options.chunk) & state.active(end, options.max_steps).any()
 
-    def body(state, _):
-        going = state.active(problem.ts[-1], options.max_steps).any()
-        after, plan, record = lax.cond(going, partial(step, problem, options), rest, state)
-        return after, Trace(state if keep else None, plan, record, going)
+    def body(carry):
+        state, trace = carry
+        after, plan, record = step(problem, options, state)
 
-    return lax.scan(body, state, length=options.chunk)
+        def put(all, one):
+            return lax.dynamic_update_index_in_dim(all, one, trace.number, 0)
+
+        states = jax.tree.map(put, trace.states, state if keep else None)
+        plan, record = jax.tree.map(put, (trace.plan, trace.record), (plan, record))
+        return after, Trace(states, plan, record, trace.number + 1)
+
+    states, plan, record = empty
+    trace = Trace(states, plan, record, jnp.zeros((), jnp.int32))
+    return lax.while_loop(going, body, (state, trace))
 
 
-def harvest(problem: Problem, options: Options, plan: Plan, record: Record, mark: "Mark") -> Piece:
+def harvest(problem: Problem, options: Options, trace: Trace, mark: "Mark") -> Piece:
     """Saves and log entries of a chunk."""
+    plan, record = trace.plan, trace.record
     T = problem.ts.shape[0]
-    S, R, P, B = record.slot_y.shape
+    R, (S, P, B) = len(record.slots), record.y.shape
     k = jnp.arange(T, dtype=jnp.int32)[:, None]
     # The step that holds save k: the first one whose `last` exceeds k.
-    place = (plan.last[:, None] <= k).sum(0, dtype=jnp.int32)
-    saved = (place < S) & (k >= plan.first[0])
+    used = (jnp.arange(S, dtype=jnp.int32) < trace.number)[:, None, None]
+    place = (used & (plan.last[:, None] <= k)).sum(0, dtype=jnp.int32)
+    saved = (place < trace.number) & (k >= plan.first[0])
     place = jnp.minimum(place, S - 1)
     held = jnp.concatenate(
         [
@@ -104,7 +118,8 @@ def harvest(problem: Problem, options: Options, plan: Plan, record: Record, mark
     m, y, z = held[:, 2 : 2 + P], held[:, 2 + P : 2 + 2 * P], held[:, 2 + 2 * P :]
     first = jnp.take_along_axis(plan.first, place, axis=0)
     slot = place * R + jnp.clip(k - first, 0, R - 1)
-    slots = jnp.concatenate([record.slot_y, record.slot_z], axis=2).reshape(S * R, 2 * P, B)
+    slots = jnp.stack([jnp.concatenate(pair, axis=1) for pair in record.slots], axis=1)
+    slots = slots.reshape(S * R, 2 * P, B)
     slots = jnp.take_along_axis(slots, slot[:, None], axis=0)
     law = eqx.tree_at(lambda law: law.push, problem.law, problem.law.push[:0])
 
@@ -209,7 +224,7 @@ def solve(problem: Problem, options: Options, marks: int = 0) -> Run:
         mark = Mark(run.state, run.facts.switches, run.facts.escapes)
         kept, stride = _keep(run, mark) if marks else (run.marks, run.stride)
         state, trace = chunk(problem, options, run.state)
-        piece = harvest(problem, options, trace.plan, trace.record, mark)
+        piece = harvest(problem, options, trace, mark)
         values, facts = _merge(run.values, run.facts, piece, trace.plan, state)
         return Run(state, values, facts, kept, run.chunks + 1, stride)
 
@@ -255,22 +270,23 @@ def pull_back(
     problem = rebuild(parts)
     chunks, stride = number
 
-    def back(carry, trace):
-        def differentiate():
-            total, moving_bar = carry
+    def back(i, carry, trace):
+        total, moving_bar = carry
+        index = trace.number - 1 - i
+        state, plan, record_bar = jax.tree.map(
+            lambda leaf: lax.dynamic_index_in_dim(leaf, index, keepdims=False),
+            (trace.states, trace.plan, trace.record),
+        )
 
-            def moved(parts, t, y, z):
-                problem = rebuild(parts)
-                state = eqx.tree_at(lambda s: (s.t, s.y, s.z), trace.states, (t, y, z))
-                flow = motion(problem, options, state)
-                return advance(problem, options, state, flow, trace.plan)
+        def moved(parts, t, y, z):
+            problem = rebuild(parts)
+            start = eqx.tree_at(lambda s: (s.t, s.y, s.z), state, (t, y, z))
+            flow = motion(problem, options, start)
+            return advance(problem, options, start, flow, plan)
 
-            state = trace.states
-            _, pull = jax.vjp(moved, parts, state.t, state.y, state.z)
-            more, *moving_bar = pull((moving_bar, trace.record))
-            return jax.tree.map(jnp.add, total, more), tuple(moving_bar)
-
-        return lax.cond(trace.going, differentiate, lambda: carry), None
+        _, pull = jax.vjp(moved, parts, state.t, state.y, state.z)
+        more, *moving_bar = pull((moving_bar, record_bar))
+        return jax.tree.map(jnp.add, total, more), tuple(moving_bar)
 
     def forward(_, mark):
         state, trace = chunk(problem, options, mark.state)
@@ -285,7 +301,8 @@ def pull_back(
         _, trace = chunk(problem, options, mark.state, keep=True)
 
         def outputs(parts, record):
-            piece = harvest(rebuild(parts), options, trace.plan, record, mark)
+            filled = eqx.tree_at(lambda t: t.record, trace, record)
+            piece = harvest(rebuild(parts), options, filled, mark)
             masks = (piece.saved, piece.saved, piece.switched, piece.escaped)
             return (piece.y, piece.z, piece.switch, piece.escape), masks
 
@@ -294,7 +311,8 @@ def pull_back(
         more, record_bar = pull(tuple(map(_masked, masks, wanted)))
         total = jax.tree.map(jnp.add, total, more)
         trace = eqx.tree_at(lambda t: t.record, trace, record_bar)
-        return lax.scan(back, (total, moving_bar), trace, reverse=True)[0]
+        steps = partial(back, trace=trace)
+        return lax.fori_loop(0, trace.number, steps, (total, moving_bar))
 
     t_bar = jnp.zeros_like(cotangent.end_y[0])
     carry = (jax.tree.map(jnp.zeros_like, parts), (t_bar, cotangent.end_y, cotangent.end_z))

@@ -1,6 +1,7 @@
 """One step of every lane: up to the next crossing, or as far as the series carries."""
 
 from functools import partial
+from typing import Any, Literal, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,9 +13,15 @@ from ._crossing import left, margins, safe_time, slack
 from ._plateau import Plateau, plateau
 from ._problem import Problem, Readout, State, highest, pick, readout_slope
 from ._series import Cell, Series, contract, expand, expand_reverse, horner_slope
+from ._transit import next_length, runge_kutta
 
 _SEARCH = 5  # looks at the margins in a step; a search that has not ended ends the step
-_POLISH = 12
+_POLISH = 8
+_PATIENCE = 2  # lanes wait on a plateau until half as many are there as in transit
+_FIRST = 1e-2  # length of the first Runge-Kutta step after a plateau
+
+
+Transit: TypeAlias = Literal["series", "runge-kutta"]
 
 
 class Options(eqx.Module):
@@ -28,11 +35,12 @@ class Options(eqx.Module):
     chunk: int = eqx.field(static=True)  # steps between two looks at the record
     log: int = eqx.field(static=True)  # switches that can be noted
     reverse: bool = eqx.field(static=True)
+    transit: Transit = eqx.field(static=True)
 
     @property
-    def signed(self) -> bool:
-        """Whether the readout has a kink of its own."""
-        return self.readout in ("abs", "relu")
+    def watches(self) -> bool:
+        """Whether changes of sign of the overlaps end a step, because the readout has a kink."""
+        return self.readout in ("abs", "relu") and self.transit == "series"
 
 
 class Record(eqx.Module):
@@ -42,8 +50,7 @@ class Record(eqx.Module):
     y: Float[Array, "P B"]
     z: Float[Array, "P B"]
     m: Float[Array, "P B"]
-    slot_y: Float[Array, "R P B"]
-    slot_z: Float[Array, "R P B"]
+    slots: tuple[tuple[Float[Array, "P B"], Float[Array, "P B"]], ...]  # not stacked: slow to fuse
     switch: Float[Array, " B"]  # NaN without one
     escape: Float[Array, " B"]  # NaN without one
 
@@ -64,15 +71,18 @@ class Plan(eqx.Module):
     fled: Bool[Array, " B"]  # whether `source` loses its stability
     switch: Float[Array, " B"]  # when, from the start of the step
     escape: Float[Array, " B"]
+    m: Float[Array, "P B"]  # the overlaps at its end
 
 
 class Flow(eqx.Module):
-    """The motion from the start of a step: closed where all is saturated, else a series."""
+    """The motion from the start of a step: closed where all is saturated, else a polynomial: the
+    series in a cell, or that of a Runge-Kutta step with its `error` over the tolerance."""
 
     cell: Cell
     series: Series
     plateau: Plateau
     flat: Bool[Array, " B"]
+    error: Float[Array, " B"]
 
     def at(self, t):
         """(y, z)."""
@@ -84,26 +94,32 @@ class Flow(eqx.Module):
         pair = zip(self.plateau.motion(t), horner_slope(self.series.y, t), strict=True)
         return tuple(jnp.where(self.flat, closed, other) for closed, other in pair)
 
-    def saliency(self, t):
-        """z and its time derivative."""
-        decay = self.plateau.slow * jnp.exp(-self.plateau.rate * t)
-        closed = (self.plateau.target + decay, -self.plateau.rate * decay)
-        pair = zip(closed, horner_slope(self.series.z, t), strict=True)
-        return tuple(jnp.where(self.flat, one, other) for one, other in pair)
-
 
 def motion(problem: Problem, options: Options, state: State) -> Flow:
-    """The motion of every lane in its present cell."""
+    """The motion of every lane from where it is."""
     slope = readout_slope(options.readout, state.sign)
-    law = problem.law_at(state.piece)
-    cell = problem.cell(state.s, slope)
-    series = expand_reverse if options.reverse else expand
-    return Flow(
-        cell,
-        series(options.order, state.y, state.z, cell, law),
-        plateau(state.y, state.z, cell.constant, slope, law),
-        (state.s != 0).all(0),
-    )
+    law, flat = problem.law_at(state.piece), (state.s != 0).all(0)
+    error = jnp.zeros_like(state.t)
+    if options.transit == "series":
+        cell = problem.cell(state.s, slope)
+        expansion = expand_reverse if options.reverse else expand
+        series: Any = expansion(options.order, state.y, state.z, cell, law)
+    else:
+        nothing = jnp.zeros((slope.shape[0], 0, 1), slope.dtype)
+        cell = Cell(contract(problem.read, state.s), nothing, slope)
+        length = lax.stop_gradient(_length(problem, options, state))
+        flat = jnp.broadcast_to(jumping(problem, options, state), flat.shape)
+        series, error = runge_kutta(problem, options.readout, law, state, length, options.tol)
+    closed = plateau(state.y, state.z, cell.constant, slope, law)
+    return Flow(cell, series, closed, flat, error)
+
+
+def jumping(problem: Problem, options: Options, state: State) -> Bool[Array, ""]:
+    """Whether Runge-Kutta steps pause for the lanes that wait on a plateau: many leave it at once,
+    so that crossings are searched for a few times and not in every step."""
+    active, flat = state.active(problem.ts[-1], options.max_steps), (state.s != 0).all(0)
+    waiting, moving = (active & flat).sum(), (active & ~flat).sum()
+    return (moving == 0) | (waiting > moving // _PATIENCE)
 
 
 def step(problem: Problem, options: Options, state: State) -> tuple[State, Plan, Record]:
@@ -114,14 +130,32 @@ def step(problem: Problem, options: Options, state: State) -> tuple[State, Plan,
     return eqx.tree_at(lambda s: (s.t, s.y, s.z), after, (t, y, z)), plan, record
 
 
+class Found(eqx.Module):
+    """How far a step goes, the saturation after it, which overlaps change sign at its end, and how
+    long the next Runge-Kutta step is to be."""
+
+    time: Float[Array, " B"]
+    s: Float[Array, "C B"]
+    turned: Bool[Array, "P B"]
+    length: Float[Array, " B"]
+
+
 def decide(problem: Problem, options: Options, state: State, flow: Flow) -> tuple[State, Plan]:
     """Where the step ends, and all of the state after it that has no derivative."""
-    end = problem.ts[-1]
+    end, edge = problem.ts[-1], _edge(problem, state)
     active = state.active(end, options.max_steps)
-    reach, edge = _reach(problem, options, flow, state)
-    found, out, turned = _search(problem.rows, flow, state, reach, options)
-    at_end, at_edge = found >= end - state.t, found >= edge - state.t
-    t = jnp.where(at_end, end, jnp.where(at_edge, edge, state.t + found))
+    if options.transit == "series":
+        found = _search(problem, options, state, flow)
+    else:
+        still = jumping(problem, options, state)
+        active = active & ((state.s != 0).all(0) == still)
+        found = lax.cond(
+            still,
+            lambda: _search(problem, options, state, flow),
+            lambda: _accept(problem, options, state, flow),
+        )
+    at_end, at_edge = found.time >= end - state.t, found.time >= edge - state.t
+    t = jnp.where(at_end, end, jnp.where(at_edge, edge, state.t + found.time))
     t = jnp.where(active, t, state.t)
     at_end, at_edge = at_end & active, at_edge & active & ~at_end
     y, z = flow.at(t - state.t)
@@ -134,7 +168,7 @@ def decide(problem: Problem, options: Options, state: State, flow: Flow) -> tupl
     before, now = (pick(v, state.leader) for v in (state.z, z))
     fled = active & (state.height > RETRIEVED)
     fled = fled & (before > problem.threshold) & (now <= problem.threshold)
-    events = Events(m, state.leader, leader, problem.threshold)
+    events = Events(problem, options, m, state.leader, leader)
     plan = Plan(
         t=t,
         at_end=at_end,
@@ -149,17 +183,19 @@ def decide(problem: Problem, options: Options, state: State, flow: Flow) -> tupl
         fled=fled,
         switch=_root(new, partial(events.gap, flow), t - state.t),
         escape=_root(fled, partial(events.excess, flow), t - state.t),
+        m=m,
     )
     after = State(
         t,
         y,
         z,
-        s=jnp.where(active, out, state.s),
-        sign=jnp.where(turned & active, -state.sign, state.sign),
+        s=jnp.where(active, found.s, state.s),
+        sign=jnp.where(found.turned & active, -state.sign, state.sign),
         leader=leader,
         height=height,
         saved=plan.last,
         piece=state.piece + at_edge.astype(jnp.int32),
+        length=jnp.where(active, found.length, state.length),
         steps=state.steps + active.astype(jnp.int32),
         jumps=state.jumps + (active & flow.flat).astype(jnp.int32),
     )
@@ -181,15 +217,13 @@ def advance(problem: Problem, options: Options, state: State, flow: Flow, plan: 
         flow.at(jnp.where(ts <= plan.t, ts, state.t) - state.t)
         for ts in _upcoming(problem.ts, plan.first, options.slots)
     ]
-    m = flow.cell.overlaps(flow.at(plan.switch)[0])
-    events = Events(lax.stop_gradient(m), plan.source, plan.target, problem.threshold)
+    events = Events(problem, options, plan.m, plan.source, plan.target)
     record = Record(
         t=state.t,
         y=state.y[:P],
         z=state.z,
         m=flow.cell.constant,
-        slot_y=jnp.stack([y[:P] for y, _ in slots]),
-        slot_z=jnp.stack([z for _, z in slots]),
+        slots=tuple((y[:P], z) for y, z in slots),
         switch=state.t + _moved(plan.new, partial(events.gap, flow), plan.switch),
         escape=state.t + _moved(plan.fled, partial(events.excess, flow), plan.escape),
     )
@@ -214,37 +248,45 @@ def _edge(problem: Problem, state: State) -> Float[Array, " B"]:
     return jnp.where(ahead, edges, jnp.inf).min(0)
 
 
-def _reach(problem: Problem, options: Options, flow: Flow, state: State):
-    """How far the step may go, and where the next edge of an input lies."""
-    edge = _edge(problem, state)
-    K, tiny = options.order, jnp.finfo(state.t.dtype).tiny
-    size = [
-        jnp.maximum(jnp.abs(y).max(0), jnp.abs(z).max(0))
-        for y, z in zip(
-            *(jnp.stack([c[0], c[K - 1], c[K]]) for c in (flow.series.y, flow.series.z)),
-            strict=True,
-        )
-    ]
-    scale = options.tol * jnp.maximum(size[0], 1.0)
-    h = jnp.minimum(
-        (scale / jnp.maximum(size[1], tiny)) ** (1 / (K - 1)),
-        (scale / jnp.maximum(size[2], tiny)) ** (1 / K),
-    )
+def _limit(problem: Problem, options: Options, state: State):
+    """How far a step may go: to the end or the next jump of an input; and a polynomial, which has
+    slots for a few saves only."""
+    limit = jnp.minimum(problem.ts[-1], _edge(problem, state)) - state.t
     more = state.saved + options.slots < problem.ts.shape[0]
-    full = _upcoming(problem.ts, state.saved, options.slots)[-1]
-    h = jnp.where(more, jnp.minimum(h, full - state.t), h)
-    h = jnp.where(flow.flat, jnp.inf, h)
-    h = jnp.minimum(h, problem.ts[-1] - state.t)
-    return jnp.minimum(h, edge - state.t), edge
+    full = _upcoming(problem.ts, state.saved, options.slots)[-1] - state.t
+    return limit, jnp.where(more, jnp.minimum(limit, full), limit)
 
 
-def _search(rows, flow: Flow, state: State, reach, options: Options):
-    """The time to the first crossing (or `reach`), the saturation after it, and which overlaps
-    change sign at it."""
-    s, closed, cell, late = state.s, flow.plateau, flow.cell, slack(reach.dtype)
+def _length(problem: Problem, options: Options, state: State):
+    """The length of a Runge-Kutta step; 0 for a lane that waits on its plateau."""
+    moving = state.active(problem.ts[-1], options.max_steps) & (state.s == 0).any(0)
+    length = jnp.minimum(state.length, _limit(problem, options, state)[1])
+    return jnp.where(moving, length, 0.0)
+
+
+def _accept(problem: Problem, options: Options, state: State, flow: Flow) -> Found:
+    """Take a Runge-Kutta step if its error is small."""
+    length, accepted = _length(problem, options, state), flow.error <= 1
+    time = jnp.where(accepted, length, 0.0)
+    u = contract(problem.rows, flow.at(time)[0])
+    s = jnp.where(jnp.abs(u) >= 1, jnp.sign(u), 0.0).astype(u.dtype)
+    cut = accepted & (length < state.length)
+    following = next_length(length, flow.error, accepted)
+    following = jnp.where(cut, jnp.maximum(following, state.length), following)
+    return Found(time, s, jnp.zeros(state.sign.shape, bool), following)
+
+
+def _search(problem: Problem, options: Options, state: State, flow: Flow) -> Found:
+    """The first crossing, up to where the series carries."""
+    rows, s, closed, cell = problem.rows, state.s, flow.plateau, flow.cell
+    late = slack(s.dtype)
+    reach, full = _limit(problem, options, state)
+    if options.transit == "series":
+        carried = jnp.minimum(full, flow.series.radius(options.tol))
+        reach = jnp.where(flow.flat, reach, carried)
     power, curve = jnp.ones_like(reach), jnp.zeros_like(state.y)
     length = jnp.where(flow.flat, 0.0, reach)
-    for k in range(2, options.order + 1):
+    for k in range(2, len(flow.series.y)):
         curve = curve + (k * (k - 1) * power) * jnp.abs(flow.series.y[k])
         power = power * length
     width = jnp.abs(rows)
@@ -255,12 +297,12 @@ def _search(rows, flow: Flow, state: State, reach, options: Options):
     tiny = float(jnp.finfo(reach.dtype).eps) ** 2  # a curvature of 0 has no root to divide by
     steady = contract(width, jnp.where(flow.flat, calm, curve)) + tiny
     brief = jnp.where(flow.flat, jnp.maximum(-s * contract(rows, bend), 0.0), 0.0)
-    turning = contract(jnp.abs(cell.linear), curve) + tiny
+    turning = contract(jnp.abs(cell.linear), curve) + tiny if options.watches else None
 
     def look(t):
         y, dy = flow.motion(t)
         ahead, other = margins(contract(rows, y), contract(rows, dy), s)
-        if not options.signed:
+        if turning is None:
             return ahead, other, None
         dm = contract(cell.linear, dy)
         return ahead, other, (state.sign * cell.overlaps(y), state.sign * dm)
@@ -272,7 +314,7 @@ def _search(rows, flow: Flow, state: State, reach, options: Options):
             safe_time(ahead[0] + late, ahead[1], curvature),
             safe_time(other[0] + late, other[1], curvature),
         ).min(0)
-        if sign is not None:
+        if turning is not None and sign is not None:
             wait = jnp.minimum(wait, safe_time(sign[0] + late, sign[1], turning).min(0))
         return jnp.minimum(t + wait, reach)
 
@@ -280,61 +322,93 @@ def _search(rows, flow: Flow, state: State, reach, options: Options):
     ahead, other, sign = look(t)
     after = jnp.where(left(*ahead), 1 - jnp.abs(s), jnp.where(left(*other), -1.0, s))
     turned = jnp.zeros(state.sign.shape, bool) if sign is None else left(*sign)
-    return t, after.astype(s.dtype), turned
+    return Found(t, after.astype(s.dtype), turned, jnp.full_like(t, _FIRST))
 
 
 class Events(eqx.Module):
     """Functions of time in a step whose roots are logged."""
 
-    m: Float[Array, "P B"]  # for the signs of the overlaps
+    problem: Problem
+    options: Options
+    m: Float[Array, "P B"]  # at the end of the step, for the signs of the overlaps
     source: Int[Array, " B"]
     target: Int[Array, " B"]
-    threshold: Float[Array, " L"]
 
-    def gap(self, flow: Flow, t):
-        """How far `source` leads before `target`, and the slope of that."""
+    def gap(self, flow: Flow):
+        """How far `source` leads before `target`, and the slope of that, as a function of time."""
         k = jnp.arange(self.m.shape[0], dtype=self.source.dtype)[:, None]
-        sides = (k == self.source).astype(t.dtype) - (k == self.target).astype(t.dtype)
+        sides = (k == self.source).astype(self.m.dtype) - (k == self.target).astype(self.m.dtype)
         weight = jnp.sign(self.m) * sides
-        constant = (weight * flow.cell.constant).sum(0)
-        linear = (weight[:, None] * flow.cell.linear).sum(0)
-        y, dy = flow.motion(t)
-        return constant + (linear * y).sum(0), (linear * dy).sum(0)
+        if self.options.transit == "series":
+            # Only transits change overlaps, and there the gap is a polynomial too.
+            linear = (weight[:, None] * flow.cell.linear).sum(0)
+            terms = (linear * jnp.asarray(flow.series.y)).sum(1)
+            return partial(horner_slope, terms.at[0].add((weight * flow.cell.constant).sum(0)))
+        weight = contract(jnp.swapaxes(self.problem.read, 0, 1), weight)
 
-    def excess(self, flow: Flow, t):
-        """How far the saliency of `source` lies above the threshold, and the slope of that."""
-        z, dz = flow.saliency(t)
-        return pick(z, self.source) - self.threshold, pick(dz, self.source)
+        def value_and_slope(t):
+            y, dy = horner_slope(flow.series.y, t)
+            u, du = contract(self.problem.rows, y), contract(self.problem.rows, dy)
+            du = jnp.where(jnp.abs(u) < 1, du, 0.0)
+            return (weight * jnp.clip(u, -1.0, 1.0)).sum(0), (weight * du).sum(0)
+
+        return value_and_slope
+
+    def excess(self, flow: Flow):
+        """How far the saliency of `source` lies above the threshold, and the slope of that, as a
+        function of time."""
+        closed, P = flow.plateau, self.m.shape[0]
+        terms = [pick(z, self.source) for z in flow.series.z]
+        rate = jnp.broadcast_to(closed.rate, (P, *closed.rate.shape[1:]))
+        target, slow, rate = (pick(v, self.source) for v in (closed.target, closed.slow, rate))
+
+        def value_and_slope(t):
+            decay = slow * jnp.exp(-rate * t)
+            pair = zip((target + decay, -rate * decay), horner_slope(terms, t), strict=True)
+            z, dz = (jnp.where(flow.flat, one, other) for one, other in pair)
+            return z - self.problem.threshold, dz
+
+        return value_and_slope
 
 
-def _root(where, function, high):
+def _root(where, make, high):
     """Root of a function that falls through zero in [0, high]; 0 but `where`.
 
-    Newton steps inside a shrinking bracket.
+    Regula falsi with halved weights of an end that stays (Illinois), and a last Newton step.
     """
 
-    def narrow(_, bracket):
-        low, high, t = bracket
-        value, slope = function(t)
-        low, high = jnp.where(value >= 0, t, low), jnp.where(value <= 0, t, high)
-        newton = t - value / jnp.where(slope == 0, -1.0, slope)
-        inside = (newton >= low) & (newton <= high)
-        return low, high, jnp.where(inside, newton, (low + high) / 2)
-
     def find():
-        bracket = (jnp.zeros_like(high), high, high / 2)
-        return jnp.where(where, lax.fori_loop(0, _POLISH, narrow, bracket)[2], 0.0)
+        function, low = make(), jnp.zeros_like(high)
+
+        def narrow(_, bracket):
+            low, high, above, below, side = bracket
+            t = (low * below - high * above) / (below - above)
+            value = function(t)[0]
+            ahead = value > 0
+            above = jnp.where(ahead, value, jnp.where(side < 0, above / 2, above))
+            below = jnp.where(ahead, jnp.where(side > 0, below / 2, below), value)
+            below = jnp.where(below < above, below, above - 1)  # where there is no root
+            low, high = jnp.where(ahead, t, low), jnp.where(ahead, high, t)
+            return low, high, above, below, jnp.where(ahead, 1, -1).astype(side.dtype)
+
+        above, below = function(low)[0], function(high)[0]
+        below = jnp.where(below < above, below, above - 1)
+        bracket = (low, high, above, below, jnp.zeros(high.shape, jnp.int32))
+        t = lax.fori_loop(0, _POLISH, narrow, bracket)[1]
+        value, slope = function(t)
+        t = t - value / jnp.where(slope < 0, slope, -jnp.inf)
+        return jnp.where(where, jnp.clip(t, 0.0, high), 0.0)
 
     return lax.cond(where.any(), find, lambda: jnp.zeros_like(high))
 
 
-def _moved(where, function, root):
+def _moved(where, make, root):
     """The root with its derivative, by the implicit function theorem: one Newton step of value
     zero. NaN but `where`."""
     stop = lax.stop_gradient
 
     def move():
-        value, slope = function(root)
+        value, slope = make()(root)
         slope = stop(jnp.where(where & (slope != 0), slope, -1.0))
         return jnp.where(where, root - (value - stop(value)) / slope, jnp.nan)
 

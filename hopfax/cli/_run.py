@@ -313,7 +313,7 @@ def _write(run: _Result, folder: pathlib.Path, suffix: str, shape) -> None:
     dataset = run.trajectory.to_xarray()
     dataset = dataset.drop_vars(dataset.data_vars.keys() & {"observed"})
     unit = {"units": "fast time constants"}
-    for name, times in (("predicted_switch", run.predicted), ("escape", run.escapes)):
+    for name, times in (("predicted_switch", run.predicted), ("predicted_escape", run.escapes)):
         dataset[name] = (name, times, unit)
     if shape is not None:
         frames = run.frames.reshape(-1, *shape)
