@@ -15,18 +15,29 @@ import jax
 def interleaved(
     runs: dict[str, Callable[[], Any]], repeats: int = 7
 ) -> dict[str, dict[str, float]]:
-    """Median, least and largest wall time of each, in turns A B A B ..., after one warm-up."""
-    for run in runs.values():
-        jax.block_until_ready(run())
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    """Wall and processor times of each, in turns A B A B ..., after one timed warm-up."""
+    warm_up = {name: _timed(run)[0] for name, run in runs.items()}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
-            begin = time.perf_counter()
-            jax.block_until_ready(run())
-            times[name].append(time.perf_counter() - begin)
+            times[name].append(_timed(run))
+    return {name: {**_summary(times[name]), "warm_up_s": warm_up[name]} for name in runs}
+
+
+def _timed(run: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds on the clock and of the processor."""
+    begin, begin_cpu = time.perf_counter(), time.process_time()
+    jax.block_until_ready(run())
+    return time.perf_counter() - begin, time.process_time() - begin_cpu
+
+
+def _summary(times: list[tuple[float, float]]) -> dict[str, float]:
+    wall, cpu = zip(*times, strict=True)
     return {
-        name: {"median_s": statistics.median(t), "min_s": min(t), "max_s": max(t)}
-        for name, t in times.items()
+        "median_s": statistics.median(wall),
+        "min_s": min(wall),
+        "max_s": max(wall),
+        "cpu_s": statistics.median(cpu),
     }
 
 

@@ -96,7 +96,7 @@ def test_many_patterns_known_outside_a_trace_use_their_classes_inside():
     patterns = hx.patterns.random(jr.key(1), 8, 512)
 
     def run(kappa):
-        network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(8), kappa=kappa, tau=20.0, bias=0.05)
+        network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(8), kappa=kappa, tau=20.0, bias=0.3)
         state = network.init(saliency=jnp.zeros(8).at[0].set(4.0))
         return hx.simulate(network, state, jnp.array([0.0, 5.0]))
 
