@@ -63,6 +63,7 @@ class State(eqx.Module):
     y: Float[Array, "Q B"]
     z: Float[Array, "P B"]
     s: Float[Array, "C B"]  # saturation: 0 where a class is linear
+    flat: Bool[Array, " B"]  # whether none is; kept for Runge-Kutta transits only
     sign: Float[Array, "P B"]  # of the overlaps
     leader: Int[Array, " B"]
     height: Float[Array, " B"]  # of the leader's overlap
@@ -85,16 +86,18 @@ def start(problem: Problem) -> State:
     s = jnp.where(jnp.abs(u) >= 1, jnp.sign(u), 0.0).astype(dtype)
     m = contract(problem.read, jnp.clip(u, -1.0, 1.0))
     zero = jnp.zeros(B, jnp.int32)
-    saved = _passed(problem.ts, B)
-    piece = zero if problem.pieces is None else _passed(problem.pieces.edges, B)
+    t = jnp.zeros(B, dtype)
+    saved = passed(problem.ts, t)
+    piece = zero if problem.pieces is None else passed(problem.pieces.edges, t)
     leader, height = highest(jnp.abs(m))
     sign = jnp.where(m < 0, -1.0, 1.0).astype(dtype)
-    t = jnp.zeros(B, dtype)
-    return State(t, y, z, s, sign, leader, height, saved, piece, t + 1e-2, zero, zero)
+    flat = (s != 0).all(0)
+    return State(t, y, z, s, flat, sign, leader, height, saved, piece, t + 1e-2, zero, zero)
 
 
-def _passed(times, B: int):
-    return jnp.broadcast_to((times <= 0).sum(0, dtype=jnp.int32), (B,))
+def passed(times, t) -> Int[Array, " B"]:
+    """How many of the times, in order, are not later than `t`."""
+    return (times <= t).sum(0, dtype=jnp.int32)
 
 
 def readout_slope(readout: Readout, sign):

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+_LONG = 16  # sums of more terms are loops of the program, not of the trace
+
 
 class Law(eqx.Module):
     r"""Coefficients of the motion: $b$, the pushes of extra coordinates, $D = \kappa A$,
@@ -73,6 +75,8 @@ def contract(A: Array, v: Array) -> Array:
     """`A v` for every lane."""
     if A.shape[-1] == 1 and v.shape[-1] > 1:
         return A[..., 0] @ v
+    if A.shape[1] > _LONG:
+        return (A * v).sum(1)
     total = A[:, 0] * v[0]
     for q in range(1, A.shape[1]):
         total = total + A[:, q] * v[q]

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ._plateau import plateau
 from ._problem import Problem, State, readout_slope, start
-from ._step import Options, Plan, Record, advance, motion, step
+from ._step import Options, Plan, Record, again, step
 
 MARKS = 64  # starts of chunks kept for the way back
 
@@ -281,8 +281,7 @@ def pull_back(
         def moved(parts, t, y, z):
             problem = rebuild(parts)
             start = eqx.tree_at(lambda s: (s.t, s.y, s.z), state, (t, y, z))
-            flow = motion(problem, options, start)
-            return advance(problem, options, start, flow, plan)
+            return again(problem, options, start, plan)
 
         _, pull = jax.vjp(moved, parts, state.t, state.y, state.z)
         more, *moving_bar = pull((moving_bar, record_bar))

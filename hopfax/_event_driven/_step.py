@@ -11,12 +11,12 @@ from jaxtyping import Array, Bool, Float, Int
 from .._trajectory import FLOOR, RETRIEVED
 from ._crossing import left, margins, safe_time, slack
 from ._plateau import Plateau, plateau
-from ._problem import Problem, Readout, State, highest, pick, readout_slope
+from ._problem import Problem, Readout, State, highest, passed, pick, readout_slope
 from ._series import Cell, Series, contract, expand, expand_reverse, horner_slope
-from ._transit import next_length, runge_kutta
+from ._transit import Trial, next_length, runge_kutta
 
 _SEARCH = 5  # looks at the margins in a step; a search that has not ended ends the step
-_POLISH = 8
+_POLISH = {"series": 8, "plateau": 8, "runge-kutta": 3}  # looks for a root in a bracket
 _PATIENCE = 2  # lanes wait on a plateau until half as many are there as in transit
 _FIRST = 1e-2  # length of the first Runge-Kutta step after a plateau
 
@@ -74,93 +74,138 @@ class Plan(eqx.Module):
     m: Float[Array, "P B"]  # the overlaps at its end
 
 
+Mode: TypeAlias = Literal["series", "plateau", "runge-kutta"]
+
+
 class Flow(eqx.Module):
-    """The motion from the start of a step: closed where all is saturated, else a polynomial: the
-    series in a cell, or that of a Runge-Kutta step with its `error` over the tolerance."""
+    """The motion from the start of a step: closed where all is saturated, else a polynomial, which
+    is the series in a cell or that of a Runge-Kutta step. One of the two may be None."""
 
     cell: Cell
-    series: Series
-    plateau: Plateau
+    series: Series | None
+    plateau: Plateau | None
     flat: Bool[Array, " B"]
-    error: Float[Array, " B"]
+    trial: Trial | None  # of Runge-Kutta
 
     def at(self, t):
         """(y, z)."""
-        pair = zip(self.plateau.at(t), self.series.at(t), strict=True)
-        return tuple(jnp.where(self.flat, closed, other) for closed, other in pair)
+        return self._joined(lambda closed: closed.at(t), lambda series: series.at(t))
 
     def motion(self, t):
         """y and its time derivative."""
-        pair = zip(self.plateau.motion(t), horner_slope(self.series.y, t), strict=True)
-        return tuple(jnp.where(self.flat, closed, other) for closed, other in pair)
+        return self._joined(
+            lambda closed: closed.motion(t), lambda series: horner_slope(series.y, t)
+        )
+
+    def saliency(self, index, t):
+        """The saliency of memory `index` and its time derivative."""
+
+        def closed(plateau):
+            parts = plateau.target, plateau.slow, jnp.broadcast_to(plateau.rate, plateau.slow.shape)
+            target, slow, rate = (pick(part, index) for part in parts)
+            decay = slow * jnp.exp(-rate * t)
+            return target + decay, -rate * decay
+
+        return self._joined(
+            closed, lambda series: horner_slope([pick(z, index) for z in series.z], t)
+        )
+
+    def _joined(self, closed, polynomial):
+        if self.series is None:
+            return closed(self.plateau)
+        if self.plateau is None:
+            return polynomial(self.series)
+        pair = zip(closed(self.plateau), polynomial(self.series), strict=True)
+        return tuple(jnp.where(self.flat, one, other) for one, other in pair)
 
 
-def motion(problem: Problem, options: Options, state: State) -> Flow:
+def motion(problem: Problem, options: Options, state: State, mode: Mode) -> Flow:
     """The motion of every lane from where it is."""
     slope = readout_slope(options.readout, state.sign)
-    law, flat = problem.law_at(state.piece), (state.s != 0).all(0)
-    error = jnp.zeros_like(state.t)
-    if options.transit == "series":
-        cell = problem.cell(state.s, slope)
-        expansion = expand_reverse if options.reverse else expand
-        series: Any = expansion(options.order, state.y, state.z, cell, law)
-    else:
-        nothing = jnp.zeros((slope.shape[0], 0, 1), slope.dtype)
-        cell = Cell(contract(problem.read, state.s), nothing, slope)
+    law = problem.law_at(state.piece)
+    if mode == "runge-kutta":
         length = lax.stop_gradient(_length(problem, options, state))
-        flat = jnp.broadcast_to(jumping(problem, options, state), flat.shape)
-        series, error = runge_kutta(problem, options.readout, law, state, length, options.tol)
+        series, trial = runge_kutta(problem, options.readout, law, state, length, options.tol)
+        cell = Cell(trial.before, slope[:, None] * 0, slope)
+        return Flow(cell, series, None, jnp.zeros_like(state.flat), trial)
+    if mode == "plateau":
+        cell = Cell(contract(problem.read, state.s), slope[:, None] * 0, slope)
+        closed = plateau(state.y, state.z, cell.constant, slope, law)
+        return Flow(cell, None, closed, jnp.ones_like(state.flat), None)
+    cell = problem.cell(state.s, slope)
+    expansion = expand_reverse if options.reverse else expand
+    series: Any = expansion(options.order, state.y, state.z, cell, law)
     closed = plateau(state.y, state.z, cell.constant, slope, law)
-    return Flow(cell, series, closed, flat, error)
+    return Flow(cell, series, closed, (state.s != 0).all(0), None)  # not carried: dearer here
 
 
 def jumping(problem: Problem, options: Options, state: State) -> Bool[Array, ""]:
     """Whether Runge-Kutta steps pause for the lanes that wait on a plateau: many leave it at once,
     so that crossings are searched for a few times and not in every step."""
-    active, flat = state.active(problem.ts[-1], options.max_steps), (state.s != 0).all(0)
-    waiting, moving = (active & flat).sum(), (active & ~flat).sum()
+    active = state.active(problem.ts[-1], options.max_steps)
+    waiting, moving = (active & state.flat).sum(), (active & ~state.flat).sum()
     return (moving == 0) | (waiting > moving // _PATIENCE)
 
 
 def step(problem: Problem, options: Options, state: State) -> tuple[State, Plan, Record]:
     """Advance every lane that is not yet at its end."""
-    flow = motion(problem, options, state)
-    after, plan = decide(*lax.stop_gradient((problem, options, state, flow)))
-    (t, y, z), record = advance(problem, options, state, flow, plan)
-    return eqx.tree_at(lambda s: (s.t, s.y, s.z), after, (t, y, z)), plan, record
+
+    def make(mode: Mode, state: State):
+        flow = motion(problem, options, state, mode)
+        after, plan = decide(*lax.stop_gradient((problem, options, state, flow)), mode)
+        (t, y, z), record = advance(problem, options, state, flow, plan)
+        return eqx.tree_at(lambda s: (s.t, s.y, s.z), after, (t, y, z)), plan, record
+
+    if options.transit == "series":
+        return make("series", state)
+    still = lax.stop_gradient(jumping(problem, options, state))
+    return lax.cond(still, partial(make, "plateau"), partial(make, "runge-kutta"), state)
+
+
+def again(problem: Problem, options: Options, state: State, plan: Plan):
+    """(t, y, z) after a step that was decided on, and its record; differentiable."""
+
+    def make(mode: Mode, state: State):
+        return advance(problem, options, state, motion(problem, options, state, mode), plan)
+
+    if options.transit == "series":
+        return make("series", state)
+    return lax.cond(plan.flat[0], partial(make, "plateau"), partial(make, "runge-kutta"), state)
 
 
 class Found(eqx.Module):
-    """How far a step goes, the saturation after it, which overlaps change sign at its end, and how
-    long the next Runge-Kutta step is to be."""
+    """How far a step goes, the saturation after it (is it complete?), which overlaps change sign at
+    its end, and how long the next Runge-Kutta step is to be."""
 
     time: Float[Array, " B"]
     s: Float[Array, "C B"]
+    flat: Bool[Array, " B"]
     turned: Bool[Array, "P B"]
     length: Float[Array, " B"]
 
 
-def decide(problem: Problem, options: Options, state: State, flow: Flow) -> tuple[State, Plan]:
+def decide(
+    problem: Problem, options: Options, state: State, flow: Flow, mode: Mode
+) -> tuple[State, Plan]:
     """Where the step ends, and all of the state after it that has no derivative."""
     end, edge = problem.ts[-1], _edge(problem, state)
     active = state.active(end, options.max_steps)
-    if options.transit == "series":
-        found = _search(problem, options, state, flow)
-    else:
-        still = jumping(problem, options, state)
-        active = active & ((state.s != 0).all(0) == still)
-        found = lax.cond(
-            still,
-            lambda: _search(problem, options, state, flow),
-            lambda: _accept(problem, options, state, flow),
-        )
+    if mode != "series":
+        active = active & (state.flat == flow.flat)
+    accept = mode == "runge-kutta"
+    found = (_accept if accept else _search)(problem, options, state, flow)
     at_end, at_edge = found.time >= end - state.t, found.time >= edge - state.t
     t = jnp.where(at_end, end, jnp.where(at_edge, edge, state.t + found.time))
     t = jnp.where(active, t, state.t)
     at_end, at_edge = at_end & active, at_edge & active & ~at_end
     y, z = flow.at(t - state.t)
 
-    m = contract(problem.read, jnp.clip(contract(problem.rows, y), -1.0, 1.0))
+    if flow.trial is not None:
+        m = jnp.where(flow.trial.accepted, flow.trial.m, flow.trial.before)
+    elif mode == "plateau":
+        m = flow.cell.constant
+    else:
+        m = contract(problem.read, jnp.clip(contract(problem.rows, y), -1.0, 1.0))
     leader, height = highest(jnp.abs(m))
     new = active & (leader != state.leader) & (height > FLOOR)
     leader = jnp.where(new, leader, state.leader)
@@ -168,21 +213,22 @@ def decide(problem: Problem, options: Options, state: State, flow: Flow) -> tupl
     before, now = (pick(v, state.leader) for v in (state.z, z))
     fled = active & (state.height > RETRIEVED)
     fled = fled & (before > problem.threshold) & (now <= problem.threshold)
-    events = Events(problem, options, m, state.leader, leader)
+    events, zero = Events(problem, options, m, state.leader, leader), jnp.zeros_like(t)
+    root = partial(_root, high=t - state.t, looks=_POLISH[mode])
     plan = Plan(
         t=t,
         at_end=at_end,
         at_edge=at_edge,
         flat=flow.flat,
         first=state.saved,
-        last=jnp.where(active, (problem.ts <= t).sum(0, dtype=jnp.int32), state.saved),
+        last=jnp.where(active, passed(problem.ts, t), state.saved),
         source=state.leader,
         target=leader,
         new=new,
         hit=active & (height > RETRIEVED),
         fled=fled,
-        switch=_root(new, partial(events.gap, flow), t - state.t),
-        escape=_root(fled, partial(events.excess, flow), t - state.t),
+        switch=zero if mode == "plateau" else root(new, partial(events.gap, flow)),
+        escape=root(fled, partial(events.excess, flow)),
         m=m,
     )
     after = State(
@@ -190,6 +236,7 @@ def decide(problem: Problem, options: Options, state: State, flow: Flow) -> tupl
         y,
         z,
         s=jnp.where(active, found.s, state.s),
+        flat=jnp.where(active, found.flat, state.flat),
         sign=jnp.where(found.turned & active, -state.sign, state.sign),
         leader=leader,
         height=height,
@@ -213,18 +260,24 @@ def advance(problem: Problem, options: Options, state: State, flow: Flow, plan: 
         following = state.piece + plan.at_edge.astype(jnp.int32)
         z = jnp.where(plan.at_edge, pick(problem.pieces.levels, following), z)
     P = state.z.shape[0]
-    slots = [
-        flow.at(jnp.where(ts <= plan.t, ts, state.t) - state.t)
-        for ts in _upcoming(problem.ts, plan.first, options.slots)
-    ]
+    if flow.series is None:  # saves on a plateau are read off its closed form later
+        slots = [(jnp.zeros_like(state.y), jnp.zeros_like(state.z))] * options.slots
+    else:
+        slots = [
+            flow.at(jnp.where(ts <= plan.t, ts, state.t) - state.t)
+            for ts in _upcoming(problem.ts, plan.first, options.slots)
+        ]
     events = Events(problem, options, plan.m, plan.source, plan.target)
+    nothing = jnp.full_like(state.t, jnp.nan)
     record = Record(
         t=state.t,
         y=state.y[:P],
         z=state.z,
         m=flow.cell.constant,
         slots=tuple((y[:P], z) for y, z in slots),
-        switch=state.t + _moved(plan.new, partial(events.gap, flow), plan.switch),
+        switch=nothing
+        if flow.series is None
+        else state.t + _moved(plan.new, partial(events.gap, flow), plan.switch),
         escape=state.t + _moved(plan.fled, partial(events.excess, flow), plan.escape),
     )
     return (t, y, z), record
@@ -259,45 +312,50 @@ def _limit(problem: Problem, options: Options, state: State):
 
 def _length(problem: Problem, options: Options, state: State):
     """The length of a Runge-Kutta step; 0 for a lane that waits on its plateau."""
-    moving = state.active(problem.ts[-1], options.max_steps) & (state.s == 0).any(0)
+    moving = state.active(problem.ts[-1], options.max_steps) & ~state.flat
     length = jnp.minimum(state.length, _limit(problem, options, state)[1])
     return jnp.where(moving, length, 0.0)
 
 
 def _accept(problem: Problem, options: Options, state: State, flow: Flow) -> Found:
     """Take a Runge-Kutta step if its error is small."""
-    length, accepted = _length(problem, options, state), flow.error <= 1
-    time = jnp.where(accepted, length, 0.0)
-    u = contract(problem.rows, flow.at(time)[0])
-    s = jnp.where(jnp.abs(u) >= 1, jnp.sign(u), 0.0).astype(u.dtype)
+    trial = flow.trial
+    assert trial is not None
+    accepted, length = trial.accepted, _length(problem, options, state)
     cut = accepted & (length < state.length)
-    following = next_length(length, flow.error, accepted)
-    following = jnp.where(cut, jnp.maximum(following, state.length), following)
-    return Found(time, s, jnp.zeros(state.sign.shape, bool), following)
+    following = next_length(length, trial.error, accepted)
+    return Found(
+        time=jnp.where(accepted, length, 0.0),
+        s=jnp.where(accepted, jnp.clip(jnp.trunc(trial.u), -1.0, 1.0), state.s),
+        flat=accepted & (jnp.abs(trial.u).min(0) >= 1),
+        turned=jnp.zeros(state.sign.shape, bool),
+        length=jnp.where(cut, jnp.maximum(following, state.length), following),
+    )
 
 
 def _search(problem: Problem, options: Options, state: State, flow: Flow) -> Found:
     """The first crossing, up to where the series carries."""
     rows, s, closed, cell = problem.rows, state.s, flow.plateau, flow.cell
+    assert closed is not None
     late = slack(s.dtype)
     reach, full = _limit(problem, options, state)
-    if options.transit == "series":
-        carried = jnp.minimum(full, flow.series.radius(options.tol))
-        reach = jnp.where(flow.flat, reach, carried)
-    power, curve = jnp.ones_like(reach), jnp.zeros_like(state.y)
-    length = jnp.where(flow.flat, 0.0, reach)
-    for k in range(2, len(flow.series.y)):
-        curve = curve + (k * (k - 1) * power) * jnp.abs(flow.series.y[k])
-        power = power * length
-    width = jnp.abs(rows)
+    # On a plateau y'' = bend e^-t + rate^2 lag phi with 0 <= phi <= 1.
     P = state.z.shape[0]
     bend = closed.fast.at[:P].add(-(1 + closed.rate) * closed.lag)
-    calm = jnp.zeros_like(curve).at[:P].add(closed.rate**2 * jnp.abs(closed.lag))
-    # On a plateau y'' = bend e^-t + rate^2 lag phi with 0 <= phi <= 1.
+    curve = jnp.zeros_like(state.y).at[:P].add(closed.rate**2 * jnp.abs(closed.lag))
+    brief = jnp.maximum(-s * contract(rows, bend), 0.0)
+    turning = None
     tiny = float(jnp.finfo(reach.dtype).eps) ** 2  # a curvature of 0 has no root to divide by
-    steady = contract(width, jnp.where(flow.flat, calm, curve)) + tiny
-    brief = jnp.where(flow.flat, jnp.maximum(-s * contract(rows, bend), 0.0), 0.0)
-    turning = contract(jnp.abs(cell.linear), curve) + tiny if options.watches else None
+    if flow.series is not None:
+        reach = jnp.where(flow.flat, reach, jnp.minimum(full, flow.series.radius(options.tol)))
+        power, turns = jnp.ones_like(reach), jnp.zeros_like(state.y)
+        length = jnp.where(flow.flat, 0.0, reach)
+        for k in range(2, len(flow.series.y)):
+            turns = turns + (k * (k - 1) * power) * jnp.abs(flow.series.y[k])
+            power = power * length
+        curve, brief = jnp.where(flow.flat, curve, turns), jnp.where(flow.flat, brief, 0.0)
+        turning = contract(jnp.abs(cell.linear), turns) + tiny if options.watches else None
+    steady = contract(jnp.abs(rows), curve) + tiny
 
     def look(t):
         y, dy = flow.motion(t)
@@ -322,7 +380,8 @@ def _search(problem: Problem, options: Options, state: State, flow: Flow) -> Fou
     ahead, other, sign = look(t)
     after = jnp.where(left(*ahead), 1 - jnp.abs(s), jnp.where(left(*other), -1.0, s))
     turned = jnp.zeros(state.sign.shape, bool) if sign is None else left(*sign)
-    return Found(t, after.astype(s.dtype), turned, jnp.full_like(t, _FIRST))
+    flat = (after != 0).all(0) if flow.series is None else state.flat
+    return Found(t, after.astype(s.dtype), flat, turned, jnp.full_like(t, _FIRST))
 
 
 class Events(eqx.Module):
@@ -338,16 +397,17 @@ class Events(eqx.Module):
         """How far `source` leads before `target`, and the slope of that, as a function of time."""
         k = jnp.arange(self.m.shape[0], dtype=self.source.dtype)[:, None]
         sides = (k == self.source).astype(self.m.dtype) - (k == self.target).astype(self.m.dtype)
-        weight = jnp.sign(self.m) * sides
+        weight, series = jnp.sign(self.m) * sides, flow.series
+        assert series is not None  # only transits change overlaps
         if self.options.transit == "series":
-            # Only transits change overlaps, and there the gap is a polynomial too.
+            # Inside a cell the gap is a polynomial too.
             linear = (weight[:, None] * flow.cell.linear).sum(0)
-            terms = (linear * jnp.asarray(flow.series.y)).sum(1)
+            terms = (linear * jnp.asarray(series.y)).sum(1)
             return partial(horner_slope, terms.at[0].add((weight * flow.cell.constant).sum(0)))
         weight = contract(jnp.swapaxes(self.problem.read, 0, 1), weight)
 
         def value_and_slope(t):
-            y, dy = horner_slope(flow.series.y, t)
+            y, dy = horner_slope(series.y, t)
             u, du = contract(self.problem.rows, y), contract(self.problem.rows, dy)
             du = jnp.where(jnp.abs(u) < 1, du, 0.0)
             return (weight * jnp.clip(u, -1.0, 1.0)).sum(0), (weight * du).sum(0)
@@ -357,21 +417,15 @@ class Events(eqx.Module):
     def excess(self, flow: Flow):
         """How far the saliency of `source` lies above the threshold, and the slope of that, as a
         function of time."""
-        closed, P = flow.plateau, self.m.shape[0]
-        terms = [pick(z, self.source) for z in flow.series.z]
-        rate = jnp.broadcast_to(closed.rate, (P, *closed.rate.shape[1:]))
-        target, slow, rate = (pick(v, self.source) for v in (closed.target, closed.slow, rate))
 
         def value_and_slope(t):
-            decay = slow * jnp.exp(-rate * t)
-            pair = zip((target + decay, -rate * decay), horner_slope(terms, t), strict=True)
-            z, dz = (jnp.where(flow.flat, one, other) for one, other in pair)
+            z, dz = flow.saliency(self.source, t)
             return z - self.problem.threshold, dz
 
         return value_and_slope
 
 
-def _root(where, make, high):
+def _root(where, make, high, looks: int):
     """Root of a function that falls through zero in [0, high]; 0 but `where`.
 
     Regula falsi with halved weights of an end that stays (Illinois), and a last Newton step.
@@ -394,7 +448,7 @@ def _root(where, make, high):
         above, below = function(low)[0], function(high)[0]
         below = jnp.where(below < above, below, above - 1)
         bracket = (low, high, above, below, jnp.zeros(high.shape, jnp.int32))
-        t = lax.fori_loop(0, _POLISH, narrow, bracket)[1]
+        t = lax.fori_loop(0, looks, narrow, bracket)[1]
         value, slope = function(t)
         t = t - value / jnp.where(slope < 0, slope, -jnp.inf)
         return jnp.where(where, jnp.clip(t, 0.0, high), 0.0)

@@ -5,8 +5,10 @@ more than steps that pass over them. Tableau and dense output are those of diffr
 """
 
 import diffrax
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from ._problem import Problem, Readout, State
 from ._series import Law, Series, contract
@@ -38,19 +40,35 @@ def read(readout: Readout, m):
     return m * m if readout == "square" else m
 
 
+class Trial(eqx.Module):
+    """Of a Runge-Kutta step: its error over the tolerance, the overlaps before it, and overlaps and
+    gain times fields after it."""
+
+    error: Float[Array, " B"]
+    before: Float[Array, "P B"]
+    m: Float[Array, "P B"]
+    u: Float[Array, "C B"]
+
+    @property
+    def accepted(self) -> Bool[Array, " B"]:
+        """Whether the error is small enough."""
+        return self.error <= 1
+
+
 def slopes(problem: Problem, readout: Readout, law: Law, y, z):
-    """Time derivatives of y and z, whatever the cell."""
-    m = contract(problem.read, jnp.clip(contract(problem.rows, y), -1.0, 1.0))
+    """Time derivatives of y and z, whatever the cell, with overlaps and gain times fields."""
+    u = contract(problem.rows, y)
+    m = contract(problem.read, jnp.clip(u, -1.0, 1.0))
     w = z * m + law.bias
     if law.mix is not None:
         w = w + contract(law.mix, m)
     if law.push.shape[0]:
         w = jnp.concatenate([w, jnp.broadcast_to(law.push, (law.push.shape[0], w.shape[1]))])
-    return w - y, law.rate * (contract(law.drive, read(readout, m)) - z)
+    return w - y, law.rate * (contract(law.drive, read(readout, m)) - z), m, u
 
 
 def runge_kutta(problem: Problem, readout: Readout, law: Law, state: State, h, tol: float):
-    """The polynomial through a step of length `h`, and its error over the tolerance."""
+    """The polynomial through a step of length `h`, and what it takes to judge it."""
     tableau = diffrax.Tsit5.tableau
     safe = jnp.where(h > 0, h, 1.0)
 
@@ -60,10 +78,12 @@ def runge_kutta(problem: Problem, readout: Readout, law: Law, state: State, h, t
         moves = [(float(w) * dy, float(w) * dz) for w, (dy, dz) in rows if w != 0]
         return tuple(sum(parts) for parts in zip(*moves, strict=True))
 
-    stages = [slopes(problem, readout, law, state.y, state.z)]
+    dy, dz, m, u = slopes(problem, readout, law, state.y, state.z)
+    stages, before = [(dy, dz)], m
     for weights in tableau.a_lower:
         dy, dz = at(weights)
-        stages.append(slopes(problem, readout, law, state.y + h * dy, state.z + h * dz))
+        dy, dz, m, u = slopes(problem, readout, law, state.y + h * dy, state.z + h * dz)
+        stages.append((dy, dz))  # the last one is at the end of the step
     error_y, error_z = at(tableau.b_error)
     parts = ((error_y, state.y), (error_z, state.z))
     squares = jnp.concatenate([(e / (1 + jnp.abs(v))) ** 2 for e, v in parts])
@@ -73,7 +93,7 @@ def runge_kutta(problem: Problem, readout: Readout, law: Law, state: State, h, t
     # Not stacked: every coefficient is read on its own.
     y = (state.y, *(dy * p for (dy, _), p in zip(parts, powers, strict=True)))
     z = (state.z, *(dz * p for (_, dz), p in zip(parts, powers, strict=True)))
-    return Series(y, z), error
+    return Series(y, z), Trial(error, before, m, u)
 
 
 def next_length(h, error, accepted):
