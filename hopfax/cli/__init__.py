@@ -1,6 +1,7 @@
 """The command `hopfax`: one dataclass a command, its fields the options."""
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -65,9 +66,10 @@ def _dispatch(argv: list[str], tyro: Any) -> int:
         prog="hopfax",
         description=_DESCRIPTION,
     )
-    if not hasattr(command, "precision"):
-        return command()
-    with _common.precision(command.precision):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_common.compilation_cache())
+        if hasattr(command, "precision"):
+            stack.enter_context(_common.precision(command.precision))
         return command()
 
 

@@ -1,4 +1,4 @@
-"""What the commands share: precision, patterns, settings on disk, output folders, printing."""
+"""What the commands share: precision, compiled programs, patterns, settings on disk, printing."""
 
 import contextlib
 import dataclasses
@@ -6,7 +6,9 @@ import difflib
 import hashlib
 import json
 import math
+import os
 import pathlib
+import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
@@ -62,6 +64,61 @@ def precision(name: Precision) -> Iterator[None]:
         yield
     finally:
         jax.config.update("jax_enable_x64", before)
+
+
+@contextlib.contextmanager
+def compilation_cache() -> Iterator[None]:
+    """Programs compiled inside are kept in `cache_folder()`, where the next process finds them.
+
+    Not those that diffrax integrates with: they call back into Python, so JAX cannot store them.
+    Nothing is changed where a cache is configured already (JAX_COMPILATION_CACHE_DIR=FOLDER; empty
+    for none) or the folder cannot be written. Everything is put back afterwards.
+    """
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache as programs
+
+    folder = cache_folder()
+    wanted = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,  # small programs, too: there are many
+    }
+    if jax_option("jax_compilation_cache_dir") is not None or not _writable(folder):
+        yield
+        return
+    before = {name: jax_option(name) for name in wanted}
+    try:
+        for name, value in wanted.items():
+            jax.config.update(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        programs.reset_cache()  # which holds on to its folder
+
+
+def jax_option(name: str) -> Any:
+    """The value of one of JAX's options."""
+    import jax
+
+    return getattr(jax.config, name)  # `read` refuses some
+
+
+def cache_folder() -> pathlib.Path:
+    """The user's folder of compiled programs: hopfax/jax in $XDG_CACHE_HOME or ~/.cache."""
+    base = pathlib.Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():  # unset, or to be ignored, as that standard says
+        base = pathlib.Path(os.path.expanduser("~")) / ".cache"
+    return base / "hopfax" / "jax"
+
+
+def _writable(folder: pathlib.Path) -> bool:
+    """Whether files can be written to the folder, which is made if need be."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def patterns_from(source: str, P: int | None = None, N: int | None = None, seed: int = 0) -> Any:

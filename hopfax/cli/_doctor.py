@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import os
+import pathlib
 import platform
 
 from . import _common
@@ -42,18 +43,34 @@ class Doctor:
             devices = ", ".join(f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.devices())
         except RuntimeError as error:
             devices = f"NONE: {' '.join(str(error).split())}"
-        cache = getattr(jax.config, "jax_compilation_cache_dir", None)
         wide = "on" if jax.config.read("jax_enable_x64") else "off"
         rows += [
             ("system", platform.platform()),
             ("processors", str(os.cpu_count())),
             ("devices", devices),
             ("precision", f"float64 in commands (--precision); in Python jax_enable_x64 is {wide}"),
-            ("compilation cache", cache or "off (JAX_COMPILATION_CACHE_DIR=FOLDER turns it on)"),
+            ("compilation cache", _cache()),
         ]
         width = max(len(name) for name, _ in rows)
         _common.say("\n".join(f"{name.ljust(width)}  {value}" for name, value in rows))
         return 0
+
+
+def _cache() -> str:
+    """Where compiled programs are kept, and how many; or why they are not."""
+    folder = _common.jax_option("jax_compilation_cache_dir")
+    if not _common.jax_option("jax_enable_compilation_cache"):
+        return "off (jax_enable_compilation_cache, or JAX_ENABLE_COMPILATION_CACHE, is false)"
+    if folder == "":
+        return "off (JAX_COMPILATION_CACHE_DIR is empty)"
+    if folder is None:
+        return (
+            f"off: cannot write to {_common.cache_folder()} (JAX_COMPILATION_CACHE_DIR=FOLDER "
+            "names another)"
+        )
+    files = [file.stat() for file in pathlib.Path(folder).glob("*-cache")]
+    size = sum(file.st_size for file in files) / 2**20
+    return f"on: {folder} ({len(files)} programs, {size:.1f} MiB)"
 
 
 def _version(name: str) -> str | None:
