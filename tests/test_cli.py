@@ -1,6 +1,7 @@
 """The command line, run in this process through `main`."""
 
 import dataclasses
+import json
 import re
 import sys
 import tomllib
@@ -24,6 +25,7 @@ UNSEEDED = [*TINY, "--bias", "0"]  # no theory at finite tau, which takes long t
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -62,6 +64,8 @@ def test_a_sweep_from_first_run_to_rerun(command, tmp_path, monkeypatch):
     dataset = hx.open_sweep(folder / "sweep.zarr").load()
     assert dict(dataset.sizes) == {"kappa": 6, "init.saliency[0]": 4}
     assert (dataset["status"] == 0).all()
+    assert json.loads(dataset.attrs["settings"])["method"] == repr("auto")
+    assert list((tmp_path / "cache/hopfax/jax").glob("jit__run_tile-*-cache"))
 
     # kappa_c(P = 4) = 3.611 and kappa_c(infinity) = 4 are exact; at tau = 20, b = 0.01 simulation
     # gave 2.98 +- 0.01 and theory is 2 b too large, so 3.00.
@@ -125,7 +129,6 @@ def test_a_sweep_of_a_file_of_memories_in_float32(command, tmp_path):
         (["sweep", "--points", "1", "4"], "`points`"),
         (["sweep", "--tau", "-1"], "`tau`"),
         (["sweep", "--horizon", "0"], "`horizon`"),
-        (["sweep", "--rtol", "0"], "`rtol`"),
         (["sweep", "--bias", "nan"], "`bias`"),
         (["sweep", "--patterns", "nowhere.npy"], "`patterns`"),
         (["sweep", "--neurons", "1000"], "`neurons`"),
@@ -145,7 +148,14 @@ def test_bad_values_are_refused_in_one_line_that_names_them(command, arguments, 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["sweep", "--kapa", "3", "4"], ["swep"], ["plot"], ["sweep", "--config"]]
+    "arguments",
+    [
+        ["sweep", "--kapa", "3", "4"],
+        ["sweep", "--rtol", "1e-6"],
+        ["swep"],
+        ["plot"],
+        ["sweep", "--config"],
+    ],
 )
 def test_bad_options_are_refused(command, arguments):
     status, out, err = command(*arguments)
@@ -289,6 +299,101 @@ def test_precision_holds_inside_and_is_put_back():
             assert jnp.asarray(1.0).dtype == np.float32
             raise KeyError
     assert jnp.asarray(1.0).dtype == np.float64
+
+
+CACHE = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+
+
+def cache_options():
+    return tuple(_common.jax_option(name) for name in CACHE)
+
+
+def cache_row(command):
+    """What `hopfax doctor` says of the cache."""
+    status, out, err = command("doctor")
+    assert status == 0 and not err
+    (row,) = re.findall(r"^compilation cache +(.+)$", out, re.MULTILINE)
+    return row
+
+
+def compile_with(number):
+    """Compile a program that JAX's own memory does not hold."""
+    jax.jit(lambda x: jnp.sinh(x) * number).lower(1.0).compile()
+
+
+def test_compiled_programs_are_kept_and_found_again(tmp_path, monkeypatch):
+    before = cache_options()
+    for name in ("cache", "other"):  # the second one, too: JAX must not hold on to the first
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+        folder = tmp_path / name / "hopfax/jax"
+        for _ in range(2):
+            with pytest.raises(KeyError):
+                with _common.compilation_cache():
+                    assert cache_options() == (str(folder), 0.0)
+                    compile_with(17.0)
+                    raise KeyError
+            assert cache_options() == before
+            assert len(list(folder.glob("*-cache"))) == 1  # written once
+        assert folder.stat().st_mode & 0o077 == 0  # whoever writes there decides what is run
+
+
+def test_a_second_process_compiles_no_event_driven_program_again():
+    code = """
+import jax, numpy as np, hopfax as hx
+from hopfax.cli import _common
+misses = []
+jax.monitoring.register_event_listener(lambda name, **_: misses.append(name))
+network = hx.TwoTimescaleHopfield(
+    hx.patterns.hadamard(3, 8), hx.cyclic(3), kappa=5.0, tau=20.0, bias=0.01
+)
+with _common.compilation_cache():
+    run = hx.simulate(network, network.init(saliency=[2.0, 0.0, 0.0]), np.linspace(0.0, 1.0, 3))
+assert run.stats["method"] == "event-driven"
+print(sum(name.endswith("cache_misses") for name in misses))
+"""
+    first, second = (int(run_python(code)) for _ in range(2))
+    assert first > 0 and second == 0
+
+
+@pytest.mark.parametrize("folder", ["", "/nowhere/to/be/found"])
+def test_a_configured_cache_is_left_alone(tmp_path, folder):
+    code = (
+        "from hopfax.cli import _common\n"
+        "with _common.compilation_cache(): print(_common.jax_option('jax_compilation_cache_dir'))"
+    )
+    assert run_python(code, JAX_COMPILATION_CACHE_DIR=folder) == folder
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_that_cannot_be_written_fails_nothing(command, tmp_path):
+    (tmp_path / "cache").write_text("a file, not a folder")
+    before = cache_options()
+    with _common.compilation_cache():
+        assert cache_options() == before
+    row = cache_row(command)
+    assert row.startswith("off: cannot write") and str(tmp_path / "cache") in row
+
+
+def test_the_cache_is_the_users_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for ignored in ("", "relative/folder"):
+        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
+        assert _common.cache_folder() == tmp_path / ".cache/hopfax/jax"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert _common.cache_folder() == tmp_path / ".cache/hopfax/jax"
+
+
+def test_doctor_reports_the_cache(command, tmp_path):
+    folder = tmp_path / "cache/hopfax/jax"
+    assert cache_row(command) == f"on: {folder} (0 programs, 0.0 MiB)"
+    (folder / "jit_f-0-cache").write_bytes(bytes(3 * 2**19))
+    (folder / "jit_f-0-atime").write_bytes(bytes(8))
+    assert cache_row(command) == f"on: {folder} (1 programs, 1.5 MiB)"
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        assert cache_row(command).startswith("off (jax_enable_compilation_cache")
+    finally:
+        jax.config.update("jax_enable_compilation_cache", True)
 
 
 def test_tables_line_up():

@@ -60,9 +60,11 @@ def test_a_run_writes_what_simulate_returns(orthogonal):
     names = {file.name for file in folder.iterdir()}
     assert names == {"trajectory.zarr", "model.hopfax", "run.png", "settings.toml"}
     stored, trajectory = xr.open_zarr(folder / "trajectory.zarr", consolidated=False), direct()
-    # two compiled programs of one adaptive run: rounding, amplified by the step control
+    # two compiled programs of one run: rounding, amplified by the choice of steps
     for name, values in (("overlap", trajectory.overlaps), ("saliency", trajectory.saliency)):
         np.testing.assert_allclose(stored[name].values, values, rtol=0, atol=1e-9)
+    for measured, predicted in (("switch", "predicted_switch"), ("escape", "predicted_escape")):
+        assert f"{measured}_time" in stored.variables and predicted in stored.variables
     assert stored.attrs["regime"] == "sequence" and "frame" not in stored
     with Image.open(folder / "run.png") as picture:
         assert picture.width > 600 and np.asarray(picture.convert("L")).std() > 10
@@ -117,7 +119,8 @@ def test_bad_settings_are_named_before_anything_is_written(settings, name, tmp_p
     assert not folder.exists()
 
 
-def test_the_command_line_names_a_bad_option_and_writes_nothing(tmp_path, capsys):
+def test_the_command_line_names_a_bad_option_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     arguments = ["run", "--order", "0", "0", "--out", str(tmp_path / "run")]
     for _ in range(2):  # and again: the first call must not spoil the second
         assert main(arguments) == 2

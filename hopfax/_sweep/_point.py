@@ -32,7 +32,7 @@ class Point(eqx.Module):
       the (largest) `tau` of the point.
     - `observe`: a function `trajectory -> dict of arrays`; default `hopfax.observables.summary`.
       Define it once, at module level.
-    - the rest: as in `hopfax.simulate`.
+    - the rest: as in `hopfax.simulate`; by default hard tanh is integrated exactly, event by event.
 
     Its values can be named in a sweep: any array of the network ("kappa", "activation.gain"), an
     element ("transition[1,0]"), a start value ("init.saliency[0]"), "noise".

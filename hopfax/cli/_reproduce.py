@@ -20,7 +20,7 @@ Q_SELF, Q_NEXT = 2.0, 1.5  # of the comparison without a slow variable
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
-    """Redraw figures 2 and 3 of arXiv:2603.03201 and check its claims, in about a minute.
+    """Redraw figures 2 and 3 of arXiv:2603.03201 and check its claims, in half a minute.
 
     Betteti, Baggio, Zampieri 2026, A Dynamical Theory of Sequential Retrieval in Input-Driven
     Hopfield Networks. Every number is computed here: claims.json holds theory, simulation and the

@@ -45,8 +45,6 @@ class Sweep:
     """What the slow equation reads of an overlap."""
     learning: Literal["hebbian", "pseudo_inverse"] = "hebbian"
     """Learning rule; pseudo_inverse undoes correlations between memories."""
-    rtol: float | None = None
-    """Relative and absolute tolerance (default: 1e-6, with float32 1e-5)."""
     precision: _common.Precision = "float64"
     """Floating-point precision."""
     config: pathlib.Path | None = None
@@ -94,9 +92,9 @@ class Sweep:
             raise ValueError(
                 f"`points` must be at least 2 2, got {self.points[0]} {self.points[1]}."
             )
-        for name in ("tau", "horizon", "rtol"):
+        for name in ("tau", "horizon"):
             value = getattr(self, name)
-            if value is not None and not (0 < value < math.inf):
+            if not (0 < value < math.inf):
                 raise ValueError(f"`{name}` must be finite and > 0, got {value:g}.")
         if not math.isfinite(self.bias):
             raise ValueError(f"`bias` must be finite, got {self.bias:g}.")
@@ -132,8 +130,6 @@ class Sweep:
         )
 
     def _compute(self, memories: Any, store: pathlib.Path) -> Any:
-        import diffrax
-
         import hopfax as hx
 
         network = hx.TwoTimescaleHopfield(
@@ -145,7 +141,6 @@ class Sweep:
             readout=self.readout,
             learning=self.learning,
         )
-        rtol = self.rtol or (1e-6 if self.precision == "float64" else 1e-5)
         start = np.zeros(memories.P)
         start[0] = self.saliency[0]
         point = hx.Point(
@@ -153,7 +148,6 @@ class Sweep:
             {"saliency": start},
             np.linspace(0.0, self.horizon, _SAVES + 1),
             per_tau=True,
-            method=hx.Diffrax(controller=diffrax.PIDController(rtol=rtol, atol=rtol)),
         )
         grid = {
             "kappa": np.linspace(*self.kappa, self.points[0]),
