@@ -1,7 +1,7 @@
 """How many trajectories a second, against the size of the batch?
 
 `python -m benchmarks.batch [--sizes 100 1000 10000 100000 1000000] [--precision float64]`: final
-overlaps of workload W1's kind on whatever device JAX finds (meant for a GPU), by events and by
+saliencies of workload W1's kind on whatever device JAX finds (meant for a GPU), by events and by
 diffrax, in turns, with the error of both at 64 of the gains.
 """
 
@@ -22,7 +22,7 @@ TOLERANCES = {"float64": (1e-9, 1e-9), "float32": (1e-6, 1e-5)}  # by events, by
 
 
 def final(work: Workload, method, kappas):
-    """Overlaps at the end of every run."""
+    """Saliencies at the end of every run, over its gain."""
     dtype = kappas.dtype
     patterns = hx.Patterns(work.patterns.xi.astype(dtype), binary=True)
     ts = jnp.asarray(work.ts[[0, -1]], dtype)
@@ -32,7 +32,7 @@ def final(work: Workload, method, kappas):
             patterns, hx.cyclic(patterns.P), kappa=kappa, tau=work.tau, bias=BIAS
         )
         start = network.init(saliency=kappa * jnp.eye(patterns.P, dtype=dtype)[0])
-        return hx.simulate(network, start, ts, method=method, throw=False).overlaps[-1]
+        return hx.simulate(network, start, ts, method=method, throw=False).saliency[-1] / kappa
 
     return jax.vmap(lane)(kappas)
 
