@@ -144,18 +144,24 @@ def _join(w, push):
 def expand_reverse(order: int, y, z, cell: Cell, law: Law) -> Series:
     """`expand` with its adjoint as a recursion of its own, in descending orders.
 
-    Differentiating the loop would store its buffers once an order.
+    Differentiating the loop would store its buffers once an order. Coefficients come as a tuple,
+    because the adjoint of taking one from a stack is a stack of zeros.
     """
-    return expand(order, y, z, cell, law)
+    return _apart(expand(order, y, z, cell, law))
+
+
+def _apart(series: Series) -> Series:
+    return Series(tuple(series.y), tuple(series.z))
 
 
 def _expand_forward(order, y, z, cell, law):
     out = expand(order, y, z, cell, law)
-    return out, (out, cell, law)
+    return _apart(out), (out, cell, law)
 
 
 def _expand_backward(order, residuals, cotangent):
     (series, cell, law), K = residuals, order
+    cotangent = Series(jnp.stack(cotangent.y), jnp.stack(cotangent.z))
     P = series.z.shape[1]
     M = jax.vmap(lambda y: contract(cell.linear, y))(series.y).at[0].add(cell.constant)
     linear_T, drive_T = (jnp.swapaxes(A, 0, 1) for A in (cell.linear, law.drive))
