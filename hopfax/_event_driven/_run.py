@@ -107,7 +107,8 @@ def run(task: Task, settings: Settings, observe: Any = None) -> Trajectory:
     slow = task.core.slow is not None
     P = values.y.shape[1]
     end = Core(values.end_y[:P], values.end_z if slow else None)
-    status = _status_of(facts.t >= ts[-1] - ts[0], task.valid, end)
+    done = facts.t >= ts[-1] - ts[0]
+    status = _status_of(done, task.valid, end)
     reached = jnp.isfinite(values.y).all(-1) & (status != _status.INVALID_PARAMETER)
 
     def save(t, y, z):
@@ -128,7 +129,7 @@ def run(task: Task, settings: Settings, observe: Any = None) -> Trajectory:
         overlaps=overlaps,
         saliency=saliency,
         observed=seen,
-        final=system.state(ts[0] + facts.t, end),
+        final=system.state(jnp.where(done, ts[-1], ts[0] + facts.t), end),
         status=status,
         switches=Switches(
             ts[0] + values.switch, facts.source, facts.target, facts.retrieved, facts.switches
@@ -218,7 +219,8 @@ def _outside(system: System, dtype):
         if not isinstance(current, Pulses):
             return jnp.concatenate([unpushed, jnp.ones(1, dtype)])
         here = jnp.searchsorted(current.edges[1:-1], t, side="right")
-        return jnp.concatenate([unpushed, (jnp.arange(len(driven)) == here).astype(dtype)])
+        which = jnp.arange(len(driven), dtype=here.dtype)
+        return jnp.concatenate([unpushed, (which == here).astype(dtype)])
 
     return directions, start, push
 

@@ -389,16 +389,18 @@ class Events(eqx.Module):
 
     problem: Problem
     options: Options
-    m: Float[Array, "P B"]  # at the end of the step, for the signs of the overlaps
+    m: Float[Array, "P B"]  # the overlaps at the end of the step
     source: Int[Array, " B"]
     target: Int[Array, " B"]
 
     def gap(self, flow: Flow):
         """How far `source` leads before `target`, and the slope of that, as a function of time."""
-        k = jnp.arange(self.m.shape[0], dtype=self.source.dtype)[:, None]
-        sides = (k == self.source).astype(self.m.dtype) - (k == self.target).astype(self.m.dtype)
-        weight, series = jnp.sign(self.m) * sides, flow.series
+        series, k = flow.series, jnp.arange(self.m.shape[0], dtype=self.source.dtype)[:, None]
         assert series is not None  # only transits change overlaps
+        # Each has a sign where it leads: before the step and after it.
+        before = jnp.sign(flow.cell.overlaps(lax.stop_gradient(series.y[0])))
+        weight = jnp.where(k == self.source, lax.stop_gradient(before), 0.0)
+        weight = weight - jnp.where(k == self.target, jnp.sign(self.m), 0.0)
         if self.options.transit == "series":
             # Inside a cell the gap is a polynomial too.
             linear = (weight[:, None] * flow.cell.linear).sum(0)
