@@ -44,6 +44,8 @@ class Diffrax(eqx.Module):
       or with noise constant steps. Hard tanh has kinks at which no Runge-Kutta method keeps its
       order: a tolerance of 1e-8 gives errors of about 1e-5 at worst, and derivatives of switch
       times that are off by 0.1 to 3 %. `EventDriven`, the default there, has no such error.
+      Smooth activations keep the order: 1e-8 gives about 2e-7, 1e-10 about 1e-9 for twice the
+      time; `Dopri8()` pays below that.
     - `dt0`: the first step, or the only one at constant steps (default 0.05 there).
     - `reduction`: "auto", or insist on "sites", "span" or "classes".
     - `dense`: keep dense output for `Trajectory.evaluate` (costs memory: `max_steps` states).

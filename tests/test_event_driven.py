@@ -472,6 +472,7 @@ def assert_derivatives(by_tangent, by_difference, pull, names):
     assert gap.max() < 1e-10, "rounding, amplified by the transits"
 
 
+@pytest.mark.slow
 def test_derivatives_of_a_sequence(monkeypatch):
     """Differences in the span form, forward mode in that of classes, and reverse mode with marks
     so few that they are thinned out."""

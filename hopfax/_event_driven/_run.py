@@ -39,6 +39,10 @@ class EventDriven(eqx.Module):
     roots of the solution itself, and derivatives are exact, because the motion is continuous
     across the boundaries of cells.
 
+    With more than 64 neurons (or classes) a transit meets so many boundaries that it is made in
+    Runge-Kutta steps of tolerance `tol` instead, whose errors are larger than that; plateaus stay
+    closed. `Diffrax` is as good there if plateaus are short (tau below about 100).
+
     - `order`: of the Taylor series.
     - `tol`: the size of its last terms, relative to the state, that a step may have. With
       `EventDriven(order=24, tol=1e-14)` errors are those of rounding. Not below 8 ulp.
