@@ -10,6 +10,8 @@ from ._series import Cell, Law, contract
 
 Readout: TypeAlias = Literal["linear", "abs", "square", "relu"]
 
+FIRST = 1e-2  # length of the first Runge-Kutta step of a transit
+
 
 class Pieces(eqx.Module):
     """Inputs that are constant between `edges`: what pushes the extra coordinates, and (if the
@@ -92,7 +94,7 @@ def start(problem: Problem) -> State:
     leader, height = highest(jnp.abs(m))
     sign = jnp.where(m < 0, -1.0, 1.0).astype(dtype)
     flat = (s != 0).all(0)
-    return State(t, y, z, s, flat, sign, leader, height, saved, piece, t + 1e-2, zero, zero)
+    return State(t, y, z, s, flat, sign, leader, height, saved, piece, t + FIRST, zero, zero)
 
 
 def passed(times, t) -> Int[Array, " B"]:

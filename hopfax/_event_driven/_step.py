@@ -9,16 +9,15 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from .._trajectory import FLOOR, RETRIEVED
-from ._crossing import left, margins, safe_time, slack
+from ._crossing import left, margins, moved, root_of, safe_time, slack
 from ._plateau import Plateau, plateau
-from ._problem import Problem, Readout, State, highest, passed, pick, readout_slope
+from ._problem import FIRST, Problem, Readout, State, highest, passed, pick, readout_slope
 from ._series import Cell, Series, contract, expand, expand_reverse, horner_slope
 from ._transit import Trial, next_length, runge_kutta
 
 _SEARCH = 5  # looks at the margins in a step; a search that has not ended ends the step
 _POLISH = {"series": 8, "plateau": 8, "runge-kutta": 3}  # looks for a root in a bracket
 _PATIENCE = 2  # lanes wait on a plateau until half as many are there as in transit
-_FIRST = 1e-2  # length of the first Runge-Kutta step after a plateau
 
 
 Transit: TypeAlias = Literal["series", "runge-kutta"]
@@ -214,7 +213,7 @@ def decide(
     fled = active & (state.height > RETRIEVED)
     fled = fled & (before > problem.threshold) & (now <= problem.threshold)
     events, zero = Events(problem, options, m, state.leader, leader), jnp.zeros_like(t)
-    root = partial(_root, high=t - state.t, looks=_POLISH[mode])
+    root = partial(root_of, high=t - state.t, looks=_POLISH[mode])
     plan = Plan(
         t=t,
         at_end=at_end,
@@ -277,8 +276,8 @@ def advance(problem: Problem, options: Options, state: State, flow: Flow, plan: 
         slots=tuple((y[:P], z) for y, z in slots),
         switch=nothing
         if flow.series is None
-        else state.t + _moved(plan.new, partial(events.gap, flow), plan.switch),
-        escape=state.t + _moved(plan.fled, partial(events.excess, flow), plan.escape),
+        else state.t + moved(plan.new, partial(events.gap, flow), plan.switch),
+        escape=state.t + moved(plan.fled, partial(events.excess, flow), plan.escape),
     )
     return (t, y, z), record
 
@@ -381,7 +380,7 @@ def _search(problem: Problem, options: Options, state: State, flow: Flow) -> Fou
     after = jnp.where(left(*ahead), 1 - jnp.abs(s), jnp.where(left(*other), -1.0, s))
     turned = jnp.zeros(state.sign.shape, bool) if sign is None else left(*sign)
     flat = (after != 0).all(0) if flow.series is None else state.flat
-    return Found(t, after.astype(s.dtype), flat, turned, jnp.full_like(t, _FIRST))
+    return Found(t, after.astype(s.dtype), flat, turned, jnp.full_like(t, FIRST))
 
 
 class Events(eqx.Module):
@@ -425,47 +424,3 @@ class Events(eqx.Module):
             return z - self.problem.threshold, dz
 
         return value_and_slope
-
-
-def _root(where, make, high, looks: int):
-    """Root of a function that falls through zero in [0, high]; 0 but `where`.
-
-    Regula falsi with halved weights of an end that stays (Illinois), and a last Newton step.
-    """
-
-    def find():
-        function, low = make(), jnp.zeros_like(high)
-
-        def narrow(_, bracket):
-            low, high, above, below, side = bracket
-            t = (low * below - high * above) / (below - above)
-            value = function(t)[0]
-            ahead = value > 0
-            above = jnp.where(ahead, value, jnp.where(side < 0, above / 2, above))
-            below = jnp.where(ahead, jnp.where(side > 0, below / 2, below), value)
-            below = jnp.where(below < above, below, above - 1)  # where there is no root
-            low, high = jnp.where(ahead, t, low), jnp.where(ahead, high, t)
-            return low, high, above, below, jnp.where(ahead, 1, -1).astype(side.dtype)
-
-        above, below = function(low)[0], function(high)[0]
-        below = jnp.where(below < above, below, above - 1)
-        bracket = (low, high, above, below, jnp.zeros(high.shape, jnp.int32))
-        t = lax.fori_loop(0, looks, narrow, bracket)[1]
-        value, slope = function(t)
-        t = t - value / jnp.where(slope < 0, slope, -jnp.inf)
-        return jnp.where(where, jnp.clip(t, 0.0, high), 0.0)
-
-    return lax.cond(where.any(), find, lambda: jnp.zeros_like(high))
-
-
-def _moved(where, make, root):
-    """The root with its derivative, by the implicit function theorem: one Newton step of value
-    zero. NaN but `where`."""
-    stop = lax.stop_gradient
-
-    def move():
-        value, slope = make()(root)
-        slope = stop(jnp.where(where & (slope != 0), slope, -1.0))
-        return jnp.where(where, root - (value - stop(value)) / slope, jnp.nan)
-
-    return lax.cond(where.any(), move, lambda: jnp.full_like(root, jnp.nan))
