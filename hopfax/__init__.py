@@ -18,9 +18,12 @@ from ._activations import (
     Tanh as Tanh,
 )
 from ._errors import (
+    ConfigMismatch as ConfigMismatch,
     LoadError as LoadError,
     PhysicsWarning as PhysicsWarning,
     SimulationError as SimulationError,
+    StoreBusy as StoreBusy,
+    StoreCorrupt as StoreCorrupt,
     StoreError as StoreError,
     SweepFailed as SweepFailed,
     SweepWarning as SweepWarning,
@@ -30,7 +33,13 @@ from ._inputs import Pulses as Pulses
 from ._serialise import load as load, save as save
 from ._simulate import Diffrax as Diffrax, simulate as simulate
 from ._status import STATUS as STATUS
-from ._sweep import Point as Point, open_sweep as open_sweep, sweep as sweep
+from ._sweep import (
+    Point as Point,
+    SweepPlan as SweepPlan,
+    open_sweep as open_sweep,
+    sweep as sweep,
+    sweep_plan as sweep_plan,
+)
 from ._trajectory import Switches as Switches, Trajectory as Trajectory
 from .networks import (
     AbstractFlow as AbstractFlow,

@@ -31,7 +31,19 @@ class SweepFailed(RuntimeError):
 
 
 class StoreError(OSError):
-    """The output place holds something that a sweep must not replace."""
+    """A place on disk does not hold what it should, or holds what a sweep must not replace."""
+
+
+class StoreBusy(StoreError):
+    """Another process writes to the same store."""
+
+
+class StoreCorrupt(StoreError):
+    """A file of a stored sweep is damaged; nothing was changed."""
+
+
+class ConfigMismatch(StoreError):
+    """A store holds the sweep of other settings; the message names those that differ."""
 
 
 class LoadError(ValueError):

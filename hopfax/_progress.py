@@ -15,8 +15,11 @@ class _Silent:
 
 
 @contextlib.contextmanager
-def progress(total: int, unit: str, show: bool | Literal["auto"] = "auto") -> Iterator[Any]:
-    """A bar with `.update(k)`: tqdm's if installed and wanted ("auto": on a terminal)."""
+def progress(
+    total: int, unit: str, show: bool | Literal["auto"] = "auto", done: int = 0
+) -> Iterator[Any]:
+    """A bar with `.update(k)`, `done` of it already: tqdm's if installed and wanted ("auto": on a
+    terminal)."""
     if show == "auto":
         show = sys.stderr.isatty()
     if show:
@@ -25,7 +28,9 @@ def progress(total: int, unit: str, show: bool | Literal["auto"] = "auto") -> It
         except ImportError:
             show = False
         else:
-            with tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1) as bar:
+            with tqdm(
+                total=total, initial=done, unit=unit, dynamic_ncols=True, smoothing=0.1
+            ) as bar:
                 yield bar
     if not show:
         yield _Silent()

@@ -149,12 +149,13 @@ def test_an_empty_axis_gives_an_empty_dataset():
 
 def test_stores(tmp_path):
     grid = {"kappa": KAPPAS, "init.saliency[0]": [3.0, 4.0]}
-    store = tmp_path / "out" / "sweep.zarr"
-    ds = hx.sweep(point(), grid, tile=4, store=store)
-    for opened in (hx.open_sweep(store), xr.open_zarr(store, consolidated=False)):
-        xr.testing.assert_identical(opened.load(), ds)
+    store = tmp_path / "out" / "sweep"
+    ds = hx.sweep(point(), grid, tile=4, store=store).load()
+    plain = xr.open_zarr(store / "data.zarr", consolidated=False)
+    for other in (hx.open_sweep(store), plain, hx.sweep(point(), grid, tile=4)):
+        xr.testing.assert_identical(other.load(), ds)
     with pytest.raises(hx.StoreError, match="holds a sweep; `overwrite=True`"):
-        hx.sweep(point(), grid, tile=4, store=store)
+        hx.sweep(point(), grid, tile=4, store=store, resume="never")
     hx.sweep(
         point(),
         {"kappa": KAPPAS[:2], "init.saliency[0]": [3.0, 4.0]},

@@ -1,10 +1,13 @@
-"""Grids: named axes and their product."""
+"""Grids: named axes, their product, and its cutting into blocks."""
 
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+
+_POINTS = 2**31 - 1  # what a lane's number must fit into
 
 
 class Axis(NamedTuple):
@@ -19,8 +22,50 @@ class Axis(NamedTuple):
         return len(next(iter(self.values.values())))
 
 
-def parse(grid: Mapping[Any, Any]) -> list[Axis]:
-    """Axes from `{"kappa": values, ("tau", "bias"): (values, values)}`; a tuple zips its names."""
+class Grid(NamedTuple):
+    """The product of axes. A lane is a point's number in row-major order, the last axis fastest."""
+
+    axes: tuple[Axis, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Points along every axis."""
+        return tuple(axis.size for axis in self.axes)
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes."""
+        return tuple(axis.dim for axis in self.axes)
+
+    @property
+    def size(self) -> int:
+        """Points in all."""
+        return math.prod(self.shape)
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Every parameter's values along its axis."""
+        return {name: array for axis in self.axes for name, array in axis.values.items()}
+
+    def structs(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shape and dtype, as JAX holds it, of every parameter of one point."""
+        return {
+            name: jax.ShapeDtypeStruct(array.shape[1:], jax.dtypes.canonicalize_dtype(array.dtype))
+            for name, array in self.parameters.items()
+        }
+
+    def at(self, lanes: np.ndarray) -> dict[str, np.ndarray]:
+        """Every parameter's value at some lanes."""
+        places = np.unravel_index(lanes, self.shape)
+        return {
+            name: array[place]
+            for axis, place in zip(self.axes, places, strict=True)
+            for name, array in axis.values.items()
+        }
+
+
+def parse(grid: Mapping[Any, Any]) -> Grid:
+    """A grid from `{"kappa": values, ("tau", "bias"): (values, values)}`; a tuple zips."""
     if not isinstance(grid, Mapping) or not grid:
         raise ValueError('`grid` must be a non-empty dict such as {"kappa": [3, 4, 5]}.')
     axes, seen = [], set()
@@ -41,9 +86,10 @@ def parse(grid: Mapping[Any, Any]) -> list[Axis]:
             raise ValueError(f"{sorted(twice)[0]!r} is on two axes.")
         seen |= set(names)
         axes.append(Axis("+".join(names), arrays))
-    if (points := math.prod(axis.size for axis in axes)) > 2**31 - 1:
-        raise ValueError(f"the grid has {points} points; at most 2^31 - 1 are possible.")
-    return axes
+    found = Grid(tuple(axes))
+    if found.size > _POINTS:
+        raise ValueError(f"the grid has {found.size} points; at most 2^31 - 1 are possible.")
+    return found
 
 
 def _array(name: Any, values: Any) -> np.ndarray:
@@ -57,12 +103,58 @@ def _array(name: Any, values: Any) -> np.ndarray:
     return array
 
 
-def lanes(axes: list[Axis]) -> dict[str, np.ndarray]:
-    """Every parameter's value at every point, in row-major order of the axes."""
-    shape = tuple(axis.size for axis in axes)
-    index = np.indices(shape).reshape(len(shape), -1)
-    return {
-        name: array[place]
-        for axis, place in zip(axes, index, strict=True)
-        for name, array in axis.values.items()
-    }
+class Blocks(NamedTuple):
+    """A grid cut into equal blocks, each a run of successive lanes: 1 point along the first axes,
+    some along one, all along the rest."""
+
+    shape: tuple[int, ...]
+    block: tuple[int, ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Blocks along every axis."""
+        return tuple(-(-n // b) for n, b in zip(self.shape, self.block, strict=True))
+
+    @property
+    def number(self) -> int:
+        """Blocks in all."""
+        return math.prod(self.counts)
+
+    def slices(self, k: int) -> tuple[slice, ...]:
+        """Block `k` as a part of an array over the grid."""
+        places = np.unravel_index(k, self.counts)
+        return tuple(
+            slice(int(p) * b, min((int(p) + 1) * b, n))
+            for p, b, n in zip(places, self.block, self.shape, strict=True)
+        )
+
+    def points(self, k: int) -> int:
+        """Points of block `k`."""
+        return math.prod(s.stop - s.start for s in self.slices(k))
+
+    def lanes(self, k: int) -> tuple[int, int]:
+        """First lane of block `k`, and the one after its last."""
+        first = np.ravel_multi_index([s.start for s in self.slices(k)], self.shape)
+        return int(first), int(first) + self.points(k)
+
+
+def cut(shape: tuple[int, ...], lanes: int, tile: int) -> Blocks:
+    """Blocks of about `lanes` points, of whole tiles where that is possible.
+
+    The largest block that fits, evened out along its axis; where a number of whole tiles fits as
+    well, that one. (A tile across the border of two blocks is computed for both.)
+    """
+    if math.prod(shape) == 0:
+        return Blocks(shape, tuple(max(n, 1) for n in shape))
+    axis = len(shape) - 1
+    inner = 1
+    while axis > 0 and inner * shape[axis] <= lanes:
+        inner *= shape[axis]
+        axis -= 1
+    most = max(1, min(lanes // inner, shape[axis]))
+    along = -(-shape[axis] // -(-shape[axis] // most))
+    whole = tile // math.gcd(inner, tile)
+    if whole <= most < shape[axis]:
+        along = max(along // whole, 1) * whole
+    block = (1,) * axis + (along,) + shape[axis + 1 :]
+    return Blocks(shape, block)

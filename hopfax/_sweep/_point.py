@@ -10,6 +10,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._errors import as_float
@@ -162,7 +163,9 @@ class FunctionPoint(eqx.Module):
     wants_key: bool = eqx.field(static=True)
 
     def __init__(self, function: Callable, names: Iterable[str]):
-        self.function = function
+        self.function = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, function
+        )
         parameters = inspect.signature(function).parameters
         self.wants_key = "key" in parameters
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -180,6 +183,11 @@ class FunctionPoint(eqx.Module):
         out = dict(out) if isinstance(out, Mapping) else _named(out)
         status = jnp.asarray(out.pop("status", 0), jnp.int32)
         return {**out, "status": jnp.where(valid, status, 4).astype(jnp.int32)}
+
+
+def takes_seed(point: Any) -> bool:
+    """Whether a function has an argument of its own named `seed`."""
+    return not isinstance(point, Point) and "seed" in inspect.signature(point).parameters
 
 
 def unknown(name: str, known: list[str]) -> ValueError:

@@ -1,31 +1,25 @@
-"""`sweep`: run every point of a grid and label the results."""
+"""`sweep`: run every point of a grid, block by block, and label the results."""
 
-import collections
-import hashlib
-import importlib.metadata
-import json
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-import diffrax
-import equinox as eqx
 import jax
 import numpy as np
 
 from .. import _status
-from .._errors import SweepFailed, SweepWarning, check_option, missing
-from .._lanes import output_shapes, run_lanes, tile_width
-from .._progress import progress as progress_bar
-from ..networks import check_domain
-from ..observables import regime_attributes
-from ..patterns import as_key
-from ._grid import Axis, lanes, parse
-from ._point import FunctionPoint, Point
-from ._store import prepare, write
+from .._errors import ConfigMismatch, StoreError, SweepFailed, SweepWarning, check_option
+from . import _dataset
+from ._drive import by_executor, by_threads, counted
+from ._grid import cut
+from ._identity import describe
+from ._job import Job, Record, Variable, job_of, output_shapes, variables
+from ._plan import Prepared, checked_chunk, local_devices, prepare
+from ._point import Point
+from ._remote import executor_of, pack
+from ._store import Manifest, Store, dataset_of
 
-_TIME = "fast time constants"
-_UNITS = {"tau": _TIME, "dwell": _TIME, "kappa": "1", "bias": "1", "steps": "1"}
+_SHOWN = 5  # failed points that a warning names
 
 
 def sweep(
@@ -34,214 +28,283 @@ def sweep(
     *,
     key: jax.Array | None = None,
     tile: int | None = None,
+    chunk: int | Literal["auto"] = "auto",
     store: Any = None,
+    resume: Literal["auto", "must", "never"] = "auto",
     overwrite: bool = False,
+    part: tuple[int, int] | None = None,
+    tag: str | None = None,
+    devices: Any = None,
+    executor: Any = None,
     on_failure: Literal["warn", "raise", "ignore"] = "warn",
     progress: bool | Literal["auto"] = "auto",
 ) -> Any:
-    """Run a point at every value of a grid.
+    """Run a point at every value of a grid, from ten points to millions.
 
-    Points run in tiles of fixed width, each one compiled program, so one sweep compiles once. A bad
-    point costs nothing but itself: it gets a status and NaN, and moves no other point's bits.
+    Points run in tiles of fixed width, each a call of one compiled program, and tiles in blocks,
+    which are stored and counted as they are done. A bad point costs nothing but itself: it gets a
+    status and NaN, and moves no other point's bits. A sweep with a `store` may be killed at any
+    moment; the same call resumes it, and ends with the same bits as if it had never stopped.
 
     **Arguments:**
 
     - `point`: a `Point`, or any pure function of named arguments that returns an array, a dict of
       arrays or a NamedTuple (and may take a `key`).
     - `grid`: `{"kappa": values, "init.saliency[0]": values}` makes the product of its axes; a
-      tuple zips: `{("kappa", "tau"): (values, values)}`. Values may have further axes where the
-      parameter does.
-    - `key`: one PRNG key; point g (row-major index) draws from `fold_in(fold_in(key, tag), g)`.
+      tuple zips: `{("kappa", "tau"): (values, values)}`, as `hopfax.designs` does. Values may have
+      further axes where the parameter does. An axis "seed" of integers repeats every point with
+      the randomness of each seed, the same one at all points.
+    - `key`: one PRNG key; point g (row-major index) draws from `fold_in(fold_in(key, tag), g)`,
+      and with an axis "seed" from that seed in place of g (`key` is then `jax.random.key(0)` unless
+      given).
     - `tile`: points computed together (256 on CPU, 65536 elsewhere); results can depend on it in
       the last bits, on nothing else of the machine's load or size.
-    - `store`: a folder to write to as zarr; checked before anything is computed. An earlier sweep
-      there is replaced only with `overwrite`.
+    - `chunk`: about how many points are stored at a time; "auto" measures what takes some seconds
+      (or takes what a store has).
+    - `store`: a folder for the results, kept as zarr; checked before anything is computed. Then
+      the dataset returned is read from there when it is looked at.
+    - `resume`: "auto" goes on with the same sweep if it is in `store`; "must" raises if it is not;
+      "never" raises if it is. `overwrite` replaces what sweep there is.
+    - `part`: `(k, n)` runs only every n-th block, from the k-th on. Processes that know nothing of
+      each other, such as those of a job array, so share a store; the dataset returned holds what
+      is done so far.
+    - `tag`: a name for the version of your functions, which stands for their source in telling one
+      stored sweep from another; needed for lambdas and functions inside functions.
+    - `devices`: how many local devices to use, or which (default: all). Each runs tiles of its own.
+    - `executor`: a `concurrent.futures.Executor` or a `dask.distributed.Client`, whose workers
+      compute the blocks; needs a `store` that they all see.
     - `on_failure`: what to do, at the end, if points failed: "warn", "raise" or "ignore".
     - `progress`: a bar; "auto" shows it on a terminal.
 
     **Returns:** an `xarray.Dataset` with the grid as coordinates, every output as a variable, and
     `status` (see `hopfax.STATUS`); its attributes hold all settings and versions.
 
-    **Raises:** ValueError/TypeError before anything is compiled; StoreError; with
-    `on_failure="raise"` SweepFailed, its `.dataset` holding what there is.
+    **Raises:** ValueError/TypeError before anything is compiled; StoreError (StoreBusy: another
+    process writes there; StoreCorrupt: a file is damaged; ConfigMismatch: it is another sweep's);
+    with `on_failure="raise"` SweepFailed, its `.dataset` holding what there is.
     """
-    try:
-        import xarray as xr
-    except ImportError as error:
-        raise missing("xarray", "io", "sweep") from error
+    _dataset.xarray("sweep")
     check_option(on_failure, "on_failure", ("warn", "raise", "ignore"))
-    tile = tile_width() if tile is None else tile
-    if isinstance(tile, bool) or not isinstance(tile, int) or tile < 1:
-        raise ValueError(f"`tile` must be a positive int, got {tile!r}.")
-    axes = parse(grid)
-    function = _function(point, axes, key)
-    key = None if key is None else as_key(key)
-    path = None if store is None else prepare(store, overwrite)
-    values = lanes(axes)
-    total = len(next(iter(values.values())))
-    if total == 0:
-        shapes = output_shapes(function, values, key)
-        outputs = jax.tree.map(lambda s: np.zeros((0, *s.shape), s.dtype), shapes)
+    check_option(resume, "resume", ("auto", "must", "never"))
+    job = job_of(point, grid, key, tile)
+    labels = _dataset.coordinates(job.grid, _dataset.attributes(point, job.tile, job.key))
+    for name, value in (("executor", executor), ("part", part)):
+        if value is not None and store is None:
+            raise ValueError(f"`{name}` needs a `store`, in which the parts come together.")
+    if executor is not None and devices is not None:
+        raise ValueError("`devices` are those of this process; leave them out with an `executor`.")
+    how = _How(checked_chunk(chunk), local_devices(devices), progress)
+    if store is None:
+        dataset, records = _in_memory(job, labels, how)
     else:
-        outputs = _run(function, values, key, tile, total, progress)
-    outputs = _blank(outputs)
-    dataset = xr.Dataset(
-        _variables(outputs, axes), _coordinates(axes), _attributes(point, tile, key)
-    )
-    if path is not None:
-        write(dataset, path)
-    _report(dataset, on_failure)
+        place = Store(store)
+        place.check()
+        work = _Work(job, labels, _config(job, labels, how.chunk, tag), place, how)
+        workers = None if executor is None else executor_of(executor)
+        dataset, records = _in_store(work, resume, overwrite, _checked_part(part), workers)
+    _report(dataset, records, on_failure)
     return dataset
 
 
-def _function(point, axes: list[Axis], key) -> Callable:
-    names = [name for axis in axes for name in axis.values]
-    if not isinstance(point, Point):
-        if not callable(point):
-            raise TypeError(f"`point` must be a hopfax.Point or a function, got {point!r}.")
-        function = FunctionPoint(point, names)
-        if function.wants_key and key is None:
-            raise ValueError("the function takes a `key`: pass sweep(..., key=jax.random.key(0)).")
-        return function
-    check_domain(point.network)
-    for axis in axes:
-        for name, array in axis.values.items():
-            _, _, shape = point.target(name)
-            if array.ndim > 1 and array.shape[1:] != shape:
-                raise ValueError(
-                    f"axis {name!r} has values of shape {array.shape[1:]}, but the parameter has "
-                    f"shape {shape}."
-                )
-    if point.noise is not None and key is None:
-        raise ValueError("a point with `noise` needs sweep(..., key=jax.random.key(seed)).")
-    if point.noise is None and key is not None:
-        raise ValueError("`key` is given, but the point has no `noise`.")
-    return point
+class _How(NamedTuple):
+    """How to compute, which changes no result."""
+
+    chunk: Any
+    devices: list[Any]
+    progress: Any
 
 
-def _run(function, values, key, tile, total, show) -> dict[str, Any]:
-    failed: collections.Counter = collections.Counter()
-    with progress_bar(total, "point", show) as bar:
+class _Work(NamedTuple):
+    """A sweep that is to be stored."""
 
-        def done(out):
-            codes, counts = np.unique(out["status"], return_counts=True)
-            failed.update({int(c): int(k) for c, k in zip(codes, counts, strict=True) if c})
-            if failed:
-                listed = ", ".join(f"{k} {_status.name(c)}" for c, k in sorted(failed.items()))
-                bar.set_postfix_str(listed)
-            bar.update(len(out["status"]))
-
-        with warnings.catch_warnings():
-            # A start that cannot move and the like: said once for the sweep, not once a trace.
-            warnings.simplefilter("once")
-            return run_lanes(function, values, key=key, tile=tile, done=done)
+    job: Job
+    labels: Any
+    config: dict[str, str]
+    store: Store
+    how: _How
 
 
-def _blank(outputs: dict[str, Any]) -> dict[str, np.ndarray]:
-    """NaN (or -1) wherever the status is not OK; nested outputs get joined names."""
-    flat = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(outputs):
-        parts = [str(getattr(p, "key", getattr(p, "name", getattr(p, "idx", p)))) for p in path]
-        flat["_".join(parts)] = np.asarray(leaf)
-    good = np.isin(flat["status"], (_status.OK, _status.STOPPED_BY_EVENT))
-    for name, leaf in flat.items():
-        if name in ("status", "steps"):
-            continue
-        mask = good.reshape(good.shape + (1,) * (leaf.ndim - 1))
-        if np.issubdtype(leaf.dtype, np.floating):
-            flat[name] = np.where(mask, leaf, np.nan).astype(leaf.dtype)
-        elif np.issubdtype(leaf.dtype, np.signedinteger):
-            flat[name] = np.where(mask, leaf, -1).astype(leaf.dtype)
-    return flat
+def _config(job: Job, labels: Any, chunk: Any, tag: str | None) -> dict[str, str]:
+    """Everything that the stored data depend on."""
+    config = {name: str(labels.attrs[name]) for name in ("tile", "x64", "key")}
+    config["axes"] = ", ".join(job.grid.dims)
+    config |= describe(job.function, "point", tag)
+    for name, values in job.grid.parameters.items():
+        config |= describe(values, f"grid.{name}")
+    if chunk != "auto":
+        config["chunk"] = str(cut(job.grid.shape, chunk, job.tile).block)
+    return config
 
 
-def _variables(outputs: dict[str, np.ndarray], axes: list[Axis]) -> dict[str, tuple]:
-    shape, dims = tuple(axis.size for axis in axes), tuple(axis.dim for axis in axes)
-    variables = {}
-    for name, leaf in outputs.items():
-        inner = tuple(f"{name}_{k}" for k in range(leaf.ndim - 1))
-        attributes: dict[str, Any] = {"units": _UNITS[name]} if name in _UNITS else {}
-        if name == "status":
-            attributes = _status.attributes()
-        elif name == "regime":
-            attributes = regime_attributes()
-        variables[name] = (dims + inner, leaf.reshape(shape + leaf.shape[1:]), attributes)
-    return variables
+def _in_memory(job: Job, labels: Any, how: _How) -> tuple[Any, dict[int, Record]]:
+    """Compute everything; the dataset, and how every block went."""
+    records: dict[int, Record] = {}
+    prepared = prepare(job, how.devices) if job.grid.size else None
+    found = variables(output_shapes(job), job.grid) if prepared is None else prepared.variables
+    values = {v.name: np.full(job.grid.shape + v.shape, v.blank, v.dtype) for v in found}
+    if prepared is not None:
+        blocks = prepared.blocks(how.chunk)
 
+        def keep(k: int, outputs: dict[str, np.ndarray], record: Record) -> None:
+            for name, part in outputs.items():
+                values[name][blocks.slices(k)] = part
 
-def _coordinates(axes: list[Axis]) -> dict[str, tuple]:
-    coordinates = {}
-    for axis in axes:
-        for name, array in axis.values.items():
-            inner = tuple(f"{name}_{k}" for k in range(array.ndim - 1))
-            units = {"units": _UNITS[name]} if name in _UNITS else {}
-            if array.ndim == 1 or name != axis.dim:
-                coordinates[name] = ((axis.dim, *inner), array, units)
-            else:
-                coordinates[f"{name}_value"] = ((axis.dim, *inner), array, units)
-    return coordinates
-
-
-def _attributes(point, tile: int, key) -> dict[str, Any]:
-    version = importlib.metadata.version("hopfax")
-    versions = {
-        "hopfax": version,
-        "jax": jax.__version__,
-        "diffrax": diffrax.__version__,
-        "equinox": eqx.__version__,
+        with counted(job.grid.size, {}, how.progress) as count:
+            records = by_threads(prepared, blocks, prepared.order(blocks), keep, count)
+    data = {
+        v.name: (_dataset.dims_of(v, job.grid), values[v.name], _dataset.attributes_of(v))
+        for v in found
     }
-    device = jax.devices()[0]
-    name = getattr(point, "__qualname__", type(point).__name__)
-    attributes = {
-        "hopfax_version": version,
-        "title": f"hopfax sweep of {name}",
-        "versions": json.dumps(versions),
-        "device": f"{device.platform}: {device.device_kind}",
-        "tile": tile,
-        "x64": int(jax.config.read("jax_enable_x64")),
-        "key": "" if key is None else str(jax.random.key_data(key).tolist()),
-    }
-    if isinstance(point, Point):
-        attributes["settings"] = json.dumps(_settings(point))
-        attributes["network"] = type(point.network).__name__
-    return attributes
+    return labels.assign(data), records
 
 
-def _settings(point: Point) -> dict[str, Any]:
-    """Every value of a point: small arrays listed, large ones by shape and checksum."""
-    found: dict[str, Any] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(point):
-        where = jax.tree_util.keystr(path).lstrip(".")
-        if not isinstance(leaf, jax.Array | np.ndarray):
-            found[where] = repr(leaf)
-            continue
-        array = np.asarray(leaf)
-        if array.size <= 256:
-            found[where] = array.tolist()
-        else:
-            digest = hashlib.sha256(array.tobytes()).hexdigest()
-            found[where] = {"shape": array.shape, "dtype": str(array.dtype), "sha256": digest}
-    network = point.network
-    for name in ("readout", "learning", "keep_diagonal"):
-        if hasattr(network, name):
-            found[name] = getattr(network, name)
-    found["activation"] = type(network.activation).__name__
-    found["observe"] = getattr(point.observe, "__qualname__", type(point.observe).__name__)
-    return found | {"per_tau": point.per_tau, "max_steps": point.max_steps}
+def _in_store(
+    work: _Work, resume: str, overwrite: bool, part: tuple[int, int], executor: Any
+) -> tuple[Any, dict[int, Record]]:
+    """Compute what the store lacks; its dataset, and how every block went."""
+    job, store = work.job, work.store
+    alone = part[1] == 1
+    with store.writing(shared=not alone):
+        present, prepared = _present(work, resume, overwrite), None
+        if present is None:
+            present, prepared = _create(work, executor, overwrite)
+        if alone:
+            store.tidy()
+        mine = range(part[0], present.blocks.number, part[1])
+        records = _done(store, present, mine)
+        pending = [k for k in mine if k not in records]
+        if pending and executor is None:
+            prepared = prepare(job, work.how.devices) if prepared is None else prepared
+            _check_variables(prepared, present, store)
+            waiting = set(pending)
+            pending = [k for k in prepared.order(present.blocks) if k in waiting]
+        try:
+            records |= _compute(work, present, prepared, executor, pending, records)
+        except BaseException as error:
+            there = len(_done(store, present, mine))
+            error.add_note(
+                f"{there} of {len(mine)} blocks are stored in {store.path}; run the same sweep "
+                "again to resume it."
+            )
+            raise
+        there = mine if alone else _done(store, present, range(present.blocks.number))
+        return dataset_of(store, present, list(there)), records
 
 
-def _report(dataset: Any, on_failure: str) -> None:
-    status = dataset["status"].values
-    bad = ~np.isin(status, (_status.OK, _status.STOPPED_BY_EVENT))
-    if not bad.any() or on_failure == "ignore":
+def _compute(
+    work: _Work,
+    manifest: Manifest,
+    prepared: Prepared | None,
+    executor: Any,
+    pending: list[int],
+    done: dict[int, Record],
+) -> dict[int, Record]:
+    """Compute and store blocks, here or by the executor's workers; how they went."""
+    if not pending:
+        return {}
+    store, blocks = work.store, manifest.blocks
+    points = sum(blocks.points(k) for k in [*pending, *done])
+    with counted(points, done, work.how.progress) as count:
+        if executor is not None:
+            return by_executor(executor, pack(work.job, store, manifest), pending, count)
+        assert prepared is not None  # made where there is no executor
+
+        def keep(k: int, outputs: dict[str, np.ndarray], record: Record) -> None:
+            store.write(manifest, k, outputs, record)
+
+        return by_threads(prepared, blocks, pending, keep, count)
+
+
+def _present(work: _Work, resume: str, overwrite: bool) -> Manifest | None:
+    """The sweep that is in the store and is to be gone on with."""
+    if overwrite:
+        return None
+    store = work.store
+    manifest = store.manifest()
+    if manifest is None:
+        if resume == "must":
+            raise StoreError(f"`store`: there is no sweep in {store.path} to resume.")
+        return None
+    if resume == "never":
+        raise StoreError(f"`store`: {store.path} holds a sweep; `overwrite=True` replaces it.")
+    store.compare(manifest, work.config)
+    store.verify(manifest)
+    here = _dataset.environment()
+    if manifest.environment != here:
+        changed = [k for k in here if manifest.environment.get(k) != here[k]]
+        _warn(
+            f"the sweep in {store.path} was begun with other versions or on another device "
+            f"({_dataset.changes(manifest.environment, here, changed)}): the last bits of what is "
+            "computed now may differ."
+        )
+    return manifest
+
+
+def _create(work: _Work, executor: Any, overwrite: bool) -> tuple[Manifest, Prepared | None]:
+    """Make the store; compiled is only what measuring needs."""
+    job, how, prepared = work.job, work.how, None
+    if job.grid.size and (executor is None or how.chunk == "auto"):
+        prepared = prepare(job, how.devices)
+    if prepared is not None:
+        found, blocks = prepared.variables, prepared.blocks(how.chunk)
+    else:
+        found = variables(output_shapes(job), job.grid)
+        blocks = cut(job.grid.shape, job.tile if how.chunk == "auto" else how.chunk, job.tile)
+    config = work.config | {"chunk": str(blocks.block)}
+    made = Manifest(config, blocks, found, {}, _dataset.environment())
+    present = work.store.create(made, job.grid, work.labels, overwrite)
+    work.store.compare(present, work.config)  # another process may have been first
+    return present, prepared
+
+
+def _done(store: Store, manifest: Manifest, blocks: Any) -> dict[int, Record]:
+    """The blocks that are stored, and how they went."""
+    found = ((k, store.done(manifest, k)) for k in blocks)
+    return {k: record for k, record in found if record is not None}
+
+
+def _check_variables(prepared: Prepared, manifest: Manifest, store: Store) -> None:
+    def listed(variables: list[Variable]) -> str:
+        return ", ".join(f"{v.name} {v.dtype}{list(v.shape)}" for v in variables)
+
+    if prepared.variables != manifest.variables:
+        raise ConfigMismatch(
+            f"`store`: {store.path} holds {listed(manifest.variables)}, but the points now return "
+            f"{listed(prepared.variables)}. Name another folder, or replace it with "
+            "`overwrite=True` (--overwrite)."
+        )
+
+
+def _checked_part(part: Any) -> tuple[int, int]:
+    """`(k, n)` with 0 <= k < n; all of it for None."""
+    if part is None:
+        return 0, 1
+    whole = isinstance(part, tuple | list) and len(part) == 2
+    if not whole or not all(isinstance(x, int) and not isinstance(x, bool) for x in part):
+        raise TypeError(f"`part` must be (k, n), two ints, got {part!r}.")
+    if not 0 <= part[0] < part[1]:
+        raise ValueError(f"`part` must be (k, n) with 0 <= k < n, got {tuple(part)}.")
+    return part[0], part[1]
+
+
+def _report(dataset: Any, records: dict[int, Record], on_failure: str) -> None:
+    counts: dict[int, int] = {}
+    for record in records.values():
+        for code, number in record.counts.items():
+            counts[code] = counts.get(code, 0) + number
+    total = sum(counts.values())
+    bad = {c: n for c, n in counts.items() if c not in (_status.OK, _status.STOPPED_BY_EVENT)}
+    if not bad or on_failure == "ignore":
         return
-    codes, counts = np.unique(status[bad], return_counts=True)
-    listed = ", ".join(
-        f"{count} {_status.name(int(code))}" for code, count in zip(codes, counts, strict=True)
-    )
-    where = ", ".join(str(tuple(map(int, index))) for index in np.argwhere(bad)[:5])
-    text = f"{int(bad.sum())} of {status.size} points failed ({listed}); first at index {where}."
+    listed = ", ".join(f"{bad[code]} {_status.name(code)}" for code in sorted(bad))
+    lanes = sorted(lane for record in records.values() for lane in record.failed)[:_SHOWN]
+    shape = dataset["status"].shape
+    where = ", ".join(str(tuple(map(int, np.unravel_index(lane, shape)))) for lane in lanes)
+    text = f"{sum(bad.values())} of {total} points failed ({listed}); first at index {where}."
     if on_failure == "raise":
         raise SweepFailed(text, dataset)
-    advice = _status.meaning(int(codes[np.argmax(counts)]))
-    warnings.warn(f"{text} Most often: {advice}.", SweepWarning, stacklevel=3)
+    _warn(f"{text} Most often: {_status.meaning(max(bad, key=lambda code: bad[code]))}.")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, SweepWarning, stacklevel=4)

@@ -1,61 +1,360 @@
-"""Sweeps on disk: one zarr group, opened by plain `xarray.open_zarr`."""
+"""Sweeps on disk: blocks of a zarr group, and a marker for every block that is complete.
 
+    run/sweep.json            what is computed, and in which blocks; written last at creation
+    run/data.zarr/            variables over the grid, one zarr chunk a block; NaN or -1 until then
+    run/done/00000012.json    written last for a block: lengths and checksums of its files
+    run/inputs.npz            arrays of the job, for other processes; only if there were any
+    run/.writer.lock          held while a sweep writes; run/.create.lock while it is made
+
+A block counts only if its marker and all its files agree, so a sweep may be killed at any moment.
+"""
+
+import contextlib
+import io
+import json
 import os
 import pathlib
 import shutil
-import uuid
-from typing import Any
+import threading
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from .._errors import StoreError, missing
+import numpy as np
 
-_MARK = "hopfax_version"
+from .._errors import ConfigMismatch, StoreBusy, StoreCorrupt, StoreError, missing
+from ._dataset import attributes_of, dims_of, xarray
+from ._grid import Blocks, Grid
+from ._identity import difference, digest
+from ._job import Record, Variable
+
+_SCHEMA = 1
+_OURS = {"sweep.json", "data.zarr", "done", "inputs.npz", ".writer.lock", ".create.lock"}
 
 
-def prepare(store: Any, overwrite: bool) -> pathlib.Path:
-    """Check, before anything is computed, that results can be written to `store`."""
-    path = pathlib.Path(store)
-    try:
-        import zarr
-    except ImportError as error:
-        raise missing("zarr", "io", "storing a sweep") from error
-    if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"`store`: {path} is a file; name a new folder.")
-    if path.is_dir() and any(path.iterdir()):
+class Manifest(NamedTuple):
+    """What `sweep.json` holds."""
+
+    config: dict[str, str]
+    blocks: Blocks
+    variables: list[Variable]
+    files: dict[str, list[int]]  # length and checksum of every file made at creation
+    environment: dict[str, str]
+
+    @property
+    def hash(self) -> str:
+        """Of the configuration; every marker repeats it."""
+        return digest(self.config)
+
+
+class Store:
+    """The folder of one sweep."""
+
+    def __init__(self, path: Any):
+        self.path = pathlib.Path(path)
+        self._arrays: dict[str, Any] = {}
+        self._opening = threading.Lock()
+
+    @property
+    def data(self) -> pathlib.Path:
+        """The zarr group."""
+        return self.path / "data.zarr"
+
+    def check(self) -> None:
+        """That the folder can be written to and holds nothing but (perhaps) a sweep.
+
+        **Raises:** NotADirectoryError, PermissionError; StoreError for somebody else's folder.
+        """
+        path = self.path
         try:
-            ours = _MARK in zarr.open_group(path, mode="r").attrs
-        except (FileNotFoundError, ValueError, KeyError):
-            ours = False
-        if not ours:
-            raise StoreError(f"`store`: {path} is not empty and holds no sweep; nothing touched.")
-        if not overwrite:
-            raise StoreError(f"`store`: {path} holds a sweep; `overwrite=True` replaces it.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"`store`: no permission to write in {path.parent}.")
-    return path
+            import zarr  # noqa: F401
+        except ImportError as error:
+            raise missing("zarr", "io", "storing a sweep") from error
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(f"`store`: {path} is a file; name a new folder.")
+        if path.is_dir():
+            names = {entry.name for entry in path.iterdir()}
+            if names and not names & {"sweep.json", ".writer.lock"}:
+                raise StoreError(
+                    f"`store`: {path} is not empty and holds no sweep; nothing touched. Name a new "
+                    "folder."
+                )
+        above = path
+        while not above.exists():
+            above = above.parent
+        if not above.is_dir():
+            raise NotADirectoryError(f"`store`: {above} is a file; name a folder.")
+        if not os.access(above, os.W_OK):
+            raise PermissionError(f"`store`: no permission to write in {above}.")
+
+    def manifest(self) -> Manifest | None:
+        """What is stored here; None if nothing is, or a sweep that never got started.
+
+        **Raises:** StoreCorrupt naming a file that is damaged.
+        """
+        file = self.path / "sweep.json"
+        if not file.is_file():
+            return None
+        try:
+            found = json.loads(file.read_text())
+            variables = [
+                Variable(name, tuple(shape), np.dtype(dtype))
+                for name, shape, dtype in found["variables"]
+            ]
+            blocks = Blocks(tuple(found["shape"]), tuple(found["block"]))
+            parts = (found["config"], blocks, variables, found["files"], found["environment"])
+            manifest = Manifest(*parts)
+            schema, hashed = found["schema"], found["config_hash"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise _corrupt(file) from error
+        if schema != _SCHEMA:
+            raise StoreError(
+                f"`store`: {self.path} has schema {schema!r}; this version reads {_SCHEMA}."
+            )
+        if hashed != manifest.hash:
+            raise _corrupt(file)
+        return manifest
+
+    def verify(self, manifest: Manifest) -> None:
+        """StoreCorrupt unless every file made at creation is as it was."""
+        for name, expected in manifest.files.items():
+            if _checksum(self.path / name) != expected:
+                raise _corrupt(self.path / name)
+
+    def create(self, manifest: Manifest, grid: Grid, labels: Any, overwrite: bool) -> Manifest:
+        """Make the sweep, unless another process has just done so; what is then here."""
+        with _locked(self.path / ".create.lock", shared=False, wait=True):
+            present = None if overwrite else self.manifest()
+            if present is not None:
+                return present
+            for name in _OURS - {".create.lock", ".writer.lock"}:
+                place = self.path / name
+                if place.is_dir():
+                    shutil.rmtree(place)
+                else:
+                    place.unlink(missing_ok=True)
+            self._arrays.clear()
+            labels.to_zarr(self.data, mode="w", zarr_format=3, consolidated=False)
+            _make_arrays(self.data, manifest, grid)
+            (self.path / "done").mkdir()
+            made = sorted(file for file in self.data.rglob("*") if file.is_file())
+            files = {str(file.relative_to(self.path)): _checksum(file) for file in made}
+            manifest = manifest._replace(files=files)
+            text = {
+                "schema": _SCHEMA,
+                "config_hash": manifest.hash,
+                "config": manifest.config,
+                "shape": manifest.blocks.shape,
+                "block": manifest.blocks.block,
+                "variables": [[v.name, v.shape, str(v.dtype)] for v in manifest.variables],
+                "files": files,
+                "environment": manifest.environment,
+            }
+            _write_whole(self.path / "sweep.json", json.dumps(text, indent=1).encode())
+            return manifest
+
+    def compare(self, manifest: Manifest, config: dict[str, str]) -> None:
+        """ConfigMismatch unless the sweep here is that of `config`, in its entries."""
+        config = {"chunk": manifest.config["chunk"]} | config
+        if manifest.config != config:
+            raise ConfigMismatch(
+                f"`store`: {self.path} holds another sweep, which differs in "
+                f"{difference(manifest.config, config)}. Name another folder, or replace it with "
+                "`overwrite=True` (--overwrite)."
+            )
+
+    def writing(self, shared: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Nobody else writes here meanwhile; with `shared`, only others that share.
+
+        **Raises:** StoreBusy.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        return _locked(self.path / ".writer.lock", shared=shared, wait=False)
+
+    def tidy(self) -> None:
+        """Remove what killed writers left half-written. Only while nobody else writes."""
+        for pattern in ("*.partial", "*.tmp"):
+            for file in self.path.rglob(pattern):
+                file.unlink(missing_ok=True)
+
+    def write(
+        self, manifest: Manifest, k: int, outputs: dict[str, np.ndarray], record: Record
+    ) -> None:
+        """Store block `k`: its variables, then the marker that makes it count."""
+        files = {}
+        for variable in manifest.variables:
+            file = self._file(manifest, variable, k)
+            file.unlink(missing_ok=True)  # or zarr may first read what is damaged there
+            self._array(variable.name)[manifest.blocks.slices(k)] = outputs[variable.name]
+            files[variable.name] = _checksum(file)
+        counts = {str(code): count for code, count in record.counts.items()}
+        marker = {"config_hash": manifest.hash, "files": files, **record._asdict()}
+        text = json.dumps(marker | {"counts": counts})
+        _write_whole(self._marker(k), text.encode())
+
+    def started(self, manifest: Manifest, k: int) -> bool:
+        """Whether block `k` has any file, complete or not."""
+        return any(self._file(manifest, v, k).exists() for v in manifest.variables)
+
+    def done(self, manifest: Manifest, k: int) -> Record | None:
+        """How block `k` went, if it is stored and every byte of it is as it was written."""
+        try:
+            found = json.loads(self._marker(k).read_text())
+            if found["config_hash"] != manifest.hash:
+                return None
+            for variable in manifest.variables:
+                expected = found["files"][variable.name]
+                if _checksum(self._file(manifest, variable, k)) != expected:
+                    return None
+            counts = {int(code): count for code, count in found["counts"].items()}
+            return Record(counts, found["failed"], found["seconds"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def read(self, manifest: Manifest, k: int) -> dict[str, np.ndarray]:
+        """The variables of block `k`."""
+        place = manifest.blocks.slices(k)
+        return {v.name: np.asarray(self._array(v.name)[place]) for v in manifest.variables}
+
+    def keep_inputs(self, arrays: list[np.ndarray]) -> None:
+        """Keep a job's arrays for other processes."""
+        content = io.BytesIO()
+        np.savez(content, *arrays)
+        _write_whole(self.path / "inputs.npz", content.getvalue())
+
+    def inputs(self, number: int) -> list[np.ndarray]:
+        """The arrays that `keep_inputs` kept."""
+        with np.load(self.path / "inputs.npz", allow_pickle=False) as found:
+            return [found[f"arr_{k}"] for k in range(number)]
+
+    def _marker(self, k: int) -> pathlib.Path:
+        return self.path / "done" / f"{k:08d}.json"
+
+    def _file(self, manifest: Manifest, variable: Variable, k: int) -> pathlib.Path:
+        """The zarr chunk of a variable that holds block `k`."""
+        place = np.unravel_index(k, manifest.blocks.counts)
+        names = [str(int(p)) for p in place] + ["0"] * len(variable.shape)
+        return self.data.joinpath(variable.name, "c", *names)
+
+    def _array(self, name: str) -> Any:
+        import zarr
+
+        with self._opening:
+            if not self._arrays:
+                group = zarr.open_group(self.data, mode="r+")
+                self._arrays.update(
+                    (key, array.with_config({"write_empty_chunks": True}))
+                    for key, array in group.arrays()
+                )
+            return self._arrays[name]
 
 
-def write(dataset: Any, path: pathlib.Path) -> None:
-    """Write `dataset` beside `path`, then move it there: a reader sees all of it or nothing."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        dataset.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
-        if path.exists():
-            shutil.rmtree(path)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def _make_arrays(path: pathlib.Path, manifest: Manifest, grid: Grid) -> None:
+    import zarr
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    group = zarr.open_group(path, mode="r+")
+    blocks = manifest.blocks
+    for variable in manifest.variables:
+        group.create_array(
+            name=variable.name,
+            shape=blocks.shape + variable.shape,
+            chunks=blocks.block + tuple(max(n, 1) for n in variable.shape),
+            dtype=variable.dtype,
+            fill_value=variable.blank,
+            compressors=[ZstdCodec(level=1), Crc32cCodec()],
+            dimension_names=dims_of(variable, grid),
+            attributes=attributes_of(variable),
+        )
 
 
-def open_sweep(path: Any) -> Any:
-    """The dataset of a stored sweep (lazily read).
+def open_sweep(path: Any, *, partial: bool = False) -> Any:
+    """The dataset of a stored sweep, read when it is looked at.
 
-    **Raises:** StoreError if there is none.
+    `xarray.open_zarr(path / "data.zarr")` opens the same, but does not look for damage.
+
+    **Arguments:** `path`: the folder given to `hopfax.sweep(store=...)`. `partial`: open an
+    unfinished sweep, too; points that have not been run have status -1 (`not_run`) and NaN.
+
+    **Raises:** StoreError if there is no sweep, or an unfinished one and not `partial`;
+    StoreCorrupt naming a file that is damaged.
     """
+    xarray("open_sweep")
+    store = Store(path)
+    manifest = store.manifest()
+    if manifest is None:
+        raise StoreError(f"{path} holds no sweep (there is no sweep.json in it).")
+    store.verify(manifest)
+    number = manifest.blocks.number
+    there = [k for k in range(number) if store.done(manifest, k) is not None]
+    if len(there) < number and not partial:
+        raise StoreError(
+            f"{path} is unfinished or damaged: {len(there)} of {number} blocks are there. Run the "
+            "same sweep again to resume it, or open what there is with `partial=True`."
+        )
+    return dataset_of(store, manifest, there)
+
+
+def dataset_of(store: Store, manifest: Manifest, there: list[int]) -> Any:
+    """The dataset in a store, of which the blocks `there` count."""
+    dataset = xarray("open_sweep").open_zarr(store.data, consolidated=False)
+    absent = set(range(manifest.blocks.number)) - set(there)
+    if not any(store.started(manifest, k) for k in absent):
+        return dataset  # where there is no file, zarr reads what is blank
+    values = {}
+    for variable in manifest.variables:
+        shape = manifest.blocks.shape + variable.shape
+        values[variable.name] = np.full(shape, variable.blank, variable.dtype)
+    for k in there:
+        for name, part in store.read(manifest, k).items():
+            values[name][manifest.blocks.slices(k)] = part
+    return dataset.assign({n: (dataset[n].dims, v, dataset[n].attrs) for n, v in values.items()})
+
+
+def _checksum(file: pathlib.Path) -> list[int]:
+    """Length and CRC-32 of a file; of none if there is none."""
     try:
-        import xarray as xr
-    except ImportError as error:
-        raise missing("xarray and zarr", "io", "open_sweep") from error
-    if not (pathlib.Path(path) / "zarr.json").is_file():
-        raise StoreError(f"{path} holds no sweep (there is no zarr.json in it).")
-    return xr.open_zarr(path, consolidated=False)
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return [-1, 0]
+    return [len(content), zlib.crc32(content)]
+
+
+def _write_whole(file: pathlib.Path, content: bytes) -> None:
+    """Write a file so that it is there entirely or not at all."""
+    partial = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        with open(partial, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _corrupt(file: pathlib.Path) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"`store`: {file} is damaged or incomplete; nothing touched. Bring it back from a copy, or "
+        "start anew with `overwrite=True` (--overwrite)."
+    )
+
+
+@contextlib.contextmanager
+def _locked(file: pathlib.Path, *, shared: bool, wait: bool) -> Iterator[None]:
+    """Hold a lock that ends with the process, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two writers there must keep apart by themselves
+        yield
+        return
+    with open(file, "a") as handle:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreBusy(
+                f"`store`: another process is writing to {file.parent}. Wait for it, or let both "
+                "share the work with `part=(k, n)` (--part)."
+            ) from error
+        yield

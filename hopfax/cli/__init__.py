@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _dispatch(argv, tyro)
         except SystemExit as stop:  # of the argument parser: 0 after --help, 2 after bad arguments
             return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        except KeyboardInterrupt:
-            print("hopfax: interrupted", file=sys.stderr)
+        except KeyboardInterrupt as stop:
+            print("\n".join(["hopfax: interrupted", *_notes(stop)]), file=sys.stderr)
             return 130
         except Exception as error:
             if os.environ.get("HOPFAX_DEBUG", "0") not in ("", "0"):
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if status is None:
                 raise
             text = " ".join(str(error).split())
-            print(f"hopfax: error: {text}", file=sys.stderr)
+            print("\n".join([f"hopfax: error: {text}", *_notes(error)]), file=sys.stderr)
             return status
 
 
@@ -114,6 +114,11 @@ def _status(error: Exception) -> int | None:
     if isinstance(error, SimulationError | SweepFailed):
         return 1
     return 2 if isinstance(error, ValueError | TypeError | OSError | ImportError) else None
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What was added to an error on its way: how to go on after it."""
+    return list(getattr(error, "__notes__", []))
 
 
 def _one_line(message, category, filename, lineno, file=None, line=None) -> None:

@@ -8,15 +8,18 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import tempfile
 import tomllib
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 Precision: TypeAlias = Literal["float64", "float32"]
 
-#: Fields that say where things are read and written, not what is computed.
-PLACES = ("config", "out", "overwrite")
+#: Fields that say where and how, not what is computed.
+PLACES = ("config", "out", "overwrite", "store", "resume", "devices", "dask", "part")
+PLACES += ("chunk", "dry_run")
 #: The commands; in a settings file their names are tables.
 COMMANDS = ("sweep", "run", "theory", "plot", "reproduce", "doctor")
 #: Memories and neurons of made-up patterns, where nothing else is said.
@@ -96,6 +99,41 @@ def compilation_cache() -> Iterator[None]:
         programs.reset_cache()  # which holds on to its folder
 
 
+def host_devices(number: int) -> None:
+    """Make a CPU appear as so many devices. Before JAX is first used.
+
+    **Raises:** ValueError if it is too late, or the number is none.
+    """
+    import jax
+
+    if number < 1:
+        raise ValueError(f"`devices` must be at least 1, got {number}.")
+    if number > 1:
+        try:
+            jax.config.update("jax_num_cpu_devices", number)
+        except RuntimeError as error:
+            if jax.default_backend() == "cpu" and len(jax.devices()) < number:
+                raise ValueError(
+                    f"`devices` is {number}, but JAX has been started with {len(jax.devices())}."
+                ) from error
+
+
+@contextlib.contextmanager
+def dask_client(address: str) -> Iterator[Any]:
+    """A client of the Dask scheduler at an address.
+
+    **Raises:** ImportError naming the extra; OSError if nobody answers there.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        from .._errors import missing
+
+        raise missing("dask.distributed", "dask", "--dask") from error
+    with Client(address) as client:
+        yield client
+
+
 def jax_option(name: str) -> Any:
     """The value of one of JAX's options."""
     import jax
@@ -157,6 +195,18 @@ def patterns_from(source: str, P: int | None = None, N: int | None = None, seed:
     if N is not None and N != found.N:
         raise ValueError(f"`neurons` is {N}, but the memories in {source} have {found.N}.")
     return found if P in (None, found.P) else patterns.Patterns(found.xi[:P])
+
+
+def write_zarr(dataset: Any, path: pathlib.Path) -> None:
+    """Write `dataset` beside `path`, then move it there: a reader sees all of it or nothing."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        dataset.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+        if path.exists():
+            shutil.rmtree(path)
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def digest(array: Any) -> str:

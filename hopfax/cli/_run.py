@@ -308,8 +308,6 @@ def _predict(network, start, span: float, noisy: bool) -> tuple[np.ndarray, np.n
 def _write(run: _Result, folder: pathlib.Path, suffix: str, shape) -> None:
     import hopfax as hx
 
-    from .._sweep import _store
-
     dataset = run.trajectory.to_xarray()
     dataset = dataset.drop_vars(dataset.data_vars.keys() & {"observed"})
     unit = {"units": "fast time constants"}
@@ -320,7 +318,7 @@ def _write(run: _Result, folder: pathlib.Path, suffix: str, shape) -> None:
         dataset["frame"] = (("frame_time", "row", "column"), frames, {"long_name": "firing rate"})
         dataset = dataset.assign_coords(frame_time=("frame_time", run.frame_times, unit))
     dataset.attrs["regime"] = run.regime
-    _store.write(dataset, folder / f"trajectory{suffix}.zarr")
+    _common.write_zarr(dataset, folder / f"trajectory{suffix}.zarr")
     hx.save(folder / f"model{suffix}.hopfax", run.network)
 
 

@@ -1,5 +1,6 @@
 """`hopfax sweep`: the phase diagram of a two-timescale network."""
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -11,6 +12,7 @@ import numpy as np
 from . import _common
 
 _SAVES = 100  # over the horizon; they decide the regime
+_ASPECT = 1.6  # gains for every start saliency
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +20,9 @@ class Sweep:
     """Map what a cycle of memories does over its gain and start saliency, beside the theory.
 
     Without options: 4 Hadamard memories in 1024 neurons, timescales 100 apart, 10,240 runs. Written
-    are the dataset sweep.zarr, the picture phase_diagram.png and settings.toml for --config.
+    are the dataset sweep/, the picture phase_diagram.png and settings.toml for --config. The same
+    command goes on with a sweep that was interrupted, and reads one that is complete.
+    A million runs: hopfax sweep --points 1000000 (--dry-run first tells what it takes).
     """
 
     patterns: str = "hadamard"
@@ -33,8 +37,8 @@ class Sweep:
     """Least and largest gain."""
     saliency: tuple[float, float] = (1.02, 3.0)
     """Least and largest start saliency of memory 0; the other memories start at 0."""
-    points: tuple[int, int] = (128, 80)
-    """How many gains and how many start saliencies."""
+    points: tuple[int, ...] = (128, 80)
+    """How many gains and how many start saliencies, or how many runs in all."""
     tau: float = 100.0
     """Slow over fast time constant."""
     bias: float = 0.01
@@ -51,36 +55,62 @@ class Sweep:
     """A TOML file with these settings; options on the command line win."""
     out: pathlib.Path | None = None
     """Output folder (default: hopfax-out/sweep-<hash of the settings>)."""
+    store: pathlib.Path | None = None
+    """Folder of the dataset (default: sweep, in the output folder)."""
     overwrite: bool = False
     """Compute again and replace an earlier result in the output folder."""
+    resume: bool = False
+    """Insist on going on with a sweep that is there already."""
+    devices: int | None = None
+    """How many devices to use (default: all); more than one of a CPU are made when asked for."""
+    dask: str | None = None
+    """Address of a Dask scheduler whose workers, seeing the same folder, do the work."""
+    part: tuple[int, int] | None = None
+    """K N: do only the K-th of N parts (K from 0), for the tasks of a job array."""
+    chunk: int | None = None
+    """About how many runs are stored at a time (default: what takes some seconds)."""
+    dry_run: bool = False
+    """Only say how long it would take and how large the result would be."""
 
     def __call__(self) -> int:
-        """Compute or find the dataset, draw it, print the table."""
+        """Compute, go on with or find the dataset, draw it, print the table."""
         self._check()
-        from .. import open_sweep
+        import hopfax as hx
+
         from ._plot import draw, require
 
         require()  # rather now than after the computation
+        if self.devices is not None:
+            _common.host_devices(self.devices)
         with _common.precision(self.precision):
             memories = _common.patterns_from(self.patterns, self.memories, self.neurons, self.seed)
             record = self._record(memories)
             folder = self.out or _common.output_folder("sweep", {"record": record})
-            store, file = folder / "sweep.zarr", folder / "settings.toml"
-            if self._stored(store, file, record):
-                dataset = open_sweep(store).load()
+            store, file = self.store or folder / "sweep", folder / "settings.toml"
+            point, grid = self._task(memories)
+            if self.dry_run:
+                _common.say(str(hx.sweep_plan(point, grid, **self._how())))
+                return 0
+            self._keep(file, record)
+            complete = not self.overwrite and _complete(store)
+            start = time.perf_counter()
+            if complete:
                 work = f"read from {store}, which holds these settings (--overwrite computes again)"
             else:
-                start = time.perf_counter()
-                dataset = self._compute(memories, store)
+                _common.say(self._announcement(point, grid, store) + "\n")
+            dataset = self._run(point, grid, store, file)
+            if not complete:
                 seconds = time.perf_counter() - start
-                number = dataset["status"].size
-                work = f"{number} runs in {seconds:.1f} s, {number / seconds:.0f} a second"
-                file.write_text(record)
+                work = f"{dataset['status'].size} runs in {seconds:.1f} s"
+            if (dataset["status"] == -1).any():
+                _common.say(self._part_done(store, file))
+                return 0
+            dataset = dataset.load()
             hints = advice(memories, dataset, self)
         with _common.precision("float64"):  # the theory, whatever the runs had
             _common.say("\n".join([report(dataset, self), *hints]))
             draw(dataset).savefig(folder / "phase_diagram.png", dpi=150)
-        _common.say(f"\n{work}\nwritten to {folder}: sweep.zarr, phase_diagram.png, settings.toml")
+        _common.say(f"\n{work}\nwritten to {folder}: phase_diagram.png, settings.toml; {store}")
         return 0
 
     def _check(self) -> None:
@@ -88,9 +118,10 @@ class Sweep:
             low, high = getattr(self, name)
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise ValueError(f"`{name}` needs finite MIN < MAX, got {low:g} {high:g}.")
-        if min(self.points) < 2:
+        listed = " ".join(map(str, self.points))
+        if len(self.points) not in (1, 2) or min(gains_and_starts(self.points)) < 2:
             raise ValueError(
-                f"`points` must be at least 2 2, got {self.points[0]} {self.points[1]}."
+                f"`points` must be two numbers of at least 2 or one of at least 4, got {listed}."
             )
         for name in ("tau", "horizon"):
             value = getattr(self, name)
@@ -113,23 +144,23 @@ class Sweep:
         )
         return _common.to_toml(asked, comments)
 
-    def _stored(self, store: pathlib.Path, file: pathlib.Path, record: str) -> bool:
-        """Whether the result of just these settings is there already.
+    def _keep(self, file: pathlib.Path, record: str) -> None:
+        """Write the settings beside the dataset, before anything is computed.
 
-        **Raises:** StoreError if it is another's.
+        **Raises:** StoreError if others are there.
         """
         from .. import StoreError
 
-        if self.overwrite or not store.exists():
-            return False
-        if file.is_file() and file.read_text() == record:
-            return (store / "zarr.json").is_file()
-        raise StoreError(
-            f"`out`: {store} holds a sweep of other settings; --overwrite replaces it, "
-            "--out FOLDER writes elsewhere."
-        )
+        if file.is_file() and file.read_text() != record and not self.overwrite:
+            raise StoreError(
+                f"`out`: {file.parent} holds a sweep of other settings; --overwrite replaces it, "
+                "--out FOLDER writes elsewhere."
+            )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(record)
 
-    def _compute(self, memories: Any, store: pathlib.Path) -> Any:
+    def _task(self, memories: Any) -> tuple[Any, dict[str, np.ndarray]]:
+        """The point and the grid."""
         import hopfax as hx
 
         network = hx.TwoTimescaleHopfield(
@@ -149,13 +180,81 @@ class Sweep:
             np.linspace(0.0, self.horizon, _SAVES + 1),
             per_tau=True,
         )
-        grid = {
-            "kappa": np.linspace(*self.kappa, self.points[0]),
-            "init.saliency[0]": np.linspace(*self.saliency, self.points[1]),
+        gains, starts = gains_and_starts(self.points)
+        return point, {
+            "kappa": np.linspace(*self.kappa, gains),
+            "init.saliency[0]": np.linspace(*self.saliency, starts),
         }
-        # The settings are written after the store: they say that it is complete and whose it is.
-        (store.parent / "settings.toml").unlink(missing_ok=True)
-        return hx.sweep(point, grid, store=store, overwrite=self.overwrite, progress=True)
+
+    def _how(self) -> dict[str, Any]:
+        return {"chunk": self.chunk or "auto", "devices": None if self.dask else self.devices}
+
+    def _announcement(self, point: Any, grid: Any, store: pathlib.Path) -> str:
+        """How many runs there are, how long they take, and how large the result is."""
+        import hopfax as hx
+
+        plan = hx.sweep_plan(point, grid, **self._how())
+        runs = f"{plan.points:,} runs, {gains_and_starts(self.points)[0]:,} gains"
+        if self.dask is not None:
+            return f"{runs}, by the workers of {self.dask}, to {store} ({plan.volume})"
+        return f"{runs}: about {plan.duration} on {plan.hardware}, {plan.volume} to {store}"
+
+    def _run(self, point: Any, grid: Any, store: pathlib.Path, file: pathlib.Path) -> Any:
+        import hopfax as hx
+
+        with contextlib.ExitStack() as stack:
+            executor = None
+            if self.dask is not None:
+                executor = stack.enter_context(_common.dask_client(self.dask))
+            try:
+                return hx.sweep(
+                    point,
+                    grid,
+                    store=store,
+                    resume="must" if self.resume else "auto",
+                    overwrite=self.overwrite,
+                    part=self.part,
+                    executor=executor,
+                    progress=True,
+                    **self._how(),
+                )
+            except (KeyboardInterrupt, OSError, RuntimeError) as error:
+                if (store / "sweep.json").is_file():
+                    error.add_note(f"To resume: {self._again(store, file)}")
+                raise
+
+    def _again(self, store: pathlib.Path, file: pathlib.Path) -> str:
+        """The command that goes on with this sweep."""
+        command = f"hopfax sweep --config {file} --out {file.parent}"
+        return f"{command}{f' --store {store}' if self.store else ''} --resume"
+
+    def _part_done(self, store: pathlib.Path, file: pathlib.Path) -> str:
+        assert self.part is not None
+        return (
+            f"part {self.part[0]} of {self.part[1]} is done, others are not yet. When all are, "
+            f"this draws the result:\n{self._again(store, file)}"
+        )
+
+
+def gains_and_starts(points: tuple[int, ...]) -> tuple[int, int]:
+    """How many gains and start saliencies make so many runs, if need be (a prime) a few less."""
+    if len(points) != 1:
+        return points[0], points[-1]
+    total = points[0]
+    middle = max(round(math.sqrt(total * _ASPECT)), 1)
+    near = sorted(range(middle // 2, 2 * middle), key=lambda gains: abs(gains - middle))
+    gains = next((gains for gains in near if gains and total % gains == 0), middle)
+    return gains, total // gains
+
+
+def _complete(store: pathlib.Path) -> bool:
+    from .. import StoreError, open_sweep
+
+    try:
+        open_sweep(store)
+    except StoreError:
+        return False
+    return True
 
 
 def report(dataset: Any, settings: Sweep) -> str:

@@ -1,0 +1,116 @@
+"""The labels of a sweep's dataset: coordinates, units, settings and versions."""
+
+import hashlib
+import importlib.metadata
+import json
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import numpy as np
+
+from .. import _status
+from .._errors import missing
+from ..observables import regime_attributes
+from ._grid import Grid
+from ._job import Variable
+from ._point import Point
+
+_TIME = "fast time constants"
+_UNITS = {"tau": _TIME, "dwell": _TIME, "kappa": "1", "bias": "1", "steps": "1"}
+
+
+def xarray(what: str) -> Any:
+    """The package, or an ImportError that says what needs it."""
+    try:
+        import xarray
+    except ImportError as error:
+        raise missing("xarray", "io", what) from error
+    return xarray
+
+
+def coordinates(grid: Grid, attributes: dict[str, Any]) -> Any:
+    """A dataset of the grid's coordinates, without variables yet."""
+    found = {}
+    for axis in grid.axes:
+        for name, array in axis.values.items():
+            inner = tuple(f"{name}_{k}" for k in range(array.ndim - 1))
+            units = {"units": _UNITS[name]} if name in _UNITS else {}
+            own = array.ndim == 1 or name != axis.dim
+            found[name if own else f"{name}_value"] = ((axis.dim, *inner), array, units)
+    return xarray("sweep").Dataset(coords=found, attrs=attributes)
+
+
+def dims_of(variable: Variable, grid: Grid) -> tuple[str, ...]:
+    """Names of a variable's dimensions: the grid's, then its own."""
+    return grid.dims + tuple(f"{variable.name}_{k}" for k in range(len(variable.shape)))
+
+
+def attributes_of(variable: Variable) -> dict[str, Any]:
+    """Units or the meanings of codes, as plain data."""
+    if variable.name in ("status", "regime"):
+        found = _status.attributes() if variable.name == "status" else regime_attributes()
+        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in found.items()}
+    return {"units": _UNITS[variable.name]} if variable.name in _UNITS else {}
+
+
+def attributes(point: Any, tile: int, key: Any) -> dict[str, Any]:
+    """Everything a reader needs to know of how a dataset was made."""
+    name = getattr(point, "__qualname__", type(point).__name__)
+    found = {
+        "title": f"hopfax sweep of {name}",
+        **environment(),
+        "tile": tile,
+        "x64": int(jax.config.read("jax_enable_x64")),
+        "key": "" if key is None else str(jax.random.key_data(key).tolist()),
+    }
+    if isinstance(point, Point):
+        found["settings"] = json.dumps(_settings(point))
+        found["network"] = type(point.network).__name__
+    return found
+
+
+def environment() -> dict[str, Any]:
+    """Versions and device: what the last bits can depend on besides the settings."""
+    version = importlib.metadata.version("hopfax")
+    versions = {
+        "hopfax": version,
+        "jax": jax.__version__,
+        "diffrax": diffrax.__version__,
+        "equinox": eqx.__version__,
+    }
+    device = jax.devices()[0]
+    return {
+        "hopfax_version": version,
+        "versions": json.dumps(versions),
+        "device": f"{device.platform}: {device.device_kind}",
+    }
+
+
+def changes(before: dict[str, str], now: dict[str, str], keys: list[str]) -> str:
+    """Entries of two environments in words."""
+    return "; ".join(f"{key}: {before.get(key)} then, {now[key]} now" for key in keys)
+
+
+def _settings(point: Point) -> dict[str, Any]:
+    """Every value of a point: small arrays listed, large ones by shape and checksum."""
+    found: dict[str, Any] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(point):
+        where = jax.tree_util.keystr(path).lstrip(".")
+        if not isinstance(leaf, jax.Array | np.ndarray):
+            found[where] = repr(leaf)
+            continue
+        array = np.asarray(leaf)
+        if array.size <= 256:
+            found[where] = array.tolist()
+        else:
+            digest = hashlib.sha256(array.tobytes()).hexdigest()
+            found[where] = {"shape": array.shape, "dtype": str(array.dtype), "sha256": digest}
+    network = point.network
+    for name in ("readout", "learning", "keep_diagonal"):
+        if hasattr(network, name):
+            found[name] = getattr(network, name)
+    found["activation"] = type(network.activation).__name__
+    found["observe"] = getattr(point.observe, "__qualname__", type(point.observe).__name__)
+    return found | {"per_tau": point.per_tau, "max_steps": point.max_steps}

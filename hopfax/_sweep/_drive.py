@@ -1,0 +1,89 @@
+"""Blocks by threads of this process, or by the workers of an executor; what is done is counted."""
+
+import collections
+import concurrent.futures
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import _status
+from .._progress import progress
+from ._grid import Blocks
+from ._job import Record
+from ._plan import Prepared
+from ._remote import Remote
+
+Count = Callable[[Record], None]
+
+
+@contextlib.contextmanager
+def counted(points: int, done: dict[int, Record], show: Any) -> Iterator[Count]:
+    """A function to be told every record, which moves a bar and says how many points failed."""
+    failed: collections.Counter = collections.Counter()
+    before = sum(sum(record.counts.values()) for record in done.values())
+    with progress(points, "point", show, before) as bar:
+
+        def say(record: Record) -> None:
+            failed.update({code: n for code, n in record.counts.items() if code != _status.OK})
+            if failed:
+                words = (f"{n} {_status.name(code)}" for code, n in sorted(failed.items()))
+                bar.set_postfix_str(", ".join(words))
+
+        def count(record: Record) -> None:
+            say(record)
+            bar.update(sum(record.counts.values()))
+
+        for record in done.values():
+            say(record)
+        yield count
+
+
+def by_threads(
+    prepared: Prepared,
+    blocks: Blocks,
+    order: Iterable[int],
+    keep: Callable[[int, dict[str, np.ndarray], Record], None],
+    count: Count,
+) -> dict[int, Record]:
+    """Compute blocks in this process and hand each to `keep`; how they went.
+
+    After an error or Ctrl-C the blocks in hand are dropped, at their next call.
+    """
+    stop = threading.Event()
+
+    def work(k: int) -> Record:
+        outputs, record = prepared.job.block(blocks, k, prepared.program, stop.is_set)
+        keep(k, outputs, record)
+        return record
+
+    with concurrent.futures.ThreadPoolExecutor(prepared.workers) as pool:
+        try:
+            return _collect(pool, work, order, count)
+        finally:
+            stop.set()
+
+
+def by_executor(
+    executor: concurrent.futures.Executor, remote: Remote, order: Iterable[int], count: Count
+) -> dict[int, Record]:
+    """Have an executor's workers compute and store blocks; how they went."""
+    return _collect(executor, remote, order, count)
+
+
+def _collect(
+    pool: concurrent.futures.Executor, work: Any, order: Iterable[int], count: Count
+) -> dict[int, Record]:
+    records: dict[int, Record] = {}
+    futures = {pool.submit(work, k): k for k in order}
+    try:
+        for future in concurrent.futures.as_completed(futures):
+            record = Record(*future.result())
+            records[futures[future]] = record
+            count(record)
+    finally:
+        for future in futures:
+            future.cancel()
+    return records

@@ -1,0 +1,136 @@
+"""What a sweep computes, as text: two sweeps are the same if every entry is equal."""
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_LISTED = 8  # entries of an array that are written out, not hashed
+#: Packages whose functions are known by name; their versions are recorded apart.
+_KNOWN = {"hopfax", "jax", "jaxlib", "diffrax", "equinox", "optimistix", "lineax", "optax", "numpy"}
+
+
+def describe(value: Any, where: str, tag: str | None = None) -> dict[str, str]:
+    """Every part of `value` as an entry of text, by its place.
+
+    Arrays enter by dtype, shape and content (floats bit for bit), objects by class and fields,
+    functions by the name under which they can be imported and the text of their source; with a
+    `tag`, that stands for the source.
+
+    **Raises:** TypeError for a function without such a name or source, and for an object that is
+    neither a module, an array nor plain data, unless there is a `tag`.
+    """
+    found: dict[str, str] = {}
+    _describe(value, where, found, tag)
+    return found
+
+
+def _describe(value: Any, where: str, found: dict[str, str], tag: str | None) -> None:
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        found[where] = _array(value)
+    elif value is None or isinstance(value, bool | int | str):
+        found[where] = repr(value)
+    elif isinstance(value, float):
+        found[where] = value.hex()
+    elif isinstance(value, functools.partial):
+        parts = {"function": value.func, "arguments": value.args, "keywords": value.keywords}
+        _describe(parts, where, found, tag)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        found[where] = _function(type(value), where, tag)
+        for field in dataclasses.fields(value):
+            _describe(getattr(value, field.name, None), f"{where}.{field.name}", found, tag)
+    elif isinstance(value, Mapping):
+        found[where] = f"{len(value)} entries"
+        for key, entry in value.items():
+            _describe(entry, f"{where}.{key}", found, tag)
+    elif isinstance(value, list | tuple):
+        found[where] = f"{type(value).__name__} of {len(value)}"
+        for k, entry in enumerate(value):
+            _describe(entry, f"{where}[{k}]", found, tag)
+    elif callable(value):
+        found[where] = _function(value, where, tag)
+    elif tag is not None:
+        found[where] = f"{type(value).__qualname__}, tag {tag}"
+    else:
+        raise TypeError(
+            f"`{where}` is a {type(value).__qualname__}, by which a stored sweep cannot be told "
+            "from another; pass sweep(..., tag='a name for this version of it')."
+        )
+
+
+def _array(value: Any) -> str:
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return f"{value.dtype} {np.asarray(jax.random.key_data(value)).tolist()}"
+    array = np.ascontiguousarray(value)
+    kind = f"{array.dtype}{list(np.shape(value))}"
+    flat = array.ravel()
+    entries = flat.tolist() if array.size <= _LISTED else flat[[0, -1]].tolist()
+    listed = [entry.hex() if isinstance(entry, float) else repr(entry) for entry in entries]
+    if array.size > _LISTED:
+        listed = [*listed[:1], "...", *listed[1:], "sha256", _sha(array.tobytes())]
+    return f"{kind} {' '.join(listed)}"
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _function(value: Any, where: str, tag: str | None) -> str:
+    name = getattr(value, "__qualname__", type(value).__qualname__)
+    home = getattr(value, "__module__", None) or ""
+    if tag is not None:
+        return f"{home}:{name}, tag {tag}"
+    here: Any = sys.modules.get(home)
+    for part in name.split("."):
+        here = getattr(here, part, None)
+    if here is not value:
+        raise TypeError(
+            f"`{where}` is {name}, which cannot be found again by that name; define it at the top "
+            "of a module, or pass sweep(..., tag='a name for this version of it')."
+        )
+    if home.split(".")[0] in _KNOWN:
+        return f"{home}:{name}"
+    try:
+        source = inspect.getsource(inspect.unwrap(value))
+    except (OSError, TypeError) as error:
+        raise TypeError(
+            f"`{where}` is {home}:{name}, whose source is not to be had; pass "
+            "sweep(..., tag='a name for this version of it')."
+        ) from error
+    return f"{home}:{name} sha256 {_sha(source.encode())}"
+
+
+def digest(config: Mapping[str, str]) -> str:
+    """One hash of all entries."""
+    return _sha(json.dumps(config, sort_keys=True).encode())
+
+
+def difference(stored: Mapping[str, str], asked: Mapping[str, str], most: int = 5) -> str:
+    """The entries in which two descriptions differ, for a message."""
+    keys = sorted(k for k in {*stored, *asked} if stored.get(k) != asked.get(k))
+    lines = [
+        f"{key} ({_readable(stored.get(key))} in the store, {_readable(asked.get(key))} now)"
+        for key in keys[:most]
+    ]
+    return "; ".join(lines) + (f"; and {len(keys) - most} more" if len(keys) > most else "")
+
+
+def _readable(entry: str | None) -> str:
+    """An entry with its hexadecimal floats in decimals and its hashes cut short."""
+    if entry is None:
+        return "absent"
+    words = []
+    for word in entry.split(" "):
+        try:
+            words.append(f"{float.fromhex(word):.12g}" if "0x" in word else word)
+        except ValueError:
+            words.append(word)
+    return " ".join(word[:8] if len(word) == 64 else word for word in words)

@@ -1,0 +1,219 @@
+"""A sweep as data: what is computed at every point, in which tiles and blocks."""
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import _status
+from .._lanes import Program, tile_width
+from ..networks import check_domain
+from ..patterns import as_key
+from ._grid import Blocks, Grid, parse
+from ._point import FunctionPoint, Point, takes_seed, unknown
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,+\[\]-]*")
+_SOME = 5  # failed points that a record names
+
+
+class Record(NamedTuple):
+    """How a block went: points of every status, the first that failed, and seconds."""
+
+    counts: dict[int, int]
+    failed: list[int]
+    seconds: float
+
+
+class Variable(NamedTuple):
+    """An output of every point: its shape there, and its dtype as it is kept."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def blank(self) -> Any:
+        """What stands where there is no value: NaN, -1 (the status of what was not run), or 0."""
+        if np.issubdtype(self.dtype, np.inexact):
+            return self.dtype.type(np.nan)
+        return self.dtype.type(-1 if np.issubdtype(self.dtype, np.signedinteger) else 0)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one point."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class Job(eqx.Module):
+    """What a sweep computes. `seeded`: the grid's axis "seed" sets a point's key."""
+
+    function: Callable
+    grid: Grid
+    key: Any
+    seeded: bool = eqx.field(static=True)
+    tile: int = eqx.field(static=True)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles in all; the last one may reach beyond the last point."""
+        return -(-self.grid.size // self.tile)
+
+    def program(self, devices: Sequence[Any]) -> Program:
+        """The compiled program of a tile."""
+        structs = self.grid.structs()
+        if self.seeded:
+            del structs["seed"]
+        return Program(self.function, structs, self.key, self.tile, devices)
+
+    def run(self, program: Program, lanes: np.ndarray, stop: Callable[[], bool]) -> dict[str, Any]:
+        """Outputs of whole tiles of lanes, by flat names, blank where a point failed."""
+        values = self.grid.at(lanes)
+        numbers = values.pop("seed") if self.seeded else lanes
+        return blank(flat(program.run(values, numbers, stop)))
+
+    def block(
+        self, blocks: Blocks, k: int, program: Program, stop: Callable[[], bool]
+    ) -> tuple[dict[str, np.ndarray], Record]:
+        """Outputs of block `k`, in its shape, and how it went."""
+        begin = time.perf_counter()
+        first, last = blocks.lanes(k)
+        start = first // self.tile * self.tile
+        # The last tile is filled up by repeating the last point, so that all have one shape.
+        lanes = np.arange(start, -(-last // self.tile) * self.tile)
+        out = self.run(program, np.minimum(lanes, self.grid.size - 1), stop)
+        out = {name: leaf[first - start : last - start] for name, leaf in out.items()}
+        codes, counts = np.unique(out["status"], return_counts=True)
+        failed = first + np.flatnonzero(~succeeded(out["status"]))[:_SOME]
+        record = Record(
+            {int(code): int(count) for code, count in zip(codes, counts, strict=True)},
+            failed.tolist(),
+            time.perf_counter() - begin,
+        )
+        shape = tuple(s.stop - s.start for s in blocks.slices(k))
+        return {n: leaf.reshape(shape + leaf.shape[1:]) for n, leaf in out.items()}, record
+
+
+def job_of(point: Any, grid: Mapping[Any, Any], key: Any, tile: int | None) -> Job:
+    """What `sweep(point, grid, key=key, tile=tile)` computes.
+
+    **Raises:** ValueError or TypeError for an unknown name, a shape that does not fit, a key that
+    is missing or of no use.
+    """
+    tile = tile_width() if tile is None else tile
+    if isinstance(tile, bool) or not isinstance(tile, int) or tile < 1:
+        raise ValueError(f"`tile` must be a positive int, got {tile!r}.")
+    axes = parse(grid)
+    check_names(axes)
+    names = list(axes.parameters)
+    seeded = "seed" in names and not takes_seed(point)
+    if seeded:
+        _check_seeds(axes.parameters["seed"])
+        names.remove("seed")
+        key = jax.random.key(0) if key is None else key
+    if not isinstance(point, Point):
+        if not callable(point):
+            raise TypeError(f"`point` must be a hopfax.Point or a function, got {point!r}.")
+        point = FunctionPoint(point, names)
+        if point.wants_key and key is None:
+            raise ValueError("the function takes a `key`: pass sweep(..., key=jax.random.key(0)).")
+        if seeded and not point.wants_key:
+            raise unknown("seed", ["key"])
+    else:
+        _check_values(point, axes, names)
+        if point.noise is None and key is not None:
+            given = 'an axis "seed"' if seeded else "`key`"
+            raise ValueError(f"{given} is given, but the point has no `noise`.")
+        if point.noise is not None and key is None:
+            raise ValueError("a point with `noise` needs sweep(..., key=jax.random.key(seed)).")
+    return Job(point, axes, None if key is None else as_key(key), seeded, tile)
+
+
+def _check_values(point: Point, axes: Grid, names: list[str]) -> None:
+    check_domain(point.network)
+    for name in names:
+        array = axes.parameters[name]
+        _, _, shape = point.target(name)
+        if array.ndim > 1 and array.shape[1:] != shape:
+            raise ValueError(
+                f"axis {name!r} has values of shape {array.shape[1:]}, but the parameter has "
+                f"shape {shape}."
+            )
+
+
+def _check_seeds(seeds: np.ndarray) -> None:
+    whole = np.issubdtype(seeds.dtype, np.integer) and seeds.ndim == 1
+    if not whole or (seeds.size and (seeds.min() < 0 or seeds.max() >= 2**32)):
+        raise ValueError("axis 'seed' must hold integers from 0 to 2^32 - 1.")
+
+
+def output_shapes(job: Job) -> dict[str, Any]:
+    """Shape and dtype of every output of one point, by flat names, without compiling."""
+    structs = job.grid.structs()
+    if job.seeded:
+        del structs["seed"]
+    return flat(eqx.filter_eval_shape(job.function, structs, job.key))
+
+
+def variables(outputs: dict[str, Any], grid: Grid) -> list[Variable]:
+    """The variables of a dataset that holds such outputs.
+
+    **Raises:** ValueError for a name that is no good in a file system or taken by an axis;
+    TypeError for a dtype that cannot be stored.
+    """
+    found = []
+    for name, leaf in outputs.items():
+        if not _NAME.fullmatch(name) or len(name) > 100 or ".." in name:
+            raise ValueError(
+                f"an output is named {name!r}; names may have up to 100 letters, digits and _.-, "
+                "and no leading dot."
+            )
+        if name in grid.parameters or name in grid.dims:
+            raise ValueError(f"{name!r} names both an output of the points and an axis.")
+        dtype = np.dtype(np.float32 if leaf.dtype == jnp.bfloat16 else leaf.dtype)
+        if not (np.issubdtype(dtype, np.number) or dtype.kind == "b"):
+            raise TypeError(f"the output {name!r} must hold numbers, but its dtype is {dtype}.")
+        found.append(Variable(name, tuple(leaf.shape), dtype))
+    return found
+
+
+def check_names(grid: Grid) -> None:
+    """ValueError for an axis whose name is no good in a file system."""
+    for name in (*grid.parameters, *grid.dims):
+        if not _NAME.fullmatch(name) or len(name) > 100 or ".." in name:
+            raise ValueError(
+                f"an axis is named {name!r}; names may have up to 100 letters, digits and _.-[]+, "
+                "and no leading dot."
+            )
+
+
+def succeeded(status: Any) -> Any:
+    """Where the outputs of a point are kept."""
+    return np.isin(status, (_status.OK, _status.STOPPED_BY_EVENT))
+
+
+def flat(outputs: Any) -> dict[str, Any]:
+    """Nested outputs by joined names."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(outputs):
+        parts = [str(getattr(p, "key", getattr(p, "name", getattr(p, "idx", p)))) for p in path]
+        found["_".join(parts)] = leaf
+    return found
+
+
+def blank(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """NaN (or -1) wherever the status is not OK."""
+    good = succeeded(outputs["status"])
+    kept = {}
+    for name, leaf in outputs.items():
+        leaf = leaf.astype(np.float32) if leaf.dtype == jnp.bfloat16 else leaf
+        if name not in ("status", "steps") and leaf.dtype != bool:
+            empty = Variable(name, (), leaf.dtype).blank
+            leaf = np.where(good.reshape(good.shape + (1,) * (leaf.ndim - 1)), leaf, empty)
+        kept[name] = leaf
+    return kept
