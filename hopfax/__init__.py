@@ -3,6 +3,7 @@
 from importlib.metadata import version as _version
 
 from . import (
+    designs as designs,
     observables as observables,
     patterns as patterns,
     plots as plots,
@@ -37,6 +38,7 @@ from ._sweep import (
     Point as Point,
     SweepPlan as SweepPlan,
     open_sweep as open_sweep,
+    refine as refine,
     sweep as sweep,
     sweep_plan as sweep_plan,
 )

@@ -4,7 +4,7 @@ import difflib
 import inspect
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -17,7 +17,7 @@ from .._errors import as_float
 from .._simulate import simulate
 from .._types import ArrayLike
 from ..networks import AbstractHopfield, TwoTimescaleHopfield
-from ..observables import summary
+from ..observables import Selected, summary
 
 _NAME = re.compile(r"^([A-Za-z_][A-Za-z0-9_.]*)(?:\[([-0-9, ]+)\])?$")
 
@@ -31,8 +31,10 @@ class Point(eqx.Module):
     - `init`: keyword arguments of `network.init`, e.g. `dict(saliency=...)`.
     - `ts`: save times in fast time constants; with `per_tau=True` in slow ones, i.e. multiplied by
       the (largest) `tau` of the point.
-    - `observe`: a function `trajectory -> dict of arrays`; default `hopfax.observables.summary`.
-      Define it once, at module level.
+    - `observe`: a function `trajectory -> dict of arrays`, defined once, at module level; or names
+      of observables, such as `["regime", "switch_times"]` (all of them: see
+      `hopfax.observables.Selected`). Only what it returns is kept of a run, so reduce a trajectory
+      to numbers here. Default: `hopfax.observables.summary`.
     - the rest: as in `hopfax.simulate`; by default hard tanh is integrated exactly, event by event.
 
     Its values can be named in a sweep: any array of the network ("kappa", "activation.gain"), an
@@ -56,7 +58,7 @@ class Point(eqx.Module):
         init: Mapping[str, ArrayLike],
         ts: ArrayLike,
         *,
-        observe: Callable = summary,
+        observe: Callable | str | Sequence[str] = summary,
         noise: ArrayLike | None = None,
         stimulus: Any = None,
         current: Any = None,
@@ -74,7 +76,8 @@ class Point(eqx.Module):
         self.network = network
         self.init = {name: as_float(value, f"init.{name}", dtype) for name, value in init.items()}
         self.ts = as_float(ts, "ts", dtype)
-        self.observe, self.method = observe, method
+        self.observe = observe if callable(observe) else Selected(observe)
+        self.method = method
         self.noise = None if noise is None else as_float(noise, "noise", dtype)
         self.stimulus, self.current = stimulus, current
         self.per_tau, self.max_steps = per_tau, max_steps

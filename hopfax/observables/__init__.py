@@ -1,5 +1,6 @@
 """What to read off a run: functions of a trajectory, and functions to pass as `observe`."""
 
+from ._named import Selected as Selected
 from ._sequence import (
     REGIMES as REGIMES,
     classify as classify,

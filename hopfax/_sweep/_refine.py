@@ -1,0 +1,203 @@
+"""`refine`: where a class changes along one parameter, to any accuracy, with few points."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from .. import _status
+from .._errors import as_float
+from .._lanes import Program
+from ..observables import REGIMES
+from . import _dataset
+from ._grid import Grid
+from ._job import Job, Variable, blank, flat, job_of, succeeded
+from ._plan import local_devices
+from ._point import Point
+
+_MOST = 8  # changes that are followed at one point of the grid
+_FAILED = -1
+
+
+class _Brackets(NamedTuple):
+    """Intervals with different classes at their ends, each at one point of the grid."""
+
+    lane: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    below: np.ndarray
+    above: np.ndarray
+
+    @property
+    def width(self) -> np.ndarray:
+        return self.high - self.low
+
+
+def refine(
+    point: Point | Callable,
+    grid: Mapping[Any, Any],
+    *,
+    along: str,
+    between: tuple[float, float],
+    of: str = "regime",
+    into: str | int | None = None,
+    tol: float = 1e-4,
+    coarse: int = 8,
+    key: jax.Array | None = None,
+    tile: int = 64,
+    devices: Any = None,
+) -> Any:
+    r"""Where a class of outcome changes along one parameter: phase boundaries without a fine grid.
+
+    At every point of `grid` the interval `between` is looked at in `coarse` steps, then every step
+    within which the class changes is divided again and again until it is narrower than `tol`. A
+    critical gain to $10^{-4}$ takes some 20 to 200 points of each curve's point in place of $10^4$.
+
+    A change that comes and goes within one coarse step is missed. Of each point of the grid the
+    first 8 changes are followed.
+
+    **Arguments:**
+
+    - `point`, `key`, `devices`: as of `hopfax.sweep`.
+    - `grid`: the axes of the curve, as of `hopfax.sweep`; `{}` for a single boundary.
+    - `along`, `between`: the parameter, and least and largest value.
+    - `of`: an output of whole numbers, such as "regime" or "status"; a failed point is a class of
+      its own.
+    - `into`: a class (for "regime" and "status" its name): only changes into and out of it count.
+    - `tol`: width of the interval within which a change is known to lie.
+    - `tile`: points computed together.
+
+    **Returns:** an `xarray.Dataset` over the grid and `change` (in ascending order, padded with
+    NaN): the middle of the interval as a variable named as `along`, its `width`, and the classes
+    `below` and `above`. Attribute `points`: how many runs it took.
+
+    **Raises:** ValueError/TypeError naming the argument at fault.
+    """
+    low, high = _limits(along, between, tol, coarse)
+    if along in dict(grid):
+        raise ValueError(f"`along`: {along!r} is also an axis of `grid`.")
+    job = job_of(point, {**grid, along: np.array([low, high])}, key, tile)
+    curve = Grid(job.grid.axes[:-1])
+    program = job.program(local_devices(devices))
+    target = _class(of, into, flat(program.outputs))
+    run = _Runner(job, curve, program, along, of, target)
+    lanes = np.arange(curve.size)
+    ticks = np.linspace(low, high, coarse + 1)
+    classes = run(np.repeat(lanes, coarse + 1), np.tile(ticks, curve.size))
+    found = _changes(lanes, np.tile(ticks, (curve.size, 1)), classes.reshape(-1, coarse + 1))
+    while found.lane.size and (wide := found.width > tol).any():
+        found = _divide(run, found, wide, tol, tile)
+    return _labelled(found, curve, job, along, of, target, run.points, point)
+
+
+class _Runner:
+    """Classes at points of the curve's grid and values of the parameter; counts them."""
+
+    def __init__(self, job: Job, curve: Grid, program: Program, along: str, of: str, target: Any):
+        self.job, self.curve, self.program = job, curve, program
+        self.along, self.of, self.target, self.points = along, of, target, 0
+
+    def __call__(self, lanes: np.ndarray, values: np.ndarray) -> np.ndarray:
+        count, tile = len(lanes), self.job.tile
+        self.points += count
+        filled = np.minimum(np.arange(-(-count // tile) * tile), count - 1)
+        inputs = self.curve.at(lanes[filled]) if self.curve.axes else {}
+        inputs[self.along] = values[filled]
+        numbers = inputs.pop("seed") if self.job.seeded else lanes[filled]
+        out = blank(flat(self.program.run(inputs, numbers)))
+        classes = out[self.of][:count].astype(np.int64)
+        good = succeeded(out["status"][:count]) | (self.of == "status")
+        if self.target is not None:
+            classes = (classes == self.target).astype(np.int64)
+        return np.where(good, classes, _FAILED)
+
+
+def _changes(lanes: np.ndarray, values: np.ndarray, classes: np.ndarray) -> _Brackets:
+    """The intervals of every row of ascending values in which the class changes."""
+    row, column = np.nonzero(np.diff(classes, axis=1))
+    parts = (values[row, column], values[row, column + 1])
+    return _Brackets(
+        lanes[row], *parts, classes[row, column].ravel(), classes[row, column + 1].ravel()
+    )
+
+
+def _divide(run: _Runner, found: _Brackets, wide: np.ndarray, tol: float, tile: int) -> _Brackets:
+    """Every wide interval by those of its parts in which the class changes."""
+    some = _Brackets(*(part[wide] for part in found))
+    # As many inner points as a tile holds: they cost no more than one.
+    inner = max(1, min(tile // len(some.lane), math.ceil(float(some.width.max()) / tol) - 1))
+    share = np.arange(inner + 2) / (inner + 1)
+    values = some.low[:, None] + some.width[:, None] * share
+    values[:, -1] = some.high
+    classes = run(np.repeat(some.lane, inner), values[:, 1:-1].ravel()).reshape(-1, inner)
+    classes = np.concatenate([some.below[:, None], classes, some.above[:, None]], axis=1)
+    new = _changes(some.lane, values, classes)
+    rest = _Brackets(*(part[~wide] for part in found))
+    both = _Brackets(*map(np.concatenate, zip(rest, new, strict=True)))
+    order = np.lexsort((both.low, both.lane))
+    both = _Brackets(*(part[order] for part in both))
+    first = np.searchsorted(both.lane, both.lane)
+    kept = np.arange(len(both.lane)) - first < _MOST
+    return _Brackets(*(part[kept] for part in both))
+
+
+def _labelled(
+    found: _Brackets, curve: Grid, job: Job, along: str, of: str, target: Any, points: int, point
+) -> Any:
+    place = np.arange(len(found.lane)) - np.searchsorted(found.lane, found.lane)
+    width = int(place.max(initial=-1)) + 1
+    shape, dims = (curve.size, width), (*curve.dims, "change")
+
+    def spread(values: np.ndarray, blank: Any) -> np.ndarray:
+        full = np.full(shape, blank, dtype=values.dtype)
+        full[found.lane, place] = values
+        return full.reshape(*curve.shape, width)
+
+    middle = found.low + found.width / 2
+    codes = {} if target is not None else _dataset.attributes_of(Variable(of, (), np.dtype(int)))
+    attributes = _dataset.attributes(point, job.tile, job.key)
+    dataset = _dataset.coordinates(curve, attributes | {"points": points})
+    return dataset.assign(
+        {
+            along: (dims, spread(middle, np.nan)),
+            "width": (dims, spread(found.width, np.nan)),
+            "below": (dims, spread(found.below, _FAILED), codes),
+            "above": (dims, spread(found.above, _FAILED), codes),
+        }
+    )
+
+
+def _limits(along: Any, between: Any, tol: Any, coarse: Any) -> tuple[float, float]:
+    if not isinstance(along, str):
+        raise TypeError(f"`along` must be the name of one parameter, got {along!r}.")
+    ends = np.asarray(as_float(between, "between"), float)
+    if ends.shape != (2,) or not np.isfinite(ends).all() or not ends[0] < ends[1]:
+        raise ValueError(f"`between` must be (least, largest), got {between!r}.")
+    smallest = 16 * np.finfo(float).eps * np.abs(ends).max()
+    if not smallest < tol < math.inf:
+        raise ValueError(f"`tol` must be above {smallest:.2g}, what floats resolve, got {tol!r}.")
+    if isinstance(coarse, bool) or not isinstance(coarse, int) or coarse < 1:
+        raise ValueError(f"`coarse` must be a positive int, got {coarse!r}.")
+    return float(ends[0]), float(ends[1])
+
+
+def _class(of: str, into: Any, outputs: dict[str, Any]) -> int | None:
+    """The class meant by `into`, or None."""
+    whole = [
+        name
+        for name, leaf in outputs.items()
+        if leaf.shape == () and (np.issubdtype(leaf.dtype, np.integer) or leaf.dtype == bool)
+    ]
+    if of not in whole:
+        raise ValueError(f"`of` must be an output of whole numbers, one of {whole}, got {of!r}.")
+    if into is None:
+        return None
+    if isinstance(into, str):
+        names = {"regime": dict(zip(REGIMES, range(len(REGIMES)), strict=True))}
+        names["status"] = {text: code for code, (text, _) in _status.STATUS.items()}
+        if into not in names.get(of, {}):
+            raise ValueError(f"`into`: {of!r} has no class {into!r}; {list(names.get(of, {}))}.")
+        return names[of][into]
+    return int(into)

@@ -1,0 +1,93 @@
+"""Designs: where to put the points of a sweep over many parameters.
+
+Each returns a zipped axis for `hopfax.sweep`, alone or beside other axes:
+`hopfax.sweep(point, designs.sobol({"kappa": (3, 7), "tau": (20, 200)}, 256) | {"seed": range(8)})`.
+"""
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+Design = dict[tuple[str, ...], tuple[np.ndarray, ...]]
+
+
+def random(
+    ranges: Mapping[str, tuple[float, float]],
+    points: int,
+    *,
+    seed: int = 0,
+    log: Collection[str] = (),
+) -> Design:
+    """Points drawn independently and uniformly.
+
+    **Arguments:** `ranges`: least and largest value of every parameter. `points`: how many.
+    `seed`: of the draw. `log`: parameters that are uniform in their logarithm.
+
+    **Returns:** `{(name, ...): (values, ...)}`.
+
+    **Raises:** ValueError or TypeError naming the parameter or argument at fault.
+    """
+    _check(ranges, points, log)
+    return _scaled(np.random.default_rng(seed).random((points, len(ranges))), ranges, log)
+
+
+def sobol(
+    ranges: Mapping[str, tuple[float, float]],
+    points: int,
+    *,
+    seed: int = 0,
+    log: Collection[str] = (),
+) -> Design:
+    """Points of a scrambled Sobol sequence, which fill the ranges more evenly than random ones.
+
+    The first k points of a longer design are those of a shorter one. Averages over them converge
+    almost as 1/points for smooth functions; take a power of two. (Sobol 1967; scrambling: Owen
+    1998; made by `scipy.stats.qmc`.)
+
+    **Arguments:** as of `random`; `points` must be a power of two. `seed`: of the scrambling.
+
+    **Returns:** `{(name, ...): (values, ...)}`.
+
+    **Raises:** ValueError or TypeError naming the parameter or argument at fault.
+    """
+    _check(ranges, points, log)
+    exponent = points.bit_length() - 1
+    if points != 2**exponent:
+        raise ValueError(
+            f"`points` must be a power of two for a Sobol sequence, got {points}; the nearest are "
+            f"{2**exponent} and {2 ** (exponent + 1)}."
+        )
+    from scipy.stats import qmc
+
+    sequence = qmc.Sobol(len(ranges), rng=np.random.default_rng(seed))
+    return _scaled(sequence.random_base2(exponent), ranges, log)
+
+
+def _check(ranges: Any, points: Any, log: Collection[str]) -> None:
+    if not isinstance(ranges, Mapping) or not ranges:
+        raise TypeError(
+            f'`ranges` must be a non-empty dict such as {{"kappa": (3, 7)}}, got {ranges!r}.'
+        )
+    if isinstance(points, bool) or not isinstance(points, int) or points < 1:
+        raise ValueError(f"`points` must be a positive int, got {points!r}.")
+    for name, limits in ranges.items():
+        if np.shape(limits) != (2,) or not all(map(math.isfinite, limits)):
+            raise ValueError(f"`ranges`: {name!r} must have a least and a largest value, {limits}.")
+        if not limits[0] < limits[1]:
+            raise ValueError(f"`ranges`: {name!r} needs least < largest, got {tuple(limits)}.")
+        if name in log and limits[0] <= 0:
+            raise ValueError(f"`log`: {name!r} must be positive, but its least is {limits[0]}.")
+    if unknown := set(log) - set(ranges):
+        raise ValueError(f"`log` names {sorted(unknown)[0]!r}, which has no range.")
+
+
+def _scaled(unit: np.ndarray, ranges: Mapping[str, Any], log: Collection[str]) -> Design:
+    columns = []
+    for column, (name, (low, high)) in zip(unit.T, ranges.items(), strict=True):
+        if name in log:
+            columns.append(low * (high / low) ** column)
+        else:
+            columns.append(low + (high - low) * column)
+    return {tuple(ranges): tuple(columns)}
