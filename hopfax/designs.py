@@ -14,7 +14,7 @@ Design = dict[tuple[str, ...], tuple[np.ndarray, ...]]
 
 
 def random(
-    ranges: Mapping[str, tuple[float, float]],
+    ranges: Mapping[str, Any],
     points: int,
     *,
     seed: int = 0,
@@ -34,7 +34,7 @@ def random(
 
 
 def sobol(
-    ranges: Mapping[str, tuple[float, float]],
+    ranges: Mapping[str, Any],
     points: int,
     *,
     seed: int = 0,

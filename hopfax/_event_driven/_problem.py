@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._status import LIMIT
 from ._series import Cell, Law, contract
 
 Readout: TypeAlias = Literal["linear", "abs", "square", "relu"]
@@ -76,8 +77,9 @@ class State(eqx.Module):
     jumps: Int[Array, " B"]
 
     def active(self, end, max_steps: int) -> Bool[Array, " B"]:
-        """Which lanes go on; false for a time that is not a number."""
-        return (self.t < end) & (self.steps < max_steps)
+        """Which lanes go on: not one that has diverged, nor one whose time is not a number."""
+        sizes = jnp.max(jnp.abs(jnp.concatenate([self.y, self.z])), axis=0)
+        return (self.t < end) & (self.steps < max_steps) & (sizes < LIMIT)
 
 
 def start(problem: Problem) -> State:

@@ -195,8 +195,10 @@ def _class(of: str, into: Any, outputs: dict[str, Any]) -> int | None:
     if into is None:
         return None
     if isinstance(into, str):
-        names = {"regime": dict(zip(REGIMES, range(len(REGIMES)), strict=True))}
-        names["status"] = {text: code for code, (text, _) in _status.STATUS.items()}
+        names: dict[str, dict[str, int]] = {
+            "regime": {name: code for code, name in enumerate(REGIMES)},
+            "status": {name: code for code, (name, _) in _status.STATUS.items()},
+        }
         if into not in names.get(of, {}):
             raise ValueError(f"`into`: {of!r} has no class {into!r}; {list(names.get(of, {}))}.")
         return names[of][into]

@@ -1,0 +1,166 @@
+"""Bad points among good ones: each gets its status, and no other changes by a bit."""
+
+import functools
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+import points
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+import hopfax as hx
+from hopfax._lanes import Program
+
+LANES = 24
+KAPPA, TAU, START = np.full(LANES, 5.0), np.full(LANES, 20.0), np.linspace(2.0, 5.0, LANES)
+
+#: What can be wrong with a point: its parameter, the value, and the status it must get.
+FAULTS = {
+    "NaN gain": ("kappa", np.nan, "invalid_parameter"),
+    "infinite gain": ("kappa", np.inf, "invalid_parameter"),
+    "negative gain": ("kappa", -1.0, "invalid_parameter"),
+    "gain that diverges": ("kappa", 1e12, "diverged"),
+    "no slow time": ("tau", 0.0, "invalid_parameter"),
+    "negative slow time": ("tau", -20.0, "invalid_parameter"),
+    "NaN slow time": ("tau", np.nan, "invalid_parameter"),
+    "NaN start": ("init.saliency[0]", np.nan, "invalid_parameter"),
+    "infinite start": ("init.saliency[0]", -np.inf, "invalid_parameter"),
+    "start that has diverged": ("init.saliency[0]", 1e12, "diverged"),
+}
+
+
+@functools.cache
+def point(limited=False):
+    return points.network_point(**(dict(max_steps=40) if limited else {}))
+
+
+def run(faults, base=None):
+    values = {"kappa": KAPPA.copy(), "tau": TAU.copy(), "init.saliency[0]": START.copy()}
+    for lane, fault in faults.items():
+        name, value, _ = FAULTS[fault]
+        values[name][lane] = value
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", hx.SweepWarning)
+        return hx.sweep(
+            point() if base is None else base,
+            {tuple(values): tuple(values.values())},
+            tile=8,
+            progress=False,
+        )
+
+
+@functools.cache
+def good():
+    return run({})
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.dictionaries(st.integers(0, LANES - 1), st.sampled_from(sorted(FAULTS)), min_size=1))
+def test_bad_points_cost_only_themselves(faults):
+    ds = run(faults)
+    bad = np.isin(np.arange(LANES), list(faults))
+    for lane, fault in faults.items():
+        assert hx.STATUS[int(ds.status[lane])][0] == FAULTS[fault][2], fault
+    assert (ds.status[~bad] == 0).all()
+    for name, values in good().data_vars.items():  # the steps of every point, too
+        np.testing.assert_array_equal(ds[name].values[~bad], values.values[~bad])
+    assert np.isnan(ds.dwell[bad]).all() and (ds.regime[bad] == -1).all()
+    # A bad point takes no longer than a good one, so it never holds up its tile.
+    assert (ds.steps.values[bad] <= good().steps.values.max()).all()
+
+
+def test_a_point_out_of_steps_says_so():
+    """The longest runs among others that end in time."""
+    limit = int(np.median(good().steps.values))
+    limited = run({}, points.network_point(max_steps=limit))
+    over = good().steps.values > limit
+    assert over.any() and not over.all()
+    assert (limited.status.values == np.where(over, 1, 0)).all()
+    for name in ("dwell", "overlap"):
+        np.testing.assert_array_equal(limited[name].values[~over], good()[name].values[~over])
+
+
+def test_a_bad_network_is_refused_before_anything_is_compiled():
+    import equinox as eqx
+
+    base = point()
+    for name, value in (("kappa", jnp.nan), ("tau", 0.0), ("tau", -1.0)):
+        bad = eqx.tree_at(lambda p, n=name: getattr(p.network, n), base, jnp.asarray(value))
+        with pytest.raises(ValueError, match=f"`{name}`"):
+            hx.sweep(bad, {"init.saliency[0]": START}, progress=False)
+
+
+def test_tiles_too_large_for_the_memory_are_refused():
+    def huge(x):
+        return x + jnp.zeros(2**28)  # 2 GiB a point
+
+    with pytest.raises(ValueError, match=r"a tile of 4096 points needs .*TB.*smaller `tile`"):
+        hx.sweep(huge, {"x": np.arange(4096.0)}, tile=4096, progress=False)
+
+
+def test_a_call_runs_only_as_many_tiles_as_there_are():
+    """A program's loop takes 8 tiles a call; fewer are not filled up."""
+    import jax
+
+    ran = []
+
+    def function(values, key):
+        jax.debug.callback(lambda x: ran.append(int(x)), values["x"])
+        return {"twice": 2 * values["x"]}
+
+    struct = {"x": jax.ShapeDtypeStruct((), np.dtype(float))}
+    program = Program(function, struct, None, 2, jax.devices()[:1])
+    out = program.run({"x": np.arange(22.0)}, np.arange(22))
+    jax.effects_barrier()
+    assert sorted(ran) == list(range(22)) and (out["twice"] == 2 * np.arange(22.0)).all()
+
+
+def test_a_million_points_are_planned_without_running_them():
+    plan = hx.sweep_plan(points.wave, {"x": np.linspace(0, 3, 1000), "y": np.linspace(1, 2, 1000)})
+    assert plan.points == 10**6 and plan.tile == 256 and plan.tiles == 3907
+    assert plan.bytes == 10**6 * (8 + 24 + 1 + 1 + 4) and 0 < plan.seconds < 100
+    assert plan.blocks > 1 and plan.compile_seconds > 0
+    text = str(plan)
+    for words in ("1,000,000 in 3,907 tiles of 256", "38 MB", "about", "powers (float64[3])"):
+        assert words in text
+    with pytest.raises(ValueError, match="nothing to plan"):
+        hx.sweep_plan(points.wave, {"x": [], "y": [1.0]})
+
+
+def test_seeds_are_an_axis():
+    """The same seed is the same randomness at every point, whatever else is swept."""
+    grid = {"scale": [1.0, 2.0, 3.0], "seed": np.arange(4)}
+    ds = hx.sweep(points.draw, grid, progress=False)
+    np.testing.assert_allclose(ds.value[1], 2 * ds.value[0], rtol=1e-15)
+    assert len(np.unique(ds.value[0])) == 4
+    part = hx.sweep(points.draw, {"seed": [3, 1], "scale": [2.0]}, progress=False)
+    assert (part.value[:, 0].values == ds.value[1, [3, 1]].values).all()
+    for bad in ([0.5], [-1], [[1, 2]]):
+        with pytest.raises(ValueError, match="axis 'seed' must hold integers"):
+            hx.sweep(points.draw, {"scale": [1.0], "seed": bad}, progress=False)
+    with pytest.raises(ValueError, match='an axis "seed" is given, but the point has no `noise`'):
+        hx.sweep(point(), {"seed": [1]}, progress=False)
+    ours = hx.sweep(lambda seed: 2 * seed, {"seed": [1, 2]}, progress=False)  # its own argument
+    assert ours.value.values.tolist() == [2, 4]
+
+
+def test_observables_by_name():
+    named = points.network_point(observe=["regime", "visited", "switch_times", "saliency_end"])
+    ds = hx.sweep(named, {"kappa": [3.0, 5.0]}, tile=8, progress=False)
+    assert set(ds.data_vars) == {
+        *("regime", "visited", "switch_times", "saliency_end", "status", "steps")
+    }
+    alone = hx.simulate(point().network, point().network.init(saliency=[4.0, 0, 0]), point().ts)
+    times = ds.switch_times[1].values
+    np.testing.assert_allclose(
+        times[np.isfinite(times)], hx.observables.switch_times(alone), rtol=0, atol=1e-9
+    )
+    np.testing.assert_allclose(ds.saliency_end[1], alone.saliency[-1], rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match="no observable 'dwel'; is it 'dwell'"):
+        points.network_point(observe="dwel")

@@ -1,0 +1,545 @@
+"""Stored sweeps: killed, damaged, shared, changed; nothing is lost, and nothing silently wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import points
+import pytest
+import xarray as xr
+from helpers import ROOT
+
+import hopfax as hx
+from hopfax._sweep import _store
+from hopfax._sweep._grid import Blocks, cut
+
+OPTIONS = points.OPTIONS
+
+
+# One row of the grid fails on purpose.
+pytestmark = pytest.mark.filterwarnings(r"ignore:\d+ of \d+ points failed")
+
+
+@pytest.fixture
+def as_a_user_runs_it():
+    """Without the type checks of the test run, which would answer first."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def run(store, **options):
+    return hx.sweep(points.wave, points.GRID, store=store, **OPTIONS | options)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A complete store, to be copied, and what is in it."""
+    place = tmp_path_factory.mktemp("whole") / "store"
+    run(place)
+    return place
+
+
+@pytest.fixture
+def store(whole, tmp_path):
+    """A copy of a complete store, to be damaged."""
+    shutil.copytree(whole, tmp_path / "store")
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """The blocks that are written while the test runs."""
+    blocks = []
+    write = _store.Store.write
+
+    def count(self, manifest, k, outputs, record):
+        blocks.append(k)
+        write(self, manifest, k, outputs, record)
+
+    monkeypatch.setattr(_store.Store, "write", count)
+    return blocks
+
+
+def python(code, *arguments, **environment):
+    """Start a fresh interpreter on a piece of code, from where it finds the tests' modules."""
+    paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
+    return subprocess.Popen(
+        [sys.executable, "-c", "import points; points.use_double()\n" + code, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+# What is stored
+
+
+def test_a_store_is_the_sweep(whole, written):
+    memory = hx.sweep(points.wave, points.GRID, **OPTIONS)
+    plain = xr.open_zarr(whole / "data.zarr", consolidated=False)
+    for other in (hx.open_sweep(whole), plain, run(whole)):
+        xr.testing.assert_identical(other.load(), memory)
+    assert not written  # it was complete
+    assert memory.value.dims == ("x", "y") and memory.powers.dims == ("x", "y", "powers_0")
+    bad = memory.isel(x=8)
+    assert (bad.status == 3).all() and np.isnan(bad.value).all() and (bad.sign == -1).all()
+    assert len(list((whole / "done").iterdir())) == points.BLOCKS
+
+
+@pytest.mark.parametrize("chunk", [8, 100, 384, "auto"])
+def test_the_size_of_blocks_changes_no_bit(whole, tmp_path, chunk):
+    other = run(tmp_path / "other", chunk=chunk)
+    xr.testing.assert_identical(other.load(), hx.open_sweep(whole).load())
+
+
+def test_blocks_cover_the_grid_once_and_are_runs_of_lanes():
+    for shape, lanes, tile in [
+        ((24, 16), 64, 8),
+        ((7, 5, 3), 10, 4),
+        ((1000,), 64, 16),
+        ((3, 999), 50, 8),
+    ]:
+        blocks = cut(shape, lanes, tile)
+        seen = np.zeros(shape, int)
+        index = np.arange(seen.size).reshape(shape)
+        for k in range(blocks.number):
+            first, last = blocks.lanes(k)
+            assert (index[blocks.slices(k)].ravel() == np.arange(first, last)).all()
+            assert last - first <= max(lanes, tile)
+            seen[blocks.slices(k)] += 1
+        assert (seen == 1).all()
+    assert cut((128, 80), 1280, 256).block == (16, 80)  # whole tiles
+    assert cut((1000,), 100, 64) == Blocks((1000,), (64,))
+
+
+def test_an_empty_sweep_can_be_stored(tmp_path):
+    empty = hx.sweep(points.wave, {"x": [], "y": [1.0]}, store=tmp_path / "s", **OPTIONS)
+    assert empty.powers.shape == (0, 1, 3)
+    xr.testing.assert_identical(hx.open_sweep(tmp_path / "s").load(), empty.load())
+
+
+# Killed
+
+KILL = """
+import os, signal, sys
+import hopfax as hx
+from hopfax._sweep import _store
+
+where, after = sys.argv[2], int(sys.argv[3])
+count = 0
+
+def dying(function):
+    def replacement(*arguments):
+        global count
+        count += 1
+        if count == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments)
+    return replacement
+
+if where == "data":
+    _store.Store.write = dying(_store.Store.write)
+elif where == "marker":
+    _store.Store._marker = dying(_store.Store._marker)
+elif where == "rename":
+    import pathlib
+    pathlib.Path.replace = dying(pathlib.Path.replace)
+hx.sweep(points.wave, points.GRID, store=sys.argv[1], **points.OPTIONS)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("where", "after"), [("data", 3), ("marker", 9), ("rename", 30)])
+def test_killed_while_writing(whole, tmp_path, written, where, after):
+    store = tmp_path / "store"
+    process = python(KILL, store, where, after)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    partial = hx.open_sweep(store, partial=True)
+    done = (partial.status != -1).values
+    assert 0 < done.sum() < done.size
+    reference = hx.open_sweep(whole)
+    assert (partial.value.values[done] == reference.value.values[done]).all() or np.isnan(
+        partial.value.values[done]
+    ).any()
+    with pytest.raises(hx.StoreError, match=r"unfinished or damaged: \d of 6 blocks"):
+        hx.open_sweep(store)
+    run(store)
+    assert 0 < len(written) < points.BLOCKS
+    assert points.files_of(store) == points.files_of(whole)  # to the last bit of every file
+
+
+NETWORK = """
+import sys
+import hopfax as hx
+hx.sweep(points.network_point(), points.NETWORK_GRID, store=sys.argv[1], chunk=32,
+         **points.NETWORK_OPTIONS)
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(tmp_path):
+    """Three times, with a network; then resumed, in other blocks of time."""
+    store, rng = tmp_path / "store", np.random.default_rng(0)
+    seen = []
+    for _ in range(3):
+        process = python(NETWORK, store, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "programs"))
+        markers, wanted = store / "done", len(seen) + int(rng.integers(1, 9))
+        while process.poll() is None:
+            seen = list(markers.glob("*.json")) if markers.is_dir() else []
+            if len(seen) >= wanted:
+                break
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0.0, 0.02))
+        process.kill()
+        process.communicate()
+    assert len(seen) < 40  # it was killed before its end, at least the last time but one
+    options = dict(**points.NETWORK_OPTIONS)
+    resumed = hx.sweep(points.network_point(), points.NETWORK_GRID, store=store, **options)
+    straight = hx.sweep(points.network_point(), points.NETWORK_GRID, chunk=1280, **options)
+    xr.testing.assert_identical(resumed.load(), straight)
+
+
+INTERRUPTED = """
+import sys, time
+import hopfax as hx
+from hopfax._sweep import _store
+
+write = _store.Store.write
+def slow(self, *arguments):
+    write(self, *arguments)
+    print("block", flush=True)
+    time.sleep(0.3)
+_store.Store.write = slow
+hx.sweep(points.wave, points.GRID, store=sys.argv[1], **points.OPTIONS | dict(chunk=8))
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_valid_store(whole, tmp_path):
+    process = python(INTERRUPTED, tmp_path / "store")
+    assert process.stdout.readline() == "block\n"
+    begin = time.perf_counter()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert time.perf_counter() - begin < 5
+    assert "KeyboardInterrupt" in err and "of 48 blocks are stored in" in err
+    assert "run the same sweep again to resume it" in err
+    done = int(err.split(" of 48 blocks")[0].split()[-1])
+    partial = hx.open_sweep(tmp_path / "store", partial=True)
+    assert (partial.status != -1).sum() == 8 * done > 0
+    ds = run(tmp_path / "store", chunk=8)
+    xr.testing.assert_identical(ds.load(), hx.open_sweep(whole).load())
+
+
+# Damaged
+
+
+def chunk_of(store, name="value"):
+    return store / "data.zarr" / name / "c" / "2" / "0"
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 16
+    file.write_bytes(content)
+
+
+DAMAGE = {
+    "truncated": lambda file: file.write_bytes(file.read_bytes()[:-3]),
+    "empty": lambda file: file.write_bytes(b""),
+    "flipped": flip,
+    "deleted": lambda file: file.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("part", ["data", "marker"])
+def test_only_a_damaged_block_runs_again(store, whole, written, damage, part):
+    DAMAGE[damage](chunk_of(store) if part == "data" else store / "done" / "00000002.json")
+    if (part, damage) == ("marker", "flipped"):
+        # of a marker, a flipped bit may do no harm; damage what counts
+        marker = store / "done" / "00000002.json"
+        marker.write_text(
+            (whole / "done" / "00000002.json").read_text().replace('"value": [', '"value": [1')
+        )
+    with pytest.raises(hx.StoreError, match="damaged: 5 of 6 blocks"):
+        hx.open_sweep(store)
+    partial = hx.open_sweep(store, partial=True)
+    assert (partial.status.values == -1).sum() == 64 and np.isnan(partial.value[8:12]).all()
+    run(store)
+    assert written == [2]
+    assert points.files_of(store) == points.files_of(whole)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "flipped"])
+@pytest.mark.parametrize(
+    "name",
+    ["sweep.json", "data.zarr/zarr.json", "data.zarr/value/zarr.json", "data.zarr/x/c/0"],
+)
+def test_a_damaged_description_is_named_and_nothing_touched(store, whole, damage, name):
+    DAMAGE[damage](store / name)
+    before = points.files_of(store)
+    for action in (run, hx.open_sweep, lambda place: hx.open_sweep(place, partial=True)):
+        with pytest.raises(hx.StoreCorrupt, match=name.replace(".", r"\.")):
+            action(store)
+    assert points.files_of(store) == before
+    run(store, overwrite=True)
+    assert points.files_of(store) == points.files_of(whole)
+
+
+def test_what_killed_writers_left_is_removed(store, tmp_path):
+    left = [store / "done" / "00000003.json.1-2.tmp", store / "data.zarr" / "value.ab.partial"]
+    for file in left:
+        file.write_text("half")
+    run(store)
+    assert not any(file.exists() for file in left)
+    # A creation that was killed: there is no sweep.json yet.
+    (store / "sweep.json").unlink()
+    with pytest.raises(hx.StoreError, match="holds no sweep"):
+        hx.open_sweep(store)
+    run(store)
+    assert hx.open_sweep(store).status.shape == (24, 16)
+
+
+def test_files_without_a_marker_mean_nothing(store):
+    (store / "done" / "00000002.json").unlink()
+    partial = hx.open_sweep(store, partial=True)
+    assert (partial.status[8:12] == -1).all() and np.isnan(partial.value[8:12]).all()
+    assert (partial.status[12:] != -1).all() and partial.status.attrs["flag_meanings"]
+
+
+LIMITED = """
+import resource, sys
+import hopfax as hx
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+try:
+    hx.sweep(points.wave, points.GRID, store=sys.argv[1], **points.OPTIONS)
+except OSError as error:
+    print(type(error).__name__, error.errno, *error.__notes__, sep="|")
+"""
+
+
+@pytest.mark.slow
+def test_no_room_for_a_file(store, whole, tmp_path):
+    """A limit of file size that some, not all, chunk files exceed (no disk can be filled here)."""
+    for marker in (store / "done").iterdir():
+        marker.unlink()
+    out, err = python(LIMITED, store).communicate()
+    kind, number, note = out.strip().split("|")
+    assert kind == "OSError" and int(number) == 27 and "run the same sweep again" in note, err
+    assert not list(store.rglob("*.partial")) and not list(store.rglob("*.tmp"))
+    run(store)
+    assert points.files_of(store) == points.files_of(whole)
+
+
+def test_a_full_disk(tmp_path, whole, monkeypatch):
+    """ENOSPC at any file: the error says so, nothing half-written stays, and a rerun completes."""
+    import errno
+
+    real = _store._write_whole
+    left = [4]
+
+    def full(file, content):
+        left[0] -= 1
+        if left[0] < 0:
+            partial = file.with_name(file.name + ".tmp")
+            try:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(partial))
+            finally:
+                partial.unlink(missing_ok=True)
+        real(file, content)
+
+    monkeypatch.setattr(_store, "_write_whole", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        run(tmp_path / "store")
+    assert caught.value.errno == errno.ENOSPC
+    assert "3 of 6 blocks are stored" in caught.value.__notes__[0]
+    monkeypatch.setattr(_store, "_write_whole", real)
+    run(tmp_path / "store")
+    assert points.files_of(tmp_path / "store") == points.files_of(whole)
+
+
+# Shared
+
+
+def test_a_second_writer_is_refused(store):
+    with _store.Store(store).writing():
+        for options in ({}, {"overwrite": True}, {"part": (0, 2)}):
+            with pytest.raises(hx.StoreBusy, match="another process is writing"):
+                run(store, **options)
+    run(store)
+
+
+def test_parts_make_the_whole(whole, tmp_path, written):
+    store = tmp_path / "store"
+    with _store.Store(store).writing(shared=True):  # as if others were at it, too
+        first = run(store, part=(0, 3))
+        assert (first.status != -1).sum() == 128
+        with pytest.raises(hx.StoreBusy):
+            run(store)
+        run(store, part=(1, 3), chunk="auto")  # takes the blocks that are there
+        run(store, part=(2, 3))
+    assert sorted(written) == list(range(6))
+    assert points.files_of(store) == points.files_of(whole)
+
+
+# Changed
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (dict(grid={"x": np.linspace(0.0, 3.5, 24), "y": points.GRID["y"]}), "grid.x "),
+        (dict(grid={"y": points.GRID["y"], "x": points.GRID["x"]}), "axes "),
+        (dict(tile=16), "tile .'?8'? in the store, 16 now|tile .8 in the store, 16 now"),
+        (dict(chunk=128), "chunk "),
+        (dict(point=lambda x, y: x * y, tag="other"), "point.function "),
+        (dict(tag="v2"), "point.function "),
+    ],
+)
+def test_another_sweep_is_refused_by_what_differs(store, change, named):
+    point = change.pop("point", points.wave)
+    grid = change.pop("grid", points.GRID)
+    before = points.files_of(store)
+    with pytest.raises(hx.ConfigMismatch, match=named):
+        hx.sweep(point, grid, store=store, **OPTIONS | change)
+    assert points.files_of(store) == before
+    hx.sweep(point, grid, store=store, overwrite=True, **OPTIONS | change)
+
+
+def test_a_network_is_told_by_its_values(tmp_path):
+    grid, options = {"kappa": [4.0, 5.0]}, dict(store=tmp_path / "s", progress=False, tile=2)
+    hx.sweep(points.network_point(), grid, **options)
+    import equinox as eqx
+
+    other = eqx.tree_at(lambda p: p.network.tau, points.network_point(), jnp.asarray(25.0))
+    with pytest.raises(hx.ConfigMismatch, match=r"network\.tau .*20 in the store.*25 now"):
+        hx.sweep(other, grid, **options)
+    with pytest.raises(hx.ConfigMismatch, match=r"point\.observe"):
+        hx.sweep(points.network_point(observe="dwell"), grid, **options)
+    with pytest.raises(hx.ConfigMismatch, match=r"point\.method"):
+        hx.sweep(points.network_point(method=hx.EventDriven(tol=1e-8)), grid, **options)
+
+
+def test_resume_can_be_insisted_on_or_forbidden(store, tmp_path, as_a_user_runs_it):
+    run(store, resume="must")
+    with pytest.raises(hx.StoreError, match="no sweep in .* to resume"):
+        run(tmp_path / "new", resume="must")
+    with pytest.raises(hx.StoreError, match="holds a sweep; `overwrite=True`"):
+        run(store, resume="never")
+    with pytest.raises(ValueError, match="`resume` must be one of"):
+        run(store, resume="maybe")
+
+
+def test_other_versions_are_said(store):
+    file = store / "sweep.json"
+    found = json.loads(file.read_text())
+    found["environment"]["hopfax_version"] = "0.0.1"
+    file.write_text(json.dumps(found))
+    with pytest.warns(hx.SweepWarning, match="other versions.*0.0.1 then"):
+        run(store)
+
+
+def test_a_store_of_a_later_version_is_refused(store):
+    file = store / "sweep.json"
+    file.write_text(file.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(hx.StoreError, match="schema 2; this version reads 1"):
+        hx.open_sweep(store)
+
+
+def test_outputs_that_changed_under_a_tag_are_refused(tmp_path):
+    grid, options = {"x": np.arange(4.0)}, dict(tile=2, progress=False, tag="v1")
+    store = tmp_path / "s"
+    hx.sweep(lambda x: {"a": x}, grid, store=store, **options)
+    (store / "done" / "00000000.json").unlink()
+    with pytest.raises(hx.ConfigMismatch, match="now return b float64"):
+        hx.sweep(lambda x: {"b": x}, grid, store=store, **options)
+
+
+# Functions
+
+
+def test_functions_need_a_name(tmp_path):
+    def local(x):
+        return x
+
+    grid, options = {"x": np.arange(4.0)}, dict(tile=2, progress=False)
+    for function in (local, lambda x: x):
+        with pytest.raises(TypeError, match="`point.function` is .* tag="):
+            hx.sweep(function, grid, store=tmp_path / "s", **options)
+    assert not (tmp_path / "s").exists()
+    hx.sweep(local, grid, store=tmp_path / "s", tag="v1", **options)
+    assert hx.sweep(local, grid, **options).value.shape == (4,)  # without a store, anything goes
+
+
+def test_a_changed_function_is_another(tmp_path, monkeypatch):
+    """Told by its source, since results of two versions must not be mixed."""
+    (tmp_path / "mine.py").write_text("def f(x):\n    return x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import importlib
+    import linecache
+
+    import mine
+
+    options = dict(store=tmp_path / "s", tile=2, progress=False)
+    hx.sweep(mine.f, {"x": np.arange(4.0)}, **options)
+    (tmp_path / "mine.py").write_text("def f(x):\n    return 2 * x\n")
+    linecache.clearcache()
+    importlib.reload(mine)
+    with pytest.raises(hx.ConfigMismatch, match="point.function .mine:f"):
+        hx.sweep(mine.f, {"x": np.arange(4.0)}, **options)
+
+
+# Names and places
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "a..b", ".hidden", "a/b", "a\0b", "a b", "é", "x" * 101, "x"]
+)
+def test_names_that_are_no_file_names_are_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="named|names both"):
+        hx.sweep(lambda x: {name: x}, {"x": [1.0]}, store=tmp_path / "s", tag="t", progress=False)
+    if name != "x":
+        with pytest.raises(ValueError, match="an axis is named"):
+            hx.sweep(lambda **names: 1.0, {name: [1.0]}, progress=False)
+    assert {file.name for file in tmp_path.iterdir()} <= {"s"}
+
+
+def test_places_that_cannot_be_written_to(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(NotADirectoryError, match="is a file"):
+            run(place)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match="no permission to write"):
+        run(tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_bad_options(tmp_path, as_a_user_runs_it):
+    for options, error, text in [
+        (dict(chunk=0), ValueError, "`chunk`"),
+        (dict(chunk="some"), ValueError, "`chunk`"),
+        (dict(part=(2, 2)), ValueError, "0 <= k < n"),
+        (dict(part=3), TypeError, r"`part` must be \(k, n\)"),
+        (dict(store=None, part=(0, 2)), ValueError, "`part` needs a `store`"),
+        (dict(devices=0), ValueError, "`devices` is 0, but this process has"),
+        (dict(devices="cpu"), TypeError, "`devices` must be"),
+        (dict(devices=len(jax.devices()) + 1), ValueError, "jax_num_cpu_devices"),
+    ]:
+        with pytest.raises(error, match=text):
+            run(**dict(store=tmp_path / "s") | options)
+    with pytest.raises(hx.StoreError, match="holds no sweep"):
+        hx.open_sweep(tmp_path)
