@@ -19,7 +19,7 @@ FLOORS = (
     ("_events", "_event_driven", "_noise", "_arguments"),
     ("_simulate", "_iterate", "observables"),
     ("_lanes",),
-    ("_sweep", "_fit", "losses", "nn"),
+    ("_sweep", "designs", "_fit", "losses", "nn"),
     ("_serialise", "plots"),
     ("cli",),
 )

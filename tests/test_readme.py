@@ -11,13 +11,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.slow
-def test_the_code_of_the_readme():
+@pytest.mark.filterwarnings("ignore:.*this start cannot move")
+def test_the_code_of_the_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 5
     space: dict = {}
     source = "\n".join(blocks).replace("jnp.linspace(2, 7, 50)", "jnp.linspace(2, 7, 6)")
+    source = source.replace("0.02, 40)", "0.02, 4)")
     exec(compile(source, "README.md", "exec"), space)
     hx, run = space["hx"], space["run"]
     assert hx.observables.visited(run).tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
@@ -32,4 +35,9 @@ def test_the_code_of_the_readme():
     assert abs(derivative - 3.0920043446) < 1e-7  # the default `tol` of 1e-9, times the sensitivity
     assert abs(derivative - float(shown)) < 0.5 * 10.0 ** -len(shown.split(".")[1])
     assert run.stats["method"] == "event-driven"
-    assert set(np.unique(space["ds"].regime)) <= {0, 1, 2, 5}
+    curve = space["curve"]
+    np.testing.assert_allclose(curve.kappa[:, 0], [2.98, 3.10], rtol=0, atol=5e-3 + 5e-3)
+    assert curve.attrs["points"] < 500 and curve.sizes["change"] == 1
+    ds = space["ds"].load()
+    assert set(np.unique(ds.regime)) <= {0, 1, 2, 5} and set(ds.dims) == {"kappa", "bias"}
+    assert hx.open_sweep("gains").load().identical(ds)

@@ -17,8 +17,8 @@ from ._point import Point
 
 _SECONDS = 3.0  # of a block: what Ctrl-C or a killed worker may cost
 _BYTES = 2**26  # of a block's outputs
-_EACH = 4  # blocks for every worker, so that all end at about the same time
-_FEW = 32  # tiles: below this the ones that two blocks share would cost too much
+_EACH = 6  # blocks for every worker, so that all end at about the same time
+_FEW = 32  # tiles of a block that cannot be whole tiles: fewer, and the shared ones cost too much
 _WORTH = 64  # tiles from which on one is run beforehand to measure
 
 
@@ -91,8 +91,14 @@ class Prepared(NamedTuple):
 
     def blocks(self, chunk: int | Literal["auto"]) -> Blocks:
         """Blocks of so many points, or of some seconds' work."""
-        lanes = _lanes(self) if chunk == "auto" else chunk
-        return cut(self.job.grid.shape, lanes, self.job.tile)
+        shape, tile = self.job.grid.shape, self.job.tile
+        if chunk != "auto":
+            return cut(shape, chunk, tile)
+        lanes = _lanes(self)
+        blocks = cut(shape, lanes, tile)
+        if math.prod(blocks.block) % tile and self.job.tiles >= _WORTH:
+            blocks = cut(shape, max(lanes, _FEW * tile), tile)
+        return blocks
 
     def order(self, blocks: Blocks) -> list[int]:
         """The blocks, the most expensive first, so that no worker ends long after the others."""
@@ -167,11 +173,10 @@ def _lanes(prepared: Prepared) -> int:
     job, probe = prepared.job, prepared.probe
     bytes_each = max(1, sum(variable.bytes for variable in prepared.variables))
     most = [_BYTES // bytes_each, -(-job.grid.size // (_EACH * prepared.workers))]
-    if probe is None:
-        return max(min(most), job.tile)
-    tiles = len(prepared.program.devices) * _SECONDS / max(probe.seconds, 1e-6)
-    most.append(int(tiles * job.tile))
-    return max(min(most), _FEW * job.tile)
+    if probe is not None:
+        tiles = len(prepared.program.devices) * _SECONDS / max(probe.seconds, 1e-6)
+        most.append(int(tiles * job.tile))
+    return max(min(most), job.tile)
 
 
 def _costs(blocks: Blocks, probed: _Probe | None) -> np.ndarray:

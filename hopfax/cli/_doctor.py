@@ -19,6 +19,7 @@ _EXTRAS = {
     "tyro": "cli",
     "tqdm": "cli",
     "scikit-learn": "data",
+    "distributed": "dask",
 }
 
 
