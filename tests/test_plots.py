@@ -13,7 +13,8 @@ from helpers import assert_close
 
 import hopfax as hx
 from hopfax import plots
-from hopfax.plots._sweeps import cycle_of
+from hopfax.plots._cycle import cycle_of
+from hopfax.theory import _handover
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
@@ -127,6 +128,17 @@ def test_a_network_outside_the_theory_gets_no_curves():
     assert cycle_of(xr.Dataset()) is None
 
 
+def test_a_selected_panel_tells_its_own_parameters():
+    data = made_up().assign_coords(tau=50.0, bias=0.02)
+    assert cycle_of(data) == (4, 50.0, 0.02)
+    assert cycle_of(data.assign_coords({"transition[1,0]": 0.5})) is None
+    assert cycle_of(data.assign_coords({"transition[1,0]": 1.0})) is not None  # as it was
+    assert cycle_of(made_up(noise=0.1).assign_coords(noise=0.0)) is not None
+    other = {"init.saliency[1]": 0.5}
+    assert plots.phase_diagram(data.assign_coords({"init.saliency[1]": 0.0})).lines
+    assert not plots.phase_diagram(data.assign_coords(other)).lines
+
+
 def test_a_swept_tau_is_no_single_tau():
     swept = made_up().rename({"init.saliency[0]": "tau"})
     cycle = cycle_of(swept)
@@ -139,8 +151,6 @@ def test_phase_diagram_refuses_what_is_no_map():
         plots.phase_diagram(made_up().isel(kappa=0))
     with pytest.raises(ValueError, match="`dataset`"):
         plots.phase_diagram(made_up().drop_vars("regime"))
-    with pytest.raises(ValueError, match="`dataset`.*coordinate"):
-        plots.phase_diagram(made_up().drop_vars("kappa"))
 
 
 def test_dwell_curve_takes_the_largest_start_and_only_sequences():
@@ -156,12 +166,24 @@ def test_dwell_curve_takes_the_largest_start_and_only_sequences():
         plots.dwell_curve(made_up().drop_vars("dwell"))
 
 
+def test_the_predicted_dwell_is_that_of_the_drawn_row():
+    taus = np.array([10.0, 40.0, 20.0])
+    ax = plots.dwell_curve(cube(tau=taus).isel({"init.saliency[0]": 2}))
+    _, dwell = line(ax, "simulation")
+    assert_close(dwell[-1], np.log(6.0) / 2, 1e-12, "made with tau = 20, drawn in units of 40")
+    assert r"$\tau = 40$" in ax.get_title()
+
+
 def test_curves_draws_every_number_of_a_line_and_spells_out_codes():
     data = made_up().isel({"init.saliency[0]": 2})
     data["regime"].attrs = hx.observables.regime_attributes()
     axes = plots.curves(data)
     labels = [ax.get_ylabel() for ax in axes]
-    assert labels == ["regime", "dwell (fast time constants)", "switches"]  # no status: all is well
+    assert labels == [
+        "regime",
+        "dwell (fast time\nconstants)",
+        "switches",
+    ]  # no status: all is well
     assert [t.get_text() for t in axes[0].get_yticklabels()] == ["sequence", "collapse"]
     data["status"][1] = 1
     assert len(plots.curves(data)) == 4
@@ -169,6 +191,249 @@ def test_curves_draws_every_number_of_a_line_and_spells_out_codes():
         plots.curves(made_up())
     with pytest.raises(ValueError, match="`axes` must hold 4"):
         plots.curves(data, axes)
+
+
+def test_curves_mark_what_failed_and_what_has_not_been_run():
+    data = made_up().isel({"init.saliency[0]": 2})
+    data["status"][1], data["status"][5:] = 2, -1
+    data["switches"][5:] = -1
+    axes = plots.curves(data)
+    assert texts(axes[0]) == ["failed", "not run"]
+    failed, rest = axes[0].patches
+    assert_close(failed.get_x() + np.array([0, failed.get_width()]), [3.25, 3.75], 1e-12, "a cell")
+    assert rest.get_hatch() and not failed.get_hatch()
+    assert np.isnan(axes[-1].lines[0].get_ydata()[[1, 5, 6]]).all()  # no -1 among the counts
+
+
+def cube(**values):
+    """The made-up sweep, once more for every value of further axes."""
+    data = made_up()
+    for name, value in values.items():
+        data = data.expand_dims({name: value}, axis=-1).copy(deep=True)
+    return data.transpose(*values, ...)  # the map's axes need not come first
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The (tau, bias) for which the finite-tau theory was asked, answered without computing."""
+    found = []
+
+    def critical_gain(P=math.inf, *, tau=math.inf, bias=0.0):
+        return jnp.asarray(3.0 if tau == math.inf else 2.0 + 1 / tau)
+
+    def basin_edge(kappa, P=math.inf, *, tau=math.inf, bias=0.0):
+        found.extend([] if tau == math.inf else [(tau, bias)])
+        return jnp.full(np.shape(kappa), 1.2)
+
+    monkeypatch.setattr(hx.theory.sequential, "critical_gain", critical_gain)
+    monkeypatch.setattr(hx.theory.sequential, "basin_edge", basin_edge)
+    return found
+
+
+def test_every_panel_has_the_theory_of_its_own_parameters(asked):
+    axes = plots.facets(cube(tau=[10.0, 20.0, 50.0], bias=[0.0, 0.01]))
+    assert asked == [(10.0, 0.01), (20.0, 0.01), (50.0, 0.01)]  # none without a seed
+    titles = [ax.get_title() for ax in axes]
+    assert titles[:2] == [
+        r"$\tau$ = 10, $b$ = 0",
+        r"$\tau$ = 10, $b$ = 0.01: $\kappa_c = 2.10$",
+    ]
+    assert [len(ax.lines) for ax in axes] == [2, 3] * 3
+    kappa, _ = line(axes[5], r"$\tau = 50$")
+    assert_close(kappa[0], np.array(2.02), 1e-12, "starts at its critical gain")
+    (legend,) = axes[0].figure.legends
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words[:2] == ["sequence", "collapse"] and len(words) == 5
+    assert r"$\kappa_c = 3.00$" in words[2] and "of the panel" in words[4]
+
+
+@pytest.mark.slow
+def test_panels_share_the_compiled_theory(monkeypatch):
+    traced = []
+    original = _handover.handover
+    monkeypatch.setattr(
+        _handover, "handover", lambda *a, **k: traced.append(0) or original(*a, **k)
+    )
+    six = {"network.transition": np.roll(np.eye(6), 1, axis=0).tolist()}  # no other test has it
+    six["init['saliency']"] = [1.1] + [0.0] * 5
+    attrs = made_up(**six).attrs
+    plots.facets(cube(tau=[20.0], bias=[0.01]).assign_attrs(attrs))
+    once = len(traced)
+    axes = plots.facets(cube(tau=[10.0, 50.0, 200.0], bias=[0.02]).assign_attrs(attrs))
+    assert once > 0 and len(traced) == once
+    for ax, tau in zip(axes, (10.0, 50.0, 200.0), strict=True):
+        expected = hx.theory.sequential.critical_gain(6, tau=tau, bias=0.02)
+        assert_close(line(ax, rf"$\tau = {tau:g}$")[0][0], expected, 1e-12, "same function")
+
+
+def test_facets_choose_evenly_and_say_so():
+    data = cube(tau=np.arange(10.0, 23.0), a=np.arange(3.0))
+    data["regime"][-1, -1] = 2
+    axes = plots.facets(data, theory=False)
+    assert len(axes) == 4 * 3
+    assert axes[0].get_title() == r"$\tau$ = 10, a = 0"
+    assert axes[-1].get_title() == r"$\tau$ = 22, a = 2"
+    assert r"$\tau$ = 10, 14, 18, 22 (4 of 13 values)" == axes[0].figure.get_suptitle()
+    codes = [np.asarray(ax.collections[0].get_array()) for ax in axes]
+    assert (codes[0] == made_up()["regime"].values.T).all()  # gain along x
+    assert (codes[-1] == 2).all() and (codes[-2] == codes[0]).all()
+    colour = axes[0].collections[0].cmap  # of all panels, also where a regime is missing
+    assert colour.N == 3 and all(ax.collections[0].cmap == colour for ax in axes)
+    assert axes[-1].get_xlabel() and not axes[0].get_xlabel()
+    assert len(plots.facets(cube(tau=np.arange(2.0, 12.0)), theory=False)) == 8
+    assert len(plots.facets(cube(a=range(5), b=range(5), c=range(5)), theory=False)) == 16
+
+
+def test_facets_without_regime_share_one_scale_of_the_first_variable():
+    data = cube(tau=[1.0, 2.0])[["switches", "status", "dwell"]]
+    data["switches"][1] += 100
+    axes = plots.facets(data)
+    assert {ax.collections[0].get_clim() for ax in axes} == {(2.0, 109.0)}
+    (bar,) = set(axes[0].figure.axes) - set(axes)
+    assert bar.get_ylabel() == "switches" and not axes[0].lines
+
+
+def test_facets_span_the_longest_axes_where_there_is_no_gain():
+    data = cube(tau=[1.0, 2.0]).rename({"kappa": "a", "init.saliency[0]": "b"})
+    axes = plots.facets(data)
+    assert len(axes) == 2 and axes[0].get_xlabel() == "a"
+    with pytest.raises(ValueError, match="three axes"):
+        plots.facets(made_up())
+
+
+def test_maps_draw_every_number_of_a_point():
+    data = made_up().drop_vars("regime")
+    data["late"] = data["dwell"] > 10
+    data["trace"] = data["dwell"].expand_dims(trace_0=2, axis=-1)  # no number: left out
+    axes = plots.maps(data)
+    bars = axes[0].figure.axes[3:]
+    assert [bar.get_ylabel() for bar in bars] == [
+        "dwell (fast time constants)",
+        "switches",
+        "late",
+    ]
+    assert [tick.get_text() for tick in bars[2].get_yticklabels()] == ["no", "yes"]
+    shown = np.asarray(axes[1].collections[0].get_array()).reshape(3, 7)
+    assert (shown == data["switches"].values.T).all()
+    data["status"][0, 0] = 4
+    axes = plots.maps(data)
+    ticks = axes[0].figure.axes[4].get_yticklabels()  # of the bar beside the first, `status`
+    assert len(axes) == 4 and [tick.get_text() for tick in ticks] == ["ok", "invalid_parameter"]
+
+
+def test_what_has_not_been_run_is_hatched_and_no_failure():
+    data = made_up()
+    data["status"][0, 0], data["status"][5:] = 2, -1
+    data["regime"][5:] = -1
+    data["dwell"][5:], data["dwell"][1, 1] = np.nan, np.nan
+    ax = plots.phase_diagram(data, theory=False)
+    assert texts(ax) == ["sequence", "collapse", "failed", "not run"]
+    assert ax.patch.get_hatch()
+    masked = np.ma.getmaskarray(ax.collections[0].get_array()).reshape(3, 7)
+    assert masked[:, 5:].all() and masked[0, 0] and masked.sum() == 7
+    failed = np.ma.getmaskarray(ax.collections[1].get_array()).reshape(3, 7)
+    assert not failed[0, 0] and (~failed).sum() == 1  # through the rest the ground shows
+    above = plots.maps(data[["dwell", "status"]])[0]
+    assert texts(above) == ["failed", "not run", "no value"]
+    assert not plots.phase_diagram(made_up(), theory=False).patch.get_hatch()
+
+
+def along(tau, bias, **changes):
+    """The made-up sweep with `tau` and `bias` zipped in place of the start saliency."""
+    data = made_up(**changes).rename({"init.saliency[0]": "tau+bias"}).drop_vars("tau+bias")
+    return data.assign_coords(tau=("tau+bias", tau), bias=("tau+bias", bias))
+
+
+def test_a_zipped_axis_is_drawn_by_a_monotone_coordinate_or_by_number():
+    ax = plots.phase_diagram(along([4.0, 2.0, 9.0], [0.3, 0.2, 0.1]))
+    assert ax.get_ylabel() == r"seed $b$ and $\tau$"
+    assert_close(ax.get_ylim(), [0.05, 0.35], 1e-12, "borders of the cells")
+    ax = plots.phase_diagram(along([4.0, 2.0, 9.0], [0.3, 0.1, 0.2]))
+    assert ax.get_ylabel() == "number along tau+bias" and ax.get_ylim() == (-0.5, 2.5)
+    ax = plots.phase_diagram(along([10.0, 100.0, 1000.0], [0.3, 0.1, 0.2]))
+    assert ax.get_yscale() == "log"
+    assert_close(ax.get_ylim(), [10**0.5, 10**3.5], 1e-9, "evenly in the logarithm")
+
+
+def cloud():
+    """The made-up sweep as a list of points in random order, of a start saliency and a gain."""
+    order = np.random.default_rng(0).permutation(21)
+    names = ["init.saliency[0]", "kappa"]
+    data = made_up().stack(point=["kappa", "init.saliency[0]"]).reset_index("point")
+    values = {name: ("+".join(names), data[name].values[order]) for name in names}
+    return data.drop_vars(names).isel(point=order).rename(point="+".join(names)), values
+
+
+def test_unstructured_points_are_scattered():
+    data, values = cloud()
+    data = data.assign_coords(values)
+    data["status"][0] = 2
+    (ax,) = plots.overview(data).axes
+    assert ax.get_xlabel() == r"gain $\kappa$"
+    failed, good = ax.collections
+    expected = np.stack([data["kappa"], data["init.saliency[0]"]], axis=1)
+    assert_close(good.get_offsets(), expected[1:], 0, "the same points")
+    assert (good.get_array() == data["regime"].values[1:]).all() and len(failed.get_offsets()) == 1
+    assert texts(ax)[:3] == ["sequence", "collapse", "failed"]
+    assert len(ax.lines) == 2  # the limits; tau and seed are those of all points
+    third = data.assign_coords(tau=(data["regime"].dims, np.arange(21.0)[::-1] % 5))
+    assert plots.scatter(third)[0].get_title(loc="right") == "2 of 3 parameters"
+    assert len(plots.scatter(data[["dwell", "switches", "status"]])) == 3
+    with pytest.raises(ValueError, match="two parameters"):
+        plots.scatter(data.drop_vars("kappa"))
+
+
+def replicates():
+    """Four seeds of the made-up sweep; seed k fails the first k gains, all fail the last."""
+    data = cube(seed=np.arange(4)).transpose(..., "seed")
+    for k in range(4):
+        data["status"][:k, :, k] = 3
+    data["status"][-1] = 3
+    data["regime"][3, 2, 0] = 1  # one of four seeds collapses
+    data["dwell"][4, 2] = np.array([1.0, 2.0, 3.0, np.nan])
+    return data
+
+
+def test_seeds_are_averaged_and_sequences_counted():
+    figure = plots.overview(replicates())
+    assert figure.get_suptitle() == "mean over 4 seeds, of those that succeeded"
+    names = [ax.get_ylabel() for ax in figure.axes[-4:]]
+    assert names == ["share of sequence", "dwell (fast time constants)", "switches", "status"]
+    share, dwell, _, _ = (ax.collections[0].get_array().reshape(3, 7) for ax in figure.axes[:4])
+    assert_close(share[2, :6], [0, 0, 1, 0.75, 1, 1], 1e-12, "counted by hand")
+    assert np.ma.getmaskarray(share)[:, 6].all() and not np.ma.getmaskarray(share)[:, :6].any()
+    assert_close(dwell[2, 4], np.array(2.0), 1e-12, "mean of those that have a value")
+    assert figure.axes[0].collections[0].get_clim() == (0, 1)
+
+
+def test_without_a_sequence_the_most_frequent_regime_is_counted():
+    data = replicates()
+    data["regime"] = data["regime"] + 1  # locked and collapse
+    figure = plots.overview(data.isel({"init.saliency[0]": 2}))
+    assert figure.axes[0].get_ylabel() == "share of collapse"
+    assert len(plots.overview(data[["status", "dwell"]].isel(kappa=1, seed=slice(1))).axes) == 1
+
+
+def test_overview_draws_any_number_of_axes():
+    data = made_up()
+    assert [len(plots.overview(data).axes), len(plots.overview(data.isel(kappa=0)).axes)] == [2, 3]
+    figure = plt.figure()
+    assert plots.overview(data.drop_vars("dwell"), figure) is figure and len(figure.axes) == 1
+    single = cube(a=[7.0])
+    figure = plots.overview(single)
+    assert len(figure.axes) == 2 and figure.get_suptitle() == "a = 7"
+    many = xr.Dataset({f"v{k}": data["dwell"] for k in range(8)} | {"status": data["status"]})
+    figure = plots.overview(many)
+    assert len(figure.axes) == 6 * 2 and figure.get_suptitle() == "the first 6 of 8 variables"
+    with pytest.raises(ValueError, match="nothing to draw"):
+        plots.overview(data.isel(kappa=slice(0)))
+
+
+def test_overview_puts_an_axis_in_order():
+    data = made_up().isel({"init.saliency[0]": 2, "kappa": [3, 0, 5]})
+    (curve,) = plots.overview(data).axes[0].lines
+    assert_close(curve.get_xdata(), KAPPA[[0, 3, 5]], 0, "sorted")
+    assert_close(curve.get_ydata(), data["regime"].values[[1, 0, 2]], 0, "along with it")
 
 
 def run_by_hand(saliency=True):

@@ -1,10 +1,17 @@
 """Pictures of runs, sweeps and theory, by matplotlib (extra `plot`).
 
-Every function draws into the Axes given as `ax` (or makes one) and returns it.
+Every function draws into the Axes given as `ax` or `axes` (or makes them) and returns them; those
+of several panels with a layout of their own, `facets` and `overview`, draw into a `figure`.
 """
 
 from ._film import film_strip as film_strip
 from ._maps import saliency_map as saliency_map
+from ._panels import (
+    facets as facets,
+    maps as maps,
+    overview as overview,
+    scatter as scatter,
+)
 from ._runs import trajectory as trajectory
 from ._sweeps import (
     curves as curves,

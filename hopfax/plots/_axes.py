@@ -28,26 +28,44 @@ _LABELS = {
     "steps": "solver steps",
     "status": "status",
 }
+_SYMBOLS = {"kappa": r"\kappa", "tau": r"\tau", "bias": "b", "noise": r"\sigma"}
 
 
 def new_axes(rows: int = 1, size: tuple[float, float] = (6.4, 4.8)) -> Any:
     """A figure's new Axes (an array of them for `rows` > 1, sharing x)."""
+    return new_figure(size).subplots(rows, 1, sharex=True)
+
+
+def new_figure(size: tuple[float, float] = (6.4, 4.8)) -> Any:
+    """A figure of pyplot's."""
     try:
         from matplotlib import pyplot
     except ImportError as error:
         raise missing("matplotlib", "plot", "hopfax.plots") from error
-    _, axes = pyplot.subplots(rows, 1, sharex=True, figsize=size, layout="constrained")
-    return axes
+    return pyplot.figure(figsize=size, layout="constrained")
 
 
 def label(name: str) -> str:
     """What to write beside an axis for the variable or coordinate `name`."""
-    if name.startswith("init.saliency["):
-        index = name.removeprefix("init.saliency[").removesuffix("]")
+    index = _start(name)
+    if index:
         return rf"start saliency $z_{{{index}}}(0)$"
     return _LABELS.get(name, name.replace("_", " "))
+
+
+def symbol(name: str) -> str:
+    """The symbol of the coordinate `name`, for a title."""
+    index = _start(name)
+    text = f"z_{{{index}}}(0)" if index else _SYMBOLS.get(name)
+    return name.replace("_", " ") if text is None else f"${text}$"
 
 
 def tau_text(tau: int | float) -> str:
     """A separation of timescales for a legend."""
     return rf"$\tau = {tau:g}$"
+
+
+def _start(name: str) -> str:
+    """Which memory's start saliency `name` is, "" if no single one's."""
+    inner = name.removeprefix("init.saliency[")
+    return "" if inner == name else inner.removesuffix("]")

@@ -1,0 +1,196 @@
+"""What the sequential theory says about a sweep of a plain cycle."""
+
+import json
+import math
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..theory import sequential
+from ._axes import tau_text
+
+#: How the separation of timescales reads where it is infinite.
+SINGULAR = r"$\tau \to \infty$"
+_NAME = re.compile(r"(?P<base>[^\[]+)(?:\[(?P<place>[-0-9, ]+)\])?")
+
+
+class Cycle(NamedTuple):
+    """What the sequential theory needs to know of a sweep."""
+
+    P: int
+    tau: float | None
+    bias: float | None
+
+    @property
+    def finite(self) -> bool:
+        """Whether the theory of finite separation applies."""
+        return self.P > 2 and (self.tau or 0) > 1 and (self.bias or 0) > 0
+
+
+class Edge(NamedTuple):
+    """A predicted boundary: the start saliency that just sustains the sequence, over the gain."""
+
+    P: int | float
+    tau: float
+    critical: float
+    kappa: np.ndarray
+    start: np.ndarray
+
+    @property
+    def finite(self) -> bool:
+        """Whether it is that of a finite separation of timescales."""
+        return self.tau != math.inf
+
+    @property
+    def name(self) -> str:
+        """What it assumes, for a legend."""
+        return f"theory, {size_text(self.P)}, {tau_text(self.tau) if self.finite else SINGULAR}"
+
+
+def cycle_of(dataset: Any) -> Cycle | None:
+    """The cycle that a sweep of two-timescale networks ran, read from the dataset's attributes.
+
+    A scalar coordinate, as a selected panel has, stands for the value of its name. None unless the
+    network is a plain cycle (each memory calls the next with weight 1) with hard tanh and no noise,
+    for which the theory stands. `tau` or `bias` is None where it is no single number.
+    """
+    values = _values(dataset)
+    transition = values.get("transition")
+    if transition is None or transition.ndim != 2:
+        return None
+    P = len(transition)
+    cyclic = P > 1 and np.array_equal(transition, np.roll(np.eye(P), 1, axis=0))
+    kind = (dataset.attrs.get("network"), _settings(dataset).get("activation"))
+    if kind != ("TwoTimescaleHopfield", "HardTanh") or not cyclic:
+        return None
+    driven = any(re.match(r"(stimulus|current)\b", key) for key in _settings(dataset))
+    if driven or _single(values, "noise", 0.0) != 0 or _single(values, "activation.gain", 1.0) != 1:
+        return None
+    return Cycle(P, _single(values, "tau"), _single(values, "bias"))
+
+
+def edges(dataset: Any, x: str, y: str, largest: float) -> list[Edge]:
+    r"""Where a start just suffices: predictions for a map of the coordinates `x` and `y`.
+
+    For an endless chain and this cycle, both $\tau \to \infty$, and for this cycle at its own
+    $\tau$ and seed. None where the theory does not apply: to a network that is no plain cycle, over
+    other axes than the gain and the one start saliency that is not zero.
+
+    **Arguments:** `dataset`: of `hopfax.sweep`. `x`, `y`: names of coordinates. `largest`: gain up
+    to which to predict.
+
+    **Returns:** the boundaries, those that some gain has.
+    """
+    cycle = cycle_of(dataset)
+    if cycle is None or x != "kappa" or not _single_start(dataset, y):
+        return []
+    cases = [(math.inf, math.inf), (cycle.P, math.inf)]
+    if cycle.finite:
+        assert cycle.tau is not None
+        cases.append((cycle.P, cycle.tau))
+    found = []
+    for P, tau in cases:
+        # Values are traced, so that all maps of one P share the compiled functions.
+        options: dict[str, Any] = {} if tau == math.inf else dict(tau=tau, bias=cycle.bias)
+        critical = float(sequential.critical_gain(P, **options))
+        if math.isfinite(critical):
+            kappa = gains(critical, largest)
+            start = np.asarray(sequential.basin_edge(kappa, P, **options))
+            known = np.isfinite(start)
+            found.append(Edge(P, tau, critical, kappa[known], start[known]))
+    return found
+
+
+def draw_edges(ax: Any, found: list[Edge], top: float) -> list[Any]:
+    """The predicted boundaries as lines labelled with their critical gains."""
+    lines = []
+    for edge in found:
+        style = "-" if edge.finite else ":" if edge.P == math.inf else "--"
+        colour, width = ("black", 1.6) if edge.finite else ("0.2", 1.3)
+        # The boundary goes on straight up at the critical gain, below which no start suffices.
+        kappa = np.concatenate([[edge.critical], edge.kappa])
+        start = np.concatenate([[top], edge.start])
+        text = rf"{edge.name}: $\kappa_c = {edge.critical:.2f}$"
+        lines += ax.plot(kappa, start, ls=style, color=colour, lw=width, label=text)
+    return lines
+
+
+def gains(low: Any, high: Any, number: int = 40) -> np.ndarray:
+    """Gains from just above a threshold up, denser near it, where the curves are steep."""
+    return low + max(high - low, 0.0) * np.linspace(0.005, 1.0, number) ** 2 + 1e-6
+
+
+def threshold(cycle: Cycle) -> float:
+    """The critical gain at the sweep's own separation and seed."""
+    return float(sequential.critical_gain(cycle.P, tau=cycle.tau, bias=cycle.bias))
+
+
+def size_text(P: int | float) -> str:
+    """A number of memories for a legend."""
+    return r"$P \to \infty$" if P == math.inf else f"$P = {int(P)}$"
+
+
+def setting_text(cycle: Cycle) -> str:
+    """What a cycle is, for a title."""
+    parts = [f"cycle of {cycle.P} memories"]
+    parts += [] if cycle.tau is None else [tau_text(cycle.tau)]
+    parts += [] if cycle.bias is None else [rf"$b = {cycle.bias:g}$"]
+    return ", ".join(parts)
+
+
+def horizon_text(dataset: Any) -> str:
+    """How long a sweep's runs are, to go on with a title."""
+    settings = _settings(dataset)
+    ts = settings.get("ts")
+    if not isinstance(ts, list):
+        return ""
+    unit = r"\tau" if settings.get("per_tau") else r"\tau_x"
+    return rf", horizon ${ts[-1]:g}\,{unit}$"
+
+
+def _settings(dataset: Any) -> dict[str, Any]:
+    try:
+        settings = json.loads(dataset.attrs["settings"])
+    except (KeyError, ValueError, TypeError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def _values(dataset: Any) -> dict[str, np.ndarray]:
+    """The recorded numbers by the names that a grid uses ("tau", "init.saliency").
+
+    Scalar coordinates are put in their places; NaN stands for what varies within the dataset.
+    """
+    values = {}
+    for key, value in _settings(dataset).items():
+        name = key.removeprefix("network.").replace("init['", "init.").replace("']", "")
+        if isinstance(value, int | float | list) and not isinstance(value, bool):
+            values[name] = np.array(value, dtype=float)
+    for key, coordinate in dataset.coords.items():
+        match = _NAME.fullmatch(str(key).removesuffix("_value"))
+        if match is None or match["base"] not in values:
+            continue
+        array = values[match["base"]]
+        place = ... if match["place"] is None else tuple(map(int, match["place"].split(",")))
+        array[place] = float(coordinate) if coordinate.ndim == 0 else math.nan
+    return values
+
+
+def _single(values: dict[str, np.ndarray], name: str, default: float | None = None) -> float | None:
+    """The one number that `name` is, None if it varies (also from memory to memory)."""
+    array = values.get(name)
+    if array is None:
+        return default
+    same = array.size > 0 and bool((array == array.flat[0]).all())  # no NaN is
+    return float(array.flat[0]) if same else None
+
+
+def _single_start(dataset: Any, y: str) -> bool:
+    """Whether all start saliencies but the one along `y` are zero."""
+    match = _NAME.fullmatch(y)
+    start = _values(dataset).get("init.saliency")
+    if match is None or match["base"] != "init.saliency" or match["place"] is None or start is None:
+        return False
+    start[int(match["place"])] = 0.0
+    return not start.any()

@@ -1,0 +1,255 @@
+"""The grid of a sweep's dataset, read for drawing: axes, gaps, replicates, selections."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import _status
+from ..observables import REGIMES
+from ._axes import label, symbol
+
+#: Why a point has no colour: its place here is the code that `gaps` gives.
+GAPS = ("", "failed", "not run", "no value")
+FAILED, NOT_RUN, NO_VALUE = 1, 2, 3
+#: How the variables begin that stand for the codes of many seeds.
+SHARE = "share of"
+_STATUS = {code: name for code, (name, _) in _status.STATUS.items()}
+
+
+class Scale(NamedTuple):
+    """The coordinate along one side of a picture."""
+
+    name: str
+    label: str
+    values: np.ndarray
+
+    @property
+    def log(self) -> bool:
+        """Whether the values are spread over a decade or more, rather evenly in their logarithm."""
+        values = self.values[np.isfinite(self.values)]
+        if values.size < 3 or values.min() <= 0 or values.max() < 10 * values.min():
+            return False
+        low, high = values.min(), values.max()
+        middles = np.sqrt(low * high), (low + high) / 2
+        return bool(np.median(values) < np.sqrt(middles[0] * middles[1]))
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Borders of cells around the values, which are monotone."""
+        values = np.log(self.values) if self.log else self.values
+        if len(values) == 1:
+            return values + np.array([-0.5, 0.5])
+        steps = np.diff(values) / 2
+        steps = np.concatenate([steps[:1], steps])
+        borders = np.concatenate([values - steps, [values[-1] + steps[-1]]])
+        return np.exp(borders) if self.log else borders
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Least and largest border."""
+        return float(self.edges.min()), float(self.edges.max())
+
+    def label_axis(self, ax: Any, side: str) -> None:
+        """Name the side "x" or "y" of an Axes, and make it logarithmic if this is."""
+        ax.set(**{f"{side}label": self.label, f"{side}scale": "log" if self.log else "linear"})
+        if not self.name:
+            getattr(ax, f"{side}axis").get_major_locator().set_params(integer=True)
+
+
+def dims_of(dataset: Any) -> tuple[str, ...]:
+    """Names of a sweep's axes: those of `status`, or else of its first variable."""
+    if "status" in dataset:
+        return tuple(map(str, dataset["status"].dims))
+    first = next(iter(dataset.data_vars.values()), None)
+    return () if first is None else tuple(map(str, first.dims))
+
+
+def scalars(dataset: Any) -> list[str]:
+    """Variables of one number a point; `status` only where some point failed.
+
+    Where there is no such variable `status` alone.
+    """
+    dims = set(dims_of(dataset))
+    names = [
+        str(name)
+        for name, variable in dataset.data_vars.items()
+        if set(map(str, variable.dims)) == dims and variable.dtype.kind in "biuf"
+    ]
+    if "status" in names and not (states(dataset) == FAILED).any() and len(names) > 1:
+        names.remove("status")
+    return names
+
+
+def has_regime(dataset: Any) -> bool:
+    """Whether every point has a regime."""
+    return "regime" in scalars(dataset)
+
+
+def states(dataset: Any) -> np.ndarray:
+    """For each point 0, `FAILED` or `NOT_RUN`."""
+    if "status" not in dataset:
+        sizes = [dataset.sizes[dim] for dim in dims_of(dataset)]
+        return np.zeros(sizes, int)
+    status = dataset["status"].values
+    good = np.isin(status, (_status.OK, _status.STOPPED_BY_EVENT))
+    return np.where(good, 0, np.where(status == _status.NOT_RUN, NOT_RUN, FAILED))
+
+
+def gaps(dataset: Any, name: str) -> np.ndarray:
+    """For each point 0, or why `name` has no value there: a code into `GAPS`."""
+    found = states(dataset)
+    if name == "status":
+        return np.where(found == NOT_RUN, NOT_RUN, 0)
+    variable = dataset[name].transpose(*dims_of(dataset))
+    values, flags = np.asarray(variable.values), flags_of(dataset[name])
+    good = np.isin(values, list(flags)) if flags else np.isfinite(values)
+    return np.where((found == 0) & ~good, NO_VALUE, found)
+
+
+def values_of(dataset: Any, name: str) -> np.ndarray:
+    """`name` as floats in the order of the dataset's axes, NaN where it has no value."""
+    variable = dataset[name].transpose(*dims_of(dataset))
+    return np.where(gaps(dataset, name) == 0, variable.values.astype(float), np.nan)
+
+
+def flags_of(variable: Any) -> dict[int, str]:
+    """The meaning of every code of a variable that holds codes; empty for numbers."""
+    if variable.dtype.kind == "b":
+        return {0: "no", 1: "yes"}
+    meanings = variable.attrs.get("flag_meanings")
+    if variable.dtype.kind not in "iu":
+        return {}
+    if meanings is None:
+        return {"regime": dict(enumerate(REGIMES)), "status": _STATUS}.get(variable.name, {})
+    codes = np.atleast_1d(np.asarray(variable.attrs["flag_values"])).tolist()
+    return dict(zip(codes, meanings.split(), strict=True))
+
+
+def coordinates(dataset: Any, dim: str) -> list[str]:
+    """Names of the coordinates of one number a point along `dim`, its own first."""
+    names = [str(name) for name, value in dataset.coords.items() if value.dims == (dim,)]
+    return sorted(names, key=lambda name: name != dim)
+
+
+def scale(dataset: Any, dim: str) -> Scale:
+    """What to draw `dim` by: its first monotone coordinate, or the number along it."""
+    names = coordinates(dataset, dim)
+    for name in names:
+        values = dataset[name].values.astype(float)
+        steps = np.diff(values)
+        if np.isfinite(values).all() and ((steps > 0).all() or (steps < 0).all()):
+            rest = ", ".join(symbol(other) for other in names if other != name)
+            return Scale(name, label(name) + (f" and {rest}" if rest else ""), values)
+    count = np.arange(dataset.sizes[dim], dtype=float)
+    return Scale("", f"number along {dim.replace('_', ' ')}", count)
+
+
+def unstructured(dataset: Any) -> bool:
+    """Whether a sweep is a cloud of points: one axis of several parameters, none of it monotone."""
+    dims = dims_of(dataset)
+    return (
+        len(dims) == 1
+        and len(coordinates(dataset, dims[0])) > 1
+        and scale(dataset, dims[0]).name == ""
+    )
+
+
+def sides(dataset: Any) -> tuple[str, str]:
+    """Axes to draw along x and y: gain and start saliency, or else the longest two."""
+    dims = dims_of(dataset)
+    longest = sorted(dims, key=lambda dim: -dataset.sizes[dim])
+    starts = [dim for dim in dims if dim.startswith("init.saliency[")]
+    if "kappa" in dims:
+        return "kappa", next(dim for dim in starts + longest if dim != "kappa")
+    if starts:
+        return next(dim for dim in longest if dim != starts[0]), starts[0]
+    first, second = (dim for dim in dims if dim in longest[:2])
+    return first, second
+
+
+def ordered(dataset: Any) -> Any:
+    """The dataset with every axis in the order of its own coordinate."""
+    for dim in dims_of(dataset):
+        if dim in coordinates(dataset, dim) and scale(dataset, dim).name == "":
+            values = dataset[dim].values
+            if np.unique(values).size == values.size and np.isfinite(values).all():
+                dataset = dataset.sortby(dim)
+    return dataset
+
+
+def without_single(dataset: Any) -> tuple[Any, str]:
+    """The dataset without the axes of a single value, and these values for a title."""
+    dims = dims_of(dataset)
+    single = [dim for dim in dims if dataset.sizes[dim] == 1]
+    if len(single) == len(dims):
+        single = single[1:]
+    parts = [part for dim in single if dim != "seed" for part in here(dataset, dim, 0)]
+    return dataset.isel(dict.fromkeys(single, 0)), ", ".join(parts)
+
+
+def over_seeds(dataset: Any) -> tuple[Any, str]:
+    """The dataset averaged over its axis `seed`, and a remark for a title.
+
+    Numbers become their mean over the seeds that have one. Codes have no mean: in place of `regime`
+    stands the share of `sequence`, and in place of other codes (or if there is no sequence) the
+    share of the most frequent one; these come first. A point of which some seed succeeded counts as
+    run.
+    """
+    dims = dims_of(dataset)
+    if "seed" not in dims or len(dims) == 1:
+        return dataset, ""
+    number, state = dataset.sizes["seed"], states(dataset)
+    axis, found = dims.index("seed"), {}
+    rest = tuple(dim for dim in dims if dim != "seed")
+    for name in (name for name in scalars(dataset) if name != "status"):
+        variable, values = dataset[name], values_of(dataset, name)
+        flags = flags_of(variable) if variable.dtype.kind != "b" else {}
+        attrs = {key: text for key, text in variable.attrs.items() if not key.startswith("flag_")}
+        if flags:
+            counts = {word: int((values == code).sum()) for code, word in flags.items()}
+            word = max(counts, key=lambda w: (w == "sequence" and counts[w] > 0, counts[w]))
+            code = next(code for code, other in flags.items() if other == word)
+            values = np.where(np.isnan(values), np.nan, values == code)
+            name, attrs = f"{SHARE} {word}", {}
+        good = ~np.isnan(values)
+        total, some = np.where(good, values, 0.0).sum(axis), good.sum(axis)
+        found[name] = (rest, np.where(some > 0, total / np.maximum(some, 1), np.nan), attrs)
+    if "status" in dataset:
+        status = dataset["status"].values
+        worst = np.where((status == _status.NOT_RUN).any(axis), _status.NOT_RUN, status.max(axis))
+        code = np.where((state == 0).any(axis), _status.OK, worst)
+        found["status"] = (rest, code, dataset["status"].attrs)
+    found = {name: found[name] for name in sorted(found, key=lambda n: not n.startswith(SHARE))}
+    mean = dataset.drop_vars([*dataset.data_vars, *coordinates(dataset, "seed")]).assign(found)
+    text = f"mean over {number} seeds" if number > 1 else ""
+    return mean, text + (", of those that succeeded" if text and state.any() else "")
+
+
+def most_along(dims: tuple[str, ...]) -> dict[str, int]:
+    """How many values of each axis the panels of a figure show: sixteen panels at most."""
+    number = len(dims)
+    most = {1: (8,), 2: (4, 4), 3: (2, 2, 4)}.get(number, (1,) * (number - 4) + (2,) * 4)
+    return dict(zip(dims, most, strict=True))
+
+
+def spread(size: int, most: int) -> np.ndarray:
+    """At most `most` evenly spread places of `size`: the first and the last, and some between."""
+    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))
+
+
+def here(dataset: Any, dim: str, place: int) -> list[str]:
+    """The values of a dataset at a place along `dim`, for a title: three of them at most."""
+    names = coordinates(dataset, dim)
+    parts = [f"{symbol(name)} = {float(dataset[name][place]):.4g}" for name in names]
+    return parts[:3] + ["..."] * (len(parts) > 3) or [f"{dim} no. {place}"]
+
+
+def shown(dataset: Any, dim: str, places: np.ndarray) -> str:
+    """Which values along `dim` are shown of how many, for a title; "" if all are."""
+    size = dataset.sizes[dim]
+    if len(places) == size:
+        return ""
+    names = coordinates(dataset, dim)
+    values = dataset[names[0]].values[places] if names else places
+    text = ", ".join(f"{float(value):.4g}" for value in values)
+    return f"{symbol(names[0]) if names else dim} = {text} ({len(places)} of {size} values)"

@@ -1,0 +1,146 @@
+"""Colours of a sweep's points: numbers, codes, and what has no value."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._axes import COLOURS, REGIME_COLOURS, label
+from ._grid import (
+    FAILED,
+    GAPS,
+    NO_VALUE,
+    NOT_RUN,
+    SHARE,
+    Scale,
+    dims_of,
+    flags_of,
+    gaps,
+    scale,
+    sides,
+    values_of,
+)
+
+_FAILED = REGIME_COLOURS["failed"]
+_KNOWN = REGIME_COLOURS | {"ok": REGIME_COLOURS["collapse"]}
+_HATCH: dict[str, Any] = dict(facecolor="white", edgecolor="0.7", hatch="////", linewidth=0.0)
+
+
+class Paint(NamedTuple):
+    """How the values of a variable become colours, in one panel as in all."""
+
+    label: str
+    words: dict[int, str]
+    colours: Any
+    norm: Any
+
+    def places(self, values: np.ndarray) -> np.ma.MaskedArray:
+        """What is given to the colour map: numbers, or the places of codes among `words`."""
+        if self.words:
+            places = np.searchsorted(list(self.words), np.nan_to_num(values))
+            return np.ma.masked_array(places, np.isnan(values))
+        return np.ma.masked_invalid(values)
+
+    def bar(self, figure: Any, axes: Any, **place: Any) -> Any:
+        """A colour bar beside `axes`."""
+        from matplotlib.cm import ScalarMappable
+
+        bar = figure.colorbar(ScalarMappable(self.norm, self.colours), ax=axes, **place)
+        bar.set_label(self.label)
+        if self.words:
+            bar.set_ticks(range(len(self.words)), labels=list(self.words.values()))
+            bar.ax.tick_params(length=0, which="both")
+        return bar
+
+    def handles(self) -> list[Any]:
+        """Entries of a legend for the codes."""
+        from matplotlib.patches import Patch
+
+        fills = [self.colours(place) for place in range(len(self.words))]
+        return [
+            Patch(facecolor=fill, edgecolor="0.4", lw=0.5, label=word)
+            for fill, word in zip(fills, self.words.values(), strict=True)
+        ]
+
+
+def paint_of(dataset: Any, name: str) -> Paint:
+    """Colours for all values of a variable: those codes that occur, or the range of numbers."""
+    from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
+
+    values, flags = values_of(dataset, name), flags_of(dataset[name])
+    present = values[~np.isnan(values)]
+    if flags:
+        words = {code: flags[code] for code in sorted(flags) if (present == code).any()}
+        spare = {word: COLOURS[k % len(COLOURS)] for k, word in enumerate(flags.values())}
+        fills = [(spare | _KNOWN)[word] for word in words.values()] or ["white"]
+        norm = BoundaryNorm(np.arange(len(fills) + 1) - 0.5, len(fills))
+        return Paint(label(name), words, ListedColormap(fills), norm)
+    import matplotlib
+
+    low, high = (present.min(), present.max()) if present.size else (0.0, 1.0)
+    if name.startswith(SHARE):
+        low, high = 0.0, 1.0
+    elif low == high:
+        low, high = low - 0.1 * abs(low), high + (0.1 * abs(high) or 1.0)
+    return Paint(label(name), {}, matplotlib.colormaps["viridis"], Normalize(low, high))
+
+
+def mesh(ax: Any, dataset: Any, name: str, paint: Paint) -> tuple[Scale, Scale]:
+    """A colour map of `name` over the two axes of a dataset; the scales along x and y."""
+    x, y = sides(dataset)
+    across, up = scale(dataset, x), scale(dataset, y)
+    values, missing = values_of(dataset, name), gaps(dataset, name)
+    if dims_of(dataset)[0] == x:
+        values, missing = values.T, missing.T
+    across.label_axis(ax, "x")
+    up.label_axis(ax, "y")
+    place = (across.edges, up.edges)
+    options: dict[str, Any] = dict(cmap=paint.colours, norm=paint.norm, rasterized=True)
+    ax.pcolormesh(*place, paint.places(values), **options)
+    filled = np.ma.masked_array(missing, (missing == 0) | (missing == NOT_RUN))
+    if not filled.mask.all():
+        fills, norm = _gap_colours()
+        ax.pcolormesh(*place, filled, cmap=fills, norm=norm, rasterized=True)
+    if (missing == NOT_RUN).any():  # what is hatched is the ground, which shows through
+        ax.patch.set(**_HATCH)
+    ax.set(xlim=across.limits, ylim=up.limits)
+    return across, up
+
+
+def cloud(ax: Any, dataset: Any, name: str, x: Scale, y: Scale, paint: Paint) -> None:
+    """The points of a sweep along one axis, each at its own `x` and `y`, coloured by `name`."""
+    values, missing = values_of(dataset, name), gaps(dataset, name)
+    size = float(np.clip(20000 / max(values.size, 1), 4, 40))
+    points = dict(s=size, rasterized=values.size > 5000)
+    styles = {
+        FAILED: dict(marker="x", c=_FAILED, linewidths=0.8),
+        NOT_RUN: dict(marker="o", facecolors="none", edgecolors="0.75", linewidths=0.6),
+        NO_VALUE: dict(marker="o", c="0.88"),
+    }
+    for code, style in styles.items():
+        at = missing == code
+        if at.any():
+            ax.scatter(x.values[at], y.values[at], **points, **style, label=GAPS[code])
+    at = missing == 0
+    colours = paint.places(values[at])
+    edge = dict(edgecolors="0.3", linewidths=0.3, cmap=paint.colours, norm=paint.norm)
+    ax.scatter(x.values[at], y.values[at], c=colours, **points, **edge)
+    x.label_axis(ax, "x")
+    y.label_axis(ax, "y")
+
+
+def gap_handles(missing: np.ndarray) -> list[Any]:
+    """Entries of a legend for the gaps that there are."""
+    from matplotlib.patches import Patch
+
+    styles: dict[int, dict[str, Any]] = {
+        FAILED: dict(facecolor=_FAILED, edgecolor="0.4", lw=0.5),
+        NOT_RUN: _HATCH,
+        NO_VALUE: dict(facecolor="white", edgecolor="0.4", lw=0.5),
+    }
+    return [Patch(**styles[k], label=GAPS[k]) for k in styles if (missing == k).any()]
+
+
+def _gap_colours() -> tuple[Any, Any]:
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    return ListedColormap([_FAILED, "white"]), BoundaryNorm([0.0, 2.0, 4.0], 2)
