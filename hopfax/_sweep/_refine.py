@@ -40,7 +40,7 @@ def refine(
     grid: Mapping[Any, Any],
     *,
     along: str,
-    between: tuple[float, float],
+    between: Any,
     of: str = "regime",
     into: str | int | None = None,
     tol: float = 1e-4,

@@ -155,3 +155,40 @@ def test_gradients_of_theory_and_simulation_agree_in_the_limit():
     slope = jax.grad(lambda k: jnp.log(theory.fixed_points(k, 4).upper))(kappa)
     up, down = (steady_dwells(tau, 1 / tau, kappa=k, dwells=12)[-1] for k in (5.1, 4.9))
     assert_close((up - down) / 0.2, slope, 0.05 * float(slope), "O(log(tau) / tau)")
+
+
+def test_critical_gains_by_division_meet_the_theory():
+    """Divided to 1e-4, the gain that sustains a cycle of four within 40 tau: as measured by others
+    (2.98, 3.10, 3.22, each to 0.01, independently of this library) and, to about twice the bias, as
+    predicted for this separation of timescales."""
+    tau, bias = np.array([20.0, 50.0, 100.0]), 0.01
+    network, _ = zoo.cycle(P=4, N=16, bias=bias)
+    point = hx.Point(
+        network,
+        dict(saliency=[4.0, 0.0, 0.0, 0.0]),
+        np.linspace(0.0, 40.0, 401),
+        per_tau=True,
+        observe="regime",
+    )
+    curve = hx.refine(point, {"tau": tau}, along="kappa", between=(2.0, 6.0), into="sequence")
+    assert curve.sizes["change"] == 1 and (curve.width <= 1e-4).all()
+    measured = curve.kappa[:, 0].values
+    np.testing.assert_allclose(measured, [2.98, 3.10, 3.22], rtol=0, atol=0.01)
+    predicted = np.asarray(hx.theory.sequential.critical_gain(4, tau=tau, bias=bias))
+    np.testing.assert_allclose(measured, predicted, rtol=0, atol=2.5 * bias)
+    assert curve.attrs["points"] < 400  # a grid of this spacing has 120,000
+
+
+def test_critical_gains_of_the_singular_map_by_division():
+    """The map of saliencies, iterated, dies below kappa_c(P) = 2, 3, 3.6107, 3.8344, ...: found by
+    division from 3000 steps of it, and exactly from its fold. Near the fold the map takes about
+    pi / sqrt(c (kappa_c - kappa)) steps to pass, so 3000 steps see it to about (pi/3000)^2 / c."""
+    for P in (4, 5, 6):
+
+        def alive(kappa, P=P):
+            orbit = hx.theory.sequential.saliency_orbit(kappa, kappa, 3000, P)
+            return {"alive": jnp.isfinite(orbit[-1]).astype(jnp.int32)}
+
+        ds = hx.refine(alive, {}, along="kappa", between=(2.0, 5.0), of="alive", tol=1e-5)
+        exact = float(hx.theory.sequential.critical_gain(P))
+        assert ds.kappa.shape == (1,) and abs(float(ds.kappa[0]) - exact) < 2e-5
