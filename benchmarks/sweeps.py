@@ -18,6 +18,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import hopfax as hx
 from hopfax._lanes import tile_width, workers_of
@@ -129,6 +130,40 @@ def overhead(total: int) -> None:
     report("overhead", points=total, chunk=chunk, **row, **cpu, share=share, same_bits=same)
 
 
+def sharded(work: Workload, kappas: np.ndarray):
+    """The alternative to `shard_map`: one vmapped program whose batch is laid over the devices, so
+    that all wait for the slowest lane of all."""
+    base = point(work)
+    mesh = jax.make_mesh((len(jax.local_devices()),), ("lane",), axis_types=(AxisType.Auto,))
+    place = NamedSharding(mesh, PartitionSpec("lane"))
+    solve = jax.jit(
+        jax.vmap(lambda kappa: base({"kappa": kappa})["dwell"]),
+        in_shardings=place,
+        out_shardings=place,
+    )
+    width = 256 * len(jax.local_devices())
+    parts = [kappas[k : k + width] for k in range(0, len(kappas) - width + 1, width)]
+    return lambda: np.concatenate([np.asarray(solve(jax.device_put(p, place))) for p in parts])
+
+
+def by_placement(work: Workload, kappas: np.ndarray):
+    """The other alternative: a program for every device, compiled for each, and a thread each."""
+    base = point(work)
+    solve = jax.vmap(lambda kappa: base({"kappa": kappa})["dwell"])
+    homes = [jax.sharding.SingleDeviceSharding(device) for device in jax.local_devices()]
+    programs = [jax.jit(solve, in_shardings=home, out_shardings=home) for home in homes]
+    parts = [kappas[k : k + 256] for k in range(0, len(kappas) - 255, 256)]
+
+    def run():
+        def mine(k):
+            return [np.asarray(programs[k](part)) for part in parts[k :: len(homes)]]
+
+        with ThreadPoolExecutor(len(homes)) as pool:
+            return list(pool.map(mine, range(len(homes))))
+
+    return run
+
+
 def devices(total: int) -> None:
     """One thread, two threads, two devices of a CPU; each against one device and one thread."""
     from hopfax._sweep import _plan
@@ -152,6 +187,8 @@ def devices(total: int) -> None:
         f"{count} devices (shard_map)": partial(run, count),
     }
     results = {name: one() for name, one in runs.items()}
+    runs["alternative: a batch laid over the devices"] = sharded(work, grid["kappa"])
+    runs["alternative: a program and a thread a device"] = by_placement(work, grid["kappa"])
     first = next(iter(results.values()))
     same = all(np.array_equal(first, other, equal_nan=True) for other in results.values())
     times = interleaved(runs, repeats=5)

@@ -1,6 +1,8 @@
 """Stored sweeps: killed, damaged, shared, changed; nothing is lost, and nothing silently wrong."""
 
+import importlib
 import json
+import linecache
 import os
 import shutil
 import signal
@@ -488,11 +490,7 @@ def test_a_changed_function_is_another(tmp_path, monkeypatch):
     """Told by its source, since results of two versions must not be mixed."""
     (tmp_path / "mine.py").write_text("def f(x):\n    return x\n")
     monkeypatch.syspath_prepend(tmp_path)
-    import importlib
-    import linecache
-
-    import mine
-
+    mine = importlib.import_module("mine")
     options = dict(store=tmp_path / "s", tile=2, progress=False)
     hx.sweep(mine.f, {"x": np.arange(4.0)}, **options)
     (tmp_path / "mine.py").write_text("def f(x):\n    return 2 * x\n")
