@@ -108,8 +108,8 @@ def _function(value: Any, where: str, tag: str | None) -> str:
     return f"{home}:{name} sha256 {_sha(source.encode())}"
 
 
-def digest(config: Mapping[str, str]) -> str:
-    """One hash of all entries."""
+def digest(config: Mapping[str, Any]) -> str:
+    """One hash of all entries of what can be written as JSON."""
     return _sha(json.dumps(config, sort_keys=True).encode())
 
 

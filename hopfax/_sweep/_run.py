@@ -69,7 +69,8 @@ def sweep(
       each other, such as those of a job array, so share a store; the dataset returned holds what
       is done so far.
     - `tag`: a name for the version of your functions, which stands for their source in telling one
-      stored sweep from another; needed for lambdas and functions inside functions.
+      stored sweep from another (what they call is not looked at); needed for lambdas and functions
+      inside functions.
     - `devices`: how many local devices to use, or which (default: all). Each runs tiles of its own.
     - `executor`: a `concurrent.futures.Executor` or a `dask.distributed.Client`, whose workers
       compute the blocks; needs a `store` that they all see.

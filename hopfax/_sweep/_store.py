@@ -97,23 +97,25 @@ class Store:
             return None
         try:
             found = json.loads(file.read_text())
-            variables = [
-                Variable(name, tuple(shape), np.dtype(dtype))
-                for name, shape, dtype in found["variables"]
-            ]
-            blocks = Blocks(tuple(found["shape"]), tuple(found["block"]))
-            parts = (found["config"], blocks, variables, found["files"], found["environment"])
-            manifest = Manifest(*parts)
-            schema, hashed = found["schema"], found["config_hash"]
-        except (ValueError, KeyError, TypeError) as error:
+            schema, sealed = found["schema"], found.pop("seal")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _corrupt(file) from error
         if schema != _SCHEMA:
             raise StoreError(
                 f"`store`: {self.path} has schema {schema!r}; this version reads {_SCHEMA}."
             )
-        if hashed != manifest.hash:
+        if sealed != digest(found):
             raise _corrupt(file)
-        return manifest
+        return Manifest(
+            config=found["config"],
+            blocks=Blocks(tuple(found["shape"]), tuple(found["block"])),
+            variables=[
+                Variable(name, tuple(shape), np.dtype(dtype))
+                for name, shape, dtype in found["variables"]
+            ],
+            files=found["files"],
+            environment=found["environment"],
+        )
 
     def verify(self, manifest: Manifest) -> None:
         """StoreCorrupt unless every file made at creation is as it was."""
@@ -142,7 +144,6 @@ class Store:
             manifest = manifest._replace(files=files)
             text = {
                 "schema": _SCHEMA,
-                "config_hash": manifest.hash,
                 "config": manifest.config,
                 "shape": manifest.blocks.shape,
                 "block": manifest.blocks.block,
@@ -150,7 +151,7 @@ class Store:
                 "files": files,
                 "environment": manifest.environment,
             }
-            _write_whole(self.path / "sweep.json", json.dumps(text, indent=1).encode())
+            _write_whole(self.path / "sweep.json", _sealed(text))
             return manifest
 
     def compare(self, manifest: Manifest, config: dict[str, str]) -> None:
@@ -189,8 +190,7 @@ class Store:
             files[variable.name] = _checksum(file)
         counts = {str(code): count for code, count in record.counts.items()}
         marker = {"config_hash": manifest.hash, "files": files, **record._asdict()}
-        text = json.dumps(marker | {"counts": counts})
-        _write_whole(self._marker(k), text.encode())
+        _write_whole(self._marker(k), _sealed(marker | {"counts": counts}))
 
     def started(self, manifest: Manifest, k: int) -> bool:
         """Whether block `k` has any file, complete or not."""
@@ -200,7 +200,7 @@ class Store:
         """How block `k` went, if it is stored and every byte of it is as it was written."""
         try:
             found = json.loads(self._marker(k).read_text())
-            if found["config_hash"] != manifest.hash:
+            if found.pop("seal") != digest(found) or found["config_hash"] != manifest.hash:
                 return None
             for variable in manifest.variables:
                 expected = found["files"][variable.name]
@@ -331,6 +331,12 @@ def _write_whole(file: pathlib.Path, content: bytes) -> None:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sealed(content: dict[str, Any]) -> bytes:
+    """As JSON, with a hash of all of it."""
+    content = json.loads(json.dumps(content))  # tuples become lists, as they will be read
+    return json.dumps(content | {"seal": digest(content)}, indent=1).encode()
 
 
 def _corrupt(file: pathlib.Path) -> StoreCorrupt:
