@@ -14,7 +14,6 @@ from .._progress import progress
 from ._grid import Blocks
 from ._job import Record
 from ._plan import Prepared
-from ._remote import Remote
 
 Count = Callable[[Record], None]
 
@@ -61,23 +60,23 @@ def by_threads(
 
     with concurrent.futures.ThreadPoolExecutor(prepared.workers) as pool:
         try:
-            return _collect(pool, work, order, count)
+            return by_executor(pool, work, order, count)
         finally:
             stop.set()
 
 
 def by_executor(
-    executor: concurrent.futures.Executor, remote: Remote, order: Iterable[int], count: Count
+    executor: concurrent.futures.Executor,
+    work: Callable[[int], Record],
+    order: Iterable[int],
+    count: Count,
 ) -> dict[int, Record]:
-    """Have an executor's workers compute and store blocks; how they went."""
-    return _collect(executor, remote, order, count)
+    """Have an executor do `work` for every block; how they went. After an error no new one starts.
 
-
-def _collect(
-    pool: concurrent.futures.Executor, work: Any, order: Iterable[int], count: Count
-) -> dict[int, Record]:
+    `work` travels to the executor's workers, if they are processes.
+    """
     records: dict[int, Record] = {}
-    futures = {pool.submit(work, k): k for k in order}
+    futures = {executor.submit(work, k): k for k in order}
     try:
         for future in concurrent.futures.as_completed(futures):
             record = Record(*future.result())

@@ -71,7 +71,9 @@ class Job(eqx.Module):
             del structs["seed"]
         return Program(self.function, structs, self.key, self.tile, devices)
 
-    def run(self, program: Program, lanes: np.ndarray, stop: Callable[[], bool]) -> dict[str, Any]:
+    def run(
+        self, program: Program, lanes: np.ndarray, stop: Callable[[], bool] = lambda: False
+    ) -> dict[str, Any]:
         """Outputs of whole tiles of lanes, by flat names, blank where a point failed."""
         values = self.grid.at(lanes)
         numbers = values.pop("seed") if self.seeded else lanes

@@ -110,10 +110,8 @@ class Prepared(NamedTuple):
         each = sum(variable.bytes for variable in self.variables)
         seconds = float("nan")
         if self.probe is not None:
-            cost = _costs(blocks, self.probe)
             parallel = len(devices) if len(devices) > 1 else self.workers
-            share = cost.mean() / max(cost.max(), 1e-9)
-            seconds = max(job.tiles / parallel, 1.0) * self.probe.seconds * share
+            seconds = max(job.tiles / parallel, 1.0) * self.probe.seconds
         lanes = min(math.prod(blocks.block), job.grid.size)
         return SweepPlan(
             points=job.grid.size,
@@ -156,14 +154,14 @@ class _Probe(NamedTuple):
 
 def _probe(job: Job, program: Program) -> _Probe:
     lanes = np.linspace(0, job.grid.size - 1, job.tile).round().astype(np.int64)
-    never: Callable[[], bool] = lambda: False  # noqa: E731
     begin = time.perf_counter()
-    out = job.run(program, lanes, never)
+    out = job.run(program, lanes)
     seconds = time.perf_counter() - begin
-    if seconds < 1:  # once more, without what only a first call costs
+    if seconds < 1:  # once more, without what only a first call costs, and in a full call
+        tiles = program.strip * len(program.devices) if seconds < 0.1 else 1
         begin = time.perf_counter()
-        job.run(program, lanes, never)
-        seconds = time.perf_counter() - begin
+        job.run(program, np.tile(lanes, tiles))
+        seconds = (time.perf_counter() - begin) / max(tiles // len(program.devices), 1)
     steps = np.asarray(out.get("steps", np.ones(job.tile)), float)
     return _Probe(lanes, steps, seconds)
 

@@ -23,6 +23,7 @@ class Remote(NamedTuple):
     path: str
     hash: str
     static: Any
+    arrays: Any  # where they belong in it
     key_kind: str | None
     x64: bool
     cache: str | None
@@ -58,12 +59,12 @@ def pack(job: Job, store: Store, manifest: Manifest) -> Remote:
         job = eqx.tree_at(lambda job: job.key, job, jr.key_data(job.key))
     arrays, static = eqx.partition(job, _is_array)
     store.keep_inputs([np.asarray(leaf) for leaf in jax.tree.leaves(arrays)])
-    structure = jax.tree.map(lambda _: 0, arrays)
     options = jax.config
     return Remote(
         str(store.path.resolve()),
         manifest.hash,
-        (static, structure),
+        static,
+        jax.tree.map(lambda _: 0, arrays),
         kind,
         bool(options.read("jax_enable_x64")),
         getattr(options, "jax_compilation_cache_dir"),  # noqa: B009  `read` refuses it
@@ -75,29 +76,36 @@ def _opened(remote: Remote) -> _Opened:
     with _opening:
         place = (remote.path, remote.hash)
         if place not in _here:
-            if bool(jax.config.read("jax_enable_x64")) != remote.x64:
-                jax.config.update("jax_enable_x64", remote.x64)
-            if remote.cache and not getattr(jax.config, "jax_compilation_cache_dir"):  # noqa: B009
-                jax.config.update("jax_compilation_cache_dir", remote.cache)
+            _configure(remote)
             store = Store(remote.path)
             manifest = store.manifest()
             if manifest is None or manifest.hash != remote.hash:
                 raise RuntimeError(f"the sweep in {remote.path} was replaced while it ran")
-            static, structure = remote.static
-            leaves, tree = jax.tree.flatten(structure)
-            grid_too = jax.tree.unflatten(tree, store.inputs(len(leaves)))
-            job: Job = eqx.combine(grid_too, static)
-            function = jax.tree.map(
-                lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf,
-                job.function,
-            )
-            key = job.key
-            if remote.key_kind is not None:
-                key = jr.wrap_key_data(jnp.asarray(job.key), impl=remote.key_kind)
-            job = Job(function, job.grid, key, job.seeded, job.tile)
+            job = _unpacked(remote, store)
             _here.clear()  # a worker goes through one sweep after the other
             _here[place] = _Opened(store, manifest, job, job.program(jax.local_devices()))
         return _here[place]
+
+
+def _configure(remote: Remote) -> None:
+    """Precision as it was where the sweep began, and its folder of compiled programs."""
+    if bool(jax.config.read("jax_enable_x64")) != remote.x64:
+        jax.config.update("jax_enable_x64", remote.x64)
+    if remote.cache and not getattr(jax.config, "jax_compilation_cache_dir"):  # noqa: B009
+        jax.config.update("jax_compilation_cache_dir", remote.cache)
+
+
+def _unpacked(remote: Remote, store: Store) -> Job:
+    """The job, with its arrays from the store."""
+    leaves, structure = jax.tree.flatten(remote.arrays)
+    arrays = jax.tree.unflatten(structure, store.inputs(len(leaves)))
+    job: Job = eqx.combine(arrays, remote.static)
+    held = eqx.filter(job.function, _is_array)
+    function = eqx.combine(jax.tree.map(jnp.asarray, held), job.function)
+    key = job.key
+    if remote.key_kind is not None:
+        key = jr.wrap_key_data(jnp.asarray(key), impl=remote.key_kind)
+    return Job(function, job.grid, key, job.seeded, job.tile)
 
 
 def executor_of(executor: Any) -> concurrent.futures.Executor:
