@@ -4,6 +4,20 @@ Do not import hopfax here: the type-checking import hook of the test run is inst
 """
 
 import jax
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs a command line; its exit status, what it said and what it complained of."""
+    from hopfax.cli import main
+
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run

@@ -28,18 +28,6 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.fixture
-def command(capsys):
-    """Runs a command line; its exit status, what it said and what it complained of."""
-
-    def run(*arguments):
-        status = main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
-
-
 def refusal(err):
     """The one line of an error, without bars of progress."""
     lines = [line for line in err.splitlines() if line.startswith("hopfax:")]

@@ -11,7 +11,6 @@ import pytest
 from helpers import ROOT
 
 import hopfax as hx
-from hopfax.cli import main
 from hopfax.cli._sweep import Sweep, gains_and_starts
 
 # Without a seed there is no theory at finite tau, which takes long to compile.
@@ -24,18 +23,6 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("hopfax._lanes._WIDTH", {"cpu": 16})
-
-
-@pytest.fixture
-def command(capsys):
-    """Runs a command line; its exit status, what it said and what it complained of."""
-
-    def run(*arguments):
-        status = main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
 
 
 def test_one_number_of_points_is_made_of_two():
@@ -116,7 +103,6 @@ def test_settings_do_not_depend_on_how_it_is_run():
 SLOW = """
 import sys, time
 from hopfax._sweep import _store
-from hopfax.cli import main
 
 write = _store.Store.write
 def slow(self, *arguments):
