@@ -4,6 +4,7 @@ Do not import hopfax here: the type-checking import hook of the test run is inst
 """
 
 import jax
+import jaxtyping
 import pytest
 
 jax.config.update("jax_enable_x64", True)
@@ -21,3 +22,11 @@ def command(capsys):
         return status, out, err
 
     return run
+
+
+@pytest.fixture
+def as_a_user_runs_it():
+    """Without the type checks of the test run, which would answer first."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

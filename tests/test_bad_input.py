@@ -5,7 +5,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import jaxtyping
 import numpy as np
 import pytest
 import zoo
@@ -13,12 +12,7 @@ import zoo
 import hopfax as hx
 
 
-@pytest.fixture(autouse=True)
-def as_a_user_runs_it():
-    """Without the type checks of the test run, which would answer first."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+pytestmark = pytest.mark.usefixtures("as_a_user_runs_it")
 
 
 XI = np.asarray(hx.patterns.hadamard(4, 64).xi)

@@ -164,3 +164,65 @@ def test_observables_by_name():
     np.testing.assert_allclose(ds.saliency_end[1], alone.saliency[-1], rtol=0, atol=1e-9)
     with pytest.raises(ValueError, match="no observable 'dwel'; is it 'dwell'"):
         points.network_point(observe="dwel")
+
+
+def test_tiles_do_not_move_with_the_blocks(monkeypatch):
+    """Blocks of 10 points, tiles of 4: a tile across a border is computed for both, whole."""
+    grid = {"x": np.linspace(0.0, 3.0, 7), "y": np.linspace(1.0, 2.0, 5)}
+    seen, run = [], Program.run
+
+    def watched(self, values, numbers, stop=lambda: False):
+        seen.append(numbers)
+        return run(self, values, numbers, stop)
+
+    monkeypatch.setattr(Program, "run", watched)
+    options = dict(tile=4, progress=False, on_failure="ignore")
+    ds = hx.sweep(points.wave, grid, chunk=10, **options)
+    assert len(seen) == 4
+    for numbers in seen:
+        assert len(numbers) % 4 == 0 and numbers[0] % 4 == 0
+        assert (numbers == np.minimum(numbers[0] + np.arange(len(numbers)), 34)).all()
+    np.testing.assert_array_equal(ds.value, hx.sweep(points.wave, grid, **options).value)
+
+
+def test_an_error_stops_the_blocks_in_hand(as_a_user_runs_it):
+    """After one block's error the others end at their next call; the error is what is raised."""
+    import time
+    import types
+
+    from hopfax._lanes import Stopped
+    from hopfax._sweep._drive import by_threads
+
+    stopped = []
+
+    def block(blocks, k, program, stop):
+        if k == 0:
+            raise OSError("the disk is gone")
+        limit = time.perf_counter() + 20
+        while not stop() and time.perf_counter() < limit:
+            time.sleep(0.001)
+        stopped.append(stop())
+        raise Stopped
+
+    prepared = types.SimpleNamespace(workers=2, job=types.SimpleNamespace(block=block), program=0)
+    with pytest.raises(OSError, match="the disk is gone"):
+        by_threads(prepared, None, [1, 0, 2, 3], None, None)
+    assert stopped and all(stopped)
+
+
+def test_a_program_asks_before_every_call_whether_to_stop():
+    import jax
+
+    from hopfax._lanes import Stopped
+
+    struct = {"x": jax.ShapeDtypeStruct((), np.dtype(float))}
+    program = Program(lambda values, key: values["x"], struct, None, 2, jax.devices()[:1])
+    asked = []
+
+    def stop():
+        asked.append(1)
+        return len(asked) == 3
+
+    with pytest.raises(Stopped):  # 40 tiles are 5 calls
+        program.run({"x": np.arange(80.0)}, np.arange(80), stop)
+    assert len(asked) == 3

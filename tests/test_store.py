@@ -11,7 +11,6 @@ import time
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import points
 import pytest
@@ -28,14 +27,6 @@ OPTIONS = points.OPTIONS
 
 # One row of the grid fails on purpose.
 pytestmark = pytest.mark.filterwarnings(r"ignore:\d+ of \d+ points failed")
-
-
-@pytest.fixture
-def as_a_user_runs_it():
-    """Without the type checks of the test run, which would answer first."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def run(store, **options):
