@@ -11,7 +11,6 @@ import zoo
 
 import hopfax as hx
 
-
 pytestmark = pytest.mark.usefixtures("as_a_user_runs_it")
 
 

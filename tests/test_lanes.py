@@ -24,6 +24,8 @@ FAULTS = {
     "no slow time": ("tau", 0.0, "invalid_parameter"),
     "negative slow time": ("tau", -20.0, "invalid_parameter"),
     "NaN slow time": ("tau", np.nan, "invalid_parameter"),
+    "NaN transition": ("transition[1,0]", np.nan, "invalid_parameter"),
+    "infinite bias": ("bias", np.inf, "invalid_parameter"),
     "NaN start": ("init.saliency[0]", np.nan, "invalid_parameter"),
     "infinite start": ("init.saliency[0]", -np.inf, "invalid_parameter"),
     "start that has diverged": ("init.saliency[0]", 1e12, "diverged"),
@@ -36,7 +38,13 @@ def point(limited=False):
 
 
 def run(faults, base=None):
-    values = {"kappa": KAPPA.copy(), "tau": TAU.copy(), "init.saliency[0]": START.copy()}
+    values = {
+        "kappa": KAPPA.copy(),
+        "tau": TAU.copy(),
+        "init.saliency[0]": START.copy(),
+        "transition[1,0]": np.ones(LANES),
+        "bias": np.full(LANES, 0.02),
+    }
     for lane, fault in faults.items():
         name, value, _ = FAULTS[fault]
         values[name][lane] = value
