@@ -47,7 +47,7 @@ def checked(given: Arguments) -> Arguments:
     check_domain(network)
     state0 = _checked_state(network, state0, dtype)
     ts = as_float(given.ts, "ts", dtype)
-    _check_times(ts)
+    check_times(ts)
     stimulus = _checked_input(given.stimulus, "stimulus", network, ts)
     current = _checked_input(given.current, "current", network, ts)
     if stimulus is not None and not isinstance(network, InputDrivenHopfield):
@@ -98,7 +98,8 @@ def _checked_state(network, state0: FieldState, dtype) -> FieldState:
     return FieldState(field, saliency, weights)
 
 
-def _check_times(ts) -> None:
+def check_times(ts) -> None:
+    """ValueError unless `ts` is a list of times that do not decrease."""
     if ts.ndim != 1 or ts.shape[0] < 1:
         raise ValueError(f"`ts` must have shape (T,) with T >= 1, got {ts.shape}.")
     if not is_concrete(ts):

@@ -22,14 +22,15 @@ def random(
 ) -> Design:
     """Points drawn independently and uniformly.
 
-    **Arguments:** `ranges`: least and largest value of every parameter. `points`: how many.
-    `seed`: of the draw. `log`: parameters that are uniform in their logarithm.
+    **Arguments:** `ranges`: least and largest value of every parameter, such as
+    `{"kappa": (3, 7), "tau": (20, 2000)}`. `points`: how many. `seed`: of the draw. `log`: names of
+    parameters that are uniform in their logarithm, such as `["tau"]`.
 
     **Returns:** `{(name, ...): (values, ...)}`.
 
     **Raises:** ValueError or TypeError naming the parameter or argument at fault.
     """
-    _check(ranges, points, log)
+    _check(ranges, points, seed, log)
     return _scaled(np.random.default_rng(seed).random((points, len(ranges))), ranges, log)
 
 
@@ -46,13 +47,15 @@ def sobol(
     almost as 1/points for smooth functions; take a power of two. (Sobol 1967; scrambling: Owen
     1998; made by `scipy.stats.qmc`.)
 
-    **Arguments:** as of `random`; `points` must be a power of two. `seed`: of the scrambling.
+    **Arguments:** `ranges`: least and largest value of every parameter, such as
+    `{"kappa": (3, 7), "tau": (20, 2000)}`. `points`: how many, a power of two. `seed`: of the
+    scrambling. `log`: names of parameters that are uniform in their logarithm, such as `["tau"]`.
 
     **Returns:** `{(name, ...): (values, ...)}`.
 
     **Raises:** ValueError or TypeError naming the parameter or argument at fault.
     """
-    _check(ranges, points, log)
+    _check(ranges, points, seed, log)
     exponent = points.bit_length() - 1
     if points != 2**exponent:
         raise ValueError(
@@ -65,16 +68,22 @@ def sobol(
     return _scaled(sequence.random_base2(exponent), ranges, log)
 
 
-def _check(ranges: Any, points: Any, log: Collection[str]) -> None:
+def _check(ranges: Any, points: Any, seed: Any, log: Any) -> None:
     if not isinstance(ranges, Mapping) or not ranges:
         raise TypeError(
             f'`ranges` must be a non-empty dict such as {{"kappa": (3, 7)}}, got {ranges!r}.'
         )
     if isinstance(points, bool) or not isinstance(points, int) or points < 1:
         raise ValueError(f"`points` must be a positive int, got {points!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise TypeError(f"`seed` must be an int of at least 0, got {seed!r}.")
+    if isinstance(log, str) or not isinstance(log, Collection):
+        raise TypeError(f"`log` must list names of parameters, such as ['tau'], got {log!r}.")
     for name, limits in ranges.items():
         if np.shape(limits) != (2,) or not all(map(math.isfinite, limits)):
-            raise ValueError(f"`ranges`: {name!r} must have a least and a largest value, {limits}.")
+            raise ValueError(
+                f"`ranges`: {name!r} must have a least and a largest value, got {limits!r}."
+            )
         if not limits[0] < limits[1]:
             raise ValueError(f"`ranges`: {name!r} needs least < largest, got {tuple(limits)}.")
         if name in log and limits[0] <= 0:

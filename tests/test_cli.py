@@ -41,7 +41,7 @@ def test_a_sweep_from_first_run_to_rerun(command, tmp_path, monkeypatch):
     # The finite-tau curves of the picture take long to compile and are tested with the plots.
     monkeypatch.setattr("hopfax.plots._sweeps.Cycle.finite", False)
     status, out, err = command(*TINY)
-    assert status == 0 and "24/24" in err  # a bar of progress
+    assert status == 0 and not err  # bars of progress are for terminals
     (folder,) = (tmp_path / "hopfax-out").iterdir()
     assert re.fullmatch(r"sweep-[0-9a-f]{8}", folder.name)
     assert {file.name for file in folder.iterdir()} == {

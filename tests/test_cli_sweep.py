@@ -42,15 +42,19 @@ def test_parts_planned_shared_and_drawn(command, tmp_path):
     part = [*SMALL, "--out", "here", "--chunk", 16, "--store", "elsewhere"]
     status, out, err = command(*part, "--resume")
     assert status == 2 and "no sweep in elsewhere to resume" in err
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cache"]  # nothing is left behind
 
     status, out, _ = command(*part, "--part", 0, 2)
-    assert status == 0 and re.match(r"128 runs, 16 gains: about .* to elsewhere\n", out)
+    assert status == 0 and re.match(
+        r"128 runs, 16 gains: about .* to compute .* to elsewhere\n", out
+    )
     assert "part 0 of 2 is done, others are not yet" in out
     (again,) = re.findall(r"^hopfax (sweep .* --resume)$", out, re.MULTILINE)
     assert not (tmp_path / "here/phase_diagram.png").exists()
 
     # What is there can be drawn, and read.
-    assert command("plot", "elsewhere", "--no-theory")[0] == 0
+    status, out, _ = command("plot", "elsewhere", "--no-theory")
+    assert status == 0 and "elsewhere.png; 64 of 128 points have not been run" in out
     assert (tmp_path / "elsewhere.png").stat().st_size > 1000
     assert (hx.open_sweep("elsewhere", partial=True).status == -1).sum() == 64
 
@@ -59,7 +63,7 @@ def test_parts_planned_shared_and_drawn(command, tmp_path):
     assert status == 0 and "read from elsewhere" in out and not err
     assert (tmp_path / "here/phase_diagram.png").stat().st_size > 1000
     status, _, err = command(*SMALL, "--out", "here2", "--store", "elsewhere", "--horizon", 5)
-    assert status == 2 and "point.ts" in err and "--overwrite" in err
+    assert status == 2 and "point.ts" in err and "--overwrite" in err and "To resume" not in err
 
 
 @pytest.mark.parametrize(
@@ -69,24 +73,29 @@ def test_parts_planned_shared_and_drawn(command, tmp_path):
         (["--points", "4", "4", "4"], "`points`"),
         (["--devices", "0"], "`devices`"),
         (["--devices", "999"], "`devices` is 999, but JAX has been started with"),
-        (["--part", "2", "2"], "0 <= k < n"),
-        (["--chunk", "-1"], "`chunk`"),
+        (["--part", "2", "2"], "`part` must be K N with 0 <= K < N"),
+        (["--chunk", "0"], "`chunk`"),
+        (["--points", "-3"], "`points`"),
+        (["--resume", "--overwrite"], "contradict"),
+        (["--out", "afile"], "`out`: afile is a file"),
     ],
 )
-def test_bad_values(command, arguments, named):
+def test_bad_values(command, arguments, named, tmp_path):
+    (tmp_path / "afile").write_text("")
     status, _, err = command(*SMALL, *arguments)
     assert status == 2 and named in err and "Traceback" not in err
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"afile", "cache"}
 
 
 def test_a_scheduler_that_does_not_answer(command, monkeypatch):
     distributed = pytest.importorskip("distributed")
 
-    def client(address):
+    def client(address, timeout):
         raise OSError(f"Timed out trying to connect to {address}")
 
     monkeypatch.setattr(distributed, "Client", client)
     status, _, err = command(*SMALL, "--dask", "tcp://127.0.0.1:1")
-    assert status == 2 and "connect to tcp://127.0.0.1:1" in err
+    assert status == 2 and "`dask`: no scheduler answers at tcp://127.0.0.1:1" in err
     monkeypatch.setitem(sys.modules, "distributed", None)
     status, _, err = command(*SMALL, "--dask", "tcp://127.0.0.1:1")
     assert status == 2 and 'pip install "hopfax[dask]"' in err

@@ -234,3 +234,49 @@ def test_a_program_asks_before_every_call_whether_to_stop():
     with pytest.raises(Stopped):  # 40 tiles are 5 calls
         program.run({"x": np.arange(80.0)}, np.arange(80), stop)
     assert len(asked) == 3
+
+
+def test_small_sweeps_have_small_tiles():
+    for number, width in ((1, 1), (6, 8), (64, 64), (200, 256), (5000, 256)):
+        ds = hx.sweep(points.draw, {"scale": np.ones(number), "seed": [0]}, progress=False)
+        assert ds.attrs["tile"] == width
+
+
+@pytest.mark.parametrize(
+    ("function", "grid", "error", "text"),
+    [
+        (
+            lambda a: np.interp(a, [0, 1], [0, 1]),
+            {"a": [1.0]},
+            TypeError,
+            "write it with jax.numpy",
+        ),
+        (lambda a: a if a > 0 else -a, {"a": [1.0]}, TypeError, "jnp.where in place of `if`"),
+        (lambda a: float(a), {"a": [1.0]}, TypeError, "write it with jax.numpy"),
+        (lambda a: None, {"a": [1.0]}, TypeError, "must return an array.* returned nothing"),
+        (lambda a: {"b": "text"}, {"a": [1.0]}, TypeError, "must return an array.* returned str"),
+        (lambda a, b: a, {"a": [1.0]}, ValueError, "`grid` lacks 'b', which the function needs"),
+    ],
+)
+def test_functions_that_cannot_be_swept(function, grid, error, text):
+    with pytest.raises(error, match=text):
+        hx.sweep(function, grid, progress=False)
+
+
+def test_a_bar_counts_the_failures(capsys):
+    hx.sweep(points.wave, points.GRID, tile=8, progress=True, on_failure="ignore")
+    err = capsys.readouterr().err
+    assert "384/384" in err and "16 nonfinite" in err
+
+
+def test_bad_points_speak_up_early(as_a_user_runs_it):
+    for options, error, text in [
+        (dict(ts=[20.0, 0.0]), ValueError, "`ts` must not decrease"),
+        (dict(ts=20.0), ValueError, "`ts` must have shape"),
+        (dict(init=dict(salience=[4.0, 0, 0])), TypeError, "`init`: .*takes .*'saliency'"),
+    ]:
+        given = dict(init=dict(saliency=[4.0, 0.0, 0.0]), ts=[0.0, 1.0]) | options
+        with pytest.raises(error, match=text):
+            hx.Point(point().network, **given)
+    with pytest.raises(ValueError, match="'noise' cannot be swept.*noise=0.1"):
+        hx.sweep(point(), {"noise": [0.1]}, progress=False)

@@ -117,8 +117,11 @@ def test_designs():
         ({"x": (0, 1)}, {"points": 48}, ValueError, "power of two.*32 and 64"),
         ({"x": (0, 1)}, {"log": ["x"]}, ValueError, "'x' must be positive"),
         ({"x": (0, 1)}, {"log": ["y"]}, ValueError, "'y', which has no range"),
+        ({"x": (0, 1)}, {"log": "x"}, TypeError, "`log` must list names"),
+        ({"x": (0, 1)}, {"log": True}, TypeError, "`log` must list names"),
+        ({"x": (0, 1)}, {"seed": 0.5}, TypeError, "`seed` must be an int"),
     ],
 )
-def test_bad_designs(ranges, options, error, text):
+def test_bad_designs(ranges, options, error, text, as_a_user_runs_it):
     with pytest.raises(error, match=text):
         hx.designs.sobol(ranges, **dict(points=8) | options)

@@ -151,7 +151,7 @@ def test_stores(tmp_path):
     grid = {"kappa": KAPPAS, "init.saliency[0]": [3.0, 4.0]}
     store = tmp_path / "out" / "sweep"
     ds = hx.sweep(point(), grid, tile=4, store=store).load()
-    plain = xr.open_zarr(store / "data.zarr", consolidated=False)
+    plain = xr.open_zarr(store / "data.zarr")
     for other in (hx.open_sweep(store), plain, hx.sweep(point(), grid, tile=4)):
         xr.testing.assert_identical(other.load(), ds)
     with pytest.raises(hx.StoreError, match="holds a sweep; `overwrite=True`"):

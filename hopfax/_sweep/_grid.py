@@ -67,7 +67,10 @@ class Grid(NamedTuple):
 def parse(grid: Mapping[Any, Any]) -> Grid:
     """A grid from `{"kappa": values, ("tau", "bias"): (values, values)}`; a tuple zips."""
     if not isinstance(grid, Mapping) or not grid:
-        raise ValueError('`grid` must be a non-empty dict such as {"kappa": [3, 4, 5]}.')
+        raise ValueError(
+            '`grid` must be a non-empty dict such as {"kappa": [3, 4, 5]}, got '
+            f"{type(grid).__name__ if grid else grid!r}."
+        )
     axes, seen = [], set()
     for names, values in grid.items():
         zipped = isinstance(names, tuple)

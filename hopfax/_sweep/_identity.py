@@ -86,7 +86,8 @@ def _sha(content: bytes) -> str:
 def _function(value: Any, where: str, tag: str | None) -> str:
     name = getattr(value, "__qualname__", type(value).__qualname__)
     home = getattr(value, "__module__", None) or ""
-    if tag is not None:
+    known = home.split(".")[0] in _KNOWN
+    if tag is not None and not known:
         return f"{home}:{name}, tag {tag}"
     here: Any = sys.modules.get(home)
     for part in name.split("."):
@@ -96,7 +97,7 @@ def _function(value: Any, where: str, tag: str | None) -> str:
             f"`{where}` is {name}, which cannot be found again by that name; define it at the top "
             "of a module, or pass sweep(..., tag='a name for this version of it')."
         )
-    if home.split(".")[0] in _KNOWN:
+    if known:
         return f"{home}:{name}"
     try:
         source = inspect.getsource(inspect.unwrap(value))

@@ -107,11 +107,12 @@ def job_of(point: Any, grid: Mapping[Any, Any], key: Any, tile: int | None) -> J
     **Raises:** ValueError or TypeError for an unknown name, a shape that does not fit, a key that
     is missing or of no use.
     """
-    tile = tile_width() if tile is None else tile
-    if isinstance(tile, bool) or not isinstance(tile, int) or tile < 1:
-        raise ValueError(f"`tile` must be a positive int, got {tile!r}.")
     axes = parse(grid)
     check_names(axes)
+    if tile is None:  # no wider than the whole sweep needs
+        tile = min(tile_width(), 1 << max(axes.size - 1, 0).bit_length())
+    if isinstance(tile, bool) or not isinstance(tile, int) or tile < 1:
+        raise ValueError(f"`tile` must be a positive int, got {tile!r}.")
     names = list(axes.parameters)
     seeded = "seed" in names and not takes_seed(point)
     if seeded:

@@ -236,9 +236,12 @@ def local_devices(devices: Any) -> list[Any]:
                 f"({there[0].platform}).{hint}"
             )
         return there[:devices]
+    given = devices
     devices = list(devices) if isinstance(devices, list | tuple) else []
     if not devices or not all(isinstance(device, jax.Device) for device in devices):
-        raise TypeError("`devices` must be a number or a list of jax.local_devices().")
+        raise TypeError(
+            f"`devices` must be a number or a list of jax.local_devices(), got {given!r}."
+        )
     return devices
 
 
@@ -280,9 +283,10 @@ def sweep_plan(
     chunk: int | Literal["auto"] = "auto",
     devices: Any = None,
 ) -> SweepPlan:
-    """What `hopfax.sweep` would do with the same arguments, without doing it.
+    """What `hopfax.sweep` would do with these arguments, which it has too, without doing it.
 
-    Compiles, and runs one tile whose points are spread over the grid. Print what is returned.
+    Compiles, and runs one tile whose points are spread over the grid. Print what is returned: the
+    time is that of the runs alone.
 
     **Raises:** ValueError/TypeError as `hopfax.sweep`; ValueError if a tile would not fit into
     memory.

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._arguments import check_times
 from .._errors import as_float
 from .._simulate import simulate
 from .._types import ArrayLike
@@ -31,10 +32,11 @@ class Point(eqx.Module):
     - `init`: keyword arguments of `network.init`, e.g. `dict(saliency=...)`.
     - `ts`: save times in fast time constants; with `per_tau=True` in slow ones, i.e. multiplied by
       the (largest) `tau` of the point.
-    - `observe`: a function `trajectory -> dict of arrays`, defined once, at module level; or names
-      of observables, such as `["regime", "switch_times"]` (all of them: see
+    - `observe`: a function `trajectory -> dict of arrays`, defined once, at module level, with
+      jax.numpy; or names of observables, such as `["regime", "switch_times"]` (all of them: see
       `hopfax.observables.Selected`). Only what it returns is kept of a run, so reduce a trajectory
-      to numbers here. Default: `hopfax.observables.summary`.
+      to numbers here. Default: `hopfax.observables.summary`, which gives `regime` (a code; the
+      dataset's `regime.attrs` has the meanings), `switches`, `dwell` and `overlap`.
     - the rest: as in `hopfax.simulate`; by default hard tanh is integrated exactly, event by event.
 
     Its values can be named in a sweep: any array of the network ("kappa", "activation.gain"), an
@@ -76,12 +78,17 @@ class Point(eqx.Module):
         self.network = network
         self.init = {name: as_float(value, f"init.{name}", dtype) for name, value in init.items()}
         self.ts = as_float(ts, "ts", dtype)
+        check_times(self.ts)
         self.observe = observe if callable(observe) else Selected(observe)
         self.method = method
         self.noise = None if noise is None else as_float(noise, "noise", dtype)
         self.stimulus, self.current = stimulus, current
         self.per_tau, self.max_steps = per_tau, max_steps
-        network.init(**self.init)  # bad start values speak up now
+        try:
+            network.init(**self.init)  # bad start values speak up now
+        except TypeError as error:
+            known = [p for p in inspect.signature(network.init).parameters]
+            raise TypeError(f"`init`: {error}; {type(network).__name__} takes {known}.") from error
 
     def names(self) -> list[str]:
         """Everything that a sweep can vary."""
@@ -98,6 +105,10 @@ class Point(eqx.Module):
         """
         match = _NAME.match(name)
         known = self.names()
+        if name == "noise" and self.noise is None:
+            raise ValueError(
+                "'noise' cannot be swept, as the point has none: Point(..., noise=0.1)."
+            )
         if match is None or match.group(1) not in known:
             raise unknown(name, known)
         base, index = match.group(1), match.group(2)
@@ -160,7 +171,7 @@ class Point(eqx.Module):
 
 
 class FunctionPoint(eqx.Module):
-    """Any pure function of named arguments as a point. Points with a NaN argument are invalid."""
+    """Any pure JAX function of named arguments as a point; one with a NaN argument is invalid."""
 
     function: Callable
     wants_key: bool = eqx.field(static=True)
@@ -175,6 +186,11 @@ class FunctionPoint(eqx.Module):
         for name in names:
             if name not in parameters and not open_ended:
                 raise unknown(name, [p for p in parameters if p != "key"])
+        given = {*names, "key"}
+        for name, p in parameters.items():
+            if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+                if name not in given:
+                    raise ValueError(f"`grid` lacks {name!r}, which the function needs.")
 
     def __call__(self, values: Mapping[str, Array], key: Array | None = None) -> dict[str, Any]:
         """The function's outputs and a `status`."""
@@ -182,10 +198,41 @@ class FunctionPoint(eqx.Module):
         for value in values.values():
             valid = valid & jnp.isfinite(value).all()
         safe = {name: jnp.where(jnp.isfinite(v), v, jnp.ones_like(v)) for name, v in values.items()}
-        out = self.function(**safe, **({"key": key} if self.wants_key else {}))
-        out = dict(out) if isinstance(out, Mapping) else _named(out)
+        out = self._outputs(safe | ({"key": key} if self.wants_key else {}))
         status = jnp.asarray(out.pop("status", 0), jnp.int32)
         return {**out, "status": jnp.where(valid, status, 4).astype(jnp.int32)}
+
+    def _outputs(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """What the function returns, by name.
+
+        **Raises:** TypeError, which says that it is the function that is at fault.
+        """
+        name = getattr(self.function, "__qualname__", type(self.function).__name__)
+        try:
+            out = self.function(**arguments)
+        except _UNTRACEABLE as error:
+            raise TypeError(
+                f"`point`: {name} cannot be compiled: write it with jax.numpy in place of numpy "
+                "and math, and jnp.where in place of `if`."
+            ) from error
+        out = dict(out) if isinstance(out, Mapping) else _named(out)
+        leaves = jax.tree.leaves(out)
+        bad = [leaf for leaf in leaves if not isinstance(leaf, _NUMBERS)]
+        if bad or not leaves:
+            raise TypeError(
+                f"`point`: {name} must return an array, a dict of arrays or a NamedTuple, but "
+                f"returned {type(bad[0]).__name__ if bad else 'nothing'}."
+            )
+        return out
+
+
+_NUMBERS = (jax.Array, np.ndarray, np.generic, int, float, complex)
+_UNTRACEABLE = (
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerBoolConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.ConcretizationTypeError,
+)
 
 
 def takes_seed(point: Any) -> bool:

@@ -49,16 +49,19 @@ def sweep(
     **Arguments:**
 
     - `point`: a `Point`, or any pure function of named arguments that returns an array, a dict of
-      arrays or a NamedTuple (and may take a `key`).
+      arrays or a NamedTuple (and may take a `key`). It is compiled, so it must be written with
+      jax.numpy. Its status is 0 unless it returns one by that name, or an argument is NaN.
     - `grid`: `{"kappa": values, "init.saliency[0]": values}` makes the product of its axes; a
-      tuple zips: `{("kappa", "tau"): (values, values)}`, as `hopfax.designs` does. Values may have
-      further axes where the parameter does. An axis "seed" of integers repeats every point with
-      the randomness of each seed, the same one at all points.
+      tuple zips: `{("kappa", "tau"): (values, values)}`, as `hopfax.designs` does. Values are
+      listed, so `(2, 7)` is two points, not a range. They may have further axes where the
+      parameter does. An axis "seed" of integers repeats every point with the randomness of each
+      seed, the same one at all points.
     - `key`: one PRNG key; point g (row-major index) draws from `fold_in(fold_in(key, tag), g)`,
       and with an axis "seed" from that seed in place of g (`key` is then `jax.random.key(0)` unless
       given).
-    - `tile`: points computed together (256 on CPU, 65536 elsewhere); results can depend on it in
-      the last bits, on nothing else of the machine's load or size.
+    - `tile`: points computed together (256 on CPU, 65536 elsewhere, or the power of two that holds
+      the whole sweep); results can depend on it in the last bits, on nothing else of the machine's
+      load or size.
     - `chunk`: about how many points are stored at a time; "auto" measures what takes some seconds
       (or takes what a store has).
     - `store`: a folder for the results, kept as zarr; checked before anything is computed. Then
@@ -95,6 +98,11 @@ def sweep(
     if executor is not None and devices is not None:
         raise ValueError("`devices` are those of this process; leave them out with an `executor`.")
     how = _How(checked_chunk(chunk), local_devices(devices), progress)
+    insisted = (("resume", resume == "must"), ("overwrite", overwrite))
+    if store is None and (asked := [name for name, given in insisted if given]):
+        raise ValueError(f"`{asked[0]}` needs a `store`.")
+    if resume == "must" and overwrite:
+        raise ValueError("`resume='must'` and `overwrite=True` contradict each other.")
     if store is None:
         dataset, records = _in_memory(job, labels, how)
     else:
@@ -165,8 +173,16 @@ def _in_store(
     """Compute what the store lacks; its dataset, and how every block went."""
     job, store = work.job, work.store
     alone = part[1] == 1
+    present, prepared = _present(work, resume, overwrite), None
+    if present is not None:  # complete, it can be read where nothing can be written
+        every = range(present.blocks.number)
+        if len(records := _done(store, present, every)) == len(every):
+            return dataset_of(store, present, list(every)), records
+    store.check_writable()
     with store.writing(shared=not alone):
-        present, prepared = _present(work, resume, overwrite), None
+        present = _present(work, resume, overwrite)  # now that it stays as it is
+        if present is not None:
+            _warn_of_changes(store, present)
         if present is None:
             present, prepared = _create(work, executor, overwrite)
         if alone:
@@ -230,6 +246,11 @@ def _present(work: _Work, resume: str, overwrite: bool) -> Manifest | None:
         raise StoreError(f"`store`: {store.path} holds a sweep; `overwrite=True` replaces it.")
     store.compare(manifest, work.config)
     store.verify(manifest)
+    return manifest
+
+
+def _warn_of_changes(store: Store, manifest: Manifest) -> None:
+    """SweepWarning if a sweep is gone on with under other conditions."""
     here = _dataset.environment()
     if manifest.environment != here:
         changed = [k for k in here if manifest.environment.get(k) != here[k]]
@@ -238,7 +259,6 @@ def _present(work: _Work, resume: str, overwrite: bool) -> Manifest | None:
             f"({_dataset.changes(manifest.environment, here, changed)}): the last bits of what is "
             "computed now may differ."
         )
-    return manifest
 
 
 def _create(work: _Work, executor: Any, overwrite: bool) -> tuple[Manifest, Prepared | None]:

@@ -16,13 +16,21 @@ import os
 import pathlib
 import shutil
 import threading
+import warnings
 import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._errors import ConfigMismatch, StoreBusy, StoreCorrupt, StoreError, missing
+from .._errors import (
+    ConfigMismatch,
+    StoreBusy,
+    StoreCorrupt,
+    StoreError,
+    SweepWarning,
+    missing,
+)
 from ._dataset import attributes_of, dims_of, xarray
 from ._grid import Blocks, Grid
 from ._identity import difference, digest
@@ -51,6 +59,8 @@ class Store:
     """The folder of one sweep."""
 
     def __init__(self, path: Any):
+        if not isinstance(path, str | os.PathLike) or not str(path):
+            raise TypeError(f"`store` must be the path of a folder, got {path!r}.")
         self.path = pathlib.Path(path)
         self._arrays: dict[str, Any] = {}
         self._opening = threading.Lock()
@@ -61,9 +71,9 @@ class Store:
         return self.path / "data.zarr"
 
     def check(self) -> None:
-        """That the folder can be written to and holds nothing but (perhaps) a sweep.
+        """That the folder holds nothing but (perhaps) a sweep.
 
-        **Raises:** NotADirectoryError, PermissionError; StoreError for somebody else's folder.
+        **Raises:** NotADirectoryError; StoreError for somebody else's folder.
         """
         path = self.path
         try:
@@ -79,13 +89,13 @@ class Store:
                     f"`store`: {path} is not empty and holds no sweep; nothing touched. Name a new "
                     "folder."
                 )
-        above = path
-        while not above.exists():
-            above = above.parent
-        if not above.is_dir():
+        if not (above := _nearest(path)).is_dir():
             raise NotADirectoryError(f"`store`: {above} is a file; name a folder.")
-        if not os.access(above, os.W_OK):
-            raise PermissionError(f"`store`: no permission to write in {above}.")
+
+    def check_writable(self) -> None:
+        """PermissionError unless the folder can be made or written to."""
+        if not os.access(above := _nearest(self.path), os.W_OK):
+            raise PermissionError(f"`store`: no permission to write in {above}; name another.")
 
     def manifest(self) -> Manifest | None:
         """What is stored here; None if nothing is, or a sweep that never got started.
@@ -156,7 +166,13 @@ class Store:
 
     def compare(self, manifest: Manifest, config: dict[str, str]) -> None:
         """ConfigMismatch unless the sweep here is that of `config`, in its entries."""
-        config = {"chunk": manifest.config["chunk"]} | config
+        blocks = {"chunk": manifest.config["chunk"]}
+        config = blocks | config
+        if manifest.config == config | blocks != config:
+            raise ConfigMismatch(
+                f"`store`: {self.path} holds this sweep in blocks of {blocks['chunk']} points. "
+                "Leave `chunk` (--chunk) out to go on with it; it changes no result."
+            )
         if manifest.config != config:
             raise ConfigMismatch(
                 f"`store`: {self.path} holds another sweep, which differs in "
@@ -169,7 +185,11 @@ class Store:
 
         **Raises:** StoreBusy.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            text = f"`store`: cannot make {self.path}: {error.strerror}"
+            raise type(error)(error.errno, text) from error
         return _locked(self.path / ".writer.lock", shared=shared, wait=False)
 
     def tidy(self) -> None:
@@ -191,6 +211,18 @@ class Store:
         counts = {str(code): count for code, count in record.counts.items()}
         marker = {"config_hash": manifest.hash, "files": files, **record._asdict()}
         _write_whole(self._marker(k), _sealed(marker | {"counts": counts}))
+
+    def damage(self, manifest: Manifest, k: int) -> pathlib.Path | None:
+        """A file of block `k` that is not as it was written, where the block once was complete."""
+        if not self._marker(k).exists() or self.done(manifest, k) is not None:
+            return None
+        try:
+            files = json.loads(self._marker(k).read_text())["files"]
+            places = {v.name: self._file(manifest, v, k) for v in manifest.variables}
+            bad = [place for name, place in places.items() if _checksum(place) != files[name]]
+        except (OSError, ValueError, KeyError, TypeError):
+            bad = []
+        return bad[0] if bad else self._marker(k)
 
     def started(self, manifest: Manifest, k: int) -> bool:
         """Whether block `k` has any file, complete or not."""
@@ -266,6 +298,9 @@ def _make_arrays(path: pathlib.Path, manifest: Manifest, grid: Grid) -> None:
             dimension_names=dims_of(variable, grid),
             attributes=attributes_of(variable),
         )
+    with warnings.catch_warnings():  # that this part of the format is new
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(path)  # nothing changes any more but the data
 
 
 def open_sweep(path: Any, *, partial: bool = False) -> Any:
@@ -277,27 +312,38 @@ def open_sweep(path: Any, *, partial: bool = False) -> Any:
     unfinished sweep, too; points that have not been run have status -1 (`not_run`) and NaN.
 
     **Raises:** StoreError if there is no sweep, or an unfinished one and not `partial`;
-    StoreCorrupt naming a file that is damaged.
+    StoreCorrupt naming a file that is damaged. With `partial`, damaged points are as if they had
+    not been run, and a SweepWarning names the file.
     """
     xarray("open_sweep")
     store = Store(path)
     manifest = store.manifest()
     if manifest is None:
-        raise StoreError(f"{path} holds no sweep (there is no sweep.json in it).")
+        above = store.path.parent
+        hint = f" Name the folder above it, {above}." if (above / "sweep.json").exists() else ""
+        raise StoreError(f"{path} holds no sweep (there is no sweep.json in it).{hint}")
     store.verify(manifest)
     number = manifest.blocks.number
     there = [k for k in range(number) if store.done(manifest, k) is not None]
-    if len(there) < number and not partial:
-        raise StoreError(
-            f"{path} is unfinished or damaged: {len(there)} of {number} blocks are there. Run the "
-            "same sweep again to resume it, or open what there is with `partial=True`."
-        )
+    absent = sorted(set(range(number)) - set(there))
+    damaged = [file for k in absent if (file := store.damage(manifest, k)) is not None]
+    state, advice = f"{len(there)} of {number} blocks are there", "Run the same sweep again to"
+    if damaged:
+        more = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        state = f"{damaged[0]} is damaged{more}: {state}"
+        if partial:
+            warnings.warn(f"{state}. {advice} mend it.", SweepWarning, stacklevel=2)
+    if absent and not partial:
+        kind = StoreCorrupt if damaged else StoreError
+        state = state if damaged else f"{path} is unfinished: {state}"
+        raise kind(f"{state}. {advice} complete it, or open what there is with `partial=True`.")
     return dataset_of(store, manifest, there)
 
 
 def dataset_of(store: Store, manifest: Manifest, there: list[int]) -> Any:
     """The dataset in a store, of which the blocks `there` count."""
-    dataset = xarray("open_sweep").open_zarr(store.data, consolidated=False)
+    dataset = xarray("open_sweep").open_zarr(store.data)
+    dataset = dataset[[variable.name for variable in manifest.variables]]
     absent = set(range(manifest.blocks.number)) - set(there)
     if not any(store.started(manifest, k) for k in absent):
         return dataset  # where there is no file, zarr reads what is blank
@@ -309,6 +355,13 @@ def dataset_of(store: Store, manifest: Manifest, there: list[int]) -> Any:
         for name, part in store.read(manifest, k).items():
             values[name][manifest.blocks.slices(k)] = part
     return dataset.assign({n: (dataset[n].dims, v, dataset[n].attrs) for n, v in values.items()})
+
+
+def _nearest(path: pathlib.Path) -> pathlib.Path:
+    """The path, or what of it there is."""
+    while not path.exists():
+        path = path.parent
+    return path
 
 
 def _checksum(file: pathlib.Path) -> list[int]:
@@ -354,7 +407,12 @@ def _locked(file: pathlib.Path, *, shared: bool, wait: bool) -> Iterator[None]:
     except ImportError:  # Windows: two writers there must keep apart by themselves
         yield
         return
-    with open(file, "a") as handle:
+    try:
+        handle = open(file, "a")
+    except PermissionError as error:
+        text = f"`store`: no permission to write in {file.parent}; name another."
+        raise PermissionError(text) from error
+    with handle:
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
             fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)

@@ -130,7 +130,11 @@ def dask_client(address: str) -> Iterator[Any]:
         from .._errors import missing
 
         raise missing("dask.distributed", "dask", "--dask") from error
-    with Client(address) as client:
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise OSError(f"`dask`: no scheduler answers at {address}: {error}") from error
+    with client:
         yield client
 
 
@@ -207,6 +211,13 @@ def write_zarr(dataset: Any, path: pathlib.Path) -> None:
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_empty(*places: pathlib.Path) -> None:
+    """Remove files, and folders if nothing is in them, in this order."""
+    for place in places:
+        with contextlib.suppress(OSError):
+            place.rmdir() if place.is_dir() else place.unlink()
 
 
 def digest(array: Any) -> str:

@@ -31,11 +31,17 @@ class Plot:
         inside = self.store / "sweep"
         store = inside if (inside / "sweep.json").is_file() else self.store
         out = self.out or store.with_name(f"{store.name}.png")
+        out = out if out.suffix else out.with_name(f"{out.name}.png")
+        if out.suffix not in (".png", ".pdf", ".svg"):
+            raise ValueError(f"`out` must end in .png, .pdf or .svg, got {str(out)!r}.")
         with _common.precision("float64"):
-            figure = draw(open_sweep(store, partial=True).load(), theory=self.theory)
+            dataset = open_sweep(store, partial=True).load()
+            figure = draw(dataset, theory=self.theory)
             out.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(out, dpi=150)
-        _common.say(f"drawn to {out}")
+        waiting = int((dataset["status"] == -1).sum())
+        gap = f"; {waiting} of {dataset['status'].size} points have not been run" if waiting else ""
+        _common.say(f"drawn to {out}{gap}")
         return 0
 
 

@@ -91,14 +91,14 @@ class Sweep:
             if self.dry_run:
                 _common.say(str(hx.sweep_plan(point, grid, **self._how())))
                 return 0
-            self._keep(file, record)
+            self._check_settings(file, record)
             complete = not self.overwrite and _complete(store)
             start = time.perf_counter()
             if complete:
                 work = f"read from {store}, which holds these settings (--overwrite computes again)"
             else:
                 _common.say(self._announcement(point, grid, store) + "\n")
-            dataset = self._run(point, grid, store, file)
+            dataset = self._run(point, grid, store, file, record)
             if not complete:
                 seconds = time.perf_counter() - start
                 work = f"{dataset['status'].size} runs in {seconds:.1f} s"
@@ -119,7 +119,8 @@ class Sweep:
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise ValueError(f"`{name}` needs finite MIN < MAX, got {low:g} {high:g}.")
         listed = " ".join(map(str, self.points))
-        if len(self.points) not in (1, 2) or min(gains_and_starts(self.points)) < 2:
+        enough = len(self.points) in (1, 2) and min(self.points) > 0
+        if not enough or min(gains_and_starts(self.points)) < 2:
             raise ValueError(
                 f"`points` must be two numbers of at least 2 or one of at least 4, got {listed}."
             )
@@ -127,6 +128,14 @@ class Sweep:
             value = getattr(self, name)
             if not (0 < value < math.inf):
                 raise ValueError(f"`{name}` must be finite and > 0, got {value:g}.")
+        if self.part is not None and not 0 <= self.part[0] < self.part[1]:
+            raise ValueError(f"`part` must be K N with 0 <= K < N, got {self.part}.")
+        if self.chunk is not None and self.chunk < 1:
+            raise ValueError(f"`chunk` must be at least 1, got {self.chunk}.")
+        if self.resume and self.overwrite:
+            raise ValueError("`resume` and `overwrite` contradict each other.")
+        if self.out is not None and self.out.exists() and not self.out.is_dir():
+            raise NotADirectoryError(f"`out`: {self.out} is a file; name a folder.")
         if not math.isfinite(self.bias):
             raise ValueError(f"`bias` must be finite, got {self.bias:g}.")
 
@@ -144,11 +153,8 @@ class Sweep:
         )
         return _common.to_toml(asked, comments)
 
-    def _keep(self, file: pathlib.Path, record: str) -> None:
-        """Write the settings beside the dataset, before anything is computed.
-
-        **Raises:** StoreError if others are there.
-        """
+    def _check_settings(self, file: pathlib.Path, record: str) -> None:
+        """StoreError if the output folder holds other settings."""
         from .. import StoreError
 
         if file.is_file() and file.read_text() != record and not self.overwrite:
@@ -156,8 +162,6 @@ class Sweep:
                 f"`out`: {file.parent} holds a sweep of other settings; --overwrite replaces it, "
                 "--out FOLDER writes elsewhere."
             )
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(record)
 
     def _task(self, memories: Any) -> tuple[Any, dict[str, np.ndarray]]:
         """The point and the grid."""
@@ -187,7 +191,8 @@ class Sweep:
         }
 
     def _how(self) -> dict[str, Any]:
-        return {"chunk": self.chunk or "auto", "devices": None if self.dask else self.devices}
+        chunk = "auto" if self.chunk is None else self.chunk
+        return {"chunk": chunk, "devices": None if self.dask else self.devices}
 
     def _announcement(self, point: Any, grid: Any, store: pathlib.Path) -> str:
         """How many runs there are, how long they take, and how large the result is."""
@@ -197,16 +202,24 @@ class Sweep:
         runs = f"{plan.points:,} runs, {gains_and_starts(self.points)[0]:,} gains"
         if self.dask is not None:
             return f"{runs}, by the workers of {self.dask}, to {store} ({plan.volume})"
-        return f"{runs}: about {plan.duration} on {plan.hardware}, {plan.volume} to {store}"
+        time = f"about {plan.duration} to compute on {plan.hardware}"
+        return f"{runs}: {time}; {plan.volume} to {store}"
 
-    def _run(self, point: Any, grid: Any, store: pathlib.Path, file: pathlib.Path) -> Any:
+    def _run(
+        self, point: Any, grid: Any, store: pathlib.Path, file: pathlib.Path, record: str
+    ) -> Any:
+        """Write the settings, then compute what the store lacks; the dataset."""
         import hopfax as hx
+
+        from .. import StoreError
 
         with contextlib.ExitStack() as stack:
             executor = None
             if self.dask is not None:
                 executor = stack.enter_context(_common.dask_client(self.dask))
             try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(record)
                 return hx.sweep(
                     point,
                     grid,
@@ -215,11 +228,12 @@ class Sweep:
                     overwrite=self.overwrite,
                     part=self.part,
                     executor=executor,
-                    progress=True,
                     **self._how(),
                 )
-            except (KeyboardInterrupt, OSError, RuntimeError) as error:
-                if (store / "sweep.json").is_file():
+            except BaseException as error:
+                if not (store / "sweep.json").is_file():  # nothing was begun
+                    _common.remove_empty(file, store / ".writer.lock", store, file.parent)
+                elif not isinstance(error, StoreError | ValueError | TypeError):
                     error.add_note(f"To resume: {self._again(store, file)}")
                 raise
 

@@ -19,7 +19,7 @@ REGIME_COLOURS = {
 _LABELS = {
     "kappa": r"gain $\kappa$",
     "tau": r"separation of timescales $\tau$ (fast time constants)",
-    "bias": r"seed $b$",
+    "bias": r"bias $b$",
     "noise": r"noise $\sigma$",
     "regime": "regime",
     "dwell": "dwell (fast time constants)",
