@@ -110,8 +110,11 @@ def test_settings_do_not_depend_on_how_it_is_run():
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
 from hopfax._sweep import _store
+from hopfax.cli import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job is born without
 
 write = _store.Store.write
 def slow(self, *arguments):
