@@ -204,10 +204,11 @@ def test_killed_at_random_moments(tmp_path):
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
 import hopfax as hx
-from hopfax._sweep import _dataset, _store
+from hopfax._sweep import _store
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job is born without
 write = _store.Store.write
 def slow(self, *arguments):
     write(self, *arguments)
