@@ -560,6 +560,7 @@ def test_bad_options(tmp_path, as_a_user_runs_it):
         (dict(store=None, resume="must"), ValueError, "`resume` needs a `store`"),
         (dict(store=None, overwrite=True), ValueError, "`overwrite` needs a `store`"),
         (dict(resume="must", overwrite=True), ValueError, "contradict"),
+        (dict(part=(0, 2), overwrite=True), ValueError, "would delete what the others did"),
         (dict(store=3), TypeError, "`store` must be the path of a folder, got 3"),
         (dict(store=""), TypeError, "`store` must be the path of a folder, got ''"),
         (dict(devices=0), ValueError, "`devices` is 0, but this process has"),

@@ -103,6 +103,8 @@ def sweep(
         raise ValueError(f"`{asked[0]}` needs a `store`.")
     if resume == "must" and overwrite:
         raise ValueError("`resume='must'` and `overwrite=True` contradict each other.")
+    if part is not None and overwrite:
+        raise ValueError("with `overwrite` every `part` would delete what the others did.")
     if store is None:
         dataset, records = _in_memory(job, labels, how)
     else:
