@@ -346,7 +346,7 @@ def along(tau, bias, **changes):
 
 def test_a_zipped_axis_is_drawn_by_a_monotone_coordinate_or_by_number():
     ax = plots.phase_diagram(along([4.0, 2.0, 9.0], [0.3, 0.2, 0.1]))
-    assert ax.get_ylabel() == r"seed $b$ and $\tau$"
+    assert ax.get_ylabel() == r"bias $b$ and $\tau$"
     assert_close(ax.get_ylim(), [0.05, 0.35], 1e-12, "borders of the cells")
     ax = plots.phase_diagram(along([4.0, 2.0, 9.0], [0.3, 0.1, 0.2]))
     assert ax.get_ylabel() == "number along tau+bias" and ax.get_ylim() == (-0.5, 2.5)
