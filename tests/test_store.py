@@ -204,7 +204,7 @@ def test_killed_at_random_moments(tmp_path):
 
 
 INTERRUPTED = """
-import signal, sys, time
+import os, signal, sys, time
 import hopfax as hx
 from hopfax._sweep import _store
 
@@ -212,7 +212,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background j
 write = _store.Store.write
 def slow(self, *arguments):
     write(self, *arguments)
-    print("block", flush=True)
+    os.write(1, b"block\\n")  # at once, beside the other thread's
     time.sleep(0.3)
 _store.Store.write = slow
 hx.sweep(points.wave, points.GRID, store=sys.argv[1], **points.OPTIONS | dict(chunk=8))
