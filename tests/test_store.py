@@ -336,6 +336,22 @@ def test_what_killed_writers_left_is_removed(store, tmp_path):
     assert hx.open_sweep(store).status.shape == (24, 16)
 
 
+def test_an_overwriting_that_was_killed_leaves_no_sweep(store, whole, monkeypatch):
+    """It takes away first what says that there is one."""
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(store, overwrite=True)
+    monkeypatch.undo()
+    with pytest.raises(hx.StoreError, match="holds no sweep"):
+        hx.open_sweep(store)
+    run(store)
+    assert points.files_of(store) == points.files_of(whole)
+
+
 def test_files_without_a_marker_mean_nothing(store):
     (store / "done" / "00000002.json").unlink()
     partial = hx.open_sweep(store, partial=True)

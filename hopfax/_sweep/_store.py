@@ -37,7 +37,7 @@ from ._identity import difference, digest
 from ._job import Record, Variable
 
 _SCHEMA = 1
-_OURS = {"sweep.json", "data.zarr", "done", "inputs.npz", ".writer.lock", ".create.lock"}
+_MADE = ("sweep.json", "data.zarr", "done", "inputs.npz")  # without the first the rest is nothing
 
 
 class Manifest(NamedTuple):
@@ -139,7 +139,7 @@ class Store:
             present = None if overwrite else self.manifest()
             if present is not None:
                 return present
-            for name in _OURS - {".create.lock", ".writer.lock"}:
+            for name in _MADE:
                 place = self.path / name
                 if place.is_dir():
                     shutil.rmtree(place)
@@ -167,18 +167,19 @@ class Store:
     def compare(self, manifest: Manifest, config: dict[str, str]) -> None:
         """ConfigMismatch unless the sweep here is that of `config`, in its entries."""
         blocks = {"chunk": manifest.config["chunk"]}
-        config = blocks | config
-        if manifest.config == config | blocks != config:
+        asked = blocks | config
+        if manifest.config == asked:
+            return
+        if manifest.config == asked | blocks:
             raise ConfigMismatch(
                 f"`store`: {self.path} holds this sweep in blocks of {blocks['chunk']} points. "
                 "Leave `chunk` (--chunk) out to go on with it; it changes no result."
             )
-        if manifest.config != config:
-            raise ConfigMismatch(
-                f"`store`: {self.path} holds another sweep, which differs in "
-                f"{difference(manifest.config, config)}. Name another folder, or replace it with "
-                "`overwrite=True` (--overwrite)."
-            )
+        raise ConfigMismatch(
+            f"`store`: {self.path} holds another sweep, which differs in "
+            f"{difference(manifest.config, asked)}. Name another folder, or replace it with "
+            "`overwrite=True` (--overwrite)."
+        )
 
     def writing(self, shared: bool = False) -> contextlib.AbstractContextManager[None]:
         """Nobody else writes here meanwhile; with `shared`, only others that share.
