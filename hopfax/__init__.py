@@ -3,7 +3,9 @@
 from importlib.metadata import version as _version
 
 from . import (
+    constraints as constraints,
     designs as designs,
+    losses as losses,
     observables as observables,
     patterns as patterns,
     plots as plots,
@@ -20,6 +22,7 @@ from ._activations import (
 )
 from ._errors import (
     ConfigMismatch as ConfigMismatch,
+    FitWarning as FitWarning,
     LoadError as LoadError,
     PhysicsWarning as PhysicsWarning,
     SimulationError as SimulationError,
@@ -30,6 +33,7 @@ from ._errors import (
     SweepWarning as SweepWarning,
 )
 from ._event_driven import EventDriven as EventDriven
+from ._fit import ENDINGS as ENDINGS, FitResult as FitResult, fit as fit
 from ._inputs import Pulses as Pulses
 from ._serialise import load as load, save as save
 from ._simulate import Diffrax as Diffrax, simulate as simulate
@@ -43,6 +47,7 @@ from ._sweep import (
     sweep_plan as sweep_plan,
 )
 from ._trajectory import Switches as Switches, Trajectory as Trajectory
+from .losses import Events as Events
 from .networks import (
     AbstractFlow as AbstractFlow,
     AbstractHopfield as AbstractHopfield,

@@ -54,6 +54,10 @@ class SweepWarning(UserWarning):
     """Some points of a sweep failed."""
 
 
+class FitWarning(UserWarning):
+    """A fit ended, but not with what was asked for."""
+
+
 class PhysicsWarning(UserWarning):
     """The run is legal, but it will probably not show what it was set up to show."""
 

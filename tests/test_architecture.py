@@ -12,14 +12,14 @@ PACKAGE = ROOT / "hopfax"
 
 #: Every module or package directly inside hopfax/, lowest floor first. A new one is listed here.
 FLOORS = (
-    ("_types", "_misc", "_errors", "_status", "_progress"),
+    ("_types", "_misc", "_errors", "_status", "_progress", "_identity"),
     ("patterns", "_activations", "_interactions", "_inputs"),
     ("networks", "theory"),
     ("_trajectory", "_reductions"),
     ("_events", "_event_driven", "_noise", "_arguments"),
     ("_simulate", "_iterate", "observables"),
-    ("_lanes",),
-    ("_sweep", "designs", "_fit", "losses", "nn"),
+    ("_lanes", "losses", "constraints"),
+    ("_sweep", "designs", "_fit", "nn"),
     ("_serialise", "plots"),
     ("cli",),
 )

@@ -9,10 +9,10 @@ import numpy as np
 
 from .. import _status
 from .._errors import ConfigMismatch, StoreError, SweepFailed, SweepWarning, check_option
+from .._identity import describe
 from . import _dataset
 from ._drive import by_executor, by_threads, counted
 from ._grid import cut
-from ._identity import describe
 from ._job import Job, Record, Variable, job_of, output_shapes, variables
 from ._plan import Prepared, checked_chunk, local_devices, prepare
 from ._point import Point

@@ -31,9 +31,9 @@ from .._errors import (
     SweepWarning,
     missing,
 )
+from .._identity import difference, digest
 from ._dataset import attributes_of, dims_of, xarray
 from ._grid import Blocks, Grid
-from ._identity import difference, digest
 from ._job import Record, Variable
 
 _SCHEMA = 1

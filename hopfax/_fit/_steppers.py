@@ -1,0 +1,166 @@
+"""One step of an optimiser: optax's on a number, optimistix' least squares on residuals."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+import optimistix as optx
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float
+
+from ..losses import AbstractLoss, each, value
+from ._variables import Variables, Vectors
+
+
+class Problem(eqx.Module):
+    """A model, what is fitted of it, and to what."""
+
+    model: Any
+    loss: Any
+    variables: Variables
+    forward: bool = eqx.field(static=True)
+
+    def output(self, vectors: Vectors, data: Any) -> Float[Array, "..."]:
+        """What the loss returns."""
+        model = self.variables.put(self.model, vectors)
+        given = () if data is None else (data,)
+        if derivative_matters(self.loss):
+            out = self.loss(model, *given, derivative="forward" if self.forward else "reverse")
+        else:
+            out = self.loss(model, *given)
+        return jnp.asarray(out)
+
+    def number(self, vectors: Vectors, data: Any) -> Float[Array, ""]:
+        """The loss."""
+        return value(self.output(vectors, data))
+
+    def gradient(self, vectors: Vectors, data: Any) -> tuple[Array, Vectors]:
+        """The loss and its gradient."""
+        if not self.forward:
+            return jax.value_and_grad(self.number)(vectors, data)
+        flat, back = ravel_pytree(vectors)
+        number, slope = _jacobian(lambda v: self.number(back(v), data), flat)
+        return number, back(slope)
+
+    def jacobian(self, vectors: Vectors, data: Any) -> tuple[Array, Array]:
+        """The residuals, as a vector, and their derivatives (residuals, numbers fitted)."""
+        flat, back = ravel_pytree(vectors)
+
+        def residuals(flat):
+            return self.output(back(flat), data).ravel()
+
+        if self.forward:
+            return _jacobian(residuals, flat)
+        out, pull = jax.vjp(residuals, flat)
+        return out, jax.vmap(lambda row: pull(row)[0])(jnp.eye(out.size, dtype=out.dtype))
+
+
+def derivative_matters(loss: Any) -> bool:
+    """Whether a loss wants to be told which derivative its runs will serve."""
+    return isinstance(loss, AbstractLoss) or loss is each
+
+
+def _jacobian(function, flat: Float[Array, " n"]) -> tuple[Array, Array]:
+    """The value and, last axis, the derivatives: one run carries all tangents."""
+
+    def push(tangent):
+        return jax.jvp(function, (flat,), (tangent,))
+
+    basis = jnp.eye(flat.size, dtype=flat.dtype)
+    return jax.vmap(push, out_axes=(None, -1))(basis)
+
+
+class Step(eqx.Module):
+    """What a step found: where it went, and the loss and gradient where it was."""
+
+    vectors: Vectors
+    state: Any
+    at: Vectors
+    loss: Float[Array, ""]
+    gradient: Float[Array, ""]
+    done: Bool[Array, ""]
+
+
+class ByOptax(eqx.Module):
+    """A step of an optax optimiser, followed by projections."""
+
+    optimizer: optax.GradientTransformation = eqx.field(static=True)
+
+    def init(self, problem: Problem, vectors: Vectors, data: Any) -> Any:
+        """The optimiser's state."""
+        return self.optimizer.init(vectors)
+
+    def step(self, problem: Problem, vectors: Vectors, state: Any, data: Any) -> Step:
+        """Down the gradient, which is taken as zero where it is not finite."""
+        loss, gradient = problem.gradient(vectors, data)
+        norm = optax.global_norm(gradient)
+        fine = jnp.isfinite(norm) & jnp.isfinite(loss)
+        gradient = jax.tree.map(lambda g: jnp.where(fine, g, 0.0), gradient)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+            updates, state = self.optimizer.update(gradient, state, vectors)
+            after: Any = optax.apply_updates(vectors, updates)
+            moved = problem.variables.projected(after)
+        moved = jax.tree.map(lambda new, old: jnp.where(fine, new, old), moved, vectors)
+        return Step(moved, state, vectors, loss, norm, jnp.zeros((), bool))
+
+
+class ByLeastSquares(eqx.Module):
+    """A step of an optimistix least-squares solver."""
+
+    solver: optx.AbstractLeastSquaresSolver
+
+    def init(self, problem: Problem, vectors: Vectors, data: Any) -> Any:
+        """The solver's state."""
+        flat, _ = ravel_pytree(vectors)
+        residuals = _residuals(problem, vectors)
+        struct = jax.eval_shape(lambda v: residuals(v, data)[0], flat)
+        return self.solver.init(residuals, flat, data, _OPTIONS, struct, None, frozenset())
+
+    def step(self, problem: Problem, vectors: Vectors, state: Any, data: Any) -> Step:
+        """To the next trial; the first one is the start itself."""
+        flat, back = ravel_pytree(vectors)
+        residuals, tags = _residuals(problem, vectors), frozenset()
+        flat, state, _ = self.solver.step(residuals, flat, data, _OPTIONS, state, tags)
+        done, _ = self.solver.terminate(residuals, flat, data, _OPTIONS, state, tags)
+        r = state.f_info.residual
+        slope = state.f_info.jac.transpose().mv(r)
+        vectors = back(flat)
+        norm = jnp.sqrt(jnp.sum(jnp.square(slope)))
+        return Step(vectors, state, vectors, value(r), norm, done)
+
+
+_OPTIONS = {"jac": "bwd"}  # which for `_residuals` means: the matrix that came with the values
+
+
+def _residuals(problem: Problem, like: Vectors):
+    """Residuals whose pull-back is a product with the Jacobian that was computed along with them,
+    by forward mode if the problem says so. (As a linear function it would be a program of its own
+    in the solver's state, and every fit a new compilation.)"""
+    _, back = ravel_pytree(like)
+
+    @jax.custom_vjp
+    def residuals(flat, data):
+        return problem.output(back(flat), data).ravel()
+
+    def forward(flat, data):
+        out, jacobian = problem.jacobian(back(flat), data)
+        return out, (jacobian, data)
+
+    def backward(kept, bar):
+        jacobian, data = kept
+        return bar @ jacobian, jax.tree.map(_no_cotangent, data)
+
+    residuals.defvjp(forward, backward)
+
+    def with_nothing(flat, data):
+        return residuals(flat, data), None
+
+    return with_nothing
+
+
+def _no_cotangent(leaf: Any) -> Any:
+    if eqx.is_inexact_array(leaf):
+        return jnp.zeros_like(leaf)
+    return jnp.zeros(jnp.shape(leaf), jax.dtypes.float0)

@@ -1,0 +1,87 @@
+"""What a loss is, and how losses add up."""
+
+import abc
+from typing import Any, Literal, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Derivative: TypeAlias = Literal["reverse", "forward"]
+#: In place of a residual that is not a number, because its run failed. Its gradient is zero.
+LOST = 1e3
+
+
+class AbstractLoss(eqx.Module):
+    r"""How far a network is from what it should do.
+
+    Called with a network it returns either a vector of residuals $r$, whose half squared sum
+    $\frac12 \sum_k r_k^2$ is the loss, or a number. Residuals can be fitted by least squares and
+    give uncertainties. Losses add, and a number times a loss weighs it.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, network: Any, *, derivative: Derivative = "reverse") -> Float[Array, "..."]:
+        """The residuals, or the number; `derivative`: which one its runs will serve."""
+
+    def __add__(self, other: "AbstractLoss") -> "AbstractLoss":
+        if not isinstance(other, AbstractLoss):
+            return NotImplemented
+        return Total((*_parts(self), *_parts(other)))
+
+    def __rmul__(self, weight: Any) -> "AbstractLoss":
+        parts = tuple((weight * each, loss) for each, loss in _parts(self))
+        return Total(parts)
+
+
+def _parts(loss: AbstractLoss) -> tuple[tuple[Any, AbstractLoss], ...]:
+    return loss.parts if isinstance(loss, Total) else ((1.0, loss),)
+
+
+class Total(AbstractLoss):
+    """A weighted sum: residuals side by side, or, if some part is a number, a number."""
+
+    parts: tuple[tuple[Any, AbstractLoss], ...]
+
+    def __call__(self, network: Any, *, derivative: Derivative = "reverse") -> Float[Array, "..."]:
+        outputs = [(w, loss(network, derivative=derivative)) for w, loss in self.parts]
+        if all(out.ndim for _, out in outputs):
+            return jnp.concatenate([jnp.sqrt(_as(w, out)) * out.ravel() for w, out in outputs])
+        return sum((_as(w, out) * value(out) for w, out in outputs), jnp.zeros(()))
+
+
+def _as(weight: Any, out: Array) -> Array:
+    return jnp.asarray(weight, out.dtype)
+
+
+def value(output: Float[Array, "..."]) -> Float[Array, ""]:
+    """The number that a loss's output stands for."""
+    return output if output.ndim == 0 else jnp.sum(jnp.square(output)) / 2
+
+
+def each(network: Any, losses: AbstractLoss, *, derivative: Derivative = "reverse"):
+    """The outputs of many losses of one kind, e.g. of a batch of recordings.
+
+    **Arguments:** `network`: one network. `losses`: what `stack` returns.
+
+    **Returns:** the residuals of all, (batch, residuals); or the mean of the numbers.
+    """
+    outputs = jax.vmap(lambda loss: loss(network, derivative=derivative))(losses)
+    return outputs if outputs.ndim > 1 else outputs.mean()
+
+
+def stack(losses: Any) -> Any:
+    """Losses of one kind and size as one, with a leading axis, for `each` and `hopfax.fit(data=)`.
+
+    **Raises:** ValueError if they differ in kind or size.
+    """
+    losses = list(losses)
+    if not losses:
+        raise ValueError("`losses` must hold at least one loss.")
+    try:
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *losses)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            "`losses` must be of one kind, with arrays of equal shapes: pad times with NaN."
+        ) from error

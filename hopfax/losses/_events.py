@@ -1,0 +1,173 @@
+"""Observed sequences: which memory was entered when."""
+
+import csv
+import pathlib
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from .._errors import as_float
+from .._types import ArrayLike, is_concrete
+
+
+class Events(eqx.Module):
+    """A sequence of memories: memory `memory[k]` is entered at `time[k]`.
+
+    **Arguments:**
+
+    - `memory`: (K,) indices; no memory directly follows itself.
+    - `time`: (K,) increasing, in fast time constants, the first being when the sequence begins;
+        None if only the order is known.
+    - `end`: when the last memory gives way, if that was seen.
+    - `cycle`: whether the first memory follows the last one, over and over. With times, `end` is
+        then the end of the first round.
+
+    **Raises:** ValueError/TypeError naming the argument.
+    """
+
+    memory: Int[Array, " K"]
+    time: Float[Array, " K"] | None
+    end: Float[Array, ""] | None
+    cycle: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        memory: ArrayLike,
+        time: ArrayLike | None = None,
+        *,
+        end: ArrayLike | None = None,
+        cycle: bool = False,
+    ):
+        memory = memory if hasattr(memory, "dtype") else np.asarray(memory)
+        if memory.ndim != 1 or memory.size < 2 or not np.issubdtype(memory.dtype, np.integer):
+            raise ValueError(
+                "`memory` must hold at least two indices of memories, one after the other, got "
+                f"{memory.dtype}{list(memory.shape)}."
+            )
+        self.memory = jnp.asarray(memory, jnp.int32)
+        self.time = None if time is None else as_float(time, "time")
+        self.end = None if end is None else as_float(end, "end")
+        self.cycle = cycle
+        if self.time is not None and self.time.shape != self.memory.shape:
+            raise ValueError(
+                f"`time` must have one entry a memory, shape {self.memory.shape}, got "
+                f"{self.time.shape}."
+            )
+        if cycle and self.time is not None and end is None:
+            raise ValueError("`end` must say when the first round of a timed cycle is over.")
+        if is_concrete(self.memory):
+            self._check_order(np.asarray(self.memory))
+        times = [leaf for leaf in (self.time, self.end) if leaf is not None]
+        if self.time is not None and all(is_concrete(leaf) for leaf in times):
+            flat = np.concatenate([np.atleast_1d(np.asarray(leaf)) for leaf in times])
+            if not (np.isfinite(flat).all() and (np.diff(flat) > 0).all()):
+                bad = int(np.argmax(~(np.diff(flat) > 0)))
+                raise ValueError(
+                    f"`time` must be finite and increase, but entries {bad} and {bad + 1} are "
+                    f"{flat[bad]:g} and {flat[bad + 1]:g}."
+                )
+
+    def _check_order(self, order: np.ndarray) -> None:
+        if (order < 0).any():
+            raise ValueError(f"`memory` must hold indices from 0 on, got {order.min()}.")
+        following = np.roll(order, -1) if self.cycle else order[1:]
+        twice = order[: len(following)] == following
+        if twice.any():
+            where = int(np.argmax(twice))
+            raise ValueError(
+                f"`memory` {order[where]} follows itself at entry {where}: the network cannot show "
+                "that; join the two entries to one longer stay."
+            )
+
+    @property
+    def switches(self) -> tuple[Int[Array, " S"], Float[Array, " S"] | None]:
+        """The memory that each transition leads to, and when."""
+        target = self.memory[1:]
+        time = None if self.time is None else self.time[1:]
+        if self.cycle:
+            target = jnp.concatenate([target, self.memory[:1]])
+            if time is not None and self.end is not None:
+                time = jnp.concatenate([time, self.end[None]])
+        return target, time
+
+    @property
+    def dwells(self) -> Float[Array, " K"]:
+        """How long each memory was active; NaN for the last one if its end was not seen."""
+        if self.time is None:
+            raise ValueError("these events have no `time`.")
+        last = jnp.full(1, jnp.nan, self.time.dtype)
+        last = last if self.end is None else self.end[None]
+        return jnp.diff(jnp.concatenate([self.time, last]))
+
+    def repeated(self, rounds: int) -> "Events":
+        """A cycle as an open sequence of so many rounds."""
+        if not self.cycle:
+            raise ValueError("only a cycle can be repeated.")
+        memory = jnp.tile(self.memory, rounds)
+        if self.time is None or self.end is None:
+            return Events(memory)
+        period = self.end - self.time[0]
+        shifts = jnp.arange(rounds, dtype=period.dtype)[:, None] * period
+        return Events(memory, (self.time + shifts).ravel(), end=self.end + (rounds - 1) * period)
+
+
+def events_of(target: Any) -> list[Events]:
+    """Sequences from what a user gives: one of them, several, or a plain order, read as a cycle."""
+    if isinstance(target, Events):
+        return [target]
+    if isinstance(target, list | tuple) and target and isinstance(target[0], Events):
+        return list(target)
+    return [Events(np.asarray(target), cycle=True)]
+
+
+def read_events(path: Any) -> list[Events]:
+    """Sequences from a CSV file with columns `time` and `memory`, and `sequence` if several.
+
+    A row says that `memory` (an index) was entered at `time`. The first row of a sequence is its
+    beginning; a last row with an empty `memory` says when the last one gave way. Without a header
+    the columns are time, memory.
+
+    **Raises:** ValueError naming the file and line; FileNotFoundError.
+    """
+    path = pathlib.Path(path)
+    with open(path, newline="") as file:
+        rows = [(n, row) for n, row in enumerate(csv.reader(file), 1) if any(map(str.strip, row))]
+    if not rows:
+        raise ValueError(f"{path} is empty.")
+    names = [cell.strip().lower() for cell in rows[0][1]]
+    if "memory" in names or "time" in names:
+        rows = rows[1:]
+    else:
+        names = ["time", "memory", "sequence"][: len(names)]
+    if not {"time", "memory"} <= set(names):
+        raise ValueError(f"{path}: the header must name `time` and `memory`, got {names}.")
+    groups: dict[str, list[tuple[float, str]]] = {}
+    for number, row in rows:
+        cells = dict(zip(names, map(str.strip, row), strict=False))
+        if "memory" not in cells:
+            raise ValueError(f"{path}, line {number}: needs {len(names)} columns, got {row}.")
+        try:
+            time = float(cells["time"])
+            memory = cells["memory"]
+            memory = str(int(memory)) if memory else ""
+        except ValueError as error:
+            raise ValueError(
+                f"{path}, line {number}: needs a number as time and an index as memory, got {row}."
+            ) from error
+        groups.setdefault(cells.get("sequence", ""), []).append((time, memory))
+    return [_sequence(path, group) for group in groups.values()]
+
+
+def _sequence(path: pathlib.Path, rows: list[tuple[float, str]]) -> Events:
+    end = None
+    if rows[-1][1] == "":
+        end, rows = rows[-1][0], rows[:-1]
+    if any(memory == "" for _, memory in rows):
+        raise ValueError(f"{path}: only the last row of a sequence may leave `memory` empty.")
+    try:
+        return Events([int(memory) for _, memory in rows], [time for time, _ in rows], end=end)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
