@@ -33,7 +33,15 @@ from ._errors import (
     SweepWarning as SweepWarning,
 )
 from ._event_driven import EventDriven as EventDriven
-from ._fit import ENDINGS as ENDINGS, FitResult as FitResult, fit as fit
+from ._fit import (
+    ENDINGS as ENDINGS,
+    Design as Design,
+    FitResult as FitResult,
+    SequenceFit as SequenceFit,
+    design_cycle as design_cycle,
+    fit as fit,
+    fit_sequence as fit_sequence,
+)
 from ._inputs import Pulses as Pulses
 from ._serialise import load as load, save as save
 from ._simulate import Diffrax as Diffrax, simulate as simulate

@@ -90,7 +90,7 @@ def fit(
         at every step (needs `key`).
     - `optimizer`: optax's or, for residuals, a least-squares solver of optimistix. Default:
         Levenberg-Marquardt for residuals, `optax.adam(0.05)` for a number, projections or batches.
-    - `steps`: the most steps (100, with optax 1000).
+    - `steps`: the most steps (200, with optax 1000).
     - `patience`: stop when the loss has not fallen by the fraction `tolerance` for so many steps
         (optax). `tolerance` is also that of least squares, in parameters and residuals.
     - `starts`: run so many starts side by side and keep the best: the given one, and others whose
@@ -118,7 +118,7 @@ def fit(
     stepper, forward, residual = _stepper(
         network, loss, variables, data, batch_size, optimizer, tolerance, derivative
     )
-    limit = (1000 if isinstance(stepper, ByOptax) else 100) if steps is None else steps
+    limit = (1000 if isinstance(stepper, ByOptax) else 200) if steps is None else steps
     if limit < 1 or starts < 1:
         raise ValueError(f"`steps` and `starts` must be at least 1, got {limit} and {starts}.")
     if patience is not None and patience < 1:
@@ -187,6 +187,13 @@ def _adam(rate: float) -> optax.GradientTransformation:
     return optax.adam(rate)  # one object a rate: programs are told apart by it
 
 
+def _levenberg_marquardt(tolerance: float) -> optx.AbstractLeastSquaresSolver:
+    """Optimistix', which trusts its model more only where that is right to 1 %; 25 % will do."""
+    solver = optx.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
+    search = optx.ClassicalTrustRegion(high_cutoff=0.75)
+    return eqx.tree_at(lambda s: s.search, solver, search)
+
+
 def _stepper(model, loss, variables, data, batch_size, optimizer, tolerance, derivative):
     """The stepper, whether derivatives are forward, and whether the loss returns residuals."""
     projects = any(project is not None for project in variables.projections)
@@ -211,7 +218,7 @@ def _stepper(model, loss, variables, data, batch_size, optimizer, tolerance, der
         )
     if optimizer is None:
         if residual and not projects and batch_size is None:
-            optimizer = optx.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
+            optimizer = _levenberg_marquardt(tolerance)
         else:
             optimizer = _adam(0.05)
     if isinstance(optimizer, optx.AbstractLeastSquaresSolver):
@@ -229,20 +236,26 @@ def _stepper(model, loss, variables, data, batch_size, optimizer, tolerance, der
 def _smaller(model: Any, loss: Any, variables: Variables) -> Any:
     """The model with classes of equal neurons in place of neurons where nothing can tell the
     difference. (Under a trace patterns are not known, and classes of many cannot be found.)"""
-    fitted = any("patterns" in name for name in variables.names)
-    if fitted or not isinstance(model, AbstractHopfield) or not isinstance(loss, Recording):
+    if not isinstance(model, AbstractHopfield) or not isinstance(loss, Recording):
         return model
-    inside = set(loss.init) <= {"saliency", "weights"}
-    outside = (loss.stimulus, loss.current, loss.noise)
-    patterns = model.patterns
-    if not inside or any(part is not None for part in outside) or not model.keep_diagonal:
+    if any("patterns" in name for name in variables.names) or not loss.sees_classes_only:
         return model
-    if patterns.counts is not None or not is_concrete(patterns.xi) or patterns.P >= 64:
-        return model
-    merged = patterns.site_classes().patterns
-    if 2 * merged.N > patterns.N:
-        return model
-    return eqx.tree_at(lambda m: m.patterns, model, merged)
+    return merged(model)
+
+
+def merged(network: AbstractHopfield) -> Any:
+    """The network with classes of equal neurons in place of neurons, where that makes it smaller.
+    It is the same for starts in the span of the patterns, and without private inputs or noise."""
+    patterns = network.patterns
+    known = patterns.counts is None and is_concrete(patterns.xi) and patterns.P < 64
+    if not known or not network.keep_diagonal:
+        return network
+    classes = patterns.site_classes().patterns
+    return (
+        eqx.tree_at(lambda n: n.patterns, network, classes)
+        if 2 * classes.N <= patterns.N
+        else network
+    )
 
 
 def _begin(job: _Job) -> _Carry:

@@ -31,7 +31,9 @@ class Order(AbstractLoss):
         length = self.window * jnp.max(network.tau)
 
         def one(source, target, z0):
-            weights = jnp.where(jnp.arange(z0.size) == source, z0, 0.0) + network.bias
+            weights = (
+                jnp.where(jnp.arange(z0.size, dtype=jnp.int32) == source, z0, 0.0) + network.bias
+            )
             state = network.init(saliency=z0, weights=weights)
             ts = jnp.stack([jnp.zeros_like(length), length])
             run = simulate(network, state, ts, derivative=derivative, throw=False)
@@ -112,7 +114,7 @@ class EventMap(AbstractLoss):
         gain = jnp.ones_like(self.margin) if gain is None else gain
         drive = gain * jnp.broadcast_to(network.kappa, (P,))[:, None] * network.transition
         tau = jnp.broadcast_to(network.tau, (P,))
-        ids = jnp.arange(P)
+        ids = jnp.arange(P, dtype=jnp.int32)
         S = self.target.size
         observed = self.dwell
         dwells = jnp.full(S, jnp.nan, tau.dtype) if observed is None else observed

@@ -91,10 +91,10 @@ class DwellTimes(AbstractTerm):
 
 
 class Path(AbstractTerm):
-    """See `saliency_path` and `overlap_path`."""
+    """See `saliency_path`, `overlap_path` and `field_path`."""
 
     ts: Float[Array, " T"]
-    values: Float[Array, "T P"]
+    values: Float[Array, "T n"]
     sigma: Float[Array, "..."]
     of: str = eqx.field(static=True)
 
@@ -108,9 +108,14 @@ class Path(AbstractTerm):
         return 1
 
     def residuals(self, run, rows):
-        path = run.saliency if self.of == "saliency" else run.overlaps
+        path = {"saliency": run.saliency, "overlaps": run.overlaps, "field": run.observed}[self.of]
         if path is None:
             raise ValueError("`saliency_path` needs a network with saliency.")
+        if path.shape[1] != self.values.shape[1]:
+            raise ValueError(
+                f"`values` must have {path.shape[1]} columns for the {self.of}, got "
+                f"{self.values.shape[1]}."
+            )
         known = ~jnp.isnan(self.values)
         difference = path[rows] - jnp.where(known, self.values, 0.0)
         return (jnp.where(known, difference, 0.0) / self.sigma).ravel()
@@ -127,6 +132,11 @@ def matched_switches(run: Trajectory, order, count: int) -> Float[Array, " K"]:
         right = right & ((log.target[first] == order) | (order < 0))
     right = jnp.cumprod(right).astype(bool)
     return jnp.where(right, time, jnp.nan)
+
+
+def _field(t, state, network):
+    """The field, saved at every time."""
+    return state.field
 
 
 class Recording(AbstractLoss):
@@ -147,10 +157,10 @@ class Recording(AbstractLoss):
         last = jnp.stack([term.until() for term in self.terms]).max()
         last = last if self.end is None else self.end
         ts = jnp.concatenate([self.t0[None], *(term.times() for term in self.terms), last[None]])
-        start = {name: array for name, array in self.init.items()}
+        paths = [term for term in self.terms if isinstance(term, Path)]
         return simulate(
             network,
-            network.init(**start),
+            network.init(**self.init),
             jnp.sort(ts).astype(network.patterns.xi.dtype),
             stimulus=self.stimulus,
             current=self.current,
@@ -158,6 +168,7 @@ class Recording(AbstractLoss):
             key=self.key,
             method=self._method(network),
             derivative=derivative,
+            observe=_field if any(term.of == "field" for term in paths) else None,
             throw=False,
         )
 
@@ -167,6 +178,14 @@ class Recording(AbstractLoss):
         parts = [term.residuals(run, row) for term, row in zip(self.terms, rows, strict=True)]
         found = jnp.concatenate(parts)
         return jnp.where(jnp.isfinite(found), found, LOST)
+
+    @property
+    def sees_classes_only(self) -> bool:
+        """Whether neurons with equal patterns stay equal and are not looked at one by one."""
+        outside = (self.stimulus, self.current, self.noise)
+        inside = set(self.init) <= {"saliency", "weights"}
+        single = any(isinstance(term, Path) and term.of == "field" for term in self.terms)
+        return inside and not single and all(part is None for part in outside)
 
     def _method(self, network: Any) -> Any:
         count = max(term.count() for term in self.terms)
@@ -359,7 +378,8 @@ def overlap_path(
     **Where its gradient vanishes:** almost everywhere. Overlaps are saturated between switches, so
     only saves within a switch move with the parameters, and a network that stays in its first
     memory (a uniform or locking $A$) has exactly zero gradient. It has local minima in the gain.
-    Use it to polish, after `switch_times`, `saliency_path` or `order`; or let `hopfax.fit_sequence` choose.
+    Use it to polish, after `switch_times`, `saliency_path` or `order`; or let
+    `hopfax.fit_sequence` choose.
 
     **Arguments:** `ts`: (T,) times, not decreasing. `values`: (T, P), NaN where not observed. The
     rest as in `switch_times`.
@@ -369,11 +389,36 @@ def overlap_path(
     return _recording(_path(ts, values, sigma, "overlaps"), init, run)
 
 
+def field_path(
+    ts: ArrayLike,
+    values: ArrayLike,
+    *,
+    init: Mapping[str, ArrayLike],
+    sigma: ArrayLike = 1.0,
+    **run: Any,
+) -> Recording:
+    r"""The field of the visible neurons at given times: $r_{ki} = (x_i(t_k) - \hat x_{ki})/\sigma$.
+
+    For learning the memories themselves: $x = \sum_\mu y_\mu \xi^\mu$ is linear in them wherever
+    the field rests.
+
+    **Where its gradient vanishes:** in memories that are not visited.
+
+    **Arguments:** `ts`: (T,) times, not decreasing. `values`: (T, N), NaN where not observed (hidden
+    neurons). The rest as in `switch_times`.
+
+    **Raises:** ValueError/TypeError naming the argument.
+    """
+    return _recording(_path(ts, values, sigma, "field"), init, run)
+
+
 def _path(ts: ArrayLike, values: ArrayLike, sigma: ArrayLike, of: str) -> Path:
     ts = _vector(ts, "ts")
     values = as_float(values, "values", ts.dtype)
     if values.ndim != 2 or values.shape[0] != ts.size:
-        raise ValueError(f"`values` must have shape (T, P) with T = {ts.size}, got {values.shape}.")
+        raise ValueError(
+            f"`values` must have a row for each of the times, shape (T, ...) with T = {ts.size}, got {values.shape}."
+        )
     if is_concrete(ts) and bool((jnp.diff(ts) < 0).any()):
         raise ValueError("`ts` must not decrease.")
     return Path(ts, values, _sigma(sigma, ts.dtype), of)
