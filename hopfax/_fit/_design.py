@@ -14,8 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy import sparse
-from scipy.optimize import linprog
 
 from .._errors import as_float, check_at_least
 from ..losses import Events, check_memories
@@ -245,6 +243,8 @@ class _Rows:
         self.upper.append(([*_Row(pairs).times(-1), (slack, -1.0)], -value))
 
     def _matrix(self, rows: list[tuple[list, float]]):
+        from scipy import sparse  # here and below: what costs a tenth of a second is imported late
+
         if not rows:
             return None, None
         lengths = [len(pairs) for pairs, _ in rows]
@@ -261,6 +261,9 @@ class _Rows:
 
     def solve(self, low, high, signed: bool, spots: int, columns: int, lead: float, shape):
         """The cheapest solution; None if there is none."""
+        from scipy import sparse
+        from scipy.optimize import linprog
+
         (A, b), (E, e) = self._matrix(self.upper), self._matrix(self.equal)
         cost = np.zeros(self.columns)
         cost[:spots], cost[columns:] = 1.0, _TIMING

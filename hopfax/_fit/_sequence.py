@@ -123,8 +123,8 @@ def fit_sequence(
       successor comes next is then decided by what earlier memories have left behind.
     - **surrogate**: least squares on the event map of the singular limit, forced along the target
       (`losses.event_map`), from the network as it is.
-    - **gradient**: through true trajectories, window by window (`losses.order`), from the network as
-      it is, until a simulation shows the target.
+    - **gradient**: through true trajectories, window by window (`losses.order`), from the network
+      as it is, until a simulation shows the target.
 
     "auto" designs (or, if only some parameters are to be fitted, takes the surrogate) and falls
     back on the next. In all of them a target with times is then refined by least squares on the
@@ -153,14 +153,12 @@ def fit_sequence(
     """
     if not isinstance(network, TwoTimescaleHopfield):
         raise TypeError(
-            f"`network` must be a TwoTimescaleHopfield, got {type(network).__name__}: only that one "
-            "moves by itself."
+            f"`network` must be a TwoTimescaleHopfield, got {type(network).__name__}: only that "
+            "one moves by itself."
         )
     check_option(strategy, "strategy", ("auto", "design", "surrogate", "gradient"))
     if strategy == "design" and where is not None:
-        raise ValueError(
-            "`where` must be left out with strategy='design', which sets `transition`."
-        )
+        raise ValueError("`where` is not for strategy='design', which sets `transition`.")
     targets = events_of(target)
     P = network.patterns.P
     for events in targets:
@@ -271,7 +269,7 @@ class _Work:
     # The three strategies
 
     def design(self) -> tuple[Trial, None] | None:
-        """The network with a designed transition matrix: the first one that does it, or the best."""
+        """The network with a designed transition matrix: the first that does it, or the best."""
         best, most = None, -1.0
         for gains, starts in self._designs():
             trial = self._designed(gains, starts)
@@ -294,9 +292,9 @@ class _Work:
 
     def _designs(self) -> Iterator[tuple[Any, Any]]:
         """Gains and starts, for hard tanh of unit gain."""
-        (events,) = self.targets if len(self.targets) == 1 else (None,)
-        memory = [] if events is None else np.asarray(events.memory).tolist()
-        once = events is not None and events.cycle and len(set(memory)) == len(memory)
+        events = self.targets[0]
+        memory = np.asarray(events.memory).tolist()
+        once = len(self.targets) == 1 and events.cycle and len(set(memory)) == len(memory)
         if once and self.network.tau.ndim == 0:
             yield self._cycle(events, memory)
         else:
@@ -397,7 +395,7 @@ class _Work:
         return result.model, result
 
     def _variable(self, trial: Trial | None) -> tuple[Callable, Any]:
-        """What is fitted, and under which constraint; `trial`: whose used entries alone are free."""
+        """What is fitted, and under which constraint; of `trial` only the entries it uses."""
         if self.where is not None:
             where = self.where
             return (lambda t: where(t.network)), self.constraint

@@ -404,8 +404,8 @@ def field_path(
 
     **Where its gradient vanishes:** in memories that are not visited.
 
-    **Arguments:** `ts`: (T,) times, not decreasing. `values`: (T, N), NaN where not observed (hidden
-    neurons). The rest as in `switch_times`.
+    **Arguments:** `ts`: (T,) times, not decreasing. `values`: (T, N), NaN where not observed
+    (hidden neurons). The rest as in `switch_times`.
 
     **Raises:** ValueError/TypeError naming the argument.
     """
@@ -417,7 +417,8 @@ def _path(ts: ArrayLike, values: ArrayLike, sigma: ArrayLike, of: str) -> Path:
     values = as_float(values, "values", ts.dtype)
     if values.ndim != 2 or values.shape[0] != ts.size:
         raise ValueError(
-            f"`values` must have a row for each of the times, shape (T, ...) with T = {ts.size}, got {values.shape}."
+            f"`values` must have a row for each of the times, shape (T, ...) with T = {ts.size}, "
+            f"got {values.shape}."
         )
     if is_concrete(ts) and bool((jnp.diff(ts) < 0).any()):
         raise ValueError("`ts` must not decrease.")
