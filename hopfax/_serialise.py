@@ -30,11 +30,12 @@ def _registry() -> dict[str, type]:
     return found
 
 
-def save(path: Any, model: eqx.Module) -> None:
+def save(path: Any, model: eqx.Module, *, notes: dict[str, Any] | None = None) -> None:
     """Write a network (or patterns, a state, an activation) to a file.
 
     The first line is a JSON header with classes, options and array shapes; the arrays follow in
-    NumPy's format. The file appears only when it is complete.
+    NumPy's format. The file appears only when it is complete. `notes`: anything that can be written
+    as JSON, kept in the header, e.g. how the model was made.
 
     **Raises:** TypeError if `model` holds something that is neither an array, a number, a string,
     None, nor a public hopfax class.
@@ -42,6 +43,8 @@ def save(path: Any, model: eqx.Module) -> None:
     path = pathlib.Path(path)
     leaves: list[np.ndarray] = []
     header = {"format": _FORMAT, "schema": _SCHEMA, "model": _encode(model, "model", leaves)}
+    if notes is not None:
+        header["notes"] = notes
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
@@ -63,22 +66,33 @@ def load(path: Any, *, cast: bool = False) -> Any:
     """
     path = pathlib.Path(path)
     with open(path, "rb") as file:
-        try:
-            header = json.loads(file.readline())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise LoadError(
-                f"{path}: the first line is no JSON header of a hopfax model."
-            ) from error
-        if not isinstance(header, dict) or header.get("format") != _FORMAT:
-            raise LoadError(f"{path} is no hopfax model.")
-        if header.get("schema") != _SCHEMA:
-            raise LoadError(
-                f"{path} has schema {header.get('schema')!r}; this version reads {_SCHEMA}."
-            )
+        header = _header(path, file)
         model = _decode(header["model"], "model", file, path, cast)
         if file.read(1):
             raise LoadError(f"{path} goes on after the last array of its header.")
     return model
+
+
+def notes(path: Any) -> dict[str, Any]:
+    """What was noted in a file's header; empty if nothing was."""
+    path = pathlib.Path(path)
+    with open(path, "rb") as file:
+        found = _header(path, file).get("notes")
+    return found if isinstance(found, dict) else {}
+
+
+def _header(path: pathlib.Path, file: Any) -> dict[str, Any]:
+    try:
+        header = json.loads(file.readline())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise LoadError(f"{path}: the first line is no JSON header of a hopfax model.") from error
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+        raise LoadError(f"{path} is no hopfax model.")
+    if header.get("schema") != _SCHEMA:
+        raise LoadError(
+            f"{path} has schema {header.get('schema')!r}; this version reads {_SCHEMA}."
+        )
+    return header
 
 
 def _encode(value: Any, where: str, leaves: list[np.ndarray]) -> Any:

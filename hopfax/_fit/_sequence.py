@@ -414,7 +414,7 @@ class _Work:
         where, constraint = variable
         own = any("patterns" in name for name in variables_of(trial, where, None).names)
         small = trial.network if own else merged(trial.network)
-        result = fit(
+        found = fit(
             Trial(small, trial.saliency),
             loss,
             where=where,
@@ -423,6 +423,8 @@ class _Work:
             progress=self.progress,
             **options,
         )
+        labels = tuple(label.removeprefix("network.") for label in found.labels)
+        result = dataclasses.replace(found, labels=labels)
         if own:
             return result
         patterns = trial.network.patterns

@@ -76,13 +76,14 @@ def _dispatch(argv: list[str], tyro: Any) -> int:
 def _commands() -> dict[str, type]:
     from . import _common
     from ._doctor import Doctor
+    from ._fit import Fit
     from ._plot import Plot
     from ._reproduce import Reproduce
     from ._run import Run
     from ._sweep import Sweep
     from ._theory import Theory
 
-    kinds = (Sweep, Run, Theory, Plot, Reproduce, Doctor)
+    kinds = (Sweep, Run, Fit, Theory, Plot, Reproduce, Doctor)
     return dict(zip(_common.COMMANDS, kinds, strict=True))
 
 

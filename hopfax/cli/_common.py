@@ -21,7 +21,7 @@ Precision: TypeAlias = Literal["float64", "float32"]
 PLACES = ("config", "out", "overwrite", "store", "resume", "devices", "dask", "part")
 PLACES += ("chunk", "dry_run")
 #: The commands; in a settings file their names are tables.
-COMMANDS = ("sweep", "run", "theory", "plot", "reproduce", "doctor")
+COMMANDS = ("sweep", "run", "fit", "theory", "plot", "reproduce", "doctor")
 #: Memories and neurons of made-up patterns, where nothing else is said.
 MEMORIES, NEURONS = 4, 1024
 
@@ -181,8 +181,10 @@ def patterns_from(source: str, P: int | None = None, N: int | None = None, seed:
             raise ValueError(f"`{name}` must be at least 1, got {value}.")
     made = (P or MEMORIES, N or NEURONS)
     if source == "hadamard":
+        P, N = made
+        many = 2**P > N > P  # columns 1, 2, 4, ... do not suffice; any others are orthogonal, too
         try:
-            return patterns.hadamard(*made)
+            return patterns.hadamard(list(range(1, P + 1)) if many else P, N)
         except ValueError as error:
             raise ValueError(str(error).replace("`N`", "`neurons`")) from error
     if source == "random":

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from . import _common
+from ._memories import memories_of
 
 Learning = Literal["hebbian", "pseudo_inverse", "both"]
 Activation = Literal["hard_tanh", "tanh", "erf", "rational", "arctan"]
@@ -81,7 +82,8 @@ class Run:
             raise FileExistsError(f"`out`: {folder} holds an earlier run; --overwrite replaces it.")
         with _common.precision(self.precision):
             networks, shape = self._networks()
-            runs = {name: _simulate(self, network) for name, network in networks.items()}
+            command = self._noted()
+            runs = {name: _simulate(command, network) for name, network in networks.items()}
             folder.mkdir(parents=True, exist_ok=True)
             for name, run in runs.items():
                 suffix = f"-{name}" if len(runs) > 1 else ""
@@ -101,7 +103,7 @@ class Run:
 
         if self.model is not None:
             return {"model": self._loaded()}, self.image_shape
-        memories, shape = self._memories()
+        memories, shape = memories_of(self)
         order = self.order or tuple(range(memories.P))
         if sorted(set(order)) != sorted(order) or not set(order) <= set(range(memories.P)):
             raise ValueError(
@@ -133,30 +135,6 @@ class Run:
         }
         return networks, shape
 
-    def _memories(self) -> tuple[Any, tuple[int, int] | None]:
-        from .. import patterns
-
-        level: Any = self.threshold
-        if level not in ("median", "mean"):
-            level = float(level)
-        path = pathlib.Path(self.patterns).expanduser()
-        if self.patterns == "digits":
-            images = digits()
-            P = len(images) if self.memories is None else self.memories
-            if not 1 <= P <= len(images):
-                raise ValueError(f"`memories` must lie in 1..10 for digits, got {P}.")
-            return patterns.from_images(images[:P], threshold=level), images.shape[1:]
-        if path.is_dir():
-            found = patterns.from_images(path, shape=self.image_shape, threshold=level)
-            P = found.P if self.memories is None else self.memories
-            if not 1 <= P <= found.P:
-                raise ValueError(f"`memories` is {P}, but {path} holds {found.P} images.")
-            return patterns.Patterns(found.xi[:P]), self.image_shape or _shape_of(path)
-        found = _common.patterns_from(self.patterns, self.memories, self.neurons, self.seed)
-        if self.image_shape is not None and math.prod(self.image_shape) != found.N:
-            raise ValueError(f"`image_shape` {self.image_shape} does not make {found.N} neurons.")
-        return found, self.image_shape
-
     def _loaded(self) -> Any:
         import hopfax as hx
 
@@ -175,6 +153,19 @@ class Run:
             )
         return network
 
+    def _noted(self) -> "Run":
+        """With start and horizon as the model's file notes them, where none are given."""
+        if self.model is None:
+            return self
+        from .._serialise import notes
+
+        found, given = notes(self.model), {}
+        for name, default in (("saliency0", (4.0,)), ("horizon", None)):
+            if getattr(self, name) == default and name in found:
+                value = found[name]
+                given[name] = tuple(value) if isinstance(value, list) else value
+        return dataclasses.replace(self, **given)
+
     def start(self, P: int, first: int) -> np.ndarray:
         """The start saliencies of `P` memories."""
         given = np.asarray(self.saliency0, dtype=float)
@@ -185,27 +176,6 @@ class Run:
                 f"`saliency0` must be one number or {P}, one a memory, got {given.size}."
             )
         return given
-
-
-def digits() -> np.ndarray:
-    """The first image of every digit 0..9 in scikit-learn's data set, (10, 8, 8), levels 0..16."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        from .._errors import missing
-
-        raise missing("scikit-learn", "data", "--patterns digits") from error
-    found: Any = load_digits()
-    return np.stack([found.images[np.argmax(found.target == digit)] for digit in range(10)])
-
-
-def _shape_of(folder: pathlib.Path) -> tuple[int, int]:
-    """Height and width of a folder's images (which from_images has found to be all equal)."""
-    from PIL import Image
-
-    endings = {".png", ".jpg", ".jpeg"}
-    with Image.open(next(f for f in folder.iterdir() if f.suffix.lower() in endings)) as image:
-        return image.height, image.width
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,257 @@
+"""`hopfax fit`: from a table of events to a network that shows them."""
+
+import dataclasses
+import pathlib
+import warnings
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from . import _common
+from ._memories import memories_of
+
+Parameter = Literal["transition", "kappa", "tau", "bias"]
+Strategy = Literal["auto", "design", "surrogate", "gradient"]
+
+_DWELL = 1.3  # slow time constants that a mean dwell lasts, where the unit is left to us
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Fit a network to an observed sequence of memories, and prove it by simulation.
+
+    The file holds events: columns time and memory (an index), and sequence if there are several. A
+    row says when a memory was entered; a last row without a memory says when the last one gave way.
+    The network is written with its start, so that `hopfax run --model FILE` replays it. Example:
+    hopfax fit targets.csv --patterns digits --learning pseudo_inverse --out model.eqx
+    """
+
+    targets: Annotated[pathlib.Path, tyro.conf.Positional]
+    """CSV file with columns time, memory [, sequence]."""
+    parameters: tuple[Parameter, ...] = ("transition",)
+    """What is fitted."""
+    strategy: Strategy = "auto"
+    """How to find a start; see hopfax.fit_sequence."""
+    cycle: bool = False
+    """The sequence repeats for ever (its file then ends with a row without a memory)."""
+    order_only: bool = False
+    """Ignore the times."""
+    unit: float | None = None
+    """Fast time constants in one unit of the file's times (default: so that a mean dwell lasts
+    1.3 slow time constants)."""
+    sigma: float | None = None
+    """Standard deviation of the file's times, in their unit (default: from the misfit)."""
+    saliency0: tuple[float, ...] = ()
+    """Start saliency of every memory, where it is known (default: part of the fit)."""
+    patterns: str = "hadamard"
+    """Memories: hadamard, random, digits (scikit-learn's 8 x 8 digits, one of each), a .npy or
+    .npz file, or a folder of PNG or JPEG images."""
+    memories: int | None = None
+    """How many memories (default: as the file needs, or all that the source has)."""
+    neurons: int | None = None
+    """How many neurons (default: 1024, or as the source says)."""
+    kappa: float = 5.0
+    """Gain of the slow equation (the start, if it is fitted)."""
+    tau: float = 50.0
+    """Slow over fast time constant (the start, if it is fitted)."""
+    bias: float = 0.01
+    """Input along every memory that seeds the transitions (the start, if it is fitted)."""
+    learning: Literal["hebbian", "pseudo_inverse"] = "hebbian"
+    """Learning rule; pseudo_inverse for memories that overlap, such as images."""
+    image_shape: tuple[int, int] | None = None
+    """Height and width to which images of a folder are resized."""
+    threshold: str = "median"
+    """Grey level above which a pixel is +1: median or mean of each image, or a number."""
+    seed: int = 0
+    """Seed of random patterns."""
+    precision: _common.Precision = "float64"
+    """Floating-point precision."""
+    config: pathlib.Path | None = None
+    """A TOML file with these settings; options on the command line win."""
+    out: pathlib.Path | None = None
+    """The model's file (default: hopfax-out/fit-<hash of the settings>/model.eqx). A picture of the
+    fit is written beside it."""
+    overwrite: bool = False
+    """Replace an earlier model."""
+
+    def __call__(self) -> int:
+        """Fit, prove, write. Status 1 if the target is not reproduced."""
+        import hopfax as hx
+
+        settings = _common.settings(self)
+        file = self.out or _common.output_folder("fit", settings) / "model.eqx"
+        if file.exists() and not self.overwrite:
+            raise FileExistsError(f"`out`: {file} exists; --overwrite replaces it.")
+        if file.suffix == ".png":
+            raise ValueError(f"`out`: {file} is where the picture goes; use another ending.")
+        with _common.precision(self.precision):
+            targets, unit = self._events()
+            network = self._network(targets)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                found = hx.fit_sequence(network, targets, **self._options(unit))
+            for warning in caught:
+                warnings.warn_explicit(warning.message, warning.category, "hopfax", 0)
+            _common.say(str(found))
+            for k, row in enumerate(np.asarray(found.saliency)):
+                start = " ".join(f"{value:.6g}" for value in row)
+                _common.say(f"start of sequence {k}: saliency0 {start}")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            horizon = _horizon(found.network, targets[0])
+            notes = {
+                "saliency0": np.asarray(found.saliency)[0].tolist(),
+                "horizon": horizon,
+                "unit": unit,
+                "fitted to": self.targets.name,
+            }
+            hx.save(file, found.network, notes=notes)
+            picture = file.with_suffix(".png")
+            _draw(found, targets, unit).savefig(picture, dpi=130)
+        _common.say(f"written to {file} and {picture.name}; replay: hopfax run --model {file}")
+        return 0 if found.reproduced else 1
+
+    def _events(self) -> tuple[list[Any], float]:
+        """The target, its times in fast time constants, and how many of those make its unit."""
+        import hopfax as hx
+
+        raw = hx.losses.read_events(self.targets)
+        dwells = np.concatenate([np.asarray(events.dwells) for events in raw])
+        unit = self.unit
+        if unit is None:
+            unit = _DWELL * self.tau / float(np.nanmean(dwells))
+        if not (np.isfinite(unit) and unit > 0):
+            raise ValueError(f"`unit` must be > 0, got {unit:g}.")
+        made = []
+        for events in raw:
+            memory, time = np.asarray(events.memory), np.asarray(events.time)
+            if self.order_only:
+                made.append(hx.Events(memory, cycle=self.cycle))
+                continue
+            if self.cycle and events.end is None:
+                raise ValueError(
+                    "`cycle` needs a last row without a memory, which says when the last one gives "
+                    "way."
+                )
+            end = None if events.end is None else (float(events.end) - time[0]) * unit
+            made.append(hx.Events(memory, (time - time[0]) * unit, end=end, cycle=self.cycle))
+        return made, unit
+
+    def _network(self, targets: list[Any]) -> Any:
+        import hopfax as hx
+
+        needed = max(int(np.max(np.asarray(events.memory))) + 1 for events in targets)
+        made_up = self.patterns in ("hadamard", "random")
+        given = self
+        if made_up and self.memories is None:
+            given = dataclasses.replace(self, memories=needed)
+        memories, _ = memories_of(given)
+        if memories.P < needed:
+            raise ValueError(
+                f"`memories`: {self.targets} names memory {needed - 1}, but there are only "
+                f"{memories.P}."
+            )
+        transition = np.zeros((memories.P, memories.P))
+        if "transition" not in self.parameters:  # then it is what the sequences say
+            for events in targets:
+                source, target = np.asarray(events.memory), np.asarray(events.switches[0])
+                transition[target, source[: len(target)]] = 1.0
+        return hx.TwoTimescaleHopfield(
+            memories,
+            transition,
+            kappa=self.kappa,
+            tau=self.tau,
+            bias=self.bias,
+            learning=self.learning,
+        )
+
+    def _options(self, unit: float) -> dict[str, Any]:
+        import hopfax as hx
+
+        names = tuple(dict.fromkeys(self.parameters))
+        options: dict[str, Any] = {"strategy": self.strategy}
+        if names != ("transition",):
+            if not names:
+                raise ValueError("`parameters` must name at least one.")
+            if self.order_only:
+                raise ValueError(
+                    "`order_only` says nothing about kappa, tau and bias; fit the transition alone."
+                )
+            options["where"] = lambda net: tuple(getattr(net, name) for name in names)
+            options["constraint"] = tuple(
+                None if name == "transition" else hx.constraints.Positive() for name in names
+            )
+        if self.sigma is not None:
+            options |= {"sigma": self.sigma * unit, "absolute_sigma": True}
+        if self.saliency0:
+            options["saliency"] = np.asarray(self.saliency0)
+        return options
+
+
+def _horizon(network: Any, events: Any) -> float:
+    """How long a replay lasts, in slow time constants: the target and a quarter more."""
+    tau = float(np.max(np.asarray(network.tau)))
+    if events.time is None:
+        return float(1.6 * (len(events.memory) + 1) * (2 if events.cycle else 1))
+    last = events.end if events.end is not None else events.time[-1]
+    whole = float(last - events.time[0]) / tau * (2 if events.cycle else 1)
+    return 1.25 * whole
+
+
+def _draw(found: Any, targets: list[Any], unit: float) -> Any:
+    """The replay of every sequence with its target above it, and the transition matrix."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        from .._errors import missing
+
+        raise missing("matplotlib", "plot", "hopfax fit") from error
+    shown = targets[:4]
+    figure = Figure(figsize=(10.5, 0.9 + 2.4 * len(shown)), layout="constrained")
+    grid = figure.add_gridspec(len(shown), 2, width_ratios=[3, 1])
+    for row, events in enumerate(shown):
+        ax = figure.add_subplot(grid[row, 0])
+        _replay(ax, found, row, events)
+        if row == len(shown) - 1:
+            ax.set_xlabel("time (fast time constants)")
+    _matrix(figure.add_subplot(grid[:, 1]), found.network)
+    return figure
+
+
+def _replay(ax: Any, found: Any, row: int, events: Any) -> None:
+    import hopfax as hx
+
+    from ..plots._axes import COLOURS
+
+    network, saliency = found.network, found.saliency[row]
+    tau = float(np.max(np.asarray(network.tau)))
+    ts = np.linspace(0.0, _horizon(network, events) * tau, 1201)
+    run = hx.simulate(network, network.init(saliency=saliency), ts, throw=False)
+    for mu, overlap in enumerate(np.asarray(run.overlaps).T):
+        if np.abs(overlap).max() > 0.3:
+            ax.plot(ts, overlap, color=COLOURS[mu % len(COLOURS)], label=f"{mu}")
+    if events.time is not None:
+        whole = events.repeated(2) if events.cycle else events
+        begin = np.asarray(whole.time - whole.time[0])
+        last = np.nan if whole.end is None else float(whole.end - whole.time[0])
+        until = np.append(begin[1:], last if np.isfinite(last) else ts[-1])
+        for mu, a, b in zip(np.asarray(whole.memory), begin, until, strict=True):
+            colour = COLOURS[mu % len(COLOURS)]
+            ax.plot([a, b], [1.12, 1.12], color=colour, lw=6, solid_capstyle="butt")
+        ax.text(0.0, 1.22, " target", fontsize="small")
+    ax.set(ylabel="overlap", ylim=(-0.15, 1.5), xlim=(0, ts[-1]), yticks=[0, 0.5, 1])
+    if handles := ax.get_legend_handles_labels()[0]:
+        columns = min(len(handles), 12)
+        ax.legend(ncols=columns, fontsize="small", loc="upper right", frameon=False)
+
+
+def _matrix(ax: Any, network: Any) -> None:
+    kappa = np.broadcast_to(np.asarray(network.kappa), (network.patterns.P,))
+    gains = kappa[:, None] * np.asarray(network.transition)
+    top = np.abs(gains).max() or 1.0
+    image = ax.imshow(gains, cmap="RdBu_r", vmin=-top, vmax=top)
+    P = len(gains)
+    ticks = np.arange(P) if P <= 12 else np.arange(0, P, max(P // 6, 1))
+    ax.set(xticks=ticks, yticks=ticks, xlabel="from memory", ylabel="to memory")
+    ax.set_title(r"gain $\kappa A$")
+    ax.figure.colorbar(image, ax=ax, shrink=0.7)
