@@ -20,7 +20,7 @@ from .._progress import progress as bar
 from .._types import is_concrete
 from ..losses import Recording
 from ..networks import AbstractHopfield
-from ..patterns import as_key
+from ..patterns import Patterns, as_key
 from . import _checkpoint
 from ._result import (
     CONVERGED,
@@ -83,7 +83,7 @@ def fit(
     - `loss`: one of `hopfax.losses`, or a function `loss(model)`, `loss(model, data)` that returns
         residuals (an array; $\frac12 \sum r^2$ is minimised) or a number.
     - `where`: the arrays to fit, e.g. `lambda net: net.kappa` or `lambda net: (net.kappa,
-        net.transition)`.
+        net.transition)`. Memories that are fitted (`net.patterns.xi`) become real-valued.
     - `constraint`: one of `hopfax.constraints`, or a projection such as those of
         `optax.projections`; one for all, or one for each array of `where`.
     - `data`: passed to the loss. With `batch_size`, so many entries of its leading axis, drawn anew
@@ -113,6 +113,9 @@ def fit(
     """
     check_option(derivative, "derivative", ("auto", "forward", "reverse"))
     outer = variables_of(model, where, constraint)
+    if any("patterns" in name for name in outer.names):
+        model = _real_valued(model)
+        outer = variables_of(model, where, constraint)
     network = _smaller(model, loss, outer)
     variables = outer if network is model else variables_of(network, where, constraint)
     stepper, forward, residual = _stepper(
@@ -241,6 +244,17 @@ def _smaller(model: Any, loss: Any, variables: Variables) -> Any:
     if any("patterns" in name for name in variables.names) or not loss.sees_classes_only:
         return model
     return merged(model)
+
+
+def _real_valued(model: Any) -> Any:
+    """With patterns that no longer promise to be +-1, because they are fitted."""
+
+    def loosened(node):
+        if not isinstance(node, Patterns):
+            return node
+        return Patterns(node.xi, binary=False, counts=node.counts, check_patterns=False)
+
+    return jax.tree.map(loosened, model, is_leaf=lambda node: isinstance(node, Patterns))
 
 
 def merged(network: AbstractHopfield) -> Any:
@@ -437,7 +451,7 @@ def _warn(result: FitResult) -> None:
         more = f" and {len(lost) - 6} more" if len(lost) > 6 else ""
         _say(
             f"the data do not determine {', '.join(lost[:6])}{more}: their standard errors are "
-            "infinite, their values those of the start. A column of `transition` is seen only "
+            "infinite, and their values one choice of many. A column of `transition` is seen only "
             "while its memory is active, and an entry only if it makes a difference."
         )
 

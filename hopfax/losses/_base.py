@@ -67,7 +67,7 @@ def each(network: Any, losses: AbstractLoss, *, derivative: Derivative = "revers
 
     **Returns:** the residuals of all, (batch, residuals); or the mean of the numbers.
     """
-    outputs = jax.vmap(lambda loss: loss(network, derivative=derivative))(losses)
+    outputs = eqx.filter_vmap(lambda loss: loss(network, derivative=derivative))(losses)
     return outputs if outputs.ndim > 1 else outputs.mean()
 
 
@@ -79,9 +79,14 @@ def stack(losses: Any) -> Any:
     losses = list(losses)
     if not losses:
         raise ValueError("`losses` must hold at least one loss.")
+    arrays, rest = zip(*(eqx.partition(loss, eqx.is_array) for loss in losses), strict=True)
     try:
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *losses)
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays)
+        if not all(eqx.tree_equal(rest[0], other) for other in rest):
+            raise ValueError("other settings")
+        return eqx.combine(stacked, rest[0])
     except (ValueError, TypeError) as error:
         raise ValueError(
-            "`losses` must be of one kind, with arrays of equal shapes: pad times with NaN."
+            "`losses` must be of one kind, with equal settings and arrays of equal shapes: pad "
+            "times with NaN."
         ) from error

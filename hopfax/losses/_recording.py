@@ -15,9 +15,11 @@ from .._event_driven import EventDriven, obstacle
 from .._simulate import Diffrax, simulate
 from .._trajectory import Trajectory
 from .._types import ArrayLike, is_concrete
-from ._base import LOST, AbstractLoss, Derivative
+from ._base import LOST, AbstractLoss, Derivative, stack
 
 _SLOTS = 64  # switches that a run logs by default
+_MANY = 64  # classes beyond which transits are Runge-Kutta steps, to whose tolerance
+_TIGHT = 1e-12  # derivatives are a thousand times more sensitive than times
 
 
 class AbstractTerm(eqx.Module):
@@ -188,12 +190,15 @@ class Recording(AbstractLoss):
         return inside and not single and all(part is None for part in outside)
 
     def _method(self, network: Any) -> Any:
-        count = max(term.count() for term in self.terms)
-        if self.method != "auto" or count <= _SLOTS:
+        if self.method != "auto":
             return self.method
-        slots = 1 << (count + count // 4).bit_length()
-        refused = obstacle(network, self.stimulus, self.current, self.noise, None)
-        return EventDriven(switches=slots) if refused is None else Diffrax(switches=slots)
+        count = max(term.count() for term in self.terms)
+        slots = max(_SLOTS, 1 << (count + count // 4).bit_length())
+        if obstacle(network, self.stimulus, self.current, self.noise, None) is not None:
+            return Diffrax(switches=slots)
+        patterns = network.patterns
+        many = min(patterns.N, 2 ** (patterns.P - 1)) > _MANY
+        return EventDriven(tol=_TIGHT if many else 1e-9, switches=slots)
 
 
 def same_run(*recordings: Recording) -> Recording:
@@ -469,7 +474,7 @@ def shooting(
         )
         for piece in pieces
     ]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *recordings)
+    return stack(recordings)
 
 
 def _resting(saliency: Array) -> Array:
