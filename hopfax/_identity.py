@@ -87,11 +87,11 @@ def _function(value: Any, where: str, tag: str | None) -> str:
     name = getattr(value, "__qualname__", type(value).__qualname__)
     home = getattr(value, "__module__", None) or ""
     known = home.split(".")[0] in _KNOWN
-    if tag is not None and not known:
-        return f"{home}:{name}, tag {tag}"
     here: Any = sys.modules.get(home)
     for part in name.split("."):
         here = getattr(here, part, None)
+    if tag is not None and not (known and here is value):
+        return f"{home}:{name}, tag {tag}"
     if here is not value:
         raise TypeError(
             f"`{where}` is {name}, which cannot be found again by that name; define it at the top "

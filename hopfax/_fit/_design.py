@@ -120,13 +120,13 @@ def handover(tau: float, bias: float) -> float:
 
 
 class Gains(NamedTuple):
-    """What a linear programme found: gains, starts, how far the successor leads (as a share of its
-    saliency), and how much the saliencies that end the dwells are off in sum."""
+    """What a linear programme found: gains, starts, and how little there is to be said for it: how
+    much the saliencies that end the dwells are off in sum, less the lead of the successors; more if
+    there is inhibition, and much more if memories hold themselves, which real handovers blur."""
 
     gains: np.ndarray
     saliency: np.ndarray
-    lead: float
-    off: float
+    demerit: float
 
 
 def design_gains(
@@ -141,13 +141,13 @@ def design_gains(
     r"""Gains of smallest $\sum |G|$ that lead along all sequences, by linear programming.
 
     Among them: excitation only and no self-loops, then inhibition too, then self-loops too; each
-    with the largest lead of every wanted successor over its rivals that is possible.
+    with every lead of the wanted successors over their rivals that is possible.
 
     **Arguments:** `dwells`: for every sequence and transition, in the units of `taus`. `saliency`:
     the starts, if they are given; else a cycle repeats itself, and before an open sequence nothing
     was active.
 
-    **Returns:** what was found, the simplest first; empty if no gains do it.
+    **Returns:** what was found, the best first; empty if no gains do it.
     """
     programme = _programme(sequences, dwells, P, taus, delay, saliency)
     found = []
@@ -156,8 +156,7 @@ def design_gains(
             gains = programme(signed, loops, lead)
             if gains is not None:
                 found.append(gains)
-                break
-    return found
+    return sorted(found, key=lambda one: one.demerit)
 
 
 def _programme(sequences, dwells, P: int, taus, delay: float, saliency):
@@ -195,7 +194,7 @@ def _programme(sequences, dwells, P: int, taus, delay: float, saliency):
     def solve(signed: bool, loops: bool, lead: float) -> Gains | None:
         rows = fixed.copy()
         for mu, nu, z in steps:
-            rows.at_most(z[nu].times(-1), -1 - lead)
+            rows.at_most(z[nu].times(-1.0), -1 - lead)
             for rival in set(range(P)) - {int(mu), int(nu)}:
                 rows.at_most(z[rival] + z[nu].times(lead - 1), 0.0)
         below, above = low.copy(), high.copy()
@@ -203,7 +202,12 @@ def _programme(sequences, dwells, P: int, taus, delay: float, saliency):
         diagonal = np.arange(P) * (P + 1)
         below[diagonal] = below[diagonal] if loops else 0.0
         above[diagonal] = 0.8 if loops else 0.0  # a memory that holds itself at 1 never gives way
-        return rows.solve(below, above, signed, spots, columns, lead, (P, S))
+        solved = rows.solve(below, above, signed, spots, columns)
+        if solved is None:
+            return None
+        x, off = solved
+        demerit = off - lead + 0.1 * signed + 0.5 * loops
+        return Gains(x[:spots].reshape(P, P), x[spots:].reshape(S, P), demerit)
 
     return solve
 
@@ -240,7 +244,7 @@ class _Rows:
     def between(self, pairs, value: float, slack: int) -> None:
         """|form - value| <= slack."""
         self.upper.append(([*pairs, (slack, -1.0)], value))
-        self.upper.append(([*_Row(pairs).times(-1), (slack, -1.0)], -value))
+        self.upper.append(([*_Row(pairs).times(-1.0), (slack, -1.0)], -value))
 
     def _matrix(self, rows: list[tuple[list, float]]):
         from scipy import sparse  # here and below: what costs a tenth of a second is imported late
@@ -259,8 +263,9 @@ class _Rows:
         other.upper, other.equal = [*self.upper], [*self.equal]
         return other
 
-    def solve(self, low, high, signed: bool, spots: int, columns: int, lead: float, shape):
-        """The cheapest solution; None if there is none."""
+    def solve(self, low, high, signed: bool, spots: int, columns: int):
+        """The cheapest solution, up to `columns`, and the sum of its slack; None if there is
+        none."""
         from scipy import sparse
         from scipy.optimize import linprog
 
@@ -277,8 +282,6 @@ class _Rows:
         found = linprog(cost, A_ub=A, b_ub=b, A_eq=E, b_eq=e, bounds=bounds, method="highs")
         if found.status != 0:
             return None
-        x = found.x
-        P, S = shape
-        gains = x[:spots] - (x[self.columns :] if signed else 0.0)
-        off = float(x[columns : self.columns].sum())
-        return Gains(gains.reshape(P, P), x[spots:columns].reshape(S, P), lead, off)
+        x = found.x[: self.columns]
+        x[:spots] -= found.x[self.columns :] if signed else 0.0
+        return x[:columns], float(x[columns:].sum())

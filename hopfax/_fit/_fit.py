@@ -102,7 +102,8 @@ def fit(
         scaled so that the reduced chi-squared is one, as in `scipy.optimize.curve_fit`.
     - `callback`: called every few steps with `Progress(step, loss, model)`; stops if it returns
         True.
-    - `checkpoint`: a file that keeps the state of a long fit. The same call goes on from it.
+    - `checkpoint`: a file that keeps the state of a long fit. The same call goes on from it. (It is
+        told from others by all arrays and settings, but functions count by their names alone.)
     - `progress`: show a bar; "auto": on a terminal.
 
     **Returns:** a `FitResult`.
@@ -201,13 +202,13 @@ def _stepper(model, loss, variables, data, batch_size, optimizer, tolerance, der
     """The stepper, whether derivatives are forward, and whether the loss returns residuals."""
     projects = any(project is not None for project in variables.projections)
     if batch_size is not None:
-        sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
+        sizes = {jnp.shape(leaf)[:1] for leaf in _arrays(data)}
         if len(sizes) != 1 or sizes == {()} or not 1 <= batch_size <= next(iter(sizes))[0]:
             raise ValueError(
                 "`batch_size` must lie between 1 and the length of `data`'s leading axis, got "
                 f"{batch_size} and axes {sorted(sizes)}."
             )
-        data = jax.tree.map(lambda leaf: leaf[:batch_size], data)
+        data = _rows(data, jnp.arange(batch_size, dtype=jnp.int32))
     known = derivative_matters(loss)
     forward = derivative == "forward" or (derivative == "auto" and known and variables.size <= _FEW)
     probe = Problem(model, loss, variables, forward)
@@ -274,7 +275,7 @@ def merged(network: AbstractHopfield) -> Any:
 
 def _begin(job: _Job) -> _Carry:
     starts = job.settings.starts
-    first = job.problem.variables.start()
+    first = job.problem.variables.projected(job.problem.variables.start())
     if starts == 1:
         return _start(job, first)
     flat, back = ravel_pytree(first)
@@ -304,9 +305,17 @@ def _batch(job: _Job, step) -> Any:
     size = job.settings.batch
     if size is None:
         return job.data
-    count = jax.tree.leaves(job.data)[0].shape[0]
+    count = _arrays(job.data)[0].shape[0]
     chosen = jr.choice(jr.fold_in(jr.fold_in(job.key, 2), step), count, (size,), replace=False)
-    return jax.tree.map(lambda leaf: leaf[chosen], job.data)
+    return _rows(job.data, chosen)
+
+
+def _arrays(data: Any) -> list[Any]:
+    return [leaf for leaf in jax.tree.leaves(data) if eqx.is_array_like(leaf)]
+
+
+def _rows(data: Any, chosen: Array) -> Any:
+    return jax.tree.map(lambda leaf: leaf[chosen] if eqx.is_array_like(leaf) else leaf, data)
 
 
 @eqx.filter_jit
@@ -419,7 +428,7 @@ def _result(job: _Job, carry: _Carry, residual: bool, absolute: bool, finish) ->
         covariance=None if sure is None else sure.covariance,
         undetermined=None if sure is None else sure.undetermined,
         trace=carry.trace,
-        labels=tuple(variables.labels()),
+        labels=variables.labels,
         derivative="forward" if problem.forward else "reverse",
         method=method,
     )
@@ -444,7 +453,8 @@ def _warn(result: FitResult) -> None:
             "matrix, a missing seed). Fit `losses.order` or `losses.saliency_path` first, or let "
             "hopfax.fit_sequence choose a start."
         )
-    elif ending == "nonfinite":
+        return
+    if ending == "nonfinite":
         _say("the loss or its gradient is not finite; what was best before is returned.")
     if result.undetermined is not None and bool(result.undetermined.any()):
         lost = [label for k, label in enumerate(result.labels) if bool(result.undetermined[k])]

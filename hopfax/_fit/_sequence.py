@@ -1,6 +1,7 @@
 """From a sequence of memories to a network that shows it: start, refine, prove."""
 
 import dataclasses
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -40,8 +41,11 @@ Strategy = Literal["auto", "design", "surrogate", "gradient"]
 
 _DWELLS = (1.3, 1.0, 1.6, 0.8, 2.0)  # in slow time constants, where the target has no times
 _LONGEST = 2.5  # a dwell that long, in slow time constants, is one too long
+_IDLE = 12  # steps of the refinement that may bring next to nothing
 _ROUNDS = 2  # of a cycle that are looked at
+_MARGIN = 0.5  # of the surrogate
 _LEARNT = 3  # of a cycle whose times are fitted
+_TRIED = 12  # designs for the same dwells
 _SAFE = 1.1  # a gain that far above the critical one of an endless chain is left as it is
 _RESTLESS = 0.05  # of a dwell: times that a design misses by more are refined
 
@@ -141,7 +145,8 @@ def fit_sequence(
     - `saliency`: (P,) or (S, P), where the sequences start, if it is known. Otherwise it is part of
         the design: a cycle is steady from the beginning, an open sequence starts from one memory.
     - `sigma`, `absolute_sigma`: standard deviation of the times, as in `hopfax.fit`.
-    - `optimizer`, `steps`: of the strategy "gradient" (`optax.adam(0.1)`, 400).
+    - `optimizer`: of the strategy "gradient" (`optax.adam(0.1)`).
+    - `steps`: the most, of that (400) and of the refinement (200).
     - `starts`, `key`: of the surrogate, as in `hopfax.fit`.
 
     **Returns:** a `SequenceFit`. If no strategy reproduces the target it is the best one, with a
@@ -169,7 +174,7 @@ def fit_sequence(
     given = None
     if saliency is not None:
         given = as_float(saliency, "saliency", network.patterns.xi.dtype)
-        given = jnp.broadcast_to(given, (len(targets), P)) if given.ndim == 1 else given
+        given = jnp.broadcast_to(given, (len(targets), P)) if given.shape == (P,) else given
         check_shape(given, "saliency", (len(targets), P), "(sequences, P)")
     work = _Work(network, targets, given, where, constraint, sigma, absolute_sigma, progress)
     run = {
@@ -183,7 +188,7 @@ def fit_sequence(
     for name in names:
         work.attempt(name, run[name])
         if all(timed):
-            work.attempt("refinement", work.refine)
+            work.attempt("refinement", lambda: work.refine(steps))
         if work.best is not None and work.best.score == 1.0:
             break
     return work.result()
@@ -238,8 +243,8 @@ class _Work:
         if best.score < 1:
             warnings.warn(
                 f"only {best.score:.0%} of the target's transitions are reproduced. A memory with "
-                "several successors needs a history that tells them apart and lies no more than "
-                "about three dwells back; dwells must be longer than the handover "
+                "several successors needs a history that tells them apart and does not lie far "
+                "back (two or three dwells); dwells must be longer than the handover "
                 f"({self.delay * self.tau:.3g} fast time constants).",
                 FitWarning,
                 stacklevel=3,
@@ -269,14 +274,16 @@ class _Work:
     # The three strategies
 
     def design(self) -> tuple[Trial, None] | None:
-        """The network with a designed transition matrix: the first that does it, or the best."""
-        best, most = None, -1.0
+        """The network with a designed transition matrix: the first that does it, or keeps time
+        best."""
+        best, most = None, (-1.0, -math.inf)
         for gains, starts in self._designs():
             trial = self._designed(gains, starts)
-            score, _ = self.look(trial)
-            if score > most:
-                best, most = trial, score
-            if score == 1.0:
+            score, error = self.look(trial)
+            merit = score, -error if math.isfinite(error) else -math.inf
+            if merit > most:
+                best, most = trial, merit
+            if score == 1.0 and not self.timed:
                 break
         return None if best is None else (best, None)
 
@@ -325,19 +332,19 @@ class _Work:
             choices = [stays]
         else:
             choices = [[np.full(c, T * self.tau) for c in counts] for T in _DWELLS]
-        found = []
         for dwells in choices:
-            found += design_gains(
+            found = design_gains(
                 self.targets, dwells, self.P, taus=taus, delay=self.delay, saliency=starts
             )
-        for designed in sorted(found, key=lambda one: one.off - one.lead):
-            yield designed.gains, designed.saliency
+            for designed in found[:_TRIED]:
+                yield designed.gains, designed.saliency
 
     def surrogate(self, starts: int, key: Any) -> tuple[Trial, FitResult]:
         """Least squares on the event map."""
         trial = Trial(self.network, self.starts())
+        options = dict(delay=self.delay * self.tau, sigma=0.1 * self.tau, margin=_MARGIN)
         losses = [
-            event_map(events, saliency=z, delay=self.delay * self.tau, sigma=0.1 * self.tau)
+            event_map(self._timed(events), saliency=z, **options)
             for events, z in zip(self.targets, trial.saliency, strict=True)
         ]
         with warnings.catch_warnings():  # an order alone leaves much undetermined
@@ -347,6 +354,13 @@ class _Work:
         # Its residuals are margins, not errors of observations.
         unknown = dict(stderr=None, covariance=None, undetermined=None)
         return result.model, dataclasses.replace(result, **unknown)
+
+    def _timed(self, events: Events) -> Events:
+        """An open sequence with times; where there are none, with dwells that sustain it."""
+        events = events.repeated(_ROUNDS) if events.cycle else events
+        if self.timed:
+            return events
+        return Events(events.memory, np.arange(events.memory.size) * _DWELLS[0] * self.tau)
 
     def gradient(self, optimizer: Any, steps: int | None) -> tuple[Trial, FitResult]:
         """Window by window through true trajectories, until the target is shown."""
@@ -376,7 +390,7 @@ class _Work:
 
     # Refinement and proof
 
-    def refine(self) -> tuple[Trial, FitResult] | None:
+    def refine(self, steps: int | None) -> tuple[Trial, FitResult] | None:
         """Least squares on the true switch times, from the best so far."""
         if self.best is None or self.best.score == 0:
             return None
@@ -391,7 +405,11 @@ class _Work:
                     times - events.time[0], init=dict(saliency=z), order=order, sigma=self.sigma
                 )
             )
-        result = self._fit(trial, _Replay(tuple(recordings)), self._variable(trial))
+        replayed = _Replay(tuple(recordings))
+        with warnings.catch_warnings():
+            if self.where is None:  # which of the entries that the design used matter is our affair
+                warnings.simplefilter("ignore", FitWarning)
+            result = self._fit(trial, replayed, self._variable(trial), steps=steps, patience=_IDLE)
         return result.model, result
 
     def _variable(self, trial: Trial | None) -> tuple[Callable, Any]:

@@ -95,7 +95,7 @@ class ByOptax(eqx.Module):
     def step(self, problem: Problem, vectors: Vectors, state: Any, data: Any) -> Step:
         """Down the gradient, which is taken as zero where it is not finite."""
         loss, gradient = problem.gradient(vectors, data)
-        norm = optax.global_norm(gradient)
+        norm = jnp.linalg.norm(ravel_pytree(gradient)[0])
         fine = jnp.isfinite(norm) & jnp.isfinite(loss)
         gradient = jax.tree.map(lambda g: jnp.where(fine, g, 0.0), gradient)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
@@ -114,53 +114,45 @@ class ByLeastSquares(eqx.Module):
     def init(self, problem: Problem, vectors: Vectors, data: Any) -> Any:
         """The solver's state."""
         flat, _ = ravel_pytree(vectors)
-        residuals = _residuals(problem, vectors)
-        struct = jax.eval_shape(lambda v: residuals(v, data)[0], flat)
-        return self.solver.init(residuals, flat, data, _OPTIONS, struct, None, frozenset())
+        residuals = _residuals(problem, vectors, data)
+        struct = jax.eval_shape(lambda v: residuals(v, None)[0], flat)
+        return self.solver.init(residuals, flat, None, _OPTIONS, struct, None, frozenset())
 
     def step(self, problem: Problem, vectors: Vectors, state: Any, data: Any) -> Step:
         """To the next trial; the first one is the start itself."""
         flat, back = ravel_pytree(vectors)
-        residuals, tags = _residuals(problem, vectors), frozenset()
-        flat, state, _ = self.solver.step(residuals, flat, data, _OPTIONS, state, tags)
-        done, _ = self.solver.terminate(residuals, flat, data, _OPTIONS, state, tags)
+        residuals, tags = _residuals(problem, vectors, data), frozenset()
+        flat, state, _ = self.solver.step(residuals, flat, None, _OPTIONS, state, tags)
+        done, _ = self.solver.terminate(residuals, flat, None, _OPTIONS, state, tags)
         r = state.f_info.residual
         slope = state.f_info.jac.transpose().mv(r)
         vectors = back(flat)
-        norm = jnp.sqrt(jnp.sum(jnp.square(slope)))
-        return Step(vectors, state, vectors, value(r), norm, done)
+        return Step(vectors, state, vectors, value(r), jnp.linalg.norm(slope), done)
 
 
 _OPTIONS = {"jac": "bwd"}  # which for `_residuals` means: the matrix that came with the values
 
 
-def _residuals(problem: Problem, like: Vectors):
+def _residuals(problem: Problem, like: Vectors, data: Any):
     """Residuals whose pull-back is a product with the Jacobian that was computed along with them,
     by forward mode if the problem says so. (As a linear function it would be a program of its own
     in the solver's state, and every fit a new compilation.)"""
     _, back = ravel_pytree(like)
 
     @jax.custom_vjp
-    def residuals(flat, data):
+    def residuals(flat):
         return problem.output(back(flat), data).ravel()
 
-    def forward(flat, data):
-        out, jacobian = problem.jacobian(back(flat), data)
-        return out, (jacobian, data)
+    def forward(flat):
+        return problem.jacobian(back(flat), data)
 
-    def backward(kept, bar):
-        jacobian, data = kept
-        return bar @ jacobian, jax.tree.map(_no_cotangent, data)
+    def backward(jacobian, bar):
+        return (bar @ jacobian,)
 
     residuals.defvjp(forward, backward)
 
-    def with_nothing(flat, data):
-        return residuals(flat, data), None
+    def with_nothing(flat, args):
+        del args
+        return residuals(flat), None
 
     return with_nothing
-
-
-def _no_cotangent(leaf: Any) -> Any:
-    if eqx.is_inexact_array(leaf):
-        return jnp.zeros_like(leaf)
-    return jnp.zeros(jnp.shape(leaf), jax.dtypes.float0)

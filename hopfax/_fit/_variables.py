@@ -1,5 +1,6 @@
 """Which arrays of a model are fitted, as what, and under which names."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from .._errors import check_finite
 from .._types import is_concrete
 from ..constraints import AbstractConstraint, Masked, Unconstrained
 
-Vectors = tuple[Float[Array, " n"], ...]
+Vectors = tuple[Float[Array, " _"], ...]
 
 
 class Variables(eqx.Module):
@@ -25,6 +26,7 @@ class Variables(eqx.Module):
     projections: tuple[Callable | None, ...] = eqx.field(static=True)
     places: tuple[int, ...] = eqx.field(static=True)  # among the model's leaves
     names: tuple[str, ...] = eqx.field(static=True)
+    labels: tuple[str, ...] = eqx.field(static=True)  # one for every number that is fitted
     whole: tuple[bool, ...] = eqx.field(static=True)  # whether all entries move
 
     @property
@@ -66,15 +68,6 @@ class Variables(eqx.Module):
                 found[k] = project(vectors[k].reshape(self.base[k].shape)).ravel()
         return tuple(found)
 
-    def labels(self) -> list[str]:
-        """The name of every number that is fitted, e.g. `transition[1, 0]`."""
-        found = []
-        for name, base, entries in zip(self.names, self.base, self.entries, strict=True):
-            for entry in np.asarray(entries):
-                index = tuple(int(i) for i in np.unravel_index(int(entry), base.shape))
-                found.append(f"{name}{list(index)}" if index else name)
-        return found
-
 
 def variables_of(model: Any, where: Callable, constraint: Any) -> Variables:
     """What `where` selects of a model, under `constraint`.
@@ -97,10 +90,11 @@ def variables_of(model: Any, where: Callable, constraint: Any) -> Variables:
         for group, own in zip(picked, constraints, strict=True)
         for place, name in group
     ]
-    base, kinds, entries, projections, places, names, whole = zip(*rows, strict=True)
+    base, kinds, entries, projections, places, names, labels, whole = zip(*rows, strict=True)
     if len(set(places)) < len(places):
         raise ValueError("`where` selects the same array twice.")
-    return Variables(base, kinds, entries, projections, places, names, whole)
+    labels = tuple(itertools.chain.from_iterable(labels))
+    return Variables(base, kinds, entries, projections, places, names, labels, whole)
 
 
 def _row(place: int, name: str, value: Any, constraint: Any) -> tuple:
@@ -124,9 +118,16 @@ def _row(place: int, name: str, value: Any, constraint: Any) -> tuple:
     entries = np.flatnonzero(np.asarray(moves)) if known else np.arange(value.size)
     if entries.size == 0:
         raise ValueError(f"`constraint` leaves nothing of {name} to fit.")
-    entries = jnp.asarray(entries, jnp.int32)
+    labels = [_entry(name, entry, value.shape) for entry in entries.tolist()]
     whole = entries.size == value.size
-    return constraint.free(value, name), constraint, entries, projection, place, name, whole
+    entries = jnp.asarray(entries, jnp.int32)
+    free = constraint.free(value, name)
+    return free, constraint, entries, projection, place, name, labels, whole
+
+
+def _entry(name: str, entry: int, shape: tuple[int, ...]) -> str:
+    """The name of one number, e.g. `transition[1, 0]`."""
+    return f"{name}{[int(i) for i in np.unravel_index(entry, shape)]}" if shape else name
 
 
 class _Label:

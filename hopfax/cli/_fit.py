@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import warnings
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -88,11 +87,7 @@ class Fit:
         with _common.precision(self.precision):
             targets, unit = self._events()
             network = self._network(targets)
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                found = hx.fit_sequence(network, targets, **self._options(unit))
-            for warning in caught:
-                warnings.warn_explicit(warning.message, warning.category, "hopfax", 0)
+            found = hx.fit_sequence(network, targets, **self._options(unit))
             _common.say(str(found))
             for k, row in enumerate(np.asarray(found.saliency)):
                 start = " ".join(f"{value:.6g}" for value in row)

@@ -2,13 +2,14 @@
 
 import math
 import pathlib
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from . import _common
 
 
+@runtime_checkable
 class Given(Protocol):
     """The options that say which memories."""
 

@@ -1,0 +1,103 @@
+"""`hopfax fit`, in this process, and the replay of its model by `hopfax run`."""
+
+import matplotlib
+import numpy as np
+import pytest
+import xarray as xr
+
+import hopfax as hx
+from hopfax._serialise import notes
+
+matplotlib.use("Agg")
+
+CYCLE = "time,memory\n0,0\n1.0,2\n2.2,1\n3.1,3\n4.4,\n"
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Writes a table of events."""
+
+    def write(text, name="events.csv"):
+        file = tmp_path / name
+        file.write_text(text)
+        return file
+
+    return write
+
+
+@pytest.mark.slow
+def test_a_table_is_fitted_and_replayed(command, table, tmp_path):
+    file, model = table(CYCLE), tmp_path / "model.eqx"
+    options = ("--cycle", "--tau", "20", "--neurons", "64", "--out", model)
+    status, out, err = command("fit", file, *options)
+    assert status == 0, err
+    assert "100% of the transitions reproduced" in out and "refinement" in out
+    assert f"hopfax run --model {model}" in out
+    network = hx.load(model)
+    found = notes(model)
+    unit = 1.3 * 20.0 / 1.1  # a mean dwell of 1.1 lasts 1.3 slow time constants
+    assert found["unit"] == pytest.approx(unit) and len(found["saliency0"]) == 4
+    assert np.count_nonzero(network.transition) == 4
+    assert (tmp_path / "model.png").stat().st_size > 10_000
+    status, out, err = command("run", "--model", model, "--out", tmp_path / "replay")
+    assert status == 0, err
+    replay = xr.open_zarr(tmp_path / "replay" / "trajectory.zarr", consolidated=False)
+    assert replay.switch_target.values[:8].tolist() == [2, 1, 3, 0, 2, 1, 3, 0]
+    wanted = unit * np.array([1.0, 2.2, 3.1, 4.4, 5.4, 6.6, 7.5, 8.8])
+    assert np.abs(replay.switch_time.values[:8] - wanted).max() < 0.1
+    status, _, err = command("fit", file, *options)
+    assert status == 2 and "--overwrite" in err
+
+
+@pytest.mark.slow
+def test_kappa_alone_is_fitted(command, table, tmp_path):
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 64), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    run = hx.simulate(network, network.init(saliency=[4.0, 0, 0, 0]), np.array([0.0, 160.0]))
+    times = np.asarray(hx.observables.switch_times(run))
+    rows = zip([0.0, *times.tolist()], [0, 1, 2, 3, 0, 1][: len(times) + 1], strict=True)
+    file = table("\n".join(f"{time!r},{memory}" for time, memory in rows))
+    status, out, err = command(
+        *("fit", file, "--parameters", "kappa", "--kappa", "9", "--tau", "20", "--neurons", "64"),
+        *("--unit", "1", "--sigma", "0.1", "--saliency0", "4", "0", "0", "0"),
+        *("--out", tmp_path / "kappa.eqx"),
+    )
+    assert status == 0, err
+    assert float(hx.load(tmp_path / "kappa.eqx").kappa) == pytest.approx(5.0, abs=1e-6)
+    assert "kappa = 5 +- 0.0" in out
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_what_cannot_be_shown_ends_with_status_1(command, table, tmp_path):
+    order = [0, 1, 2, 3, 0, 1, 2, 4] * 2
+    file = table("\n".join(f"{k},{memory}" for k, memory in enumerate(order)))
+    options = ("--order-only", "--strategy", "design", "--tau", "20", "--neurons", "64")
+    status, out, err = command("fit", file, *options, "--out", tmp_path / "model.eqx")
+    assert status == 1 and "FitWarning: only" in err
+    assert "design: " in out and "100%" not in out
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "match"),
+    [
+        (CYCLE, ("--memories", "3"), "names memory 3, but there are only 3"),
+        (CYCLE, ("--unit", "-1"), "`unit` must be > 0"),
+        (CYCLE.replace("4.4,\n", ""), ("--cycle",), "`cycle` needs a last row"),
+        (CYCLE, ("--order-only", "--parameters", "kappa"), "`order_only` says nothing about"),
+        (CYCLE, ("--out", "model.png"), "use another ending"),
+        ("time,note\n0,1\n", (), "must name `time` and `memory`"),
+        (CYCLE, ("--patterns", "nowhere.npy"), "there is no 'nowhere.npy'"),
+    ],
+)
+def test_bad_input_is_named(command, table, tmp_path, monkeypatch, text, options, match):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = command("fit", table(text), *options)
+    assert status == 2 and match in err, err
+    assert not (tmp_path / "hopfax-out").exists()
+
+
+def test_a_missing_table_is_named(command, tmp_path):
+    status, _, err = command("fit", tmp_path / "none.csv")
+    assert status == 2 and "none.csv" in err
