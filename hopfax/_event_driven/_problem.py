@@ -35,6 +35,12 @@ class Problem(eqx.Module):
     ts: Float[Array, "T L"]  # from the start of the run
     y0: Float[Array, "Q L"]
     z0: Float[Array, "P L"]
+    stop: Float[Array, " B"] | None = None  # where steps that are repeated end
+
+    @property
+    def until(self) -> Float[Array, "..."]:
+        """How far steps go."""
+        return self.ts[-1] if self.stop is None else jnp.minimum(self.ts[-1], self.stop)
 
     @property
     def lanes(self) -> int:

@@ -66,15 +66,20 @@ class Trace(eqx.Module):
 def chunk(
     problem: Problem, options: Options, state: State, keep: bool = False
 ) -> tuple[State, Trace]:
-    """Up to `options.chunk` steps, while a lane is not yet at its end. `keep`: the states too."""
+    """Up to `options.chunk` steps, while a lane is not yet at its end.
+
+    `keep`: the states too, of steps that are made again, up to where they ended. In a batch of
+    another width they may round differently, so that it takes more of them: there is room for half
+    as many again."""
+    size = options.chunk + (options.chunk // 2 if keep else 0)
     plan, record = jax.eval_shape(partial(step, problem, options), state)[1:]
     rows = (state if keep else None, plan, record)
-    empty = jax.tree.map(lambda row: jnp.zeros((options.chunk, *row.shape), row.dtype), rows)
-    end = lax.stop_gradient(problem.ts[-1])
+    empty = jax.tree.map(lambda row: jnp.zeros((size, *row.shape), row.dtype), rows)
+    end = lax.stop_gradient(problem.until)
 
     def going(carry):
         state, trace = carry
-        return (trace.number < options.chunk) & state.active(end, options.max_steps).any()
+        return (trace.number < size) & state.active(end, options.max_steps).any()
 
     def body(carry):
         state, trace = carry
@@ -253,6 +258,11 @@ def _thinned(marks):
     return jnp.concatenate([marks[::2], marks[1::2]])
 
 
+def stopped(problem: Problem, stop: Float[Array, " B"]) -> Problem:
+    """With an end of its own for every lane."""
+    return eqx.tree_at(lambda p: p.stop, problem, stop, is_leaf=lambda leaf: leaf is None)
+
+
 def pull_back(
     parts: Any,
     rebuild: Callable[[Any], Problem],
@@ -265,12 +275,14 @@ def pull_back(
     chunks, and of chunks a mark.
 
     Chunk by chunk from the last, each one repeated from its mark; then step by step, along the
-    plans that were made, so that no crossing is searched for twice.
+    plans that were made, so that no crossing is searched for twice. A repeated chunk ends where the
+    next one begins, also where it rounds differently (in a batch of another width) and so takes
+    other steps: else there would be gaps.
     """
     problem = rebuild(parts)
     chunks, stride = number
 
-    def back(i, carry, trace):
+    def back(i, carry, trace, stop):
         total, moving_bar = carry
         index = trace.number - 1 - i
         state, plan, record_bar = jax.tree.map(
@@ -279,7 +291,7 @@ def pull_back(
         )
 
         def moved(parts, t, y, z):
-            problem = rebuild(parts)
+            problem = stopped(rebuild(parts), stop)
             start = eqx.tree_at(lambda s: (s.t, s.y, s.z), state, (t, y, z))
             return again(problem, options, start, plan)
 
@@ -287,17 +299,41 @@ def pull_back(
         more, *moving_bar = pull((moving_bar, record_bar))
         return jax.tree.map(jnp.add, total, more), tuple(moving_bar)
 
-    def forward(_, mark):
-        state, trace = chunk(problem, options, mark.state)
+    def forward(_, mark, stop):
+        state, trace = chunk(stopped(problem, stop), options, mark.state)
         new, fled = (v.sum(0, dtype=jnp.int32) for v in (trace.plan.new, trace.plan.fled))
         return Mark(state, mark.switches + new, mark.escapes + fled)
 
-    def body(i, carry):
-        total, moving_bar = carry
-        index = chunks - 1 - i
-        mark = jax.tree.map(lambda leaf: leaf[index // stride], marks)
-        mark = lax.fori_loop(0, index % stride, forward, mark)
-        _, trace = chunk(problem, options, mark.state, keep=True)
+    def pieces(first, begun, end):
+        """In how many chunks the way from a mark to the next one is made again: in as many, but
+        for Runge-Kutta steps, of which other rounding may make more."""
+        if options.transit == "series":
+            return jnp.minimum(stride, chunks - first)
+
+        def short(carry):
+            return carry[1].state.active(end, options.max_steps).any()
+
+        def more(carry):
+            return carry[0] + 1, forward(0, carry[1], end)
+
+        return lax.while_loop(short, more, (jnp.zeros_like(first), begun))[0]
+
+    def group(i, carry):
+        place = -(-chunks // stride) - 1 - i
+        first = place * stride
+        begun = jax.tree.map(lambda leaf: leaf[place], marks)
+        following = jnp.minimum(place + 1, marks.state.t.shape[0] - 1)
+        end = problem.ts[-1] + jnp.zeros_like(begun.state.t)
+        end = jnp.where(first + stride < chunks, marks.state.t[following], end)
+        end = lax.stop_gradient(end)
+        count = pieces(first, begun, end)
+        part = partial(body, begun=begun, end=end, count=count)
+        return lax.fori_loop(0, count, part, (*carry, end))[:2]
+
+    def body(i, carry, begun, end, count):
+        total, moving_bar, stop = carry
+        mark = lax.fori_loop(0, count - 1 - i, partial(forward, stop=end), begun)
+        _, trace = chunk(stopped(problem, stop), options, mark.state, keep=True)
 
         def outputs(parts, record):
             filled = eqx.tree_at(lambda t: t.record, trace, record)
@@ -310,12 +346,13 @@ def pull_back(
         more, record_bar = pull(tuple(map(_masked, masks, wanted)))
         total = jax.tree.map(jnp.add, total, more)
         trace = eqx.tree_at(lambda t: t.record, trace, record_bar)
-        steps = partial(back, trace=trace)
-        return lax.fori_loop(0, trace.number, steps, (total, moving_bar))
+        steps = partial(back, trace=trace, stop=stop)
+        total, moving_bar = lax.fori_loop(0, trace.number, steps, (total, moving_bar))
+        return total, moving_bar, mark.state.t
 
     t_bar = jnp.zeros_like(cotangent.end_y[0])
     carry = (jax.tree.map(jnp.zeros_like, parts), (t_bar, cotangent.end_y, cotangent.end_z))
-    total, (_, y_bar, z_bar) = lax.fori_loop(0, chunks, body, carry)
+    total, (_, y_bar, z_bar) = lax.fori_loop(0, -(-chunks // stride), group, carry)
     at_start = (problem.ts <= 0)[:, None]  # these saves are the start itself
     first_y, first_z = (jnp.where(at_start, c, 0.0).sum(0) for c in (cotangent.y, cotangent.z))
     return total, y_bar.at[: first_y.shape[0]].add(first_y), z_bar + first_z

@@ -18,6 +18,7 @@ from ._transit import Trial, next_length, runge_kutta
 _SEARCH = 5  # looks at the margins in a step; a search that has not ended ends the step
 _POLISH = {"series": 8, "plateau": 8, "runge-kutta": 3}  # looks for a root in a bracket
 _PATIENCE = 2  # lanes wait on a plateau until half as many are there as in transit
+_ROUNDING = 8  # of the time at which repeated steps end
 
 
 Transit: TypeAlias = Literal["series", "runge-kutta"]
@@ -141,7 +142,7 @@ def motion(problem: Problem, options: Options, state: State, mode: Mode) -> Flow
 def jumping(problem: Problem, options: Options, state: State) -> Bool[Array, ""]:
     """Whether Runge-Kutta steps pause for the lanes that wait on a plateau: many leave it at once,
     so that crossings are searched for a few times and not in every step."""
-    active = state.active(problem.ts[-1], options.max_steps)
+    active = state.active(problem.until, options.max_steps)
     waiting, moving = (active & state.flat).sum(), (active & ~state.flat).sum()
     return (moving == 0) | (waiting > moving // _PATIENCE)
 
@@ -188,19 +189,20 @@ def decide(
 ) -> tuple[State, Plan]:
     """Where the step ends, and all of the state after it that has no derivative."""
     end, edge = problem.ts[-1], _edge(problem, state)
-    active = state.active(end, options.max_steps)
+    active = state.active(problem.until, options.max_steps)
     if mode != "series":
         active = active & (state.flat == flow.flat)
     accept = mode == "runge-kutta"
     found = (_accept if accept else _search)(problem, options, state, flow)
     at_end, at_edge = found.time >= end - state.t, found.time >= edge - state.t
-    t = jnp.where(at_end, end, jnp.where(at_edge, edge, state.t + found.time))
+    t = jnp.where(found.time >= problem.until - state.t, problem.until, state.t + found.time)
+    t = jnp.where(at_end, end, jnp.where(at_edge, edge, t))
     t = jnp.where(active, t, state.t)
     at_end, at_edge = at_end & active, at_edge & active & ~at_end
     y, z = flow.at(t - state.t)
 
     if flow.trial is not None:
-        m = jnp.where(flow.trial.accepted, flow.trial.m, flow.trial.before)
+        m = jnp.where(t > state.t, flow.trial.m, flow.trial.before)
     elif mode == "plateau":
         m = flow.cell.constant
     else:
@@ -311,7 +313,7 @@ def _limit(problem: Problem, options: Options, state: State):
 
 def _length(problem: Problem, options: Options, state: State):
     """The length of a Runge-Kutta step; 0 for a lane that waits on its plateau."""
-    moving = state.active(problem.ts[-1], options.max_steps) & ~state.flat
+    moving = state.active(problem.until, options.max_steps) & ~state.flat
     length = jnp.minimum(state.length, _limit(problem, options, state)[1])
     return jnp.where(moving, length, 0.0)
 
@@ -320,9 +322,13 @@ def _accept(problem: Problem, options: Options, state: State, flow: Flow) -> Fou
     """Take a Runge-Kutta step if its error is small."""
     trial = flow.trial
     assert trial is not None
-    accepted, length = trial.accepted, _length(problem, options, state)
+    length, left = _length(problem, options, state), problem.until - state.t
+    beyond = length - left > _ROUNDING * jnp.finfo(left.dtype).eps * jnp.abs(problem.until)
+    accepted = trial.accepted & ~beyond
     cut = accepted & (length < state.length)
     following = next_length(length, trial.error, accepted)
+    # Only a good step is cut: a cut trial of a bad one would begin another schedule.
+    following = jnp.where(trial.accepted & beyond, left, following)
     return Found(
         time=jnp.where(accepted, length, 0.0),
         s=jnp.where(accepted, jnp.clip(jnp.trunc(trial.u), -1.0, 1.0), state.s),
