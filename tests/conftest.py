@@ -11,6 +11,14 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs():
+    """Lets go of them after each module. A process may have 65530 memory maps on Linux, a compiled
+    program takes hundreds of them, and the compiler crashes when they are used up."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def command(capsys):
     """Runs a command line; its exit status, what it said and what it complained of."""
