@@ -116,7 +116,7 @@ def certainty(
 
     $\mathrm{cov}(v) = V (J^T J)^{-1} V^T$ with $V = \partial v/\partial u$ (`slope`), times the
     reduced chi-squared unless `absolute`. Directions whose singular value is below the rounding of
-    the largest are not determined; parameters with a share of more than 1 % in them have no error.
+    the largest are not determined; parameters with any share in them have no error.
     """
     r, n = jacobian.shape
     _, sizes, rows = jnp.linalg.svd(jacobian, full_matrices=True)
@@ -131,7 +131,8 @@ def certainty(
         spread = spread * jnp.where(free > 0, reduced, jnp.nan)
     lost = jnp.where(known[:, None], 0.0, rows @ slope.T)
     whole = jnp.sum(jnp.square(slope), axis=1)
-    undetermined = jnp.sum(jnp.square(lost), axis=0) > 0.01 * whole
+    share = jnp.finfo(sizes.dtype).eps ** 0.25  # 1e-4 in double precision
+    undetermined = jnp.sum(jnp.square(lost), axis=0) > share * whole
     unknown = undetermined[:, None] | undetermined[None, :]
     covariance = jnp.where(unknown, jnp.nan, spread)
     stderr = jnp.where(undetermined, jnp.inf, jnp.sqrt(jnp.diagonal(spread)))
