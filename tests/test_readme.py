@@ -17,7 +17,7 @@ def test_the_code_of_the_readme(tmp_path, monkeypatch):
     matplotlib.use("Agg")
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 7
     space: dict = {}
     source = "\n".join(blocks).replace("jnp.linspace(2, 7, 50)", "jnp.linspace(2, 7, 6)")
     source = source.replace("0.02, 40)", "0.02, 4)")
@@ -38,6 +38,10 @@ def test_the_code_of_the_readme(tmp_path, monkeypatch):
     curve = space["curve"]
     np.testing.assert_allclose(curve.kappa[:, 0], [2.962, 3.085], rtol=0, atol=6e-4)  # as shown
     assert curve.attrs["points"] == 154 and curve.sizes["change"] == 1
+    assert space["found"].reproduced and space["found"].error < 1e-6
+    assert (
+        4.5 < float(space["result"].model.kappa) < 5.5 and np.isfinite(space["result"].stderr).all()
+    )
     ds = space["ds"].load()
     assert set(np.unique(ds.regime)) <= {0, 1, 2, 5} and set(ds.dims) == {"kappa", "bias"}
     assert hx.open_sweep("gains").load().identical(ds)
