@@ -434,10 +434,11 @@ def test_the_stated_error_of_kappa_covers_the_truth(cycle):
             constraint=constraints.Positive(),
             absolute_sigma=True,
         )
-        return found.model.kappa, found.stderr[0], found.status
+        return found.model.kappa, found.stderr[0], found.status, found.steps
 
-    values, errors, status = eqx.filter_jit(eqx.filter_vmap(one))(noisy)
+    values, errors, status, steps = eqx.filter_jit(eqx.filter_vmap(one))(noisy)
     assert (np.asarray(status) == hx.ENDINGS.index("converged")).all()
+    assert steps.max() <= 12, "a loss that only its rounding can lower is not descended"
     mean_error = float(np.std(values) / np.sqrt(count))
     assert abs(float(values.mean()) - 5.0) < 4 * mean_error  # four standard errors
     assert 0.75 < float(np.std(values) / errors.mean()) < 1.25  # 4 / sqrt(2 * 128) = 0.25

@@ -124,12 +124,21 @@ class ByLeastSquares(eqx.Module):
         residuals, tags = _residuals(problem, vectors, data), frozenset()
         flat, state, _ = self.solver.step(residuals, flat, None, _OPTIONS, state, tags)
         done, _ = self.solver.terminate(residuals, flat, None, _OPTIONS, state, tags)
-        r = state.f_info.residual
-        slope = state.f_info.jac.transpose().mv(r)
+        r, jacobian = state.f_info.residual, state.f_info.jac
+        slope = jacobian.transpose().mv(r)
         vectors = back(flat)
+        done = done | _exhausted(jacobian.as_matrix(), r)
         return Step(vectors, state, vectors, value(r), jnp.linalg.norm(slope), done)
 
 
+def _exhausted(jacobian: Float[Array, "r n"], r: Float[Array, " r"]) -> Bool[Array, ""]:
+    """Whether the linear model promises no more than the rounding of the loss: whether a step
+    lowers it is then chance, and the solver would go on until chance ends it."""
+    basis, _ = jnp.linalg.qr(jacobian)
+    return jnp.sum(jnp.square(basis.T @ r)) <= _ROUNDING * jnp.finfo(r.dtype).eps * jnp.sum(r * r)
+
+
+_ROUNDING = 1024  # of a loss, in units of its last place
 _OPTIONS = {"jac": "bwd"}  # which for `_residuals` means: the matrix that came with the values
 
 
