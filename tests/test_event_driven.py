@@ -635,23 +635,25 @@ def test_transits_with_128_classes():
 
 
 @pytest.mark.slow
-def test_many_derivatives_at_once_with_128_classes():
+def test_many_derivatives_at_once_with_128_classes(monkeypatch):
     """A batch on the way back rounds otherwise than the run did and takes other Runge-Kutta steps;
-    no part of the run may be left out or counted twice for that. Over 64 chunks of steps."""
+    no part of the run may be left out or counted twice for that."""
+    for module in (_integrate, _solve):
+        monkeypatch.setattr(module, "MARKS", 4)  # several chunks a mark
     network, state = zoo.cycle(P=8, N=256, kappa=5.0, bias=np.linspace(0.02, 0.03, 8))
     method = hx.EventDriven(tol=1e-12)
 
     def switches(kappa, derivative):
         net = eqx.tree_at(lambda n: n.kappa, network, kappa)
-        ts = jnp.array([0.0, 740.0])
+        ts = jnp.array([0.0, 270.0])
         run = hx.simulate(net, state, ts, method=method, derivative=derivative)
-        return run.switches.time[:24]
+        return run.switches.time[:8]
 
     kappa = jnp.asarray(5.0)
     forward = jax.jit(lambda k: jax.jvp(lambda k: switches(k, "forward"), (k,), (1.0,))[1])(kappa)
     reverse = jax.jit(jax.jacrev(lambda k: switches(k, "reverse")))(kappa)
     assert jnp.isfinite(forward).all()
-    np.testing.assert_allclose(reverse, forward, rtol=2e-3, atol=0.02, err_msg="other steps")
+    np.testing.assert_allclose(reverse, forward, rtol=1e-3, err_msg="other steps")
 
 
 # --------------------------------------------------------------------------------- what is returned
