@@ -118,6 +118,42 @@ def test_what_the_data_do_not_determine_is_named():
     assert found.stderr[2] == pytest.approx(1.0)
 
 
+def test_noise_of_derivatives_determines_nothing():
+    """Residuals that know a sum only, with derivatives as adaptive steps have them."""
+
+    @jax.custom_jvp
+    def sums(slope):
+        return jnp.repeat(slope[0] + slope[1], 3) - jnp.array([2.9, 3.0, 3.1])
+
+    @sums.defjvp
+    def _(primals, tangents):
+        (slope,), (moved,) = primals, tangents
+        noise = 1e-4 * jnp.sin(1e14 * slope[0] + jnp.arange(3.0))
+        return sums(slope), moved[0] + moved[1] + noise * moved[0]
+
+    def both(model):
+        return jnp.append(sums(model.slope), model.slope[2] - 1.0)
+
+    with pytest.warns(hx.FitWarning, match=r"slope\[0\], slope\[1\]: "):
+        found = fit(line(), both, absolute_sigma=True)
+    assert found.undetermined.tolist() == [True, True, False]
+    assert found.stderr[2] == pytest.approx(1.0)
+
+
+def test_errors_do_not_depend_on_units():
+    """One parameter may be counted in units a billion times larger than another's."""
+    units = jnp.array([1e5, 1.0, 1e-4])
+
+    def scaled(model):
+        return residuals(eqx.tree_at(slope, model, units * model.slope))
+
+    small = eqx.tree_at(slope, line(), line().slope / units)
+    found = fit(small, scaled, absolute_sigma=True)
+    errors = np.sqrt(np.diag(0.01 * np.linalg.inv(np.asarray(DESIGN.T @ DESIGN))))
+    assert not found.undetermined.any()
+    assert_close(found.stderr * units, errors, 1e-10, "machine precision")
+
+
 # Constraints
 
 

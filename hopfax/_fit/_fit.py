@@ -436,12 +436,18 @@ def _result(job: _Job, carry: _Carry, residual: bool, absolute: bool, finish) ->
 
 @eqx.filter_jit
 def _certainty(problem: Problem, vectors: Vectors, data: Any, absolute: bool):
+    """Derivatives of adaptive steps have noise: other steps have others. How much is seen from
+    steps that begin a little beside."""
     flat, back = ravel_pytree(vectors)
-    residuals, jacobian = problem.jacobian(vectors, data)
+    aside = jnp.finfo(flat.dtype).eps ** 0.75 * (1 + jnp.abs(flat))
+    both = jnp.stack([flat, flat + aside])
+    residuals, jacobian = jax.lax.map(lambda v: problem.jacobian(back(v), data), both)
+    residuals, (jacobian, other) = residuals[0], jacobian
     slope = jax.jacfwd(lambda v: problem.variables.moving(back(v)))(flat)
     fine = jnp.isfinite(jacobian).all() & jnp.isfinite(residuals).all()
-    found = certainty(residuals, jnp.where(fine, jacobian, 0.0), slope, absolute)
-    return found
+    jacobian = jnp.where(fine, jacobian, 0.0)
+    noise = jnp.where(jnp.isfinite(other), other - jacobian, 0.0)
+    return certainty(residuals, jacobian, noise, slope, absolute)
 
 
 def _warn(result: FitResult) -> None:

@@ -109,19 +109,25 @@ class Certainty(eqx.Module):
 def certainty(
     residuals: Float[Array, " r"],
     jacobian: Float[Array, "r n"],
+    noise: Float[Array, "r n"],
     slope: Float[Array, "n n"],
     absolute: bool,
 ) -> Certainty:
     r"""Errors of parameters $v(u)$ from the Gauss-Newton matrix of $J = \partial r/\partial u$.
 
     $\mathrm{cov}(v) = V (J^T J)^{-1} V^T$ with $V = \partial v/\partial u$ (`slope`), times the
-    reduced chi-squared unless `absolute`. Directions whose singular value is below the rounding of
-    the largest are not determined; parameters with any share in them have no error.
+    reduced chi-squared unless `absolute`. Of $J$ with columns of length one, directions whose
+    singular value is below rounding, or the `noise` of $J$, are not determined; parameters with any
+    share in them have no error.
     """
     r, n = jacobian.shape
+    length = jnp.linalg.norm(jacobian, axis=0)
+    unit = 1 / jnp.where(length > 0, length, 1.0)
+    jacobian, noise, slope = jacobian * unit, noise * unit, slope * unit
     _, sizes, rows = jnp.linalg.svd(jacobian, full_matrices=True)
     sizes = jnp.concatenate([sizes, jnp.zeros(max(n - r, 0), sizes.dtype)])
-    floor = jnp.finfo(sizes.dtype).eps ** 0.5 * jnp.max(sizes)
+    rounding = jnp.finfo(sizes.dtype).eps ** 0.5 * jnp.max(sizes)
+    floor = jnp.maximum(rounding, jnp.linalg.norm(noise, ord=2))
     known = sizes > floor
     scaled = jnp.where(known, 1 / jnp.where(known, sizes, 1.0), 0.0)[:, None] * rows
     spread = slope @ (scaled.T @ scaled) @ slope.T
