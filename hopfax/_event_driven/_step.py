@@ -18,7 +18,7 @@ from ._transit import Trial, next_length, runge_kutta
 _SEARCH = 5  # looks at the margins in a step; a search that has not ended ends the step
 _POLISH = {"series": 8, "plateau": 8, "runge-kutta": 3}  # looks for a root in a bracket
 _PATIENCE = 2  # lanes wait on a plateau until half as many are there as in transit
-_ROUNDING = 8  # of the time at which repeated steps end
+_ROUNDING = 8  # units in the last place by which a step may miss the end of repeated steps
 
 
 Transit: TypeAlias = Literal["series", "runge-kutta"]
