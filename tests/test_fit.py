@@ -395,11 +395,14 @@ def test_equal_fits_compile_once():
         traces.append(None)
         return residuals(model)
 
-    fit(line(), counted)
-    first = len(traces)
-    fit(line([0.7, 0.1, 0.2]), counted)
-    assert len(traces) - first <= 3  # looks at the shapes, but no new program
-    assert first > 3
+    def traced(start, free):
+        before = len(traces)
+        fit(line(start), counted, constraint=constraints.Masked(free))
+        return len(traces) - before
+
+    assert traced([0.2, 0.3, 0.3], [True, True, False]) > 3
+    assert traced([0.7, 0.1, 0.2], [True, True, False]) <= 3  # looks at the shapes: no new program
+    assert traced([0.7, 0.1, 0.2], [True, False, True]) <= 3  # nor for other entries
 
 
 # Through a network's own runs

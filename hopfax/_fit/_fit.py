@@ -113,12 +113,12 @@ def fit(
     zero, if the loss is not finite, and if the data leave a parameter undetermined.
     """
     check_option(derivative, "derivative", ("auto", "forward", "reverse"))
-    outer = variables_of(model, where, constraint)
+    outer, labels = variables_of(model, where, constraint)
     if any("patterns" in name for name in outer.names):
         model = _real_valued(model)
-        outer = variables_of(model, where, constraint)
+        outer, labels = variables_of(model, where, constraint)
     network = _smaller(model, loss, outer)
-    variables = outer if network is model else variables_of(network, where, constraint)
+    variables = outer if network is model else variables_of(network, where, constraint)[0]
     stepper, forward, residual = _stepper(
         network, loss, variables, data, batch_size, optimizer, tolerance, derivative
     )
@@ -146,7 +146,7 @@ def fit(
         if callback is not None or checkpoint is not None:
             raise ValueError("`callback` and `checkpoint` are not for a fit under jit or vmap.")
         carry = _advance(job, carry, jnp.asarray(limit, jnp.int32))
-    result = _result(job, carry, residual, absolute_sigma, finish)
+    result = _result(job, carry, residual, absolute_sigma, finish, labels)
     if here:
         _warn(result)
     return result
@@ -406,7 +406,9 @@ def _best(job: _Job, carry: _Carry) -> Vectors:
     return jax.tree.map(lambda leaf: leaf[winner], carry.best)
 
 
-def _result(job: _Job, carry: _Carry, residual: bool, absolute: bool, finish) -> FitResult:
+def _result(
+    job: _Job, carry: _Carry, residual: bool, absolute: bool, finish, labels: tuple[str, ...]
+) -> FitResult:
     problem = job.problem
     variables = problem.variables
     best = _best(job, carry)
@@ -428,7 +430,7 @@ def _result(job: _Job, carry: _Carry, residual: bool, absolute: bool, finish) ->
         covariance=None if sure is None else sure.covariance,
         undetermined=None if sure is None else sure.undetermined,
         trace=carry.trace,
-        labels=variables.labels,
+        labels=labels,
         derivative="forward" if problem.forward else "reverse",
         method=method,
     )

@@ -430,7 +430,7 @@ class _Work:
     def _fit(self, trial: Trial, loss: Any, variable, **options: Any) -> FitResult:
         """`fit`, with classes of equal neurons in place of neurons unless those are fitted."""
         where, constraint = variable
-        own = any("patterns" in name for name in variables_of(trial, where, None).names)
+        own = any("patterns" in name for name in variables_of(trial, where, None)[0].names)
         small = trial.network if own else merged(trial.network)
         found = fit(
             Trial(small, trial.saliency),

@@ -26,7 +26,6 @@ class Variables(eqx.Module):
     projections: tuple[Callable | None, ...] = eqx.field(static=True)
     places: tuple[int, ...] = eqx.field(static=True)  # among the model's leaves
     names: tuple[str, ...] = eqx.field(static=True)
-    labels: tuple[str, ...] = eqx.field(static=True)  # one for every number that is fitted
     whole: tuple[bool, ...] = eqx.field(static=True)  # whether all entries move
 
     @property
@@ -69,8 +68,9 @@ class Variables(eqx.Module):
         return tuple(found)
 
 
-def variables_of(model: Any, where: Callable, constraint: Any) -> Variables:
-    """What `where` selects of a model, under `constraint`.
+def variables_of(model: Any, where: Callable, constraint: Any) -> tuple[Variables, tuple[str, ...]]:
+    """What `where` selects of a model, under `constraint`, and a name for every number that is
+    fitted. (Not a part of the former: fits of other entries run the same program.)
 
     **Raises:** TypeError/ValueError naming `where` or `constraint`, or the array that violates it.
     """
@@ -94,7 +94,7 @@ def variables_of(model: Any, where: Callable, constraint: Any) -> Variables:
     if len(set(places)) < len(places):
         raise ValueError("`where` selects the same array twice.")
     labels = tuple(itertools.chain.from_iterable(labels))
-    return Variables(base, kinds, entries, projections, places, names, labels, whole)
+    return Variables(base, kinds, entries, projections, places, names, whole), labels
 
 
 def _row(place: int, name: str, value: Any, constraint: Any) -> tuple:
