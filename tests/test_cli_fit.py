@@ -100,4 +100,4 @@ def test_bad_input_is_named(command, table, tmp_path, monkeypatch, text, options
 
 def test_a_missing_table_is_named(command, tmp_path):
     status, _, err = command("fit", tmp_path / "none.csv")
-    assert status == 2 and "none.csv" in err
+    assert status == 2 and "`targets`: there is no file" in err and "none.csv" in err

@@ -110,6 +110,11 @@ class Fit:
         """The target, its times in fast time constants, and how many of those make its unit."""
         import hopfax as hx
 
+        if not self.targets.is_file():
+            raise FileNotFoundError(
+                f"`targets`: there is no file {self.targets}; give a CSV file with columns time, "
+                "memory."
+            )
         raw = hx.losses.read_events(self.targets)
         dwells = np.concatenate([np.asarray(events.dwells) for events in raw])
         unit = self.unit
