@@ -43,6 +43,16 @@ from ._fit import (
     fit_sequence as fit_sequence,
 )
 from ._inputs import Pulses as Pulses
+from ._interactions import (
+    AbstractInteraction as AbstractInteraction,
+    Exponential as Exponential,
+    ManyBody as ManyBody,
+    Power as Power,
+    Quadratic as Quadratic,
+    RectifiedPower as RectifiedPower,
+    Simplicial as Simplicial,
+    Softmax as Softmax,
+)
 from ._serialise import load as load, save as save
 from ._simulate import Diffrax as Diffrax, simulate as simulate
 from ._status import STATUS as STATUS
