@@ -70,6 +70,7 @@ from .networks import (
     AbstractFlow as AbstractFlow,
     AbstractHopfield as AbstractHopfield,
     AbstractNetwork as AbstractNetwork,
+    AbstractQuadraticHopfield as AbstractQuadraticHopfield,
     FieldState as FieldState,
     Hopfield as Hopfield,
     InputDrivenHopfield as InputDrivenHopfield,

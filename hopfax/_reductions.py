@@ -94,8 +94,8 @@ class System(eqx.Module):
         if self.span:
             return Core(w - core.main, slow, None if core.noise is None else -core.noise)
         main = network.patterns.field(w) - core.main
-        if not network.keep_diagonal:
-            main = main - network.self_coupling(saliency, self.decoder) * rates
+        if (rest := network.residual(rates, saliency, self.decoder)) is not None:
+            main = main + rest
         if isinstance(self.current, diffrax.AbstractPath):
             main = main + self.current.evaluate(t, left=False)
         elif self.current is not None:

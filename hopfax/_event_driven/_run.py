@@ -14,6 +14,7 @@ from .._inputs import Pulses
 from .._reductions import Core, System
 from .._trajectory import Switches, Trajectory
 from ..networks import (
+    AbstractQuadraticHopfield,
     Hopfield,
     InputDrivenHopfield,
     OneTimescaleHopfield,
@@ -243,6 +244,7 @@ def _law(system: System, core: Core, t0, push) -> tuple[Law, Any]:
     """The law of motion and the start of its slow part: of saliency where it has dynamics, else of
     a saliency that stands still (rate 0) or, for a matrix of couplings, of none."""
     network = system.network
+    assert isinstance(network, AbstractQuadraticHopfield)  # as every known one
     P, dtype = network.patterns.P, network.patterns.xi.dtype
     offset = network.offset()
     bias = _lane(jnp.zeros(P, dtype) if offset is None else offset)

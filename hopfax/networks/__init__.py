@@ -4,6 +4,7 @@ from ._base import (
     AbstractFlow as AbstractFlow,
     AbstractHopfield as AbstractHopfield,
     AbstractNetwork as AbstractNetwork,
+    AbstractQuadraticHopfield as AbstractQuadraticHopfield,
     Bound as Bound,
     FieldState as FieldState,
     Inputs as Inputs,

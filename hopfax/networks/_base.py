@@ -79,13 +79,12 @@ class AbstractFlow(AbstractNetwork):
 class AbstractHopfield(AbstractFlow):
     r"""The family with a leak and a recurrent field in the span of the patterns:
 
-    $$\dot x = -x + \sum_\mu w_\mu \xi^\mu + I(t), \qquad w = K(z)\, m + b, \qquad
+    $$\dot x = -x + \sum_\mu w_\mu(m, z)\, \xi^\mu + I(t), \qquad
     m = R\, \frac1N \Xi\, \psi(x).$$
 
     $R$ is the identity for Hebbian learning and $C^{-1}$, the inverse of the patterns' Gram matrix,
-    for the pseudo-inverse rule (Personnaz, Guyon, Dreyfus 1985). $K$ is diagonal (given as a
-    vector) or a matrix. All exact reductions rest on this shape. `keep_diagonal=False` removes the
-    self-couplings $W_{ii}$, adding $-W_{ii} \psi(x_i)$, which takes the field out of the span.
+    for the pseudo-inverse rule (Personnaz, Guyon, Dreyfus 1985). All exact reductions rest on this
+    shape.
     """
 
     activation: AbstractVar[AbstractActivation]
@@ -103,16 +102,25 @@ class AbstractHopfield(AbstractFlow):
         r"""Current saliency, from the state's `slow` part or the stimulus' overlaps `evidence`."""
 
     @abc.abstractmethod
-    def coupling(self, saliency: PerPattern | None) -> Float[Array, "..."]:
-        """$K$, of shape (P,) if diagonal, else (P, P)."""
-
-    @abc.abstractmethod
-    def offset(self) -> PerPattern | None:
-        """$b$, the constant part of the weights; None for zero."""
+    def recurrent(self, overlaps: PerPattern, saliency: PerPattern | None) -> PerPattern:
+        """$w$, the weights of the recurrent field."""
 
     @abc.abstractmethod
     def slow_rate(self, overlaps: PerPattern, slow: PerPattern | None) -> PerPattern | None:
         """Time derivative of the state's slow part."""
+
+    @abc.abstractmethod
+    def residual(
+        self,
+        rates: PerNeuron,
+        saliency: PerPattern | None,
+        decoder: Float[Array, "P P"] | None,
+    ) -> PerNeuron | None:
+        """What the neurons feel of each other outside the patterns' span; None for nothing."""
+
+    @abc.abstractmethod
+    def energy(self, state: FieldState, inputs: Inputs | None = None) -> Float[Array, ""]:
+        """The energy that the flow descends."""
 
     def decoder(self) -> Float[Array, "P P"] | None:
         """$R$; None for the identity."""
@@ -124,21 +132,6 @@ class AbstractHopfield(AbstractFlow):
         """Overlaps of firing rates."""
         m = self.patterns.overlap(rates)
         return m if decoder is None else decoder @ m
-
-    def recurrent(self, overlaps: PerPattern, saliency: PerPattern | None) -> PerPattern:
-        """$w$, the weights of the recurrent field."""
-        K, b = self.coupling(saliency), self.offset()
-        w = K * overlaps if K.ndim == 1 else K @ overlaps
-        return w if b is None else w + b
-
-    def self_coupling(
-        self, saliency: PerPattern | None, decoder: Float[Array, "P P"] | None
-    ) -> PerNeuron:
-        """$W_{ii}$ of every neuron."""
-        xi, K = self.patterns.xi, self.coupling(saliency)
-        dual = xi if decoder is None else decoder @ xi
-        driven = K[:, None] * dual if K.ndim == 1 else K @ dual
-        return (xi * driven).sum(0) / self.patterns.size
 
     def overlaps(self, state: FieldState) -> PerPattern:
         r"""$m = R\, \Xi\, \psi(x) / N$, the overlaps that the slow equation reads."""
@@ -158,8 +151,8 @@ class AbstractHopfield(AbstractFlow):
         saliency = self.saliency(state.saliency, evidence)
         w = self.recurrent(m, saliency)
         field = self.patterns.field(w) - state.field
-        if not self.keep_diagonal:
-            field = field - self.self_coupling(saliency, decoder) * rates
+        if (rest := self.residual(rates, saliency, decoder)) is not None:
+            field = field + rest
         if inputs.current is not None:
             field = field + inputs.current
         weights = None if state.weights is None else w - state.weights
@@ -175,6 +168,41 @@ class AbstractHopfield(AbstractFlow):
         noise = as_float(noise, "noise", self.patterns.xi.dtype)
         averaged = GaussianAverage(self.activation, noise / 2**0.5)
         return eqx.tree_at(lambda network: network.activation, self, averaged)
+
+
+class AbstractQuadraticHopfield(AbstractHopfield):
+    r"""Couplings that do not depend on the state: $w = K(z)\, m + b$, a quadratic energy.
+
+    $K$ is diagonal (given as a vector) or a matrix. `keep_diagonal=False` removes the
+    self-couplings $W_{ii}$, adding $-W_{ii} \psi(x_i)$, which takes the field out of the span.
+    """
+
+    @abc.abstractmethod
+    def coupling(self, saliency: PerPattern | None) -> Float[Array, "..."]:
+        """$K$, of shape (P,) if diagonal, else (P, P)."""
+
+    @abc.abstractmethod
+    def offset(self) -> PerPattern | None:
+        """$b$, the constant part of the weights; None for zero."""
+
+    def recurrent(self, overlaps: PerPattern, saliency: PerPattern | None) -> PerPattern:
+        """$w$, the weights of the recurrent field."""
+        K, b = self.coupling(saliency), self.offset()
+        w = K * overlaps if K.ndim == 1 else K @ overlaps
+        return w if b is None else w + b
+
+    def self_coupling(
+        self, saliency: PerPattern | None, decoder: Float[Array, "P P"] | None
+    ) -> PerNeuron:
+        """$W_{ii}$ of every neuron."""
+        xi, K = self.patterns.xi, self.coupling(saliency)
+        dual = xi if decoder is None else decoder @ xi
+        driven = K[:, None] * dual if K.ndim == 1 else K @ dual
+        return (xi * driven).sum(0) / self.patterns.size
+
+    def residual(self, rates, saliency, decoder):
+        r"""$-W_{ii} \psi(x_i)$ without the diagonal."""
+        return None if self.keep_diagonal else -self.self_coupling(saliency, decoder) * rates
 
     def energy(self, state: FieldState, inputs: Inputs | None = None) -> Float[Array, ""]:
         r"""The energy that the fast flow descends while saliency stands still:

@@ -9,7 +9,7 @@ from .._errors import as_float, check_shape
 from .._types import ArrayLike, PerPattern
 from ..patterns import Patterns
 from ._base import (
-    AbstractHopfield,
+    AbstractQuadraticHopfield,
     Bound,
     FieldState,
     Learning,
@@ -19,7 +19,7 @@ from ._base import (
 )
 
 
-class Hopfield(AbstractHopfield):
+class Hopfield(AbstractQuadraticHopfield):
     r"""The continuous Hopfield network: every memory has saliency 1.
 
     $$\dot x = -x + \sum_\mu m_\mu \xi^\mu + I(t), \qquad m_\mu = \xi^\mu \cdot \psi(x) / N.$$
@@ -79,7 +79,7 @@ class Hopfield(AbstractHopfield):
         yield from activation_bounds(self.activation)
 
 
-class OneTimescaleHopfield(AbstractHopfield):
+class OneTimescaleHopfield(AbstractQuadraticHopfield):
     r"""Memories that call each other directly, without a slow variable.
 
     $$\dot x = -x + \frac1N \sum_{\mu\nu} Q_{\mu\nu}\, \xi^\mu\, \xi^\nu \cdot \psi(x) + I(t).$$

@@ -5,10 +5,17 @@ import equinox as eqx
 from .._activations import AbstractActivation, HardTanh
 from .._types import ArrayLike
 from ..patterns import Patterns
-from ._base import AbstractHopfield, FieldState, Learning, activation_bounds, check_options, start
+from ._base import (
+    AbstractQuadraticHopfield,
+    FieldState,
+    Learning,
+    activation_bounds,
+    check_options,
+    start,
+)
 
 
-class InputDrivenHopfield(AbstractHopfield):
+class InputDrivenHopfield(AbstractQuadraticHopfield):
     r"""A Hopfield network whose couplings follow the stimulus $u$ (input-driven plasticity).
 
     $$\dot x = -x + \sum_\mu \alpha_\mu(u)\, m_\mu\, \xi^\mu + I(t), \qquad

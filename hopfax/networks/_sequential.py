@@ -12,7 +12,7 @@ from .._errors import as_float, check_finite, check_option, check_shape
 from .._types import ArrayLike, PerPattern
 from ..patterns import Patterns
 from ._base import (
-    AbstractHopfield,
+    AbstractQuadraticHopfield,
     Bound,
     FieldState,
     Learning,
@@ -31,7 +31,7 @@ def cyclic(P: int) -> Float[Array, "P P"]:
     return jnp.roll(jnp.eye(P), 1, axis=0)
 
 
-class TwoTimescaleHopfield(AbstractHopfield):
+class TwoTimescaleHopfield(AbstractQuadraticHopfield):
     r"""Fast Hopfield field $x$ steered by slow saliency $z$.
 
     $$\dot x = -x + \sum_\mu (z_\mu m_\mu + b_\mu)\, \xi^\mu + I(t), \qquad
