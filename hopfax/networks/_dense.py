@@ -37,7 +37,7 @@ from ._stream import Block, collect, stream
 
 Rule: TypeAlias = Literal["leading", "difference"]
 Update: TypeAlias = Literal["parallel", "cyclic", "random"]
-BLOCK = 512  # patterns read at a time
+BLOCK = 1024  # patterns read at a time; on a CPU half and twice as many take 5 to 10 % longer
 
 
 class SpinState(eqx.Module):
