@@ -9,17 +9,21 @@ from tyro.conf import Positional
 
 from . import _common
 
+_MARKS = {"equal": "", "below": " (<)", "above": " (>)"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
-    """Redraw figures 2 and 3 of arXiv:2603.03201 and check its claims, in half a minute.
+    """Redraw the figures of a paper and check its claims, in a minute or two.
 
-    Betteti, Baggio, Zampieri 2026, A Dynamical Theory of Sequential Retrieval in Input-Driven
-    Hopfield Networks. Every number is computed here: claims.json holds theory, simulation and the
-    conditions under which a claim is true.
+    sequential: figures 2 and 3 of arXiv:2603.03201. Betteti, Baggio, Zampieri 2026, A Dynamical
+    Theory of Sequential Retrieval in Input-Driven Hopfield Networks. dense: trajectories, basins
+    and capacities of arXiv:2506.00851. Mimura, Takeuchi, Sumikawa, Kabashima, Coolen 2026. Every
+    number is computed here: claims.json holds theory, simulation and the conditions under which a
+    claim is true.
     """
 
-    target: Positional[Literal["sequential"]] = "sequential"
+    target: Positional[Literal["sequential", "dense"]] = "sequential"
     """What to reproduce."""
     precision: _common.Precision = "float64"
     """Floating-point precision."""
@@ -30,7 +34,10 @@ class Reproduce:
 
     def __call__(self) -> int:
         """Compute, print, write; 0 if every claim holds."""
-        from ._reproduce_sequential import reproduce
+        if self.target == "dense":
+            from ._reproduce_dense import reproduce
+        else:
+            from ._reproduce_sequential import reproduce
 
         folder = self.out or _common.output_folder("reproduce", _common.settings(self))
         if (folder / "claims.json").exists() and not self.overwrite:
@@ -43,9 +50,11 @@ class Reproduce:
         claims = outcome.claims
         listed = [dataclasses.asdict(claim) | {"holds": claim.holds} for claim in claims]
         (folder / "claims.json").write_text(json.dumps(listed, indent=2) + "\n")
+        for name, rows in outcome.tables.items():
+            (folder / f"{name}.json").write_text(json.dumps(rows, indent=2) + "\n")
         rows = [
             (
-                claim.claim + (" (<)" if claim.relation == "below" else ""),
+                claim.claim + _MARKS[claim.relation],
                 _common.number(claim.theory),
                 _common.number(claim.simulation),
                 _common.number(claim.difference),
@@ -55,6 +64,8 @@ class Reproduce:
         ]
         head = ("claim", "theory", "simulation", "difference", "holds")
         _common.say(_common.table(head, rows))
+        if outcome.text:
+            _common.say(f"\n{outcome.text}")
         _common.say(f"\nConditions and tolerances are in {folder / 'claims.json'}.")
         return 0 if all(claim.holds for claim in claims) else 1
 
@@ -63,12 +74,12 @@ class Reproduce:
 class Claim:
     """Theory beside simulation.
 
-    `relation` "equal" holds if they differ by at most `tolerance`, "below" if the simulation lies
-    below the theory by more than that.
+    `relation` "equal" holds if they differ by at most `tolerance`, "below" or "above" if the
+    simulation lies below or above the theory by more than that.
     """
 
     claim: str
-    relation: Literal["equal", "below"]
+    relation: Literal["equal", "below", "above"]
     theory: float
     simulation: float
     difference: float
@@ -81,6 +92,8 @@ class Claim:
         """Whether the claim is true here; no comparison with NaN is."""
         if self.relation == "below":
             return self.difference < -self.tolerance
+        if self.relation == "above":
+            return self.difference > self.tolerance
         return abs(self.difference) <= self.tolerance
 
 
@@ -93,10 +106,13 @@ def claim(claim, theory, simulation, tolerance, why, conditions, relation: Any =
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a target gives: claims, and figures by the name of their file."""
+    """What a target gives: claims, figures by the name of their file, and maybe a text to print
+    and tables to write."""
 
     claims: list[Claim]
     figures: dict[str, Any]
+    text: str = ""
+    tables: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def new_figure(*args, **kwargs) -> Any:

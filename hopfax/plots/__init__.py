@@ -4,6 +4,7 @@ Every function draws into the Axes given as `ax` or `axes` (or makes them) and r
 of several panels with a layout of their own, `facets` and `overview`, draw into a `figure`.
 """
 
+from ._dense import retrieval_diagram as retrieval_diagram
 from ._film import film_strip as film_strip
 from ._maps import saliency_map as saliency_map
 from ._panels import (

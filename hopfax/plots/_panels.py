@@ -8,6 +8,7 @@ import numpy as np
 
 from ._axes import label, new_figure
 from ._cycle import cycle_of, draw_edges, edges, horizon_text, setting_text
+from ._dense import diagrams, is_diagram
 from ._grid import (
     Scale,
     coordinates,
@@ -37,7 +38,8 @@ def overview(dataset: Any, figure: Any = None, *, theory: bool = True) -> Any:
     One axis: `curves`, or `scatter` for a cloud of points. Two: `phase_diagram` (and `dwell_curve`
     over the gain), or `maps` where there is no `regime`. More: `facets`. Axes of one value go into
     the title. An axis `seed` is averaged over: numbers become their mean, and `regime` the share of
-    seeds with a sequence (if there is none, with the most frequent regime).
+    seeds with a sequence (if there is none, with the most frequent regime). Of dense memories over
+    load, start and order: `retrieval_diagram`, one an order.
 
     **Arguments:** `dataset`: of `hopfax.sweep`, in memory. `figure`: an empty figure to draw into;
     its size is changed. `theory`: whether to draw predictions, where there are any.
@@ -50,6 +52,9 @@ def overview(dataset: Any, figure: Any = None, *, theory: bool = True) -> Any:
         raise ValueError(f"`dataset` has nothing to draw: {dict(dataset.sizes)}.")
     figure = new_figure() if figure is None else figure
     figure.set_layout_engine("constrained")
+    if is_diagram(dataset):
+        diagrams(dataset, figure, theory=theory)
+        return figure
     dataset, seeds = over_seeds(ordered(dataset))
     single = cut = ""
     if len(dims_of(dataset)) != 2 or not has_regime(dataset):

@@ -1,0 +1,115 @@
+"""What the commands about dense memories share: the theory at a point, and simulations of it."""
+
+from typing import Any, Literal, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+Interaction: TypeAlias = Literal["power", "many_body"]
+#: Points computed together: wider tiles leave the caches of a CPU.
+TILE = 16
+
+
+def law(interaction: Interaction, order: int) -> Any:
+    """An interaction by its name."""
+    import hopfax as hx
+
+    return {"power": hx.Power, "many_body": hx.ManyBody}[interaction](order)
+
+
+def scale(interaction: Any) -> float:
+    """K(1), by which the scaled load is larger than M / N^(n-1)."""
+    from ..theory import dense
+
+    with jax.ensure_compile_time_eval():  # also where it is called under a trace
+        return float(dense.kernel(interaction)(jnp.ones(())))
+
+
+class Effective(eqx.Module):
+    r"""The overlap after `steps` steps of the effective neuron, over scaled load and start.
+
+    A function that `hopfax.sweep` takes; `error` is the standard error over the scrambles.
+    """
+
+    interaction: Interaction
+    order: int
+    steps: int
+    paths: int
+    scrambles: int
+    seed: int
+
+    def __call__(self, load: Any, m0: Any) -> dict[str, Any]:
+        """The outputs at one point."""
+        from .. import _status
+        from ..theory import dense
+
+        model = law(self.interaction, self.order)
+        numbers = dict(paths=self.paths, scrambles=self.scrambles, seed=self.seed)
+        found = dense.solve_gfa(model, load / scale(model), m0, self.steps, **numbers)
+        overlap, error = found.overlap[-1], found.error[-1]
+        good = jnp.isfinite(overlap) & jnp.isfinite(error)
+        status = jnp.where(good, _status.OK, _status.NONFINITE)
+        return {"overlap": overlap, "error": error, "status": status}
+
+
+def memories(key: jax.Array, interaction: Any, load: float, N: int) -> Any:
+    """Random memories at a scaled load, in bits."""
+    import hopfax as hx
+
+    M = max(round(load / scale(interaction) * N ** (interaction.order - 1)), 1)
+    return hx.patterns.pack(hx.GeneratedPatterns(key, M, N))
+
+
+def starts(key: jax.Array, patterns: Any, m0: Any) -> tuple[Any, np.ndarray]:
+    """States as close as can be to overlaps `m0` (runs,), run i with memory i (modulo their
+    number), and their true overlaps."""
+    flips = np.rint((1 - np.asarray(m0)) / 2 * patterns.N).astype(int)
+    keys = jr.split(key, len(flips))
+    states = [
+        patterns.corrupt(k, i % patterns.P, int(f))
+        for i, (k, f) in enumerate(zip(keys, flips, strict=True))
+    ]
+    return jnp.stack(states), 1 - 2 * flips / patterns.N
+
+
+def recall(network: Any, states: Any, steps: int) -> np.ndarray:
+    """Overlaps (runs, steps + 1) of runs from `starts`, each with its own memory."""
+    return np.asarray(_recall(network, states, steps))
+
+
+@eqx.filter_jit
+def _recall(network, states, steps):
+    import hopfax as hx
+
+    runs = states.shape[0]
+    own = jnp.arange(runs) % network.patterns.P
+
+    def run(spins, mu):
+        target = network.patterns.pattern(mu)
+        watch = _OwnOverlap(target)
+        state = network.init(spins)
+        return hx.iterate(network, state, steps, track=[0], observe=watch, throw=False).observed
+
+    return jax.vmap(run)(states, own)
+
+
+class _OwnOverlap(eqx.Module):
+    target: Any
+
+    def __call__(self, t, state, network):
+        return jnp.dot(self.target, state.spins) / self.target.shape[0]
+
+
+def labelled(dataset: Any, point: Effective) -> Any:
+    """A sweep of `point` with what its reader needs to know."""
+    asked = {"interaction": point.interaction, "steps": point.steps}
+    asked |= {"paths": point.paths, "scrambles": point.scrambles, "seed": point.seed}
+    dataset = dataset.assign_attrs(title="retrieval diagram of a dense memory", **asked)
+    dataset["load"].attrs["long_name"] = "scaled load alpha' = alpha K(1), alpha = M / N^(n-1)"
+    dataset["m0"].attrs["long_name"] = "overlap of the start"
+    dataset["overlap"].attrs["long_name"] = f"overlap after {point.steps} steps"
+    dataset["error"].attrs["long_name"] = "standard error of it over scrambles"
+    return dataset
