@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(argv: list[str], tyro: Any) -> int:
     from . import _common
 
-    kinds = _commands()
+    kinds = _commands(_network(argv))
     defaults = _defaults(argv, kinds, tyro)
     brief = argv[0] not in kinds  # the list of commands: their first lines will do
 
@@ -73,7 +73,8 @@ def _dispatch(argv: list[str], tyro: Any) -> int:
         return command()
 
 
-def _commands() -> dict[str, type]:
+def _commands(network: str | None) -> dict[str, type]:
+    """The dataclass of each command, with the options of a family of networks."""
     from . import _common
     from ._doctor import Doctor
     from ._fit import Fit
@@ -81,10 +82,35 @@ def _commands() -> dict[str, type]:
     from ._reproduce import Reproduce
     from ._run import Run
     from ._sweep import Sweep
+    from ._sweep_dense import DenseSweep
     from ._theory import Theory
+    from ._theory_dense import DenseTheory
 
-    kinds = (Sweep, Run, Fit, Theory, Plot, Reproduce, Doctor)
+    dense = network == "dense"
+    sweep, theory = (DenseSweep, DenseTheory) if dense else (Sweep, Theory)
+    kinds = (sweep, Run, Fit, theory, Plot, Reproduce, Doctor)
     return dict(zip(_common.COMMANDS, kinds, strict=True))
+
+
+def _network(argv: list[str]) -> str | None:
+    """The family of networks that a command line names, or else its `--config` file."""
+    from ._common import network_in
+
+    asked = _given(argv, "network")
+    if asked is not None:
+        return asked
+    file = _given(argv, "config")
+    return None if file is None else network_in(pathlib.Path(file), argv[0])
+
+
+def _given(argv: list[str], name: str) -> str | None:
+    """The value of an option, if it is given one."""
+    search = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    search.add_argument(f"--{name}")
+    try:
+        return getattr(search.parse_known_args(argv[1:])[0], name)
+    except argparse.ArgumentError:  # without a value; the real parser says so better
+        return None
 
 
 def _defaults(argv: list[str], kinds: dict[str, type], tyro: Any) -> dict[str, Any]:
@@ -96,14 +122,10 @@ def _defaults(argv: list[str], kinds: dict[str, type], tyro: Any) -> dict[str, A
     kind = kinds[argv[0]]
     if "config" not in {field.name for field in dataclasses.fields(kind)}:
         return {}
-    search = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    search.add_argument("--config", type=pathlib.Path)
-    try:
-        file = search.parse_known_args(argv[1:])[0].config
-    except argparse.ArgumentError:  # no file named; the real parser says so better
+    given = _given(argv, "config")
+    if given is None:
         return {}
-    if file is None:
-        return {}
+    file = pathlib.Path(given)
     arguments = arguments_from(file, argv[0], kind)
     return {argv[0]: tyro.cli(kind, args=arguments, prog=f"hopfax {argv[0]}, file {file}")}
 

@@ -230,14 +230,18 @@ def digest(array: Any) -> str:
 
 
 def settings(command: Any) -> dict[str, Any]:
-    """What a command's dataclass computes with: its fields without None and `PLACES`."""
-    return _plain(
-        {
-            field.name: getattr(command, field.name)
-            for field in dataclasses.fields(command)
-            if field.name not in PLACES
-        }
-    )
+    """What a command's dataclass computes with: its fields without None and `PLACES`.
+
+    The sequential family of networks is what settings without `network` are of.
+    """
+    found = {
+        field.name: getattr(command, field.name)
+        for field in dataclasses.fields(command)
+        if field.name not in PLACES
+    }
+    if found.get("network") == "sequential":
+        del found["network"]
+    return _plain(found)
 
 
 def _plain(value: Any) -> Any:
@@ -289,6 +293,20 @@ def arguments_from(file: pathlib.Path, command: str, kind: type) -> list[str]:
 
     **Raises:** FileNotFoundError; ValueError naming an unknown key and its nearest neighbours.
     """
+    return _flags(_read(file, command), kind, file, "")
+
+
+def network_in(file: pathlib.Path, command: str) -> str | None:
+    """The family of networks that a file of settings is for, None if it does not say.
+
+    **Raises:** as `arguments_from`.
+    """
+    found = _read(file, command).get("network")
+    return found if isinstance(found, str) else None
+
+
+def _read(file: pathlib.Path, command: str) -> dict[str, Any]:
+    """The settings for a command in a file."""
     if not file.is_file():
         raise FileNotFoundError(f"`config`: there is no file {str(file)!r}.")
     try:
@@ -296,8 +314,7 @@ def arguments_from(file: pathlib.Path, command: str, kind: type) -> list[str]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"`config`: {file} is no TOML file: {error}.") from error
     tables = {name: found.pop(name) for name in COMMANDS if isinstance(found.get(name), dict)}
-    found |= tables.get(command, {})
-    return _flags(found, kind, file, "")
+    return found | tables.get(command, {})
 
 
 def _flags(found: Mapping[str, Any], kind: type, file: pathlib.Path, prefix: str) -> list[str]:

@@ -18,7 +18,8 @@ class Plot:
     """
 
     store: Positional[pathlib.Path]
-    """A sweep's folder (which holds sweep.json), or the one that `hopfax sweep` wrote to."""
+    """A sweep's folder (which holds sweep.json), or the one that `hopfax sweep` wrote to, of any
+    network."""
     out: pathlib.Path | None = None
     """Where to draw: a .png, .pdf or .svg file (default: beside the store)."""
     theory: bool = True
@@ -27,6 +28,7 @@ class Plot:
     def __call__(self) -> int:
         """Draw and say where."""
         from .. import open_sweep
+        from ._sweep_dense import stored
 
         inside = self.store / "sweep"
         store = inside if (inside / "sweep.json").is_file() else self.store
@@ -35,7 +37,8 @@ class Plot:
         if out.suffix not in (".png", ".pdf", ".svg"):
             raise ValueError(f"`out` must end in .png, .pdf or .svg, got {str(out)!r}.")
         with _common.precision("float64"):
-            dataset = open_sweep(store, partial=True).load()
+            dense = None if (store / "sweep.json").is_file() else stored(self.store)
+            dataset = open_sweep(store, partial=True).load() if dense is None else dense
             figure = draw(dataset, theory=self.theory)
             out.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(out, dpi=150)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import pathlib
-from typing import Any
+from typing import Any, Literal
 
 from . import _common
 
@@ -19,6 +19,8 @@ class Theory:
     Example: hopfax theory --kappa 4 5 6 --memories 4 --tau 100
     """
 
+    network: Literal["sequential", "dense"] = "sequential"
+    """Family of networks; each has options of its own."""
     kappa: tuple[float, ...] = (5.0,)
     """Gains to tabulate."""
     memories: int = 4

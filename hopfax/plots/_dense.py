@@ -29,8 +29,8 @@ def retrieval_diagram(
 ) -> Any:
     r"""Map of the overlap of a dense memory after some steps, over load and start.
 
-    Drawn over it are the capacity of the replica-symmetric theory, below it the unstable fixed
-    point of the memoryless map, and where the map's own colours cross half: the edge of what is
+    Drawn over it are the capacity of the replica-symmetric theory, below it (order >= 3) the
+    unstable fixed point of the memoryless map, and where the overlap is a half: the edge of what is
     retrieved in that many steps. Hatched is where the standard error of the overlap is above 0.01,
     a band around that edge, and above capacity.
 
@@ -55,17 +55,20 @@ def retrieval_diagram(
     handles = gap_handles(gaps(dataset, variable))
     load, start = dataset["load"].values, dataset["m0"].values
     values = values_of(dataset, variable)
-    if min(values.shape) > 1:
+    if variable == "overlap" and min(values.shape) > 1:
         handles += _half(ax, load, start, values)
-        if variable == "overlap":
-            handles += _rough(ax, load, start, values_of(dataset, "error"))
+        handles += _rough(ax, load, start, values_of(dataset, "error"))
     if theory:
         handles += _predicted(ax, dataset)
     ax.set_xlabel(r"load $\alpha' = \alpha\, K(1)$")
     ax.set_ylabel("start overlap $m_0$")
     order, word = int(dataset["order"]), _WORDS[dataset.attrs["interaction"]]
-    what = "theory" if variable == "overlap" else f"one run at $N = {dataset.attrs['neurons']}$"
-    ax.set_title(f"$n = {order}$, {word}: {what}", fontsize="medium")
+    title = f"$n = {order}$, {word}"
+    if variable == "simulated":
+        title = f"{title}: one run a point, $N = {dataset.attrs['neurons']}$"
+    elif theory:
+        title = rf"{title}: $\alpha'_c = {float(dense.capacity(_law(dataset)).scaled):.3f}$"
+    ax.set_title(title, fontsize="medium")
     if handles:
         legend_below(ax, handles, 1)
     return ax
@@ -97,13 +100,16 @@ def diagrams(dataset: Any, figure: Any, *, theory: bool = True) -> None:
 
 
 def paint(dataset: Any, name: str) -> Any:
-    """Colours from 0 to 1 (-1 where overlaps are negative), the same in all panels."""
+    """Colours from 0 to 1 (-1 where the theory is negative), the same in all panels."""
     from matplotlib.colors import Normalize
 
-    values = values_of(dataset, name)
-    low = -1.0 if np.nanmin(values, initial=0.0) < -0.1 else 0.0
+    low = -1.0 if np.nanmin(values_of(dataset, "overlap"), initial=0.0) < -0.1 else 0.0
     text = f"overlap after {dataset.attrs['steps']} steps"
     return paint_of(dataset, name)._replace(label=text, norm=Normalize(low, 1.0))
+
+
+def _law(dataset: Any) -> Any:
+    return _NAMES[dataset.attrs["interaction"]](int(dataset["order"]))
 
 
 def _half(ax, load, start, values) -> list[Any]:
@@ -138,21 +144,19 @@ def _rough(ax, load, start, error) -> list[Any]:
 
 def _predicted(ax, dataset) -> list[Any]:
     """The replica-symmetric capacity and the unstable fixed point of the map."""
-    interaction = _NAMES[dataset.attrs["interaction"]](int(dataset["order"]))
+    interaction = _law(dataset)
     end = dense.capacity(interaction)
     critical, unit = float(end.scaled), float(end.scaled / end.load)
     (low, high), limits = ax.get_xlim(), ax.get_ylim()
+    style = dict(color="#D55E00", lw=1.4)
     lines = []
     if low < critical < high:
-        name = rf"replica-symmetric capacity ($\alpha'_c$ = {critical:.3f} at $n$ = "
-        name = f"{name}{int(dataset['order'])})"
-        lines.append(ax.axvline(critical, color="#D55E00", lw=1.4, label=name))
+        name = r"replica-symmetric capacity $\alpha'_c$"
+        lines.append(ax.axvline(critical, label=name, **style))
     loads = np.linspace(max(low, 1e-6), min(critical, high) * (1 - 1e-9), _CURVES)
-    if loads[-1] > loads[0]:
+    if interaction.order > 2 and loads[-1] > loads[0]:
         points = dense.map_fixed_points(interaction, loads / unit)
         name = "unstable fixed point of the memoryless map"
-        (line,) = ax.plot(loads, np.asarray(points.unstable), "--", color="#D55E00", lw=1.4)
-        line.set_label(name)
-        lines.append(line)
+        lines += ax.plot(loads, np.asarray(points.unstable), "--", label=name, **style)
     ax.set(xlim=(low, high), ylim=limits)
     return lines
