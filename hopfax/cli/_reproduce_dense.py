@@ -267,7 +267,7 @@ def _split_fields(network, states):
         first = network.init(spins)
         u = xi * network.field(network.step(first))
         right = xi * spins > 0
-        means = [(u * side).sum() / side.sum() for side in (right, ~right)]
+        means = [jnp.mean(u, where=side) for side in (right, ~right)]
         rest = u - jnp.where(right, *means)
         return jnp.stack([(rest**2).mean(), (means[0] - means[1]) / 2])
 
