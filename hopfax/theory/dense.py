@@ -48,9 +48,9 @@ from .._types import is_concrete
 from . import _first_steps, _gfa, _memoryless, _thresholds
 from ._kernels import (
     Kernel as Kernel,
+    finite,
     input_driven_kernel as input_driven_kernel,
     kernel as kernel,
-    known,
 )
 from ._parameters import floats
 
@@ -295,7 +295,7 @@ def first_steps(
     valid = (load > 0) & (abs(m0) <= 1)
     if model.resummed:
         result = _first_steps.quadratic(load, m0, steps)
-    elif model.input_driven:
+    elif mu is not None:
         valid = valid & (abs(mu) <= 1)
         result = _first_steps.input_driven(load, m0, mu, steps)
     else:
@@ -429,7 +429,7 @@ def basin_edge(
     )
     plateau = plateau.mean()
     retrieved = plateau >= 0.5
-    edge, error = jnp.where(retrieved, edges.mean(), jnp.nan), _standard_error(edges)
+    edge, error = jnp.where(retrieved, edges.mean(), jnp.nan), _with_resolution(edges, 2.0**-10)
     return BasinEdge(edge, jnp.where(retrieved, error, jnp.nan), plateau, horizon, fraction)
 
 
@@ -501,12 +501,15 @@ def apparent_capacity(
     model = kernel(interaction)
     horizon = _count(horizon, "horizon")
     threshold, m0, mu = _checked(model, threshold, m0, stimulus_overlap, load_name="threshold")
+    if is_concrete(threshold) and not float(threshold) < 1:
+        raise ValueError(f"`threshold` must be in (0, 1), but is {float(threshold):g}.")
     one = jnp.ones_like(m0)
     problem = _gfa.Problem(model, 4.0 / model(one), m0, None, None, mu, False)
     noise = _noise(model, horizon, paths, scrambles, seed, False)
     problem, threshold = _gfa.not_differentiable((problem, threshold))
     loads = _thresholds.load(problem, noise, horizon, threshold)
-    return ApparentCapacity(loads.mean(), _standard_error(loads), horizon, threshold)
+    error = _with_resolution(loads, problem.load * 2.0**-13)
+    return ApparentCapacity(loads.mean(), error, horizon, threshold)
 
 
 # Exponential loads and finite sizes
@@ -567,7 +570,7 @@ def finite_first_step(interaction: _Model, N: int, M: int, m0: Any) -> Float[Arr
     (m0,) = floats(m0=m0)
     total = jnp.zeros_like(m0)
     for s in (1.0, -1.0):
-        force, noise = known(model, N, N * m0 - s)
+        force, noise = finite(model, N * m0 - s, N)
         spread = jnp.sqrt(2.0 * (M - 1) * (noise if hasattr(noise, "dtype") else float(noise)))
         total = total + (1 + s * m0) / 2 * erf(force / spread.astype(m0.dtype))
     return total
@@ -631,3 +634,8 @@ def _standard_error(values):
     if count == 1:
         return jnp.full_like(values[0], jnp.nan)
     return values.std(0, ddof=1) / count**0.5
+
+
+def _with_resolution(values, cell):
+    """The same for results of a bisection that ends in cells."""
+    return jnp.sqrt(_standard_error(values) ** 2 + cell**2 / 12)
