@@ -1,3 +1,3 @@
 """Exact theory, computed apart from the networks: where they agree, that is evidence."""
 
-from . import sequential as sequential
+from . import dense as dense, sequential as sequential

@@ -1,0 +1,788 @@
+"""The theory of dense memory against closed forms, quadrature, simulation and itself."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.polynomial.hermite_e import hermegauss
+from scipy.special import erf
+from scipy.stats import binom
+
+import hopfax as hx
+from hopfax import (
+    Exponential,
+    ManyBody,
+    Power,
+    Quadratic,
+    RectifiedPower,
+    Simplicial,
+    Softmax,
+)
+from hopfax.theory import dense
+from hopfax.theory._kernels import moment_of_signs
+
+DIGITS9 = 6e-10  # half a unit in the last of 9 decimals, and rounding
+#: What quasi-random paths are off: four of their standard errors, and the rounding of float32.
+SPREAD, ROUNDING = 4, 2e-6
+
+
+def scaled(interaction, alpha):
+    """The load at scaled load `alpha`."""
+    return alpha / dense.kernel(interaction)(jnp.ones(()))
+
+
+def close(value, expected, atol):
+    np.testing.assert_allclose(value, expected, rtol=0, atol=atol)
+
+
+# Kernels
+
+
+def gaussian_pair(f, g, C, p=None):
+    """E f(x) g(y) of unit Gaussians of correlation C, by product quadrature."""
+    x, w = hermegauss(60)
+    w = w / w.sum()
+    X, Y = x[:, None], C * x[:, None] + math.sqrt(1 - C**2) * x[None]
+    return (w[:, None] * w[None] * f(X) * g(Y)).sum()
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 6, 7])
+@pytest.mark.parametrize("C", [-0.6, 0.3, 0.9])
+def test_power_kernel_is_a_gaussian_moment_and_its_slope_that_of_the_derivatives(n, C):
+    model, p = dense.kernel(Power(n)), n - 1
+    # the quadrature is exact for polynomials; rtol is rounding
+    power = lambda x: x**p  # noqa: E731
+    np.testing.assert_allclose(model(jnp.asarray(C)), gaussian_pair(power, power, C), rtol=1e-11)
+    slope = lambda x: p * x ** (p - 1)  # noqa: E731
+    np.testing.assert_allclose(
+        model.slope(jnp.asarray(C)), gaussian_pair(slope, slope, C), rtol=1e-11
+    )
+    double_factorial = math.prod(range(2 * p - 1, 0, -2))
+    np.testing.assert_allclose(model(jnp.ones(())), double_factorial, rtol=1e-13)
+
+
+def test_kernels_at_one_half():
+    at = [(Power(3), 1.5, 2), (Power(4), 5.25, 13.5), (Power(5), 28.5, 84)]
+    at += [(ManyBody(3), 0.5, 2), (ManyBody(4), 0.75, 4.5), (Quadratic(), 0.5, 1)]
+    at += [(Power(2), 0.5, 1), (ManyBody(2), 0.5, 1)]
+    for interaction, value, slope in at:
+        model = dense.kernel(interaction)
+        close(model(jnp.asarray(0.5)), value, 1e-13)
+        close(model.slope(jnp.asarray(0.5)), slope, 1e-12)
+
+
+@pytest.mark.parametrize("n", [3, 4, 5])
+def test_rectified_kernel(n):
+    model, p = dense.kernel(RectifiedPower(n)), n - 1
+    # half the power kernel at C = 1, nothing at C = -1, a product of means at C = 0
+    one = math.prod(range(2 * p - 1, 0, -2)) / 2
+    mean = 2 ** (p / 2) * math.gamma((p + 1) / 2) / (2 * math.sqrt(math.pi))
+    close(model(jnp.asarray([1.0, -1.0, 0.0])), [one, 0.0, mean**2], 1e-10)
+    slopes = model.slope(jnp.asarray([1.0, -1.0]))
+    close(slopes, [p**2 * math.prod(range(2 * p - 3, 0, -2)) / 2, 0.0], 1e-10)
+    # trapezoidal rule on the positive quadrant; error of its edge (h^2)
+    x = np.linspace(0, 9, 1801)
+    C, h = 0.4, x[1]
+    density = np.exp(-(x[:, None] ** 2 + x**2 - 2 * C * x[:, None] * x) / (2 * (1 - C**2)))
+    total = (x[:, None] ** p * x**p * density).sum() * h**2 / (2 * np.pi * np.sqrt(1 - C**2))
+    close(model(jnp.asarray(C)), total, 1e-6)
+
+
+def test_variances_enter_a_kernel_homogeneously():
+    for interaction, degree in ((Power(3), 2), (Power(4), 3), (RectifiedPower(4), 3)):
+        model = dense.kernel(interaction)
+        a, b, C = (jnp.asarray(v) for v in (0.7, 1.8, 0.5))
+        size = jnp.sqrt(a * b)
+        np.testing.assert_allclose(model(C, a, b), size**degree * model(C / size), rtol=1e-12)
+        np.testing.assert_allclose(
+            model.slope(C, a, b), size ** (degree - 1) * model.slope(C / size), rtol=1e-12
+        )
+
+
+def test_a_mixture_of_orders():
+    model = dense.kernel(Simplicial({4: 0.8, 3: -0.5, 1: 2.0}))
+    C = jnp.asarray(0.3)
+    expected = 0.8**2 * 6 * 0.3**3 + (3 / 4 * 0.5) ** 2 * 2 * 0.3**2 + (2 / 4) ** 2
+    np.testing.assert_allclose(model(C), expected, rtol=1e-13)
+    np.testing.assert_allclose(model.signal(C), 0.8 * 0.3**3, rtol=1e-13)
+    pure, plain = dense.kernel(Simplicial({4: 1.0})), dense.kernel(ManyBody(4))
+    np.testing.assert_allclose(pure(C), plain(C), rtol=1e-14)
+
+
+def own_kernel(C):
+    return 1 + 2 * C**2
+
+
+def test_a_kernel_of_your_own():
+    model = dense.Kernel(own_kernel, 3)  # that of Power(3)
+    for mine, theirs in zip(
+        dense.first_steps(model, 0.08, 0.8), dense.first_steps(Power(3), 0.08, 0.8), strict=True
+    ):
+        close(mine, theirs, 1e-13)
+
+
+# Memoryless theory
+
+
+@pytest.mark.parametrize(
+    "n, overlap, scaled_load, power, many_body",
+    [
+        (3, 0.83848227257559, 0.25219043077067, 0.084063476923557, 0.12609521538534),
+        (4, 0.91792194016309, 0.19786011919538, 0.013190674613025, 0.032976686532564),
+        (5, 0.94724252458237, 0.17277255401901, 0.0016454528954192, 0.0071988564174589),
+        (6, 0.96198723501239, 0.15767953657619, 0.00016685665246158, 0.001313996138135),
+        (7, 0.97069247344988, 0.14734517145717, 1.4174619668799e-5, 0.00020464607146828),
+        (8, 0.97636905906670, 0.13970033273052, 1.0337834959894e-6, 2.7718319986215e-5),
+    ],
+)
+def test_capacity(n, overlap, scaled_load, power, many_body):
+    result = dense.capacity(Power(n))
+    # the digits that are known
+    close(result.overlap, overlap, 1e-10)
+    close(result.scaled, scaled_load, 1e-12)
+    np.testing.assert_allclose(result.load, power, rtol=1e-12)
+    np.testing.assert_allclose(dense.capacity(ManyBody(n)).load, many_body, rtol=1e-12)
+    np.testing.assert_allclose(dense.capacity(RectifiedPower(n)).load, 2 * power, rtol=1e-12)
+
+
+def test_capacity_of_order_two():
+    result = dense.capacity(Quadratic())
+    close(result.load, 0.13790556649, 1e-11)
+    close(result.overlap, 0.96741711569, 1e-9)  # flat: half the digits of the load
+
+
+def test_capacity_of_a_mixture_moves_with_its_weights():
+    mixture = Simplicial({3: 1.0, 2: 0.5})
+
+    def load(b):
+        return dense.capacity(eqx.tree_at(lambda s: s.weights[3], mixture, jnp.asarray(b))).load
+
+    b = 1.3
+    # by hand: signal b m^2, noise 2 b^2 C^2 + (2/3)^2 / 4 C
+    np.testing.assert_allclose(load(b), 0.25219043077067 * b**2 / (2 * b**2 + 1 / 9), rtol=1e-12)
+    slope = (load(b + 1e-5) - load(b - 1e-5)) / 2e-5
+    np.testing.assert_allclose(jax.grad(load)(b), slope, rtol=1e-8)  # step^2 and rounding / step
+
+
+def test_map_iterates():
+    close(
+        dense.map_trajectory(Power(3), 0.05, 0.6, 6)[1:],
+        [0.647378264343, 0.720795448060, 0.820229567110, 0.917630754625, 0.970306424143]
+        + [0.984939813493],
+        1e-12,
+    )
+    starts = dense.map_trajectory(Power(3), 0.08, np.array([0.8, 0.9]), 4)
+    close(starts[0, 1:], [0.808581574762, 0.817983584904, 0.827994746139, 0.838314341807], 1e-12)
+    close(starts[1], dense.map_trajectory(ManyBody(3), 0.12, 0.9, 4), 1e-13)
+    close(
+        dense.map_trajectory(Power(4), 0.01, 0.85, 3)[1:],
+        [0.887184434779, 0.928612036286, 0.961318213412],
+        1e-12,
+    )
+
+
+def test_map_fixed_points():
+    alpha = np.array([0.05, 0.10, 0.15, 0.20, 0.24, 0.2521, 0.2523])
+    points = dense.map_fixed_points(Power(3), alpha / 3)
+    unstable = [0.2865626645, 0.4162553703, 0.527466222, 0.6394475353, 0.7534240715]
+    stable = [0.9999922533, 0.9983786117, 0.9883343099, 0.9611385943, 0.9066108251]
+    close(points.unstable[:5], unstable, 6e-11)
+    close(points.stable[:5], stable, 6e-11)
+    assert list(np.asarray(points.exists)) == [True] * 6 + [False]
+    assert np.isnan(points.stable[6]) and np.isnan(points.unstable[6])
+    for side in (points.unstable, points.stable):
+        moved = dense.map_step(Power(3), alpha[:6] / 3, side[:6])
+        close(moved, side[:6], 1e-9)  # a fold magnifies the rounding of m
+
+
+def test_fixed_points_of_order_two_solve_the_resummed_equations():
+    points = dense.map_fixed_points(Quadratic(), 0.1)
+    for m in points[:2]:  # R = alpha / (1 - chi)^2, m = erf(m / sqrt(2R))
+        y = float(jax.scipy.special.erfinv(m))
+        R = (float(m) / y) ** 2 / 2
+        chi = math.sqrt(2 / (math.pi * R)) * math.exp(-(y**2))
+        np.testing.assert_allclose(0.1 / (1 - chi) ** 2, R, rtol=1e-9)
+    top = dense.capacity(Quadratic()).load
+    assert dense.map_fixed_points(Quadratic(), top - 1e-9).exists
+    assert not dense.map_fixed_points(Quadratic(), top + 1e-9).exists
+
+
+@pytest.mark.parametrize("side", ["unstable", "stable"])
+@pytest.mark.parametrize("interaction, load", [(Power(3), 0.06), (Quadratic(), 0.1)])
+def test_fixed_points_are_differentiable(interaction, load, side):
+    value = lambda load: getattr(dense.map_fixed_points(interaction, load), side)  # noqa: E731
+    slope = (value(load + 1e-6) - value(load - 1e-6)) / 2e-6
+    # rounding / step
+    np.testing.assert_allclose(jax.grad(value)(load), slope, rtol=1e-6)
+
+
+# First steps by quadrature
+
+FIRST_STEPS = [
+    (Power(3), 0.15, 0.6, [0.647378264, 0.775336701, 0.871792272, 0.945723268]),
+    (Power(3), 0.24, 0.8, [0.808581575, 0.877007068, 0.887336012, 0.906038944]),
+    (Power(3), 0.30, 0.9, [0.860819833, 0.887780419, 0.869730476, 0.874940644]),
+    (Power(3), 0.30, 1.0, [0.932110845, 0.923863004, 0.906717505, 0.904255339]),
+    (Power(4), 0.20, 0.95, [0.944780967, 0.961540026, 0.956383746, 0.958644096]),
+    (ManyBody(3), 0.24, 0.8, [0.808581575, 0.894500971, 0.904692591, 0.928033521]),
+    (ManyBody(4), 0.20, 0.95, [0.944780967, 0.969517211, 0.962533169, 0.966943869]),
+]
+
+
+@pytest.mark.parametrize("interaction, alpha, m0, overlaps", FIRST_STEPS)
+def test_first_steps(interaction, alpha, m0, overlaps):
+    result = dense.first_steps(interaction, scaled(interaction, alpha), m0)
+    close(result.overlap, [m0, *overlaps], 2 * DIGITS9)
+
+
+def test_first_overlaps_and_responses():
+    result = dense.first_steps(Power(3), 0.08, 0.8)
+    C = np.eye(4)
+    C[1, 0], C[2, 0], C[2, 1] = 0.646865260, 0.736543299, 0.793586339
+    C[3] = 0.709868810, 0.868876322, 0.869604396, 1
+    close(result.correlation, C + C.T - np.eye(4), 2 * DIGITS9)
+    G, Gam = np.zeros((4, 4)), np.zeros((4, 4))
+    G[1, 0], G[2, 1], G[3, 0], G[3, 2] = 0.693803494, 0.484410278, 0.126114223, 0.362697582
+    Gam[1, 0], Gam[2, 1], Gam[3, 0], Gam[3, 2] = 0.143615161, 0.123014842, 0.028647857, 0.100929092
+    close(result.response, G, 2 * DIGITS9)
+    close(result.feedback, Gam, 2 * DIGITS9)
+    other = dense.first_steps(ManyBody(3), 0.12, 0.8)
+    close(other.correlation[[2, 3], [1, 2]], [0.765273478, 0.854722663], 2 * DIGITS9)
+    close(other.response[3], [0.120485019, 0, 0.317471869, 0], 2 * DIGITS9)
+    close(other.feedback[1, 0], 0.215422741, 2 * DIGITS9)
+
+
+def test_fewer_steps_are_the_same_steps():
+    four = dense.first_steps(Power(3), 0.08, 0.8)
+    for steps in (1, 2, 3):
+        fewer = dense.first_steps(Power(3), 0.08, 0.8, steps)
+        close(fewer.overlap, four.overlap[: steps + 1], 1e-15)
+        for mine, all_of_them in zip(fewer[1:], four[1:], strict=True):
+            close(mine, all_of_them[:steps, :steps], 1e-15)
+
+
+def test_first_steps_of_order_two():
+    close(dense.first_steps(Quadratic(), 0.2, 0.9, 2).overlap[2], 0.93503, 6e-6)
+    close(dense.first_steps(Quadratic(), 0.12, 0.6, 2).overlap[2], 0.95697, 6e-6)
+    result = dense.first_steps(Quadratic(), 0.08, 0.4, 2)
+    close(result.overlap[2], 0.93325, 4e-5)
+    close(result.feedback[1, 0], 0.08 * result.response[1, 0], 1e-15)
+
+
+def test_first_steps_with_an_input():
+    model = dense.input_driven_kernel()
+    result = dense.first_steps(model, 0.15, 0.5, 2, stimulus_overlap=0.8)
+    close(result.overlap, [0.5, 0.631312, 0.835075], 6e-7)
+    result = dense.first_steps(model, 0.15, 0.5, 2, stimulus_overlap=0.802083)
+    close(result.overlap[1:], [0.632255, 0.836026], 1e-6)
+
+
+@pytest.mark.parametrize("interaction", [Power(3), Quadratic()])
+def test_first_steps_are_differentiable(interaction):
+    steps = 2 if interaction.order == 2 else 4
+    load = float(scaled(interaction, 0.2))
+
+    def overlaps(load, m0):
+        return dense.first_steps(interaction, load, m0, steps).overlap[1:]
+
+    forward = jax.jit(overlaps)
+    # central differences: error step^2 f''' / 6 and 1e-13 / step
+    by_load, by_m0 = jax.jit(jax.jacfwd(overlaps, argnums=(0, 1)))(load, 0.8)
+    d = 1e-4 * load
+    slope = (forward(load + d, 0.8) - forward(load - d, 0.8)) / (2 * d)
+    np.testing.assert_allclose(by_load, slope, rtol=2e-6, atol=1e-7)
+    slope = (forward(load, 0.8 + 1e-5) - forward(load, 0.8 - 1e-5)) / 2e-5
+    np.testing.assert_allclose(by_m0, slope, rtol=1e-6, atol=1e-7)
+
+
+def test_first_steps_are_a_plain_function_under_vmap():
+    loads, starts = jnp.array([0.02, 0.08, 0.11]), jnp.array([0.3, 0.8, 1.0])
+    many = jax.vmap(lambda load, m0: dense.first_steps(Power(3), load, m0))(loads, starts)
+    for i in range(3):
+        one = dense.first_steps(Power(3), loads[i], starts[i])
+        close(many.overlap[i], one.overlap, 1e-14)
+        close(many.feedback[i], one.feedback, 1e-14)
+    assert np.isnan(jax.jit(lambda m0: dense.first_steps(Power(3), 0.08, m0).overlap)(1.5)).all()
+    assert np.isnan(jax.jit(lambda a: dense.first_steps(Power(3), a, 0.5).overlap)(-0.1)).all()
+
+
+# The effective neuron on paths
+
+
+@pytest.fixture(scope="module")
+def moderate():
+    """n = 3, scaled load 0.24, from overlap 0.8."""
+    return dense.solve_gfa(Power(3), 0.08, 0.8, 6, paths=2**15)
+
+
+def test_paths_agree_with_quadrature(moderate):
+    exact = dense.first_steps(Power(3), 0.08, 0.8)
+    error = np.asarray(moderate.error[:5])
+    assert (error < 2e-4).all()
+    close(moderate.overlap[:5], exact.overlap, SPREAD * 2e-4)
+    assert (abs(moderate.overlap[:5] - exact.overlap) <= SPREAD * error + ROUNDING).all()
+    # overlaps C are plain means over paths: a few 1e-4
+    close(moderate.correlation[:4, :4], exact.correlation, 1e-3)
+    close(moderate.correlation[4, [0, 2]], [0.735193781, 0.931636457], 1e-3)
+    close(moderate.response[:4, :4], exact.response, 5e-4)
+    close(moderate.feedback[:4, :4], exact.feedback, 5e-4)
+
+
+def effective_neuron(interaction, load, m0, steps, *, beta=None, phi=None, S=400_000, seed=0):
+    """The same theory by plain Monte Carlo in NumPy, with other means: the whole covariance is
+    factored anew at each step and the response is measured by shifting single fields."""
+    rng = np.random.default_rng(seed)
+    model, delta = dense.kernel(interaction), 0.1
+    h = [np.where(rng.random(S) < (1 + m0) / 2, 1.0, -1.0)]
+    z, u = rng.standard_normal((steps, S)), rng.random((steps, S))
+    m, G = [m0], np.zeros((steps, steps))
+
+    def path(t_end, L, Gam, kick=None):
+        """Answers and the last mean under a field `kick` = (time, size)."""
+        answers = [h[0]]
+        for t in range(t_end + 1):
+            field = float(model.signal(jnp.asarray(m[t]))) + L[t, :t] @ z[:t]
+            field = field + sum(Gam[t, s] * answers[s] for s in range(t))
+            if kick is not None and kick[0] == t:
+                field = field + kick[1]
+            full = field + L[t, t] * z[t]
+            if phi is not None:
+                answers.append(phi(full))
+                mean = answers[-1].mean()
+            elif beta is not None:
+                answers.append(np.where(u[t] < (1 + np.tanh(beta * full)) / 2, 1.0, -1.0))
+                mean = np.tanh(beta * full).mean()
+            else:
+                answers.append(np.where(full > 0, 1.0, -1.0))
+                mean = erf(field / (2**0.5 * L[t, t])).mean()
+        return answers, mean
+
+    for t in range(steps):
+        H = np.array(h)
+        C = jnp.asarray(H @ H.T / S)
+        g = G[: t + 1, : t + 1]
+        if model.resummed:
+            B = np.linalg.inv(np.eye(t + 1) - g)
+            R, Gam = load * B @ C @ B.T, load * B @ g
+        else:
+            square = jnp.diagonal(C)
+            a, b = jnp.broadcast_arrays(square[:, None], square[None])
+            variances = (a, b) if phi is not None else ()
+            R, Gam = load * model(C, *variances), load * model.slope(C, *variances) * g
+        L, Gam = np.linalg.cholesky(R), np.asarray(Gam)
+        answers, mean = path(t, L, Gam)
+        h.append(answers[-1])
+        m.append(mean)
+        if t + 1 < steps:
+            for s in range(t + 1):
+                up, down = (path(t, L, Gam, (s, sign * delta))[1] for sign in (1, -1))
+                G[t + 1, s] = (up - down) / (2 * delta)
+    return np.array(m), G
+
+
+SETTINGS = {
+    "signs": (Power(3), 0.1, 0.9, {}, {}),
+    "n-body": (ManyBody(4), 0.03, 0.95, {}, {}),
+    "order 2": (Quadratic(), 0.2, 0.9, {}, {}),
+    "Glauber": (Power(3), 0.06, 0.8, {"beta": 4.0}, {"beta": 4.0}),
+    "graded": (
+        Power(3),
+        0.06,
+        0.8,
+        {"activation": hx.Tanh(3.0)},
+        {"phi": lambda u: np.tanh(3 * u)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_paths_agree_with_plain_monte_carlo(name):
+    interaction, load, m0, options, others = SETTINGS[name]
+    mine = dense.solve_gfa(interaction, load, m0, 5, paths=2**13, **options)
+    m, G = effective_neuron(interaction, load, m0, 5, **others)
+    # 4e5 samples: 1.6e-3 in C, in m of a step that, and it grows along the trajectory (seeds 0-3
+    # differ by up to 2.5e-3)
+    close(mine.overlap, m, 5e-3)
+    # shifts of 0.1: bias of second order, up to 1 %, and 5e-3 of noise
+    close(mine.response[:5], G, 1.5e-2)
+    assert (abs(G) > 0.05).sum() >= 4  # there is something to compare
+
+
+def test_first_step_of_glauber_and_graded_units():
+    x, w = hermegauss(120)
+    u, w = 0.64 + math.sqrt(3 * 0.06) * x, w / w.sum()
+    # one-dimensional integral against 2^13 Sobol points
+    result = dense.solve_gfa(Power(3), 0.06, 0.8, 1, paths=2**13, beta=4.0)
+    close(result.overlap[1], w @ np.tanh(4 * u), 1e-4)
+    result = dense.solve_gfa(Power(3), 0.06, 0.8, 1, paths=2**13, activation=hx.Tanh(3.0))
+    close(result.overlap[1], w @ np.tanh(3 * u), 1e-4)
+    close(result.correlation[1, 1], w @ np.tanh(3 * u) ** 2, 1e-4)
+
+
+def test_trajectories_of_order_two():
+    result = dense.solve_gfa(Quadratic(), 0.2, 0.9, 6, paths=2**14)
+    # simulation, N = 8192, M - 1 = 0.2 N, 150 networks of 8 runs; four standard errors
+    simulated = [0.95576, 0.93490, 0.90700, 0.87758, 0.84570, 0.81204]
+    errors = np.array([0.00011, 0.00020, 0.00031, 0.00044, 0.00056, 0.00068])
+    assert (abs(result.overlap[1:] - np.array(simulated)) < SPREAD * errors + 5e-4).all()
+    exact = dense.first_steps(Quadratic(), 0.2, 0.9, 2)
+    close(result.overlap[:3], exact.overlap, 2e-4)
+    result = dense.solve_gfa(Quadratic(), 0.12, 0.6, 4, paths=2**14)
+    close(result.overlap[1:], [0.9167, 0.95697, 0.9728, 0.9810], 2e-3)  # plain Monte Carlo
+    result = dense.solve_gfa(Quadratic(), 0.08, 0.4, 4, paths=2**14)
+    close(result.overlap[1:], [0.8427, 0.93325, 0.9799, 0.9968], 2e-3)
+
+
+def test_self_coupling_of_order_two():
+    # by hand: u(1) has covariance with h(1) of alpha besides alpha G10 with h(0)
+    alone, coupled = (
+        dense.solve_gfa(Quadratic(), 0.1, 0.5, 2, paths=2**14, self_coupling=kept)
+        for kept in (False, True)
+    )
+    # the first field a = m0 + alpha h(0) is a mixture
+    s, p = np.array([1, -1]), np.array([0.75, 0.25])
+    m1 = p @ erf((0.5 + 0.1 * s) / math.sqrt(0.2))
+    close(coupled.overlap[1], m1, 1e-4)
+    close(alone.overlap[1], math.erf(0.5 / math.sqrt(0.2)), ROUNDING)
+    close(jnp.diagonal(coupled.feedback), [0.1, 0.1], 1e-12)
+
+
+def test_an_input_driven_trajectory():
+    model = dense.input_driven_kernel()
+    result = dense.solve_gfa(model, 0.15, 0.5, 6, paths=2**13, stimulus_overlap=0.8)
+    exact = dense.first_steps(model, 0.15, 0.5, 2, stimulus_overlap=0.8)
+    close(result.overlap[:3], exact.overlap, 2e-4)
+    # plain Monte Carlo of an independent program, three digits
+    close(result.overlap[3:], [0.8166, 0.8537, 0.8343, 0.8505], 3e-3)
+
+
+def test_even_lags_do_not_respond(moderate):
+    T = moderate.feedback.shape[0]
+    lag = np.arange(T + 1)[:, None] - np.arange(T)[None]
+    assert (np.asarray(moderate.response)[(lag % 2 == 0) | (lag < 0)] == 0).all()
+    assert (np.asarray(moderate.response)[(lag % 2 == 1) & (lag > 0)] > 0).all()
+
+
+def test_overlaps_of_signs_are_a_gram_matrix(moderate):
+    C = np.asarray(moderate.correlation)
+    close(C, C.T, 0)
+    close(np.diagonal(C), 1, ROUNDING)
+    assert np.linalg.eigvalsh(C).min() > -ROUNDING
+
+
+def test_long_trajectories():
+    result = dense.solve_gfa(Power(3), 0.08, 1.0, 20, paths=2**12)
+    # an independent program at 2^15 paths; it and a third one differ by up to 2e-3
+    tolerance = 3e-3 + SPREAD * np.asarray(result.error)[[5, 10, 20]]
+    at = np.asarray(result.overlap)[[5, 10, 20]]
+    assert (abs(at - [0.9424, 0.9389, 0.9351]) < tolerance).all()
+    assert result.error.max() < 2e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "interaction, alpha, times, overlaps",
+    [
+        (Power(3), 0.24, (5, 10, 20, 40), (0.9424, 0.9389, 0.9351, 0.9330)),
+        (Power(3), 0.30, (5, 10, 20, 40, 60), (0.8945, 0.8821, 0.8676, 0.8550, 0.8480)),
+        (ManyBody(3), 0.30, (5, 10, 20, 40), (0.9092, 0.9060, 0.8969, 0.8890)),
+        (Power(4), 0.20, (5, 10, 20, 40), (0.9627, 0.9592, 0.9575, 0.9558)),
+    ],
+)
+def test_very_long_trajectories(interaction, alpha, times, overlaps):
+    load = scaled(interaction, alpha)
+    result = dense.solve_gfa(interaction, load, 1.0, times[-1], paths=2**14)
+    # as above
+    tolerance = 3e-3 + SPREAD * np.asarray(result.error)[list(times)]
+    assert (abs(np.asarray(result.overlap)[list(times)] - overlaps) < tolerance).all()
+
+
+def test_a_diagram_is_the_loop_over_its_points():
+    def overlap(load, m0):
+        return dense.solve_gfa(Power(3), load, m0, 5, paths=2**8).overlap
+
+    loads, starts = jnp.array([0.03, 0.08, 0.2]), jnp.array([0.5, -0.8, 1.0])
+    many = jax.jit(jax.vmap(overlap))(loads, starts)
+    for i in range(3):
+        close(many[i], overlap(loads[i], starts[i]), 1e-5)  # float32 sums in another order
+    dataset = hx.sweep(overlap_of, {"load": [0.03, 0.08], "m0": [0.5, 1.0]}, progress=False)
+    close(dataset.overlap[0, 0], overlap(0.03, 0.5), 1e-5)
+
+
+def overlap_of(load, m0):
+    return {"overlap": dense.solve_gfa(Power(3), load, m0, 5, paths=2**8).overlap}
+
+
+def test_odd_orders_pull_the_negative_of_a_memory_to_the_memory():
+    result = dense.solve_gfa(Power(3), 0.01, -0.9, 5, paths=2**8)
+    assert result.overlap[-1] > 0.99
+    result = dense.solve_gfa(Power(4), 0.001, -0.9, 5, paths=2**8)
+    assert result.overlap[-1] < -0.99
+    result = dense.solve_gfa(RectifiedPower(4), 0.001, -0.9, 5, paths=2**8)
+    assert abs(result.overlap[-1]) < 0.1
+
+
+def test_frozen_trajectories_stay_regular():
+    result = dense.solve_gfa(Power(3), 1e-4, 1.0, 12, paths=2**8)
+    close(result.overlap, 1, ROUNDING)
+    assert all(np.isfinite(part).all() for part in result)
+
+
+def test_seeds_and_scrambles():
+    first, again, other = (
+        dense.solve_gfa(Power(3), 0.1, 0.7, 4, paths=2**8, seed=seed).overlap for seed in (0, 0, 1)
+    )
+    assert (first == again).all() and (first[3:] != other[3:]).all()
+    alone = dense.solve_gfa(Power(3), 0.1, 0.7, 4, paths=2**8, scrambles=1)
+    assert np.isnan(alone.error).all() and np.isfinite(alone.overlap).all()
+
+
+def test_float32_is_enough(moderate):
+    single = [jnp.asarray(value, jnp.float32) for value in (0.08, 0.8)]
+    result = dense.solve_gfa(Power(3), *single, 6, paths=2**15)
+    assert {part.dtype for part in result} == {jnp.dtype("float32")}
+    # a few signs of 2^15 may turn over
+    close(result.overlap, moderate.overlap, 1e-4)
+    steps = dense.first_steps(Power(3), *single)
+    assert {part.dtype for part in steps} == {jnp.dtype("float32")}
+    close(steps.overlap, dense.first_steps(Power(3), 0.08, 0.8).overlap, 1e-5)
+    assert dense.map_fixed_points(Power(3), single[0]).stable.dtype == jnp.float32
+    close(dense.map_fixed_points(Power(3), single[0]).stable, 0.9066108251, 1e-5)
+    assert dense.exponential_load(single[1], single[0]).one_step.dtype == jnp.float32
+
+
+# Derivatives
+
+
+def test_graded_units_are_differentiable():
+    def overlap(load, m0, gain):
+        activation = hx.Tanh(gain)
+        run = dense.solve_gfa(Power(3), load, m0, 4, paths=2**8, scrambles=2, activation=activation)
+        return run.overlap[-1]
+
+    at = [jnp.asarray(value) for value in (0.06, 0.8, 3.0)]
+    slopes = jax.jit(jax.grad(overlap, argnums=(0, 1, 2)))(*at)
+    value = jax.jit(overlap)
+    for i, slope in enumerate(slopes):
+        up, down = list(at), list(at)
+        up[i], down[i] = at[i] * (1 + 1e-5), at[i] * (1 - 1e-5)
+        # the derivative of the estimate itself: step^2 and rounding / step
+        np.testing.assert_allclose(slope, (value(*up) - value(*down)) / (2e-5 * at[i]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"beta": 4.0}, {"activation": hx.HardTanh(2.0)}])
+def test_sampled_signs_refuse_to_be_differentiated(options):
+    def overlap(load, m0):
+        return dense.solve_gfa(Power(3), load, m0, 2, paths=2**6, **options).overlap[-1]
+
+    for argument in (0, 1):
+        for transform in (jax.grad, jax.jacfwd):
+            with pytest.raises(TypeError, match="first_steps"):
+                transform(overlap, argnums=argument)(0.05, 0.8)
+            with pytest.raises(TypeError, match="first_steps"):
+                jax.jit(transform(overlap, argnums=argument))(0.05, 0.8)
+
+
+# Edges of retrieval
+
+
+def test_basin_edge():
+    edges = {
+        alpha: dense.basin_edge(Power(3), alpha / 3, 30, paths=2**11)
+        for alpha in (0.05, 0.15, 0.24)
+    }
+    for alpha, edge in {0.05: 0.2708, 0.15: 0.4768, 0.24: 0.6580}.items():
+        # the same at 2^16 paths; two cells of the bisection
+        close(edges[alpha].overlap, edge, 2 / 1024 + SPREAD * float(edges[alpha].error))
+        assert edges[alpha].error < 4e-3
+        assert edges[alpha].overlap < dense.map_fixed_points(Power(3), alpha / 3).unstable
+    assert edges[0.24].horizon == 30 and edges[0.24].fraction == 0.9
+    close(edges[0.24].plateau, 0.9345, 3e-3)
+    # what it says: on either side of it
+    for shift, retrieved in ((-0.02, False), (0.02, True)):
+        start = float(edges[0.15].overlap) + shift
+        end = dense.solve_gfa(Power(3), 0.05, start, 30).overlap[-1]
+        assert (end > 0.9 * edges[0.15].plateau) == retrieved
+    assert np.isnan(dense.basin_edge(Power(3), 0.3, 30).overlap)
+
+
+def test_convergence_time():
+    run = dense.convergence_time(Power(3), 0.1 / 3, 0.5, 30)
+    close(run.time, 5, 0.5)
+    m = dense.solve_gfa(Power(3), 0.1 / 3, 0.5, 30).overlap
+    assert abs(m[5] - m[30]) < 0.005 < abs(m[4] - m[30])
+    assert (run.horizon, run.tolerance) == (30, 0.005)
+    assert np.isnan(dense.convergence_time(Power(3), 0.05, 0.49, 4).time)  # on its way
+
+
+def test_apparent_capacity():
+    found = dense.apparent_capacity(Power(3), 20, 0.8, paths=2**11)
+    close(3 * found.load, 0.34, 5e-3)  # read off long runs, two digits
+    assert 0 < 3 * found.error < 5e-3
+    assert (found.horizon, found.threshold) == (20, 0.8)
+    assert np.isnan(dense.apparent_capacity(Power(3), 20, 0.001, paths=2**8).load)
+
+
+# Exponential loads
+
+
+def test_exponential_thresholds():
+    result = dense.exponential_load(np.array([1.0, 0.8, 0.6]), 1.0)
+    close(result.one_step, [0.6749972526, 0.3680642, 0.1927448], 5e-8)
+    close(result.one_step[0], 0.6749972526, 5e-11)
+    assert list(np.asarray(result.frozen)) == [False, True, True]
+    close(result.free_energy[0], 0.5662191695, 5e-11)
+    close(result.rigorous[0], math.log(2) / 2, 1e-14)
+    assert (result.rigorous <= result.free_energy).all()
+    assert (result.free_energy <= result.one_step).all()
+    # both branches meet at m = tanh 2 rate
+    m = math.tanh(2 * 0.7)
+    below, above = dense.exponential_load(np.array([m - 1e-9, m + 1e-9]), 0.7).one_step
+    close(below, above, 1e-8)
+    assert np.isnan(dense.exponential_load(1.2, 1.0).one_step)
+    assert np.isnan(dense.exponential_load(0.5, 0.7).rigorous)
+
+
+@pytest.mark.parametrize("m, rate", [(1.0, 1.0), (0.8, 1.0), (0.9, 0.3)])
+def test_one_step_at_an_exponential_load(m, rate):
+    """Without patterns: the number of memories at each overlap is Poisson, half of each sign."""
+    N, rng = 200, np.random.default_rng(0)
+    threshold = float(dense.exponential_load(m, rate).one_step)
+    X = np.arange(-N, N + 1, 2)
+    log_p = binom.logpmf((X + N) // 2, N, 0.5)
+
+    def errors(alpha, trials=400):
+        mean = np.exp(alpha * N + log_p)
+        few = mean < 1e6
+        count = rng.poisson(np.where(few, mean, 0.0), (trials, X.size))
+        signed = np.where(few, 2 * rng.binomial(count, 0.5) - count, 0)
+        signed = signed + np.where(few, 0, np.sqrt(mean) * rng.standard_normal(signed.shape))
+        noise = (signed * np.exp(rate * (X - N * m))).sum(1)
+        return (1 + noise < 0).mean()
+
+    # the exponents of signal and noise differ by at least 0.05 N / 2 = 5 there, up to log N
+    assert errors(threshold - 0.06) < 0.02
+    assert errors(threshold + 0.06) > 0.25
+
+
+# Finite size
+
+
+def test_moments_of_sums_of_signs():
+    for K in (1, 2, 7, 399):
+        assert moment_of_signs(K, 2) == K
+        assert moment_of_signs(K, 4) == 3 * K**2 - 2 * K
+        assert moment_of_signs(K, 6) == 15 * K**3 - 30 * K**2 + 16 * K
+    brute = sum(math.comb(9, j) * (9 - 2 * j) ** 10 for j in range(10)) / 2**9
+    assert moment_of_signs(9, 10) == brute
+
+
+@pytest.mark.parametrize(
+    "interaction",
+    [Quadratic(), Power(3), RectifiedPower(3), ManyBody(3), Simplicial({3: 1.0, 2: 0.7, 1: 0.3})],
+)
+def test_finite_first_step(interaction):
+    N, M, m0, networks = 40, 300, 0.8, 400
+    if interaction.order == 2:
+        M = 20
+    rng = np.random.default_rng(1)
+    right = []
+    for _ in range(networks):
+        xi = rng.choice([-1.0, 1.0], (M, N))
+        h = xi[0].copy()
+        h[rng.choice(N, 4, replace=False)] *= -1
+        y = xi @ h
+        y = y[:, None] - xi * h
+        field = (xi * np.asarray(interaction.force(jnp.asarray(y), N))).sum(0)
+        right.append((np.sign(field) * xi[0]).mean())
+    error = np.std(right) / math.sqrt(networks)
+    theory = dense.finite_first_step(interaction, N, M, m0)
+    # four standard errors, and what the noise of few memories lacks to be Gaussian
+    close(np.mean(right), theory, SPREAD * error + 0.01)
+    large = dense.finite_first_step(Power(3), 100_000, 80 * 10**7 + 1, m0)
+    close(large, dense.first_steps(Power(3), 0.08, m0, 1).overlap[1], 1e-4)  # 1/N
+
+
+# Errors
+
+
+@pytest.mark.parametrize("interaction", [Exponential(1.0), Softmax(2.0)])
+def test_exponential_interactions_have_no_kernel(interaction):
+    with pytest.raises(ValueError, match="not|no Gaussian.*exponential_load"):
+        dense.kernel(interaction)
+    with pytest.raises(ValueError, match="exponential_load"):
+        dense.solve_gfa(interaction, 0.1, 0.8, 3)
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: dense.kernel(RectifiedPower(2)), ValueError, "order 2"),
+        (lambda: dense.kernel(Simplicial({2: 1.0})), ValueError, "order 2"),
+        (lambda: dense.kernel("power"), TypeError, "`interaction` must be"),
+        (lambda: dense.Kernel(own_kernel, 2), ValueError, "`order`.*at least 3, got 2"),
+        (lambda: dense.Kernel(own_kernel, 3.0), TypeError, "`order` must be a Python int"),
+        (lambda: dense.Kernel(3, 3), TypeError, "`function` must be a function"),
+        (lambda: dense.capacity(dense.input_driven_kernel()), ValueError, "`interaction`.*input"),
+        (lambda: dense.map_step(Power(3), 0.0, 0.5), ValueError, "`load` must be > 0, but is 0"),
+        (lambda: dense.first_steps(Power(3), 0.1, 0.5, 5), ValueError, "`steps`.*at most 4"),
+        (lambda: dense.first_steps(Quadratic(), 0.1, 0.5, 3), ValueError, "`steps`.*at most 2"),
+        (lambda: dense.first_steps(Power(3), -0.1, 0.5), ValueError, "`load` must be > 0"),
+        (lambda: dense.first_steps(Power(3), 0.1, 1.5), ValueError, r"`m0` must be in \[-1, 1\]"),
+        (lambda: dense.first_steps(Power(3), np.ones(2), 0.5), ValueError, "`load`.*shape.*vmap"),
+        (lambda: dense.solve_gfa(Power(3), 0.1, 0.5, 0), ValueError, "`steps` must be at least 1"),
+        (lambda: dense.solve_gfa(Power(3), 0.1, 0.5, 2.0), TypeError, "`steps`.*Python int"),
+        (lambda: dense.solve_gfa(Power(3), 0.1, 0.5, 2, paths=100), ValueError, "power of two"),
+        (
+            lambda: dense.solve_gfa(Power(3), 0.1, 0.5, 2, beta=0.0),
+            ValueError,
+            "`beta` must be > 0",
+        ),
+        (lambda: dense.solve_gfa(Power(3), 0.1, 0.5, 2, seed=-1), ValueError, "`seed`"),
+        (
+            lambda: dense.solve_gfa(Power(3), 0.1, 0.5, 2, beta=1.0, activation=hx.Tanh()),
+            ValueError,
+            "`beta`.*leave it out",
+        ),
+        (
+            lambda: dense.solve_gfa(Power(3), 0.1, 0.5, 2, stimulus_overlap=0.5),
+            ValueError,
+            "`stimulus_overlap` is for",
+        ),
+        (
+            lambda: dense.solve_gfa(dense.input_driven_kernel(), 0.1, 0.5, 2),
+            ValueError,
+            "`stimulus_overlap` is missing",
+        ),
+        (
+            lambda: dense.solve_gfa(Power(3), 0.1, 0.5, 2, self_coupling=True),
+            ValueError,
+            "`self_coupling` must be False",
+        ),
+        (
+            lambda: dense.solve_gfa(dense.Kernel(own_kernel, 3), 0.1, 0.5, 2, activation=hx.Tanh()),
+            ValueError,
+            "signs only",
+        ),
+        (
+            lambda: dense.finite_first_step(dense.Kernel(own_kernel, 3), 50, 9, 0.5),
+            ValueError,
+            "finite N",
+        ),
+        (lambda: dense.exponential_load(0.5, 0.0), ValueError, "`rate` must be > 0"),
+        (lambda: dense.apparent_capacity(Power(3), 5, 1.0 + 1e-3), ValueError, "`threshold`"),
+        (lambda: dense.basin_edge(Power(3), 0.1, 5, fraction=0.0), ValueError, "`fraction`"),
+    ],
+)
+def test_errors_say_what_to_do(call, error, message, as_a_user_runs_it):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_bad_values_under_a_trace_give_nan():
+    run = jax.jit(lambda load, m0: dense.solve_gfa(Power(3), load, m0, 2, paths=2**6).overlap)
+    assert np.isfinite(run(0.1, 0.5)).all()
+    assert np.isnan(run(-0.1, 0.5)).all() and np.isnan(run(0.1, 1.5)).all()
