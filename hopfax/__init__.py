@@ -53,6 +53,7 @@ from ._interactions import (
     Simplicial as Simplicial,
     Softmax as Softmax,
 )
+from ._iterate import iterate as iterate
 from ._serialise import load as load, save as save
 from ._simulate import Diffrax as Diffrax, simulate as simulate
 from ._status import STATUS as STATUS
@@ -69,16 +70,27 @@ from .losses import Events as Events
 from .networks import (
     AbstractFlow as AbstractFlow,
     AbstractHopfield as AbstractHopfield,
+    AbstractMap as AbstractMap,
     AbstractNetwork as AbstractNetwork,
     AbstractQuadraticHopfield as AbstractQuadraticHopfield,
+    DenseFlow as DenseFlow,
+    DenseMemory as DenseMemory,
     FieldState as FieldState,
     Hopfield as Hopfield,
     InputDrivenHopfield as InputDrivenHopfield,
     Inputs as Inputs,
     OneTimescaleHopfield as OneTimescaleHopfield,
+    SpinState as SpinState,
     TwoTimescaleHopfield as TwoTimescaleHopfield,
     cyclic as cyclic,
 )
-from .patterns import Patterns as Patterns, SiteClasses as SiteClasses
+from .patterns import (
+    AbstractPatterns as AbstractPatterns,
+    GeneratedPatterns as GeneratedPatterns,
+    PackedPatterns as PackedPatterns,
+    Patterns as Patterns,
+    ShardedPatterns as ShardedPatterns,
+    SiteClasses as SiteClasses,
+)
 
 __version__ = _version("hopfax")

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import _activations, networks, patterns
+from . import _activations, _interactions, networks, patterns
 from ._errors import LoadError
 
 _FORMAT = "hopfax-model"
@@ -20,7 +20,7 @@ _SCHEMA = 1
 
 def _registry() -> dict[str, type]:
     """The classes that a file may name: the public modules of this library, and nothing else."""
-    homes = (_activations, networks, patterns)
+    homes = (_activations, _interactions, networks, patterns)
     found = {}
     for home in homes:
         for name, item in vars(home).items():
@@ -102,6 +102,9 @@ def _encode(value: Any, where: str, leaves: list[np.ndarray]) -> Any:
         return {"array": [list(array.shape), str(array.dtype)]}
     if value is None or isinstance(value, bool | int | float | str):
         return {"value": value}
+    if isinstance(value, dict):
+        entries = [[key, _encode(value[key], f"{where}[{key!r}]", leaves)] for key in value]
+        return {"dict": entries}
     name = type(value).__name__
     if _registry().get(name) is not type(value):
         raise TypeError(
@@ -121,6 +124,11 @@ def _decode(node: Any, where: str, file: Any, path: pathlib.Path, cast: bool) ->
         return _read_array(node["array"], where, file, path, cast)
     if "value" in node:
         return node["value"]
+    if "dict" in node:
+        return {
+            key: _decode(entry, f"{where}[{key!r}]", file, path, cast)
+            for key, entry in node["dict"]
+        }
     registry = _registry()
     if node.get("class") not in registry:
         raise LoadError(f"{path}: {where} is of the unknown class {node.get('class')!r}.")

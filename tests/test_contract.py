@@ -12,8 +12,9 @@ from helpers import assert_close
 
 import hopfax as hx
 
-NETWORKS = zoo.networks()
+NETWORKS, MAPS = zoo.networks(), zoo.maps()
 EVERY = pytest.mark.parametrize("name", list(NETWORKS))
+EVERY_MAP = pytest.mark.parametrize("name", list(MAPS))
 TS = jnp.linspace(0.0, 6.0, 4)
 
 
@@ -29,8 +30,9 @@ def public_subclasses(base):
 
 def test_the_zoo_is_complete():
     for base, kept in (
-        (hx.AbstractNetwork, NETWORKS),
+        (hx.AbstractNetwork, NETWORKS | MAPS),
         (hx.AbstractActivation, zoo.activations()),
+        (hx.AbstractInteraction, zoo.interactions()),
     ):
         missing = public_subclasses(base) - set(kept)
         assert not missing, f"tests/zoo.py has no specimen of {sorted(missing)}"
@@ -78,6 +80,47 @@ def test_gradients_are_finite_and_not_all_zero(name):
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(gradients)]
     assert all(np.isfinite(leaf).all() for leaf in leaves)
     assert any(np.abs(leaf).max() > 1e-6 for leaf in leaves)
+
+
+@EVERY_MAP
+def test_maps_under_jit_vmap_and_loop(name):
+    network, state, _ = MAPS[name]
+    key = jax.random.key(3) if network.random else None
+
+    def run(state):
+        return hx.iterate(network, state, 4, key=key, throw=False)
+
+    eager, jitted = run(state), eqx.filter_jit(run)(state)
+    other = hx.SpinState(-state.spins)
+    both = jax.vmap(run)(jax.tree.map(lambda *leaves: jnp.stack(leaves), state, other))
+    for k, start in enumerate((state, other)):
+        alone = run(start)
+        assert_close(both.final.spins[k], alone.final.spins, 1e-12, "rounding of other products")
+        assert_close(both.overlaps[k], alone.overlaps, 1e-12, "rounding of other products")
+    assert_close(jitted.overlaps, eager.overlaps, 1e-12, "the same program")
+    assert eager.ts.shape == (5,) and eager.overlaps.shape == (5, network.patterns.P)
+    assert_close(eager.overlaps[-1], network.overlaps(eager.final), 1e-12, "rounding")
+    if network.signs:
+        assert set(np.unique(eager.final.spins)) <= {-1.0, 1.0}
+
+
+@EVERY_MAP
+def test_maps_through_a_file_and_in_single_precision(name, tmp_path):
+    network, state, _ = MAPS[name]
+    hx.save(tmp_path / "thing.eqx", network)
+    back = hx.load(tmp_path / "thing.eqx")
+    key = jax.random.key(3) if network.random else None
+    kept, again = (hx.iterate(net, state, 3, key=key).overlaps for net in (network, back))
+    assert (kept == again).all()
+    xi = np.asarray(jax.vmap(network.patterns.pattern)(jnp.arange(5)), np.float32)
+    single = hx.DenseMemory(
+        hx.Patterns(xi),
+        network.interaction,
+        keep_diagonal=network.keep_diagonal,
+        activation=network.activation,
+    )
+    run = hx.iterate(single, single.init(np.asarray(state.spins)), 2)
+    assert {leaf.dtype for leaf in (run.overlaps, run.final.spins)} == {jnp.dtype("float32")}
 
 
 @EVERY

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import diffrax
+import jax
 import jax.numpy as jnp
 import reference as ref
 
@@ -46,13 +47,46 @@ def networks() -> dict[str, Specimen]:
     one = hx.OneTimescaleHopfield(patterns, 2 * jnp.eye(3) + 1.5 * hx.cyclic(3))
     classic = hx.Hopfield(patterns, activation=hx.Tanh(2.0))
     driven = hx.InputDrivenHopfield(patterns)
+    dense = hx.DenseFlow(patterns, hx.Power(3), activation=hx.Tanh(2.0), tau_hidden=0.5)
     return {
+        "DenseFlow": Specimen(dense, dense.init(weights=weights), {}),
         "Hopfield": Specimen(classic, classic.init(weights=weights), {}),
         "InputDrivenHopfield": Specimen(
             driven, driven.init(weights=weights), dict(stimulus=stimulus)
         ),
         "OneTimescaleHopfield": Specimen(one, one.init(weights=weights), {}),
         "TwoTimescaleHopfield": Specimen(two, start, {}),
+    }
+
+
+def maps() -> dict[str, Specimen]:
+    """Every network in discrete time, in some of its forms."""
+    patterns = hx.patterns.random(jax.random.key(0), 5, 9)
+    start = patterns.corrupt(jax.random.key(1), 0, 2)
+    graded = dict(activation=hx.Tanh(2.0))
+    found = {
+        "DenseMemory": hx.DenseMemory(patterns, hx.Power(3)),
+        "packed": hx.DenseMemory(hx.patterns.pack(patterns), hx.ManyBody(3), block=2),
+        "generated": hx.DenseMemory(
+            hx.GeneratedPatterns(jax.random.key(2), 5, 9), hx.RectifiedPower(3), beta=2.0
+        ),
+        "in turn": hx.DenseMemory(patterns, hx.Exponential(0.5), update="random"),
+        "graded": hx.DenseMemory(patterns, hx.Power(3), **graded),
+        "softmax": hx.DenseMemory(patterns, hx.Softmax(0.3)),
+    }
+    return {name: Specimen(net, net.init(start), {}) for name, net in found.items()}
+
+
+def interactions() -> dict[str, Any]:
+    """Every interaction."""
+    return {
+        "Exponential": hx.Exponential(0.3),
+        "ManyBody": hx.ManyBody(3),
+        "Power": hx.Power(3),
+        "Quadratic": hx.Quadratic(),
+        "RectifiedPower": hx.RectifiedPower(3),
+        "Simplicial": hx.Simplicial({2: 0.5, 3: 1.0}),
+        "Softmax": hx.Softmax(0.3),
     }
 
 

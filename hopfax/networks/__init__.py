@@ -3,6 +3,7 @@
 from ._base import (
     AbstractFlow as AbstractFlow,
     AbstractHopfield as AbstractHopfield,
+    AbstractMap as AbstractMap,
     AbstractNetwork as AbstractNetwork,
     AbstractQuadraticHopfield as AbstractQuadraticHopfield,
     Bound as Bound,
@@ -11,6 +12,7 @@ from ._base import (
     check_domain as check_domain,
     in_domain as in_domain,
 )
+from ._dense import DenseFlow as DenseFlow, DenseMemory as DenseMemory, SpinState as SpinState
 from ._hopfield import Hopfield as Hopfield, OneTimescaleHopfield as OneTimescaleHopfield
 from ._input_driven import InputDrivenHopfield as InputDrivenHopfield
 from ._sequential import TwoTimescaleHopfield as TwoTimescaleHopfield, cyclic as cyclic

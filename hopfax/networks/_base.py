@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from equinox import AbstractVar
@@ -13,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 from .._activations import AbstractActivation, GaussianAverage
 from .._errors import as_float, check_at_least, check_finite, check_option, check_shape
 from .._types import ArrayLike, PerNeuron, PerPattern
-from ..patterns import Patterns
+from ..patterns import AbstractPatterns, Patterns
 
 Learning: TypeAlias = Literal["hebbian", "pseudo_inverse"]
 _Network = TypeVar("_Network", bound="AbstractHopfield")
@@ -57,7 +58,7 @@ class AbstractNetwork(eqx.Module):
     Batches are made with `jax.vmap`. Subclasses are final.
     """
 
-    patterns: AbstractVar[Patterns]
+    patterns: AbstractVar[AbstractPatterns]
 
     @abc.abstractmethod
     def overlaps(self, state: Any) -> PerPattern:
@@ -76,6 +77,21 @@ class AbstractFlow(AbstractNetwork):
         r"""Time derivative of `state`, in units of the fast time constant $\tau_x = 1$."""
 
 
+class AbstractMap(AbstractNetwork):
+    """A network in discrete time."""
+
+    @property
+    @abc.abstractmethod
+    def random(self) -> bool:
+        """Whether a step draws random numbers."""
+
+    @abc.abstractmethod
+    def step(
+        self, state: Any, stimulus: PerNeuron | None = None, key: jax.Array | None = None
+    ) -> Any:
+        """The state after one step."""
+
+
 class AbstractHopfield(AbstractFlow):
     r"""The family with a leak and a recurrent field in the span of the patterns:
 
@@ -87,6 +103,7 @@ class AbstractHopfield(AbstractFlow):
     shape.
     """
 
+    patterns: AbstractVar[Patterns]
     activation: AbstractVar[AbstractActivation]
     learning: AbstractVar[Learning]
     keep_diagonal: AbstractVar[bool]
@@ -302,14 +319,17 @@ def activation_bounds(activation: AbstractActivation, where: str = "activation")
 
 def check_domain(network: AbstractNetwork) -> None:
     """Raise ValueError naming the first concrete parameter outside its domain."""
-    check_finite(network.patterns.xi, "patterns.xi")
+    if isinstance(network.patterns, Patterns):
+        check_finite(network.patterns.xi, "patterns.xi")
     for bound in network.domain():
         check_at_least(bound.value, bound.name, bound.lower, strict=bound.strict, hint=bound.hint)
 
 
 def in_domain(network: AbstractNetwork) -> Bool[Array, ""]:
     """Whether every parameter is inside its domain, as an array (works under a trace)."""
-    fine = jnp.isfinite(network.patterns.xi).all()
+    fine = jnp.asarray(True)
+    if isinstance(network.patterns, Patterns):
+        fine = jnp.isfinite(network.patterns.xi).all()
     for bound in network.domain():
         above = bound.value > bound.lower if bound.strict else bound.value >= bound.lower
         fine = fine & (jnp.isfinite(bound.value) & above).all()

@@ -1,4 +1,4 @@
-"""Memories: `Patterns` holds them, one a row, and does the two products of every network."""
+"""`Patterns` holds memories, one a row, and does the two products of every network."""
 
 import itertools
 import math
@@ -12,8 +12,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ._errors import PhysicsWarning, as_float, check_finite, check_option, missing
-from ._types import ArrayLike, PerNeuron, PerPattern, is_concrete
+from .._errors import PhysicsWarning, as_float, check_finite, check_option, missing
+from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
+from ._base import AbstractPatterns, as_key, check_sizes
 
 #: Up to this many binary patterns every possible site class is enumerated (2^(P-1) of them),
 #: which needs no look at the data and so works under jit.
@@ -22,7 +23,7 @@ _COUNTED = 20  # up to here the occurring classes are counted in a table of 2^(P
 _MANY = 4096  # pairwise checks stop here
 
 
-class Patterns(eqx.Module):
+class Patterns(AbstractPatterns):
     r"""The memories $\xi^\mu$, one a row.
 
     $$m_\mu = \frac1N \sum_i \xi^\mu_i r_i \quad\text{(`overlap`)}, \qquad
@@ -84,6 +85,23 @@ class Patterns(eqx.Module):
         return self.xi.shape[1]
 
     @property
+    def dtype(self):
+        """That of `xi`."""
+        return self.xi.dtype
+
+    def rows(self, first, size):
+        """`size` rows of `xi`."""
+        return jax.lax.dynamic_slice_in_dim(self.xi, first, size)
+
+    def words(self, first, size):
+        """None: they are stored as floats."""
+        return None
+
+    def column(self, neuron):
+        """A column of `xi`."""
+        return self.xi[:, neuron]
+
+    @property
     def size(self) -> Float[Array, ""]:
         """Number of neurons, counted with multiplicity."""
         if self.counts is None:
@@ -109,17 +127,6 @@ class Patterns(eqx.Module):
     def gram(self) -> Float[Array, "P P"]:
         r"""$C_{\mu\nu} = \xi^\mu \cdot \xi^\nu / N$."""
         return jax.vmap(self.overlap)(self.xi)
-
-    def corrupt(self, key: jax.Array, mu: int, flips: int) -> PerNeuron:
-        """Pattern `mu` with exactly `flips` of its entries, drawn at random, changed in sign."""
-        if not 0 <= mu < self.P:
-            raise ValueError(
-                f"`mu` must be one of the {self.P} patterns, 0..{self.P - 1}, got {mu}."
-            )
-        if not 0 <= flips <= self.N:
-            raise ValueError(f"`flips` must lie between 0 and N = {self.N}, got {flips}.")
-        rank = jr.permutation(as_key(key), self.N)
-        return jnp.where(rank < flips, -self.xi[mu], self.xi[mu])
 
     def gauge_cycle(self) -> "Patterns":
         r"""Flip whole patterns so that memories next to each other on the cycle 0, 1, ..., P-1, 0
@@ -215,22 +222,6 @@ class SiteClasses(eqx.Module):
         return total / jnp.maximum(self.counts, 1)
 
 
-def as_key(key) -> jax.Array:
-    """A single typed PRNG key; TypeError with the cure for anything else."""
-    hint = "make one with jax.random.key(seed)"
-    if not isinstance(key, jax.Array) and not isinstance(key, np.ndarray):
-        raise TypeError(f"`key` must be a PRNG key, got {type(key).__name__}; {hint}.")
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        if key.dtype != np.uint32 or key.shape[-1:] != (2,):
-            raise TypeError(f"`key` must be a PRNG key, got dtype {key.dtype}; {hint}.")
-        return jr.wrap_key_data(jnp.asarray(key)) if key.ndim == 1 else _one_key(key.shape[:-1])
-    return jnp.asarray(key) if key.shape == () else _one_key(key.shape)
-
-
-def _one_key(shape):
-    raise ValueError(f"`key` must be one key, got a batch of shape {shape}; pass a single one.")
-
-
 def hadamard(columns, N: int) -> Patterns:
     """Exactly orthogonal memories: columns of a Sylvester-Hadamard matrix.
 
@@ -269,7 +260,7 @@ def hadamard(columns, N: int) -> Patterns:
 
 def random(key: jax.Array, P: int, N: int) -> Patterns:
     """`P` patterns of `N` independent unbiased signs."""
-    _check_sizes(P, N)
+    check_sizes(P, N)
     return Patterns(jr.rademacher(as_key(key), (P, N), int), binary=True)
 
 
@@ -278,7 +269,7 @@ def correlated(key: jax.Array, P: int, N: int, rho: float) -> Patterns:
 
     Every entry copies a common random template with probability $(1 + \sqrt\rho)/2$.
     """
-    _check_sizes(P, N)
+    check_sizes(P, N)
     if not 0 <= rho < 1:
         raise ValueError(f"`rho` must lie in [0, 1), got {rho}.")
     common, own = jr.split(as_key(key))
@@ -336,14 +327,6 @@ def load(path) -> Patterns:
             raise ValueError(f"{path.name} must hold an array `xi`, but has {names}.")
         found = found[name]
     return Patterns(found)
-
-
-def _check_sizes(P, N):
-    for name, value in (("P", P), ("N", N)):
-        if not isinstance(value, int | np.integer):
-            raise TypeError(f"`{name}` must be a Python int, got {type(value).__name__}.")
-        if value < 1:
-            raise ValueError(f"needs N >= 1 and P >= 1, got `{name}` = {value}.")
 
 
 def _check_values(xi: np.ndarray, binary: bool | None, check: bool) -> bool:

@@ -1,0 +1,167 @@
+"""One run in discrete time: a network, a start, a number of steps -> a `Trajectory`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from . import _status
+from ._errors import SimulationError, as_float, check_finite, check_shape
+from ._trajectory import Switches, Trajectory
+from ._types import ArrayLike, is_concrete
+from .networks import AbstractMap, SpinState, check_domain, in_domain
+from .patterns import as_key
+
+_FEW = 4096  # memories whose overlaps are saved unless others are named
+
+
+def iterate(
+    network: AbstractMap,
+    state0: SpinState,
+    steps: int,
+    *,
+    key: jax.Array | None = None,
+    stimulus: ArrayLike | None = None,
+    track: Sequence[int] | None = None,
+    observe: Any = None,
+    throw: bool = True,
+) -> Trajectory:
+    r"""Iterate a network in discrete time and save the overlaps at every step.
+
+    Works under `jit` and `vmap`; a batch of states, `jax.vmap(lambda s: iterate(network, s, 10))`,
+    reads the patterns once a step for all of them. Graded neurons can be differentiated.
+
+    **Arguments:**
+
+    - `network`, `state0`: from `network.init(...)`, or `final` of an earlier run.
+    - `steps`: how many; a Python int. One step updates every neuron.
+    - `key`: for networks that draw random numbers.
+    - `stimulus`: (N,) input that sets the saliency of the memories (see `DenseMemory.field`).
+    - `track`: numbers of the memories whose overlaps are saved, in this order. Default: all, for
+      which there must be no more than 4096.
+    - `observe`: a function `(t, state, network) -> pytree` saved at every step.
+    - `throw`: raise if the run fails. Under a trace it never raises; look at `status`.
+
+    **Returns:** a `Trajectory` with `ts` 0, 1, ..., `steps`, `overlaps` (steps + 1, memories
+    tracked), no saliency and no log of switches. `stats["moved"]` is how many neurons the last step
+    changed: 0 at a fixed point.
+
+    **Raises:** ValueError/TypeError for bad arguments; `SimulationError` if the run fails and
+    `throw`.
+    """
+    if not isinstance(network, AbstractMap):
+        raise TypeError(
+            f"`network` must be a network in discrete time, got {type(network).__name__}; flows "
+            "are integrated by hopfax.simulate."
+        )
+    if not isinstance(state0, SpinState):
+        raise TypeError(f"`state0` must come from network.init(...), got {type(state0).__name__}.")
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
+        raise ValueError(f"`steps` must be a Python int of at least 0, got {steps!r}.")
+    check_domain(network)
+    patterns = network.patterns
+    spins = as_float(state0.spins, "state0.spins", patterns.dtype)
+    check_shape(spins, "state0.spins", (patterns.N,), "(N,)")
+    check_finite(spins, "state0.spins")
+    if stimulus is not None:
+        stimulus = as_float(stimulus, "stimulus", patterns.dtype)
+        check_shape(stimulus, "stimulus", (patterns.N,), "(N,)")
+        check_finite(stimulus, "stimulus")
+    if network.random and key is None:
+        raise ValueError(
+            "`network` draws random numbers, so it needs a `key`: make one with "
+            "jax.random.key(seed)."
+        )
+    if key is not None:
+        key = as_key(key)
+        if not network.random:
+            raise ValueError("`key` is not used by this network; leave it out.")
+    watched = jnp.asarray(_tracked(track, patterns.P), jnp.int32)
+    run = _Run(network, SpinState(spins), stimulus, key, watched, in_domain(network))
+    trajectory = _run(run, steps, observe)
+    if throw:
+        _raise_if_failed(trajectory)
+    return trajectory
+
+
+def _tracked(track, P: int) -> np.ndarray:
+    if track is None:
+        if P > _FEW:
+            raise ValueError(
+                f"`track` must name the memories whose overlaps are saved, as there are {P}; the "
+                "first one: track=[0]."
+            )
+        return np.arange(P)
+    found = np.asarray(track)
+    if found.ndim != 1 or found.size == 0 or not np.issubdtype(found.dtype, np.integer):
+        raise ValueError(f"`track` must be a list of numbers of memories, got {track!r}.")
+    if found.min() < 0 or found.max() >= P:
+        raise ValueError(f"`track` must name memories 0..{P - 1}, got {found.tolist()}.")
+    return found
+
+
+class _Run(eqx.Module):
+    network: AbstractMap
+    state: SpinState
+    stimulus: Float[Array, " N"] | None
+    key: Any
+    watched: Array
+    valid: Bool[Array, ""]
+
+
+@eqx.filter_jit
+def _run(run: _Run, steps: int, observe: Any) -> Trajectory:
+    network, patterns = run.network, run.network.patterns
+    memories = jax.vmap(patterns.pattern)(run.watched)
+    dtype = patterns.dtype
+
+    def seen(t, state):
+        m = jnp.matmul(memories, state.spins, precision=jax.lax.Precision.HIGHEST) / patterns.N
+        return m, None if observe is None else observe(t, state, network)
+
+    def step(carry, t):
+        state, _ = carry
+        key = None if run.key is None else jr.fold_in(run.key, t.astype(jnp.uint32))
+        new = network.step(state, run.stimulus, key)
+        moved = (new.spins != state.spins).sum(dtype=jnp.int32)
+        return (new, moved), seen(t + 1, new)
+
+    start = (run.state, jnp.int32(0))
+    ts = jnp.arange(steps + 1, dtype=dtype)
+    (final, moved), later = jax.lax.scan(step, start, ts[:-1])
+    first = seen(ts[0], run.state)
+    overlaps, observed = jax.tree.map(
+        lambda a, b: jnp.concatenate([jnp.asarray(a)[None], b]), first, later
+    )
+    code = jnp.where(jnp.isfinite(final.spins).all(), _status.OK, _status.NONFINITE)
+    code = jnp.where(run.valid, code, _status.INVALID_PARAMETER).astype(jnp.int32)
+    none, nobody = jnp.zeros(0, dtype), jnp.zeros(0, jnp.int32)
+    return Trajectory(
+        ts=ts,
+        overlaps=jnp.where(run.valid, overlaps, jnp.nan),
+        saliency=None,
+        observed=observed,
+        final=final,
+        status=code,
+        switches=Switches(none, nobody, nobody, jnp.zeros(0, bool), jnp.int32(0)),
+        counters={"steps": jnp.int32(steps), "moved": moved},
+        reduction="sites",
+        method="iterate",
+    )
+
+
+def _raise_if_failed(trajectory: Trajectory) -> None:
+    if not is_concrete(trajectory.status):
+        return
+    code = int(trajectory.status)
+    if code != _status.OK:
+        raise SimulationError(
+            f"the run ended with status {_status.name(code)}: {_status.meaning(code)}. "
+            "`throw=False` returns what there is.",
+            code,
+        )

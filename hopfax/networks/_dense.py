@@ -1,0 +1,515 @@
+"""Dense associative memories: discrete-time updates over any number of patterns, and a flow."""
+
+import math
+from typing import Literal, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._activations import AbstractActivation, HardTanh
+from .._errors import as_float, check_at_least, check_finite, check_option, check_shape
+from .._interactions import (
+    AbstractInteraction,
+    ManyBody,
+    Power,
+    Quadratic,
+    Simplicial,
+    Softmax,
+    difference,
+)
+from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
+from ..patterns import AbstractPatterns, Patterns
+from ._base import (
+    AbstractHopfield,
+    AbstractMap,
+    Bound,
+    FieldState,
+    Inputs,
+    activation_bounds,
+    check_options,
+    start,
+)
+from ._stream import Block, collect, stream
+
+Rule: TypeAlias = Literal["leading", "difference"]
+Update: TypeAlias = Literal["parallel", "cyclic", "random"]
+BLOCK = 1024  # patterns read at a time; on a CPU half and twice as many take 5 to 10 % longer
+
+
+class SpinState(eqx.Module):
+    """State of a dense memory: `spins`, one a neuron, +-1 or graded."""
+
+    spins: PerNeuron
+
+
+class DenseMemory(AbstractMap):
+    r"""A dense associative memory in discrete time.
+
+    $$u_i = \frac{1}{N^{n-1}} \sum_\mu \xi^\mu_i\, f(X^\mu_i), \qquad
+    X^\mu_i = \sum_{j \ne i} \xi^\mu_j h_j, \qquad h_i \leftarrow \mathrm{sgn}\, u_i,$$
+
+    with the reduced force $f$ of the interaction ($x^{n-1}$ for `Power(n)`). A tie $u_i = 0$ keeps
+    the spin. Patterns are read in blocks, so their number is limited by time, not by memory: pack
+    them (`hopfax.patterns.pack`) or let them be made anew (`hopfax.patterns.GeneratedPatterns`).
+    Leaving out the self-coupling is exact for any $f$ and costs nothing, as for signs
+
+    $$f(X - \xi_i h_i) = f_e(X) - \xi_i h_i f_o(X), \qquad f_{e,o} = \tfrac12 [f(X+1) \pm f(X-1)].$$
+
+    Krotov, Hopfield 2016, arXiv:1606.01164; Demircigil et al. 2017, arXiv:1702.01929.
+
+    **Arguments:**
+
+    - `patterns`: memories, from anywhere in `hopfax.patterns`.
+    - `interaction`: `Power(3)`, `ManyBody(3)`, `Exponential()`, `Softmax(beta)`, ...
+    - `beta`: inverse temperature of Glauber dynamics, $P(h_i = s) = \frac12 (1 + s \tanh \beta
+      u_i)$; without it temperature zero.
+    - `activation`: $h_i \leftarrow \psi(u_i)$ in place of the sign: graded neurons.
+    - `rule`: "leading", or "difference", which adds $F(X_i + 1) - F(X_i - 1)$: asynchronously it
+      never raises the energy, at any N. The two differ by O(1/N).
+    - `update`: all neurons in "parallel", or one after the other, each once a step, in "cyclic" or
+      "random" order.
+    - `keep_diagonal`: let $X$ include neuron i itself. Default: only for `Softmax`, whose state is
+      $x \leftarrow \sum_\mu \xi^\mu \mathrm{softmax}_\mu(\beta\, \xi^\mu \cdot x)$, without a sign.
+      Of graded neurons only `Quadratic` and `Power` can leave it out.
+    - `block`: how many patterns are read at a time.
+
+    **Raises:** ValueError/TypeError for arguments that contradict each other.
+    """
+
+    patterns: AbstractPatterns
+    interaction: AbstractInteraction
+    beta: Float[Array, ""] | None
+    activation: AbstractActivation | None
+    rule: Rule = eqx.field(static=True)
+    update: Update = eqx.field(static=True)
+    keep_diagonal: bool = eqx.field(static=True)
+    block: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        patterns: AbstractPatterns,
+        interaction: AbstractInteraction,
+        *,
+        beta: ArrayLike | None = None,
+        activation: AbstractActivation | None = None,
+        rule: Rule = "leading",
+        update: Update = "parallel",
+        keep_diagonal: bool | None = None,
+        block: int = BLOCK,
+    ):
+        if not isinstance(patterns, AbstractPatterns):
+            raise TypeError(
+                f"`patterns` must be hopfax patterns, got {type(patterns).__name__}; wrap the "
+                "array: Patterns(xi)."
+            )
+        if not isinstance(interaction, AbstractInteraction):
+            raise TypeError(f"`interaction` must be one such as Power(3), got {interaction!r}.")
+        check_option(rule, "rule", ("leading", "difference"))
+        check_option(update, "update", ("parallel", "cyclic", "random"))
+        if not isinstance(block, int) or block < 1:
+            raise ValueError(f"`block` must be a Python int of at least 1, got {block!r}.")
+        self.patterns, self.interaction = patterns, interaction
+        self.activation, self.rule, self.update, self.block = activation, rule, update, block
+        self.beta = None if beta is None else as_float(beta, "beta", patterns.dtype)
+        if self.beta is not None:
+            check_shape(self.beta, "beta", (), "()")
+            check_at_least(self.beta, "beta", 0.0, strict=True)
+        modern = isinstance(interaction, Softmax)
+        self.keep_diagonal = modern if keep_diagonal is None else keep_diagonal
+        _check_consistency(self)
+
+    @property
+    def signs(self) -> bool:
+        """Whether states are +-1."""
+        return self.activation is None and not isinstance(self.interaction, Softmax)
+
+    def init(self, spins: ArrayLike) -> SpinState:
+        """The state with these `spins` (N,), e.g. `patterns.corrupt(key, mu, flips)`."""
+        return SpinState(self._checked(spins, "spins"))
+
+    def overlaps(self, state: SpinState) -> PerPattern:
+        r"""$m_\mu = \xi^\mu \cdot h / N$ of all memories."""
+        return self._sums(state.spins, self.signs) / self.patterns.N
+
+    def field(self, state: SpinState, stimulus: PerNeuron | None = None) -> PerNeuron:
+        r"""$u$, what the neurons feel.
+
+        For exponential interactions divided by $\sum_\mu e^{\beta X_\mu}$. A `stimulus` $y$ (N,)
+        weighs the force of every memory with its saliency $\xi^\mu \cdot y / N$ (input-driven
+        plasticity): with `Quadratic()` that is the input-driven Hopfield network, which then stores
+        $M = \alpha N^2$ patterns.
+        """
+        h, N = state.spins, self.patterns.N
+        law, exponential = self._law(), self.interaction.exponential
+
+        def use(block: Block, given):
+            law, h, stimulus = given
+            X = block.overlaps(h, law.signs)
+            top, size = jnp.zeros((), X.dtype), jnp.ones_like(X)
+            if exponential:
+                exponent = law.force(X)
+                top = jnp.where(block.valid, exponent, _LOWEST).max()
+                size = jnp.exp(exponent - top)
+            size = jnp.where(block.valid, size, 0.0)
+            norm = size.sum()
+            if stimulus is not None:
+                size = size * block.overlaps(stimulus, False)
+            projected = block.project(size * law.forces(X))
+            return _Sums(top, projected, (size * law.counts(X)).sum(-1), norm)
+
+        of_forces, of_counts = law.factors(h)
+        zero = jnp.zeros((), h.dtype)
+        top = zero + (_LOWEST if exponential else 0.0)
+        empty = _Sums(top, jnp.zeros_like(of_forces), jnp.zeros_like(of_counts[:, 0]), zero)
+        merge = _merge_exponential if exponential else _merge
+        total = stream(self.patterns, use, merge, empty, (law, h, stimulus), self.block)
+        u = (of_forces * total.forces).sum(0) + total.counts @ of_counts
+        u = u / (total.norm if exponential else law.scale())
+        return u if stimulus is None else u / N
+
+    def energy(self, state: SpinState) -> Float[Array, ""]:
+        r"""$E = -\sum_\mu F(X_\mu)$; of `Softmax` $-\mathrm{lse}_\beta(\Xi x) + x \cdot x / 2$.
+
+        Never raised by `update="cyclic"` or "random" with `rule="difference"` at temperature zero,
+        by parallel updates with `keep_diagonal=True` where F is convex (even powers, rectified,
+        exponential, softmax); parallel updates without the diagonal can raise it.
+        """
+        X = self._sums(state.spins, self.signs)
+        if isinstance(self.interaction, Softmax):
+            beta = self.interaction.beta.astype(X.dtype)
+            return (state.spins**2).sum() / 2 - jax.nn.logsumexp(beta * X) / beta
+        return -self.interaction.potential(X, self.patterns.N).sum()
+
+    @property
+    def random(self):
+        """Whether a step draws random numbers: at a temperature, or in random order."""
+        return self.beta is not None or self.update == "random"
+
+    def step(self, state, stimulus=None, key=None):
+        """One update of every neuron, all at once or one after the other."""
+        if self.random and key is None:
+            raise ValueError(
+                "this memory draws random numbers (`beta`, or `update='random'`), so it needs a "
+                "`key`: make one with jax.random.key(seed)."
+            )
+        if self.update != "parallel":
+            return SpinState(self._one_by_one(state.spins, stimulus, key))
+        return SpinState(self._respond(self.field(state, stimulus), state.spins, key))
+
+    def domain(self):
+        """Temperature and gain."""
+        if self.beta is not None:
+            yield Bound("beta", self.beta, 0.0, True)
+        if self.activation is not None:
+            yield from activation_bounds(self.activation)
+
+    def _checked(self, spins, name) -> PerNeuron:
+        spins = as_float(spins, name, self.patterns.dtype)
+        check_shape(spins, name, (self.patterns.N,), "(N,)")
+        check_finite(spins, name)
+        if self.signs and is_concrete(spins) and (np.abs(np.asarray(spins)) != 1).any():
+            raise ValueError(
+                f"`{name}` must be +-1 for {type(self.interaction).__name__} without an "
+                "`activation`."
+            )
+        return spins
+
+    def _sums(self, state: PerNeuron, signs: bool) -> PerPattern:
+        def use(block: Block, state):
+            return block.overlaps(state, signs)
+
+        return collect(self.patterns, use, state, self.block)
+
+    def _law(self) -> "_Law":
+        return _Law(self.interaction, self.rule, self.keep_diagonal, self.signs, self.patterns.N)
+
+    def _respond(self, u, h, key):
+        """The new value of neurons that feel `u`."""
+        if self.activation is not None:
+            return self.activation(u)
+        if not self.signs:
+            return u
+        if self.beta is not None:
+            draw = jr.uniform(key, u.shape, u.dtype)
+            return jnp.where(draw < (1 + jnp.tanh(self.beta * u)) / 2, 1.0, -1.0).astype(u.dtype)
+        return jnp.where(u == 0, h, jnp.sign(u))
+
+    def _one_by_one(self, h, stimulus, key):
+        """Every neuron once, each seeing those before it; overlaps are kept up to date."""
+        N, patterns = self.patterns.N, self.patterns
+        order = jnp.arange(N)
+        keys = None
+        if key is not None:
+            key, draws = jr.split(key)
+            keys = jr.split(draws, N)
+            if self.update == "random":
+                order = jr.permutation(key, order)
+        z = None if stimulus is None else self._sums(stimulus, False)
+        law, exponential = self._law(), self.interaction.exponential
+
+        def visit(carry, site):
+            h, X = carry
+            i, key = site
+            xi, old = patterns.column(i), h[i]
+            y = X if self.keep_diagonal else X - xi * old
+            force, norm = law.force(y), law.scale()
+            if exponential:
+                exponent = law.force(X)
+                top = exponent.max()
+                force, norm = jnp.exp(force - top), jnp.exp(exponent - top).sum()
+            u = (xi * (force if z is None else force * z / N)).sum() / norm
+            new = self._respond(u, old, key)
+            return (h.at[i].set(new), X + xi * (new - old)), None
+
+        (h, _), _ = jax.lax.scan(visit, (h, self._sums(h, True)), (order, keys))
+        return h
+
+
+_LOWEST = -1e30  # below every exponent
+
+
+class _Sums(eqx.Module):
+    """What blocks add up: all but `top` are in units of exp(top)."""
+
+    top: Float[Array, ""]
+    forces: Float[Array, "k N"]
+    counts: Float[Array, " c"]
+    norm: Float[Array, ""]
+
+
+def _merge(a: _Sums, b: _Sums) -> _Sums:
+    return jax.tree.map(jnp.add, a, b)
+
+
+def _merge_exponential(a: _Sums, b: _Sums) -> _Sums:
+    top = jnp.maximum(a.top, b.top)
+    scaled = (jax.tree.map(lambda leaf, s=s: leaf * jnp.exp(s.top - top), s) for s in (a, b))
+    total = jax.tree.map(jnp.add, *scaled)
+    return eqx.tree_at(lambda s: s.top, total, top)
+
+
+class _Law(eqx.Module):
+    r"""How overlaps become fields, apart from patterns and state:
+
+    $$u_i = \sum_k a_{ki} [\Xi^T w_k(X)]_i + \sum_c b_{ci} \sum_\mu v_c(X_\mu).$$
+
+    For exponential interactions w and v are what multiplies $e^{\beta X}$.
+    """
+
+    interaction: AbstractInteraction
+    rule: Rule = eqx.field(static=True)
+    keep_diagonal: bool = eqx.field(static=True)
+    signs: bool = eqx.field(static=True)
+    N: int = eqx.field(static=True)
+
+    def force(self, y):
+        """The force at an overlap without the neuron itself; an exponent where exponential."""
+        if self.rule == "difference" and not self.interaction.exponential:
+            return difference(self.interaction, y, self.N)
+        return self.interaction.force(y, self.N)
+
+    def scale(self):
+        """What the sum of forces is divided by."""
+        scale = self.interaction.scale(self.N)
+        return scale * 2 * self.interaction.reduction() if self.rule == "difference" else scale
+
+    def forces(self, X) -> Float[Array, "k b"]:
+        """w."""
+        if self.interaction.exponential:
+            return jnp.ones_like(X)[None]
+        if self.keep_diagonal:
+            return self.force(X)[None]
+        if self.signs:
+            return ((self.force(X + 1) + self.force(X - 1)) / 2)[None]
+        return jnp.stack([X ** (self._power - j) for j in range(0, self._power + 1, 2)])
+
+    def counts(self, X) -> Float[Array, "c b"]:
+        """v."""
+        if self.keep_diagonal:
+            return jnp.zeros((0, *X.shape), X.dtype)
+        if self.interaction.exponential:
+            return jnp.ones_like(X)[None]
+        if self.signs:
+            return ((self.force(X + 1) - self.force(X - 1)) / 2)[None]
+        return jnp.stack([X ** (self._power - j) for j in range(1, self._power + 1, 2)])
+
+    def factors(self, h) -> tuple[Float[Array, "k N"], Float[Array, "c N"]]:
+        """a and b."""
+        one = jnp.ones_like(h)[None]
+        if self.keep_diagonal:
+            return one, jnp.zeros((0, *h.shape), h.dtype)
+        if self.interaction.exponential:
+            rate = self.interaction.force(jnp.ones((), h.dtype), self.N)
+            return jnp.cosh(rate) * one, -jnp.sinh(rate) * h[None]
+        if self.signs:
+            return one, -h[None]
+        # (X - xi h)^p of graded h, as xi^2 = 1
+        signed = [math.comb(self._power, j) * (-h) ** j for j in range(self._power + 1)]
+        return jnp.stack(signed[::2]), jnp.stack(signed[1::2])
+
+    @property
+    def _power(self) -> int:
+        assert isinstance(self.interaction, Quadratic | Power)
+        return self.interaction.order - 1
+
+
+def _check_consistency(memory: DenseMemory) -> None:
+    kind = type(memory.interaction).__name__
+    modern = isinstance(memory.interaction, Softmax)
+    if memory.beta is not None and not memory.signs:
+        raise ValueError("`beta` is the temperature of signs; graded neurons have none.")
+    if memory.update != "parallel" and not memory.signs:
+        raise ValueError(
+            f"`update={memory.update!r}` is for signs; graded neurons move in parallel."
+        )
+    if modern and not memory.keep_diagonal:
+        raise ValueError(
+            "`keep_diagonal=False`: the state of Softmax is a mean of patterns, which has no "
+            "self-coupling to leave out; for signs use Exponential."
+        )
+    if not memory.signs and not memory.keep_diagonal:
+        if not isinstance(memory.interaction, Quadratic | Power):
+            raise ValueError(
+                f"`keep_diagonal=False` of graded neurons is known for Quadratic and Power, not "
+                f"for {kind}; keep it, or use signs."
+            )
+        if not memory.patterns.binary:
+            raise ValueError(
+                "`keep_diagonal=False` of graded neurons needs patterns of +-1; these are real."
+            )
+    if memory.signs and not memory.keep_diagonal and not memory.patterns.binary:
+        raise ValueError(
+            "`keep_diagonal=False` needs patterns of +-1; these are real-valued (or traced: say "
+            "Patterns(xi, binary=True))."
+        )
+    if memory.rule == "difference" and (memory.keep_diagonal or not memory.signs):
+        raise ValueError(
+            "`rule='difference'` compares the two signs of a neuron, so the diagonal is out and "
+            "neurons are not graded."
+        )
+    if isinstance(memory.interaction, ManyBody | Simplicial):
+        if memory.keep_diagonal or not memory.signs:
+            raise ValueError(
+                f"{kind} sums over sets of different neurons: there is no diagonal to keep, and "
+                "states are +-1."
+            )
+
+
+class DenseFlow(AbstractHopfield):
+    r"""A dense associative memory in continuous time, with a layer of hidden units, one a memory:
+
+    $$\dot x = -x + \sum_\mu f_\mu(w)\, \xi^\mu + I, \qquad \tau_h \dot w = -w + m, \qquad
+    m_\mu = \xi^\mu \cdot \psi(x) / N.$$
+
+    $f = \partial L / \partial w$ with the interaction's Lagrangian: $f_\mu = w_\mu^{n-1}$ for
+    `Power(n)`, $\mathrm{softmax}_\mu(\beta N w)$ for `Softmax(beta)`. Without `tau_hidden` the
+    hidden units follow at once, $w = m$. Then $f_\mu = s_\mu m_\mu$ with $s_\mu = f(m_\mu)/m_\mu$:
+    a Hopfield network with saliencies that the *state* sets. `InputDrivenHopfield` takes them from
+    the stimulus instead; `Power(3)` is that network with its own state as stimulus, `Quadratic()`
+    is `Hopfield`. Time is in units of the neurons' time constant. With every reduction of
+    `hopfax.simulate`, the cost does not depend on N.
+    Krotov, Hopfield 2021, arXiv:2008.06996.
+
+    **Arguments:**
+
+    - `patterns`: stored memories (`Patterns`).
+    - `interaction`: one with graded states: not `ManyBody`, `Simplicial`.
+    - `activation`: the pointwise $\psi$.
+    - `tau_hidden`: $\tau_h > 0$; the state's `saliency` is then $w$.
+    """
+
+    patterns: Patterns
+    interaction: AbstractInteraction
+    activation: AbstractActivation
+    tau_hidden: Float[Array, ""] | None
+    learning = "hebbian"
+    keep_diagonal = True
+
+    def __init__(
+        self,
+        patterns: Patterns,
+        interaction: AbstractInteraction,
+        *,
+        activation: AbstractActivation = HardTanh(),
+        tau_hidden: ArrayLike | None = None,
+    ):
+        self.patterns, self.interaction, self.activation = patterns, interaction, activation
+        if not isinstance(interaction, AbstractInteraction):
+            raise TypeError(f"`interaction` must be one such as Power(3), got {interaction!r}.")
+        check_options(self)
+        self.tau_hidden = None
+        if tau_hidden is not None:
+            self.tau_hidden = as_float(tau_hidden, "tau_hidden", patterns.dtype)
+            check_shape(self.tau_hidden, "tau_hidden", (), "()")
+            check_at_least(self.tau_hidden, "tau_hidden", 0.0, strict=True)
+        interaction.lagrangian(jnp.zeros(1, patterns.dtype), 1)  # speaks up if there is none
+
+    def init(
+        self,
+        *,
+        field: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+        saliency: ArrayLike | None = None,
+    ) -> FieldState:
+        r"""The state with this `field` (N,), or with $x = \sum_\mu$ `weights`$_\mu \xi^\mu$; with
+        `tau_hidden` and hidden units w at `saliency` (P,) (default: where they rest, $w = m$)."""
+        state = start(self, field, weights, None)
+        if self.tau_hidden is None:
+            if saliency is not None:
+                raise ValueError(
+                    "`saliency`, the hidden units, needs `tau_hidden` to have dynamics."
+                )
+            return state
+        w = self.overlaps(state) if saliency is None else saliency
+        w = as_float(w, "saliency", self.patterns.dtype)
+        check_shape(w, "saliency", (self.patterns.P,), "(P,)")
+        check_finite(w, "saliency")
+        return FieldState(state.field, w, state.weights)
+
+    def saliency(self, slow, evidence):
+        """The hidden units, where they have dynamics."""
+        return slow
+
+    def recurrent(self, overlaps, saliency):
+        """$f(w)$."""
+        w = overlaps if saliency is None else saliency
+        return jax.grad(self.interaction.lagrangian)(w, self.patterns.size)
+
+    def slow_rate(self, overlaps, slow):
+        r"""$\dot w$."""
+        if slow is None or self.tau_hidden is None:
+            return None
+        return (overlaps - slow) / self.tau_hidden
+
+    def residual(self, rates, saliency, decoder):
+        """None: all couplings are kept."""
+        return None
+
+    def energy(self, state: FieldState, inputs: Inputs | None = None) -> Float[Array, ""]:
+        r"""The energy that the flow descends where L is convex:
+
+        $$E = \sum_i \int_0^{\psi(x_i)} \psi^{-1}(s)\, ds - I \cdot \psi(x) +
+        N [(w - m) \cdot f(w) - L(w)],$$
+
+        with $w = m$ for fast hidden units. Krotov, Hopfield 2021, arXiv:2008.06996, eq. 2.
+        """
+        inputs = Inputs() if inputs is None else inputs
+        rates = self.activation(state.field)
+        m = self.patterns.overlap(rates)
+        w = m if state.saliency is None else state.saliency
+        density = self.patterns.mean(self.activation.potential(state.field))
+        lagrangian = self.interaction.lagrangian(w, self.patterns.size)
+        density = density + ((w - m) * self.recurrent(m, w)).sum() - lagrangian
+        if inputs.current is not None:
+            density = density - self.patterns.mean(inputs.current * rates)
+        return self.patterns.size * density
+
+    def domain(self):
+        """Time constant and gain are positive."""
+        if self.tau_hidden is not None:
+            yield Bound("tau_hidden", self.tau_hidden, 0.0, True)
+        yield from activation_bounds(self.activation)

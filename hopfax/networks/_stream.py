@@ -1,0 +1,186 @@
+r"""Sums over very many patterns, one block at a time.
+
+Every block is read (or made), used and dropped, so memory is that of one block whatever their
+number. The order of blocks is fixed: sums are bit-identical however the patterns are kept. Sums of
+integers below $2^{24}$ (float32) do not depend on any order.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Bool, Float
+
+from ..patterns import AbstractPatterns, ShardedPatterns
+from ..patterns._base import pack_bits
+from ..patterns._many import AXIS
+
+_GROUP = 16  # words counted in one step of the loop over a row's words
+_EXACT = lax.Precision.HIGHEST
+
+
+class Block:
+    """Some consecutive patterns, read when asked for."""
+
+    def __init__(self, patterns: AbstractPatterns, first: Any, size: int, valid: Bool[Array, " b"]):
+        self.valid = valid  # False for rows of an earlier block, or beyond the last pattern
+        self._patterns, self._first, self._size = patterns, first, size
+
+    def overlaps(self, state: Float[Array, " N"], signs: bool) -> Float[Array, " b"]:
+        r"""$X_\mu = \sum_i \xi^\mu_i h_i$. Of a state of signs it is an exact integer: by counting
+        bits on a CPU, elsewhere by products in bfloat16 that are added in float32."""
+        binary = signs and self._patterns.binary
+        cpu = jax.default_backend() == "cpu"
+        if binary and cpu:
+            words = self._patterns.words(self._first, self._size)
+            if words is not None:
+                unequal = count_bits(words, pack_bits(state > 0))
+                return (state.shape[0] - 2 * unequal).astype(state.dtype)
+        rows = self._patterns.rows(self._first, self._size)
+        if binary and not cpu and state.dtype == jnp.float32:
+            rows, state = rows.astype(jnp.bfloat16), state.astype(jnp.bfloat16)
+            return jnp.matmul(rows, state, preferred_element_type=jnp.float32)
+        return jnp.matmul(rows, state, precision=_EXACT)
+
+    def project(self, weights: Float[Array, "*k b"]) -> Float[Array, "*k N"]:
+        r"""$\sum_\mu w_\mu \xi^\mu$ over the block, never in less than float32."""
+        rows = self._patterns.rows(self._first, self._size)
+        cpu = jax.default_backend() == "cpu"
+        if self._patterns.binary and not cpu and weights.dtype == jnp.float32:
+            return project_in_pieces(weights, rows)
+        return jnp.matmul(weights, rows, precision=_EXACT)
+
+
+def count_bits(words: Array, state: Array) -> Array:
+    """How many bits differ between each row of `words` (b, W) and `state` (W,)."""
+    size = words.shape[1]
+    group = min(_GROUP, size)
+    spare = -size % group
+    words = jnp.pad(words, [(0, 0), (0, spare)])
+    state = jnp.pad(state, (0, spare))
+
+    def add(total, k):
+        some = lax.dynamic_slice_in_dim(words, k * group, group, axis=1)
+        mine = lax.dynamic_slice_in_dim(state, k * group, group)
+        for j in range(group):
+            total = total + lax.population_count(some[:, j] ^ mine[j]).astype(jnp.int32)
+        return total, None
+
+    zero = jnp.zeros(words.shape[0], jnp.int32)
+    return lax.scan(add, zero, jnp.arange((size + spare) // group))[0]
+
+
+def project_in_pieces(weights: Float[Array, "*k b"], rows: Float[Array, "b N"]) -> Array:
+    """`weights @ rows` for rows of signs, as three products in bfloat16: the pieces of a float32
+    (8 of its 24 bits each) times +-1 are exact, and are added in float32."""
+    signs = rows.astype(jnp.bfloat16)
+    total = None
+    for _ in range(3):
+        piece = weights.astype(jnp.bfloat16)
+        weights = weights - piece.astype(jnp.float32)
+        part = jnp.matmul(piece, signs, preferred_element_type=jnp.float32)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def stream(
+    patterns: AbstractPatterns,
+    use: Callable[[Block, Any], Any],
+    merge: Callable[[Any, Any], Any],
+    start: Any,
+    given: Any,
+    block: int,
+) -> Any:
+    """`merge` of what `use(block, given)` returns for all blocks, from `start` on.
+
+    **Arguments:** `given`: everything that `use` depends on, as a pytree (devices get copies).
+    """
+
+    def step(total, block, given):
+        return merge(total, use(block, given)), None
+
+    if not isinstance(patterns, ShardedPatterns):
+        return _scan(patterns, step, start, given, block, jnp.int32(0), patterns.P)[0]
+
+    def mine(source, begin, given):
+        total, _ = _scan(source, step, start, given, block, begin, patterns.P)
+        everyone = jax.tree.map(lambda leaf: lax.all_gather(leaf, AXIS), total)
+        result = start
+        for k in range(patterns.mesh.devices.size):
+            result = merge(result, jax.tree.map(lambda leaf, k=k: leaf[k], everyone))
+        return result
+
+    return _spread(patterns, mine, given, PartitionSpec())
+
+
+def collect(
+    patterns: AbstractPatterns, use: Callable[[Block, Any], Array], given: Any, block: int
+) -> Float[Array, " P"]:
+    """What `use(block, given)` returns for every pattern, one number each."""
+
+    def step(_, block, given):
+        return None, use(block, given)
+
+    def mine(source, begin, given):
+        found = _scan(source, step, None, given, block, begin, patterns.P)[1]
+        spare = found.size - source.P  # rows of the last block that were in the one before
+        return jnp.concatenate([found[:-1].ravel(), found[-1, spare:]])
+
+    if not isinstance(patterns, ShardedPatterns):
+        return mine(patterns, jnp.int32(0), given)
+    return _spread(patterns, mine, given, PartitionSpec(AXIS))[: patterns.P]
+
+
+def _spread(patterns: ShardedPatterns, mine: Callable, given: Any, out: PartitionSpec) -> Any:
+    """`mine(its patterns, number of the first, given)` on every device."""
+    devices = patterns.mesh.devices.size
+    inner = patterns.inner
+    stored = [leaf.shape[:1] == (inner.P,) for leaf in jax.tree.leaves(inner)]
+    share = inner.P // devices if any(stored) else -(-patterns.P // devices)
+    specs = jax.tree.unflatten(
+        jax.tree.structure(inner), [PartitionSpec(AXIS) if s else PartitionSpec() for s in stored]
+    )
+
+    def on_device(inner, given):
+        begin = lax.axis_index(AXIS) * share
+        return mine(inner if any(stored) else _Share(inner, begin, share), begin, given)
+
+    return jax.shard_map(
+        on_device,
+        mesh=patterns.mesh,
+        in_specs=(specs, PartitionSpec()),
+        out_specs=out,
+        check_vma=False,
+    )(inner, given)
+
+
+class _Share:
+    """Patterns `begin` to `begin + P` of generated ones."""
+
+    def __init__(self, patterns: AbstractPatterns, begin: Any, P: int):
+        self._patterns, self._begin, self.P = patterns, begin, P
+        self.binary = patterns.binary
+
+    def rows(self, first, size):
+        return self._patterns.rows(self._begin + first, size)
+
+    def words(self, first, size):
+        return self._patterns.words(self._begin + first, size)
+
+
+def _scan(patterns: Any, step, start, given, block: int, begin, count: int) -> Any:
+    """Over the patterns of one device, the first of which is number `begin` of `count`."""
+    P = patterns.P
+    size = min(block, P)
+
+    def one(total, k):
+        first = jnp.minimum(k * size, P - size)  # the last block overlaps the one before
+        row = first + jnp.arange(size, dtype=jnp.int32)
+        valid = (row >= k * size) & (begin + row < count)
+        return step(total, Block(patterns, first, size, valid), given)
+
+    return lax.scan(one, start, jnp.arange(-(-P // size), dtype=jnp.int32))

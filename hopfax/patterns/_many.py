@@ -1,0 +1,223 @@
+"""More memories than floats can hold: packed into bits, made anew when needed, or spread over
+devices."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jax.extend.random import threefry_2x32
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, UInt32
+
+from .._types import default_float
+from ._base import WORD, AbstractPatterns, as_key, check_sizes, pack_bits, unpack_bits
+
+AXIS = "patterns"  # of the mesh over which patterns are spread
+_CHUNK = 4096  # rows packed at a time
+
+
+class PackedPatterns(AbstractPatterns):
+    """Patterns of signs, one bit an entry: an 8th of a byte instead of four.
+
+    Made by `hopfax.patterns.pack`.
+    """
+
+    bits: UInt32[Array, "P W"]
+    neurons: int = eqx.field(static=True)
+    precision: str = eqx.field(static=True)
+    binary = True
+
+    def __init__(self, bits: Array, N: int):
+        check_sizes(bits.shape[0], N)
+        if bits.ndim != 2 or bits.dtype != np.uint32 or bits.shape[1] != -(-N // WORD):
+            raise ValueError(
+                f"`bits` must be uint32 of shape (P, {-(-N // WORD)}) for N = {N}, got "
+                f"{bits.dtype} {bits.shape}; pack signs with hopfax.patterns.pack."
+            )
+        self.bits, self.neurons, self.precision = bits, int(N), default_float().name
+
+    @property
+    def P(self):
+        return self.bits.shape[0]
+
+    @property
+    def N(self):
+        return self.neurons
+
+    @property
+    def dtype(self):
+        return np.dtype(self.precision)
+
+    def rows(self, first, size):
+        return unpack_bits(self.words(first, size), self.N, self.dtype)
+
+    def words(self, first, size):
+        return jax.lax.dynamic_slice_in_dim(self.bits, first, size)
+
+    def column(self, neuron):
+        return _bit(self.bits[:, neuron // WORD], neuron % WORD, self.dtype)
+
+
+class GeneratedPatterns(AbstractPatterns):
+    r"""Random patterns of unbiased signs that are never stored: any block is made anew from a
+    counter-based random number generator (Threefry) each time it is read.
+
+    Entry i of pattern $\mu$ is a bit of the cipher of $(\mu, i)$ under the key, so it does not
+    depend on blocks or devices, and `pack(generated)` holds the very same patterns.
+
+    **Arguments:** `key`: a PRNG key. `P`, `N`: how many patterns of how many neurons (P < 2^32).
+    """
+
+    seed: UInt32[Array, "2"]
+    count: int = eqx.field(static=True)
+    neurons: int = eqx.field(static=True)
+    precision: str = eqx.field(static=True)
+    binary = True
+
+    def __init__(self, key: jax.Array, P: int, N: int):
+        check_sizes(P, N)
+        if P >= 2**32:
+            raise ValueError(f"`P` must be below 2^32, got {P}.")
+        seed = jr.key_data(as_key(key))
+        if seed.shape != (2,):
+            raise ValueError(
+                "`key` must be of the Threefry generator: jax.random.key(seed, impl='threefry2x32')"
+            )
+        self.seed, self.count, self.neurons = seed, int(P), int(N)
+        self.precision = default_float().name
+
+    @property
+    def P(self):
+        return self.count
+
+    @property
+    def N(self):
+        return self.neurons
+
+    @property
+    def dtype(self):
+        return np.dtype(self.precision)
+
+    def rows(self, first, size):
+        return unpack_bits(self.words(first, size), self.N, self.dtype)
+
+    def words(self, first, size):
+        # the cipher of counter c gives words c and c + pairs
+        words, pairs = _words_and_pairs(self.N)
+        row = jnp.asarray(first).astype(jnp.uint32) + jnp.asarray(np.arange(size), jnp.uint32)
+        made = _cipher(self.seed, row[:, None], jnp.asarray(np.arange(pairs), jnp.uint32))
+        made = jnp.concatenate(made, axis=1)[:, :words]
+        if self.N % WORD:
+            made = made.at[:, -1].set(made[:, -1] & jnp.uint32(2 ** (self.N % WORD) - 1))
+        return made
+
+    def column(self, neuron):
+        _, pairs = _words_and_pairs(self.N)
+        word = jnp.asarray(neuron) // WORD
+        row = jnp.asarray(np.arange(self.P), jnp.uint32)
+        low, high = _cipher(self.seed, row, (word % pairs).astype(jnp.uint32))
+        return _bit(jnp.where(word < pairs, low, high), neuron % WORD, self.dtype)
+
+
+class ShardedPatterns(AbstractPatterns):
+    """Patterns spread over devices: each streams over its own, and the fields are added up.
+
+    Made by `hopfax.patterns.shard`.
+    """
+
+    inner: AbstractPatterns
+    count: int = eqx.field(static=True)
+    mesh: Mesh = eqx.field(static=True)
+
+    def __init__(self, inner: AbstractPatterns, count: int, mesh: Mesh):
+        self.inner, self.count, self.mesh = inner, count, mesh
+
+    @property
+    def binary(self):
+        return self.inner.binary
+
+    @property
+    def P(self):
+        return self.count
+
+    @property
+    def N(self):
+        return self.inner.N
+
+    @property
+    def dtype(self):
+        return self.inner.dtype
+
+    def rows(self, first, size):
+        return self.inner.rows(first, size)
+
+    def words(self, first, size):
+        return self.inner.words(first, size)
+
+    def column(self, neuron):
+        return self.inner.column(neuron)[: self.count]
+
+
+def pack(*sources: AbstractPatterns) -> PackedPatterns:
+    """Patterns of signs as bits, those of several sources below each other.
+
+    **Raises:** ValueError if N differs, or if a source is not known to be binary.
+    """
+    if not sources:
+        raise ValueError("`pack` needs at least one set of patterns.")
+    parts = []
+    for source in sources:
+        if not isinstance(source, AbstractPatterns):
+            raise TypeError(f"`pack` takes hopfax patterns, got {type(source).__name__}.")
+        if source.N != sources[0].N:
+            raise ValueError(f"`pack` needs one N, got {[s.N for s in sources]}.")
+        if not source.binary:
+            raise ValueError("`pack` needs patterns of +-1; these are real-valued (or traced).")
+        for first in range(0, source.P, _CHUNK):
+            size = min(_CHUNK, source.P - first)
+            words = source.words(first, size)
+            parts.append(pack_bits(source.rows(first, size) > 0) if words is None else words)
+    return PackedPatterns(jnp.concatenate(parts), sources[0].N)
+
+
+def shard(patterns: AbstractPatterns, devices: Sequence[Any] | None = None) -> ShardedPatterns:
+    """Spread patterns over `devices` (default: all of this process)."""
+    devices = jax.devices() if devices is None else list(devices)
+    if not devices:
+        raise ValueError("`devices` must name at least one device.")
+    if isinstance(patterns, ShardedPatterns):
+        raise TypeError("`patterns` are sharded already.")
+    mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+    count, spare = patterns.P, -patterns.P % len(devices)
+
+    def place(leaf):
+        if leaf.shape[:1] != (count,):
+            return leaf
+        padded = jnp.pad(leaf, [(0, spare), *[(0, 0)] * (leaf.ndim - 1)])
+        return jax.device_put(padded, NamedSharding(mesh, PartitionSpec(AXIS)))
+
+    inner = patterns if isinstance(patterns, GeneratedPatterns) else jax.tree.map(place, patterns)
+    return ShardedPatterns(inner, count, mesh)
+
+
+def _words_and_pairs(N: int) -> tuple[int, int]:
+    """Words of a row, and the counters that make them: a cipher gives two words."""
+    words = -(-N // WORD)
+    return words, (words + 1) // 2
+
+
+def _cipher(seed, first, second) -> tuple[Array, Array]:
+    """Two random words for each pair of counters."""
+    first, second = jnp.broadcast_arrays(first, second)
+    counters = jnp.concatenate([first.ravel(), second.ravel()])
+    low, high = threefry_2x32(seed, counters).reshape(2, *first.shape)
+    return low, high
+
+
+def _bit(words, place, dtype):
+    bit = (words >> jnp.asarray(place).astype(jnp.uint32)) & jnp.uint32(1)
+    return (2 * bit.astype(jnp.int8) - 1).astype(dtype)
