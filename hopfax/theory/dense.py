@@ -344,7 +344,7 @@ def solve_gfa(
     - `self_coupling`: whether a neuron feels itself, order 2 alone: adds $\alpha h(t)$.
 
     **Returns:** a `Solution`. Errors grow along a trajectory and towards capacity: for n = 3 at
-    95 % of capacity from m0 = 1 they are 2e-4 at t = 4 and 1e-3 at t = 20 with $4 \cdot 2^{12}$
+    95 % of capacity from m0 = 1 they are 3e-4 at t = 4 and 2e-3 at t = 20 with $4 \cdot 2^{12}$
     paths. The work grows as paths $\cdot\, T^3$, the program does not grow with T. Under
     `jax.vmap` and in sweeps a run takes about $12\, T^2$ bytes per path; a diagram of 64 x 64
     points with T = 20 and $4 \cdot 2^{10}$ paths took 40 s on two cores.
