@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from ._errors import as_float, check_at_least, check_shape
+from ._errors import as_float, check_at_least, check_finite, check_shape
 
 Values = Float[Array, "..."]
 
@@ -209,6 +209,7 @@ class Simplicial(AbstractInteraction):
         }
         for order, weight in self.weights.items():
             check_shape(weight, f"weights[{order}]", (), "()")
+            check_finite(weight, f"weights[{order}]")
         _order(max(weights))
 
     @property

@@ -1,5 +1,6 @@
 """Noise kernels: what a Gaussian pair of overlaps makes of the force of an interaction."""
 
+import abc
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -67,13 +68,14 @@ class Kernel(eqx.Module):
         """
         if variance is None and other is None:
             return self.function(C)
-        if not isinstance(self.function, _Form):
+        function = self.function
+        if not isinstance(function, _Form):
             raise ValueError(
                 "this kernel was given for signs only, as a function of C; graded states need "
                 "`kernel(interaction)`, which knows the variances as well."
             )
         one = jnp.ones((), C.dtype)
-        return self.function.graded(
+        return function.graded(
             C, one if variance is None else variance, one if other is None else other
         )
 
@@ -86,8 +88,8 @@ class Kernel(eqx.Module):
     def signal(self, m: Values) -> Values:
         r"""What the recalled memory contributes to the field at overlap m: $m^{n-1}$, its positive
         part for a rectified force."""
-        if isinstance(self.function, _Form):
-            return self.function.signal(m)
+        if isinstance(function := self.function, _Form):
+            return function.signal(m)
         return m ** (self.order - 1)
 
     @property
@@ -191,7 +193,23 @@ def pair_moments(p: int) -> tuple[int, ...]:
 
 
 class _Form(eqx.Module):
-    """A kernel that knows variances, its signal and, where possible, finite sizes."""
+    """A kernel that knows its signal, variances and finite sizes."""
+
+    @abc.abstractmethod
+    def __call__(self, C) -> Any:
+        """K(C) of signs."""
+
+    @abc.abstractmethod
+    def graded(self, C, a, b) -> Any:
+        """K(C) at variances a and b."""
+
+    @abc.abstractmethod
+    def signal(self, m) -> Any:
+        """The signal of the recalled memory."""
+
+    @abc.abstractmethod
+    def finite(self, y, N) -> Any:
+        """The force at overlap y with N - 1 neurons, and its second moment over random signs."""
 
 
 class _Linear(_Form):
@@ -217,6 +235,9 @@ class _InputDriven(_Form):
 
     def signal(self, m):
         return m
+
+    def finite(self, y, N):
+        raise ValueError("`interaction` must not be the input-driven network: not derived.")
 
 
 class _Power(_Form):
@@ -349,7 +370,8 @@ def moment_of_signs(K: int, order: int) -> int:
     f = [Fraction(1, math.factorial(2 * j)) for j in range(half + 1)]
     g = [Fraction(1)]
     for m in range(1, half + 1):
-        g.append(sum((K * j - (m - j)) * f[j] * g[m - j] for j in range(1, m + 1)) / m)
+        terms = ((K * j - (m - j)) * f[j] * g[m - j] for j in range(1, m + 1))
+        g.append(sum(terms, Fraction(0)) / m)
     return int(g[half] * math.factorial(order))
 
 
@@ -365,11 +387,11 @@ def _distinct_noise(N, k):
     return math.factorial(k) ** 2 * math.comb(N - 1, k)
 
 
-def known(kernel: Any, N: int, y: Values) -> tuple[Values, Any]:
-    """Force and noise of one memory at N neurons."""
-    if not hasattr(kernel.function, "finite"):
+def finite(kernel: Kernel, y: Values, N: int) -> tuple[Values, Any]:
+    """Force of one memory at N neurons, and its second moment."""
+    if not isinstance(kernel.function, _Form):
         raise ValueError(
-            "`kernel` must be that of an interaction: a function K(C) of your own (or the "
-            "input-driven network) does not say what the force is at finite N."
+            "`interaction` must be one of hopfax: a function K(C) of your own does not say what "
+            "the force is at finite N."
         )
     return kernel.function.finite(y, N)

@@ -1,0 +1,129 @@
+"""Runs in discrete time."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import hopfax as hx
+
+
+@pytest.fixture(scope="module")
+def network():
+    return hx.DenseMemory(hx.patterns.random(jr.key(0), 20, 60), hx.Power(3))
+
+
+def test_a_run_retrieves_and_rests(network):
+    state = network.init(network.patterns.corrupt(jr.key(1), 3, 10))
+    run = hx.iterate(network, state, 5)
+    assert run.overlaps.shape == (6, 20) and run.ts.tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.isclose(run.overlaps[0, 3], 1 - 2 * 10 / 60) and run.overlaps[-1, 3] == 1
+    assert run.status == 0 and run.stats["moved"] == 0 and run.stats["steps"] == 5
+    dataset = run.to_xarray()
+    assert dataset.overlap.dims == ("time", "memory") and dataset.attrs["method"] == "iterate"
+
+
+def test_a_run_goes_on_where_it_ended(network):
+    state = network.init(network.patterns.corrupt(jr.key(1), 3, 25))
+    whole, half = hx.iterate(network, state, 4), hx.iterate(network, state, 2)
+    rest = hx.iterate(network, half.final, 2)
+    assert (rest.final.spins == whole.final.spins).all()
+    assert hx.iterate(network, state, 0).overlaps.shape == (1, 20)
+
+
+def test_tracked_memories_and_what_is_observed(network):
+    state = network.init(network.patterns.corrupt(jr.key(1), 3, 25))
+    run = hx.iterate(network, state, 3, track=[3, 0], observe=_mean)
+    every = hx.iterate(network, state, 3)
+    assert (run.overlaps == every.overlaps[:, [3, 0]]).all()
+    assert run.observed.shape == (4,)
+    assert np.isclose(run.observed[-1], run.final.spins.mean() + 3)
+
+
+def _mean(t, state, network):
+    return state.spins.mean() + t
+
+
+def test_keys_repeat_a_run_and_give_every_step_other_numbers(network):
+    warm = hx.DenseMemory(network.patterns, hx.Power(3), beta=0.5)
+    state = warm.init(network.patterns.pattern(0))
+    one, two, other = (hx.iterate(warm, state, 30, key=jr.key(k)) for k in (1, 1, 2))
+    assert (one.overlaps == two.overlaps).all() and (one.overlaps != other.overlaps).any()
+    assert len(np.unique(one.overlaps[:, 0])) > 3
+
+
+def test_one_program_serves_all_starts(network):
+    traces = []
+
+    def observe(t, state, network):
+        traces.append(1)
+        return t
+
+    for flips in (1, 5, 9):
+        state = network.init(network.patterns.corrupt(jr.key(flips), 3, flips))
+        hx.iterate(network, state, 3, observe=observe)
+        if flips == 1:
+            first = len(traces)
+    assert len(traces) == first > 0
+
+
+def test_a_bad_value_under_a_trace_is_a_status(network):
+    def run(beta):
+        warm = hx.DenseMemory(network.patterns, hx.Power(3), beta=beta)
+        state = warm.init(network.patterns.pattern(0))
+        return hx.iterate(warm, state, 2, key=jr.key(0))
+
+    runs = jax.vmap(run)(jnp.array([1.0, -1.0, jnp.nan]))
+    assert [hx.STATUS[int(code)][0] for code in runs.status] == [
+        "ok",
+        "invalid_parameter",
+        "invalid_parameter",
+    ]
+    assert np.isfinite(runs.overlaps[0]).all() and np.isnan(runs.overlaps[1:]).all()
+
+
+def test_a_run_that_is_not_finite_says_so(network):
+    blown = hx.DenseMemory(
+        hx.Patterns(jnp.full((1, 2), 1e200)), hx.Quadratic(), keep_diagonal=True, activation=Raw()
+    )
+    with pytest.raises(hx.SimulationError, match="nonfinite"):
+        hx.iterate(blown, blown.init([1.0, 1.0]), 3)
+    run = hx.iterate(blown, blown.init([1.0, 1.0]), 3, throw=False)
+    assert hx.STATUS[int(run.status)][0] == "nonfinite"
+
+
+class Raw(hx.AbstractActivation):
+    def __call__(self, x):
+        return x * x
+
+    def slope(self, x):
+        return 2 * x
+
+    def potential(self, x):
+        return x
+
+    def averaged(self, x, std):
+        return x
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_bad_arguments_are_named(network):
+    state = network.init(network.patterns.pattern(0))
+    warm = hx.DenseMemory(network.patterns, hx.Power(3), beta=1.0)
+    big = hx.DenseMemory(hx.GeneratedPatterns(jr.key(0), 5000, 8), hx.Power(3))
+    for call, words in (
+        (lambda: hx.iterate(hx.Hopfield(network.patterns), state, 3), "hopfax.simulate"),
+        (lambda: hx.simulate(network, state, jnp.arange(3.0)), "`network`"),
+        (lambda: hx.iterate(network, state.spins, 3), "must come from network.init"),
+        (lambda: hx.iterate(network, state, -1), "`steps` must be"),
+        (lambda: hx.iterate(network, state, 2.5), "`steps` must be"),
+        (lambda: hx.iterate(network, state, 3, track=[20]), "`track` must name memories 0..19"),
+        (lambda: hx.iterate(network, state, 3, track=[]), "`track` must be a list"),
+        (lambda: hx.iterate(network, state, 3, key=jr.key(0)), "`key` is not used"),
+        (lambda: hx.iterate(warm, state, 3), "needs a `key`"),
+        (lambda: hx.iterate(network, state, 3, stimulus=np.ones(3)), "`stimulus` must have shape"),
+        (lambda: hx.iterate(big, big.init(np.ones(8)), 3), "track=\\[0\\]"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=words):
+            call()
