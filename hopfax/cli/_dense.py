@@ -47,7 +47,7 @@ class Effective(eqx.Module):
         from ..theory import dense
 
         model = law(self.interaction, self.order)
-        numbers = dict(paths=self.paths, scrambles=self.scrambles, seed=self.seed)
+        numbers: Any = dict(paths=self.paths, scrambles=self.scrambles, seed=self.seed)
         found = dense.solve_gfa(model, load / scale(model), m0, self.steps, **numbers)
         overlap, error = found.overlap[-1], found.error[-1]
         good = jnp.isfinite(overlap) & jnp.isfinite(error)

@@ -60,8 +60,8 @@ def _kinds(run: Run) -> list[Any]:
     from matplotlib.lines import Line2D
 
     count = len(run.overlaps)
-    grey = dict(color="0.3")
-    points = dict(marker="o", mfc="white", ls="none", ms=5)
+    grey: dict[str, Any] = dict(color="0.3")
+    points: dict[str, Any] = dict(marker="o", mfc="white", ls="none", ms=5)
     return [
         Line2D([], [], lw=1.4, label=r"theory, $N \to \infty$", **grey),
         Line2D(

@@ -169,9 +169,10 @@ class DenseSweep:
             for place in (folder / DIAGRAM, folder / SIMULATED, *stores.glob("order-*")):
                 if place.name not in {f"order-{order}" for order in self.orders}:
                     shutil.rmtree(place, ignore_errors=True)
+        first = self.orders[0]
         done = [_complete(stores / f"order-{order}") for order in self.orders]
         if not all(done) or self.overwrite:
-            plan = hx.sweep_plan(self._point(self.orders[0]), self._grid(), **self._how())
+            plan = hx.sweep_plan(self._point(first), self._grid(), **self._how())
             each = f", each of {len(self.orders)} orders" if len(self.orders) > 1 else ""
             took = f"about {plan.duration} to compute on {plan.hardware}{each}"
             _common.say(f"{plan.points:,} points, {self.points[0]:,} loads: {took}\n")
@@ -179,25 +180,25 @@ class DenseSweep:
         try:
             stores.mkdir(parents=True, exist_ok=True)
             file.write_text(record)
-            for k, order in enumerate(self.orders):
+            for order in self.orders:
                 parts.append(
                     hx.sweep(
                         self._point(order),
                         self._grid(),
                         store=stores / f"order-{order}",
-                        resume="must" if self.resume and k == 0 else "auto",
+                        resume="must" if self.resume and order == first else "auto",
                         overwrite=self.overwrite,
                         **self._how(),
                     )
                 )
         except BaseException as error:
-            first = stores / f"order-{self.orders[0]}"
-            if not (first / "sweep.json").is_file():  # nothing was begun
-                _common.remove_empty(file, first / ".writer.lock", first, stores, folder)
+            store = stores / f"order-{first}"
+            if not (store / "sweep.json").is_file():  # nothing was begun
+                _common.remove_empty(file, store / ".writer.lock", store, stores, folder)
             elif not isinstance(error, StoreError | ValueError | TypeError):
                 error.add_note(f"To resume: {_again(folder)}")
             raise
-        return together(parts, self.orders, self._point(self.orders[0])), not all(done)
+        return together(parts, self.orders, self._point(first)), not all(done)
 
     def _beside(self, dataset: Any, folder: pathlib.Path) -> Any:
         """The dataset with simulations, a load at a time; what there is already is read."""

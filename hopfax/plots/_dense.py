@@ -115,7 +115,7 @@ def _law(dataset: Any) -> Any:
 def _half(ax, load, start, values) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    style = dict(colors="white", linewidths=1.4)
+    style: dict[str, Any] = dict(colors="white", linewidths=1.4)
     ax.contour(load, start, np.ma.masked_invalid(values.T), levels=[0.5], **style)
     patch = Line2D([], [], color="white", lw=1.4, label="overlap 1/2", path_effects=_dark())
     return [patch]
@@ -138,7 +138,7 @@ def _rough(ax, load, start, error) -> list[Any]:
     )
     drawn.set_edgecolor("white")
     drawn.set_linewidth(0.0)
-    style = dict(facecolor="0.5", edgecolor="white", hatch="////", lw=0)
+    style: dict[str, Any] = dict(facecolor="0.5", edgecolor="white", hatch="////", lw=0)
     return [Patch(**style, label=f"standard error above {ROUGH:g}")]
 
 
