@@ -22,7 +22,7 @@ from hopfax import (
     Softmax,
 )
 from hopfax.theory import dense
-from hopfax.theory._kernels import moment_of_signs
+from hopfax.theory._kernels import finite, moment_of_signs
 
 DIGITS9 = 6e-10  # half a unit in the last of 9 decimals, and rounding
 #: What quasi-random paths are off: four of their standard errors, and the rounding of float32.
@@ -119,7 +119,9 @@ def own_kernel(C):
 def test_a_kernel_of_your_own():
     model = dense.Kernel(own_kernel, 3)  # that of Power(3)
     for mine, theirs in zip(
-        dense.first_steps(model, 0.08, 0.8), dense.first_steps(Power(3), 0.08, 0.8), strict=True
+        dense.first_steps(model, 0.08, 0.8, 2),
+        dense.first_steps(Power(3), 0.08, 0.8, 2),
+        strict=True,
     ):
         close(mine, theirs, 1e-13)
 
@@ -219,6 +221,12 @@ def test_fixed_points_are_differentiable(interaction, load, side):
     np.testing.assert_allclose(jax.grad(value)(load), slope, rtol=1e-6)
 
 
+def test_a_negative_signal_retrieves_nothing():
+    interaction = Simplicial({3: -1.0})
+    assert np.isnan(dense.capacity(interaction).load)
+    assert not dense.map_fixed_points(interaction, 0.01).exists
+
+
 # First steps by quadrature
 
 FIRST_STEPS = [
@@ -257,7 +265,7 @@ def test_first_overlaps_and_responses():
 
 def test_fewer_steps_are_the_same_steps():
     four = dense.first_steps(Power(3), 0.08, 0.8)
-    for steps in (1, 2, 3):
+    for steps in (1, 3):
         fewer = dense.first_steps(Power(3), 0.08, 0.8, steps)
         close(fewer.overlap, four.overlap[: steps + 1], 1e-15)
         for mine, all_of_them in zip(fewer[1:], four[1:], strict=True):
@@ -331,7 +339,7 @@ def test_paths_agree_with_quadrature(moderate):
     close(moderate.feedback[:4, :4], exact.feedback, 5e-4)
 
 
-def effective_neuron(interaction, load, m0, steps, *, beta=None, phi=None, S=400_000, seed=0):
+def effective_neuron(interaction, load, m0, steps, *, beta=None, phi=None, S=200_000, seed=0):
     """The same theory by plain Monte Carlo in NumPy, with other means: the whole covariance is
     factored anew at each step and the response is measured by shifting single fields."""
     rng = np.random.default_rng(seed)
@@ -403,23 +411,18 @@ def test_paths_agree_with_plain_monte_carlo(name):
     interaction, load, m0, options, others = SETTINGS[name]
     mine = dense.solve_gfa(interaction, load, m0, 5, paths=2**13, **options)
     m, G = effective_neuron(interaction, load, m0, 5, **others)
-    # 4e5 samples: 1.6e-3 in C, in m of a step that, and it grows along the trajectory (seeds 0-3
-    # differ by up to 2.5e-3)
+    # 2e5 samples: 2e-3 in C, less in m of the next step, and it grows along the trajectory
     close(mine.overlap, m, 5e-3)
     # shifts of 0.1: bias of second order, up to 1 %, and 5e-3 of noise
     close(mine.response[:5], G, 1.5e-2)
     assert (abs(G) > 0.05).sum() >= 4  # there is something to compare
-
-
-def test_first_step_of_glauber_and_graded_units():
-    x, w = hermegauss(120)
-    u, w = 0.64 + math.sqrt(3 * 0.06) * x, w / w.sum()
-    # one-dimensional integral against 2^13 Sobol points
-    result = dense.solve_gfa(Power(3), 0.06, 0.8, 1, paths=2**13, beta=4.0)
-    close(result.overlap[1], w @ np.tanh(4 * u), 1e-4)
-    result = dense.solve_gfa(Power(3), 0.06, 0.8, 1, paths=2**13, activation=hx.Tanh(3.0))
-    close(result.overlap[1], w @ np.tanh(3 * u), 1e-4)
-    close(result.correlation[1, 1], w @ np.tanh(3 * u) ** 2, 1e-4)
+    if name in ("Glauber", "graded"):  # a one-dimensional integral against 2^13 Sobol points
+        gain = 4 if name == "Glauber" else 3
+        x, w = hermegauss(120)
+        phi = np.tanh(gain * (0.64 + math.sqrt(3 * 0.06) * x))
+        close(mine.overlap[1], w @ phi / w.sum(), 1e-4)
+        if name == "graded":
+            close(mine.correlation[1, 1], w @ phi**2 / w.sum(), 1e-4)
 
 
 def test_trajectories_of_order_two():
@@ -430,24 +433,18 @@ def test_trajectories_of_order_two():
     assert (abs(result.overlap[1:] - np.array(simulated)) < SPREAD * errors + 5e-4).all()
     exact = dense.first_steps(Quadratic(), 0.2, 0.9, 2)
     close(result.overlap[:3], exact.overlap, 2e-4)
-    result = dense.solve_gfa(Quadratic(), 0.12, 0.6, 4, paths=2**14)
-    close(result.overlap[1:], [0.9167, 0.95697, 0.9728, 0.9810], 2e-3)  # plain Monte Carlo
-    result = dense.solve_gfa(Quadratic(), 0.08, 0.4, 4, paths=2**14)
-    close(result.overlap[1:], [0.8427, 0.93325, 0.9799, 0.9968], 2e-3)
+    result = dense.solve_gfa(Quadratic(), 0.12, 0.6, 6, paths=2**14)
+    close(result.overlap[1:5], [0.9167, 0.95697, 0.9728, 0.9810], 2e-3)  # plain Monte Carlo
+    result = dense.solve_gfa(Quadratic(), 0.08, 0.4, 6, paths=2**14)
+    close(result.overlap[1:5], [0.8427, 0.93325, 0.9799, 0.9968], 2e-3)
 
 
 def test_self_coupling_of_order_two():
-    # by hand: u(1) has covariance with h(1) of alpha besides alpha G10 with h(0)
-    alone, coupled = (
-        dense.solve_gfa(Quadratic(), 0.1, 0.5, 2, paths=2**14, self_coupling=kept)
-        for kept in (False, True)
-    )
-    # the first field a = m0 + alpha h(0) is a mixture
+    result = dense.solve_gfa(Quadratic(), 0.1, 0.5, 2, paths=2**14, self_coupling=True)
+    # by hand: the first field m0 + alpha h(0) + v is a mixture of two Gaussians
     s, p = np.array([1, -1]), np.array([0.75, 0.25])
-    m1 = p @ erf((0.5 + 0.1 * s) / math.sqrt(0.2))
-    close(coupled.overlap[1], m1, 1e-4)
-    close(alone.overlap[1], math.erf(0.5 / math.sqrt(0.2)), ROUNDING)
-    close(jnp.diagonal(coupled.feedback), [0.1, 0.1], 1e-12)
+    close(result.overlap[1], p @ erf((0.5 + 0.1 * s) / math.sqrt(0.2)), 1e-4)
+    close(jnp.diagonal(result.feedback), [0.1, 0.1], 1e-12)
 
 
 def test_an_input_driven_trajectory():
@@ -519,8 +516,6 @@ def overlap_of(load, m0):
 def test_odd_orders_pull_the_negative_of_a_memory_to_the_memory():
     result = dense.solve_gfa(Power(3), 0.01, -0.9, 5, paths=2**8)
     assert result.overlap[-1] > 0.99
-    result = dense.solve_gfa(Power(4), 0.001, -0.9, 5, paths=2**8)
-    assert result.overlap[-1] < -0.99
     result = dense.solve_gfa(RectifiedPower(4), 0.001, -0.9, 5, paths=2**8)
     assert abs(result.overlap[-1]) < 0.1
 
@@ -615,7 +610,8 @@ def test_convergence_time():
     m = dense.solve_gfa(Power(3), 0.1 / 3, 0.5, 30).overlap
     assert abs(m[5] - m[30]) < 0.005 < abs(m[4] - m[30])
     assert (run.horizon, run.tolerance) == (30, 0.005)
-    assert np.isnan(dense.convergence_time(Power(3), 0.05, 0.49, 4).time)  # on its way
+    slow = dense.convergence_time(Power(3), 0.08, 0.8, 30, tolerance=1e-6)
+    assert np.isnan(slow.time)  # still on its way
 
 
 def test_apparent_capacity():
@@ -623,7 +619,7 @@ def test_apparent_capacity():
     close(3 * found.load, 0.34, 5e-3)  # read off long runs, two digits
     assert 0 < 3 * found.error < 5e-3
     assert (found.horizon, found.threshold) == (20, 0.8)
-    assert np.isnan(dense.apparent_capacity(Power(3), 20, 0.001, paths=2**8).load)
+    assert np.isnan(dense.apparent_capacity(Power(3), 20, 0.001, paths=2**11).load)
 
 
 # Exponential loads
@@ -680,10 +676,27 @@ def test_moments_of_sums_of_signs():
     assert moment_of_signs(9, 10) == brute
 
 
-@pytest.mark.parametrize(
-    "interaction",
-    [Quadratic(), Power(3), RectifiedPower(3), ManyBody(3), Simplicial({3: 1.0, 2: 0.7, 1: 0.3})],
-)
+SIGNS = [
+    Quadratic(),
+    Power(4),
+    RectifiedPower(3),
+    ManyBody(4),
+    Simplicial({3: 1.0, 2: 0.7, 1: 0.3}),
+]
+
+
+@pytest.mark.parametrize("interaction", SIGNS)
+def test_forces_at_finite_size_and_their_noise(interaction):
+    N = 11
+    y = np.arange(-(N - 1.0), N, 2)
+    force, noise = finite(dense.kernel(interaction), jnp.asarray(y), N)
+    # rounding; the exact mean over all sums of 10 signs
+    np.testing.assert_allclose(force, interaction.force(jnp.asarray(y), N), rtol=1e-12)
+    weights = binom.pmf((y + N - 1) / 2, N - 1, 0.5)
+    np.testing.assert_allclose(float(noise), weights @ np.asarray(force) ** 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("interaction", [Quadratic(), Power(3), ManyBody(3)])
 def test_finite_first_step(interaction):
     N, M, m0, networks = 40, 300, 0.8, 400
     if interaction.order == 2:

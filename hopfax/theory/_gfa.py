@@ -43,7 +43,7 @@ class Problem(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def noise(steps, paths, scrambles, seed, stimulus, thermal):
+def noise(steps, paths, scrambles, seed, stimulus, thermal, graded):
     """Scrambled Sobol sequences, their order of dimensions that of importance."""
     from scipy.special import ndtri  # late: scipy.stats takes half a second to import
     from scipy.stats import qmc
@@ -58,7 +58,7 @@ def noise(steps, paths, scrambles, seed, stimulus, thermal):
     first = 1 + stimulus
     inside = np.clip(u, 2.0**-24, 1 - 2.0**-24).astype(np.float32)
     return Noise(
-        ndtri(u[:, first : first + steps]),
+        ndtri(u[:, first : first + steps]).astype(np.float64 if graded else np.float32),
         inside[:, 0],
         inside[:, 1] if stimulus else None,
         inside[:, first + steps :] if thermal else None,

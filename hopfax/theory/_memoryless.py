@@ -51,11 +51,12 @@ def critical(order):
 @eqx.filter_jit
 def fixed_points(kernel, load):
     one = jnp.ones_like(load)
-    target = jnp.sqrt(2 * load * kernel(one)) / abs(kernel.signal(one))
+    signal = kernel.signal(one)
+    target = jnp.sqrt(2 * load * kernel(one)) / jnp.where(signal > 0, signal, 1.0)
     order = kernel.order
     fold = _fold(order) * one
     excess = lambda x: _level(order, x) - stop_gradient(target)  # noqa: E731
-    exists = (load > 0) & (excess(fold) >= 0)
+    exists = (load > 0) & (signal > 0) & (excess(fold) >= 0)
     last = jnp.maximum(1 / stop_gradient(target), 2 * fold)
     stable = bisect(lambda x: -excess(x), fold, last)
     unstable = bisect(excess, 0 * fold, fold)
