@@ -53,6 +53,11 @@ def naive(xi, states):
     return ((xi.T @ (X**2 + 1)) - states.T * (2 * X).sum(0)).T / np.float32(N) ** 2
 
 
+def one_by_one(xi, states):
+    """The same for one trial after the other, as a loop over trials does it."""
+    return np.concatenate([naive(xi, state[None]) for state in states])
+
+
 def in_torch(xi, states):
     """The same in torch, with all cores; None where it is not installed."""
     try:
@@ -104,6 +109,7 @@ def update():
     networks = {name: hx.DenseMemory(source, hx.Power(3)) for name, source in sources.items()}
     runs = {name: (lambda n=net: fields(n, states)) for name, net in networks.items()}
     runs["NumPy"] = lambda: naive(xi, h)
+    runs["NumPy, one by one, 10 trials"] = lambda: one_by_one(xi, h[:10])
     if (other := in_torch(xi, h)) is not None:
         runs["torch"] = other
     square, operations = matmul_rate()
@@ -115,14 +121,15 @@ def update():
     times = interleaved(runs | {"square product": square}, repeats=9)
     rate = operations / times["square product"]["median_s"]
     for name in runs:
-        work = 4 * M * N * TRIALS / times[name]["median_s"]
+        trials = 10 if name.endswith("10 trials") else TRIALS
+        work = 4 * M * N * trials / times[name]["median_s"]
         row = {"largest_error_over_std": errors[name], "over_matmul_rate": work / rate}
         if name in networks:
             program = fields.lower(networks[name], states).compile().compiled
             kept = sum(leaf.nbytes for leaf in jax.tree.leaves(sources[name]))
             used = kept + program.memory_analysis().temp_size_in_bytes
             row["memory_over_stored"] = used / (4 * M * N)
-        report("update", source=name, N=N, M=M, trials=TRIALS, **row, **times[name])
+        report("update", source=name, N=N, M=M, trials=trials, **row, **times[name])
     report("update", matmul_Gflops=rate / 1e9)
     slow = times["stored float32"]["median_s"]
     ratios = {name: times[name]["median_s"] / slow for name in runs}
