@@ -37,7 +37,7 @@ from ._stream import Block, collect, stream
 
 Rule: TypeAlias = Literal["leading", "difference"]
 Update: TypeAlias = Literal["parallel", "cyclic", "random"]
-#: Patterns read at a time, by kind of device. On a CPU half and twice as many take 5 to 10 % longer.
+#: Patterns read at a time, by kind of device. On a CPU half or twice as many take 5 to 10 % more.
 _BLOCK = {"cpu": 1024}
 _LARGE_BLOCK = 16384
 
