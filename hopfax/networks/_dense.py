@@ -182,11 +182,21 @@ class DenseMemory(AbstractMap):
         by parallel updates with `keep_diagonal=True` where F is convex (even powers, rectified,
         exponential, softmax); parallel updates without the diagonal can raise it.
         """
-        X = self._sums(state.spins, self.signs)
+        law, exponential = self._law(), self.interaction.exponential
+
+        def use(block: Block, given):
+            law, h = given
+            X = block.overlaps(h, law.signs)
+            if exponential:
+                return jax.nn.logsumexp(jnp.where(block.valid, law.force(X), _LOWEST))
+            return jnp.where(block.valid, law.interaction.potential(X, law.N), 0.0).sum()
+
+        merge = jnp.logaddexp if exponential else jnp.add
+        empty = jnp.asarray(_LOWEST if exponential else 0.0, state.spins.dtype)
+        total = stream(self.patterns, use, merge, empty, (law, state.spins), self.block)
         if isinstance(self.interaction, Softmax):
-            beta = self.interaction.beta.astype(X.dtype)
-            return (state.spins**2).sum() / 2 - jax.nn.logsumexp(beta * X) / beta
-        return -self.interaction.potential(X, self.patterns.N).sum()
+            return (state.spins**2).sum() / 2 - total / self.interaction.beta.astype(total.dtype)
+        return -jnp.exp(total) if exponential else -total
 
     @property
     def random(self):
