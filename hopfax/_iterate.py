@@ -48,8 +48,8 @@ def iterate(
     - `throw`: raise if the run fails. Under a trace it never raises; look at `status`.
 
     **Returns:** a `Trajectory` with `ts` 0, 1, ..., `steps`, `overlaps` (steps + 1, memories
-    tracked), no saliency and an empty log of switches. `stats["moved"]` is how many neurons the last step
-    changed: 0 at a fixed point.
+    tracked), no saliency and an empty log of switches. `stats["moved"]` is how many neurons the
+    last step changed: 0 at a fixed point.
 
     **Raises:** ValueError/TypeError for bad arguments; `SimulationError` if the run fails and
     `throw`.
