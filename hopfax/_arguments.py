@@ -15,6 +15,7 @@ from ._errors import PhysicsWarning, as_float, check_at_least, check_finite, che
 from ._types import is_concrete
 from .networks import (
     AbstractHopfield,
+    AbstractMap,
     FieldState,
     InputDrivenHopfield,
     TwoTimescaleHopfield,
@@ -39,6 +40,10 @@ class Arguments(eqx.Module):
 def checked(given: Arguments) -> Arguments:
     """Structure always, values where they are concrete; everything in the patterns' dtype."""
     network, state0 = given.network, given.state0
+    if isinstance(network, AbstractMap):
+        raise TypeError(
+            f"`network` is a {type(network).__name__}, in discrete time: run it by hopfax.iterate."
+        )
     if not isinstance(network, AbstractHopfield):
         raise TypeError(f"`network` must be a hopfax network, got {type(network).__name__}.")
     if not isinstance(state0, FieldState):

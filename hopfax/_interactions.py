@@ -15,6 +15,7 @@ from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
 from ._errors import as_float, check_at_least, check_finite, check_shape
+from ._types import ArrayLike
 
 Values = Float[Array, "..."]
 
@@ -200,7 +201,7 @@ class Simplicial(AbstractInteraction):
     weights: dict[int, Float[Array, ""]]
     exponential = False
 
-    def __init__(self, weights: Mapping[int, float]):
+    def __init__(self, weights: Mapping[int, ArrayLike]):
         if not isinstance(weights, Mapping) or not weights:
             raise ValueError(f"`weights` must be a dict of order -> weight, got {weights!r}.")
         self.weights = {

@@ -48,8 +48,8 @@ def iterate(
     - `throw`: raise if the run fails. Under a trace it never raises; look at `status`.
 
     **Returns:** a `Trajectory` with `ts` 0, 1, ..., `steps`, `overlaps` (steps + 1, memories
-    tracked), no saliency and no log of switches. `stats["moved"]` is how many neurons the last step
-    changed: 0 at a fixed point.
+    tracked), no saliency and an empty log of switches. `stats["moved"]` is how many neurons the
+    last step changed: 0 at a fixed point.
 
     **Raises:** ValueError/TypeError for bad arguments; `SimulationError` if the run fails and
     `throw`.
@@ -140,7 +140,7 @@ def _run(run: _Run, steps: int, observe: Any) -> Trajectory:
     )
     code = jnp.where(jnp.isfinite(final.spins).all(), _status.OK, _status.NONFINITE)
     code = jnp.where(run.valid, code, _status.INVALID_PARAMETER).astype(jnp.int32)
-    none, nobody = jnp.zeros(0, dtype), jnp.zeros(0, jnp.int32)
+    none, nobody = jnp.full(1, jnp.nan, dtype), jnp.full(1, -1, jnp.int32)
     return Trajectory(
         ts=ts,
         overlaps=jnp.where(run.valid, overlaps, jnp.nan),
@@ -148,7 +148,7 @@ def _run(run: _Run, steps: int, observe: Any) -> Trajectory:
         observed=observed,
         final=final,
         status=code,
-        switches=Switches(none, nobody, nobody, jnp.zeros(0, bool), jnp.int32(0)),
+        switches=Switches(none, nobody, nobody, jnp.zeros(1, bool), jnp.int32(0)),
         counters={"steps": jnp.int32(steps), "moved": moved},
         reduction="sites",
         method="iterate",

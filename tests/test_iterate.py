@@ -20,6 +20,8 @@ def test_a_run_retrieves_and_rests(network):
     assert run.overlaps.shape == (6, 20) and run.ts.tolist() == [0, 1, 2, 3, 4, 5]
     assert np.isclose(run.overlaps[0, 3], 1 - 2 * 10 / 60) and run.overlaps[-1, 3] == 1
     assert run.status == 0 and run.stats["moved"] == 0 and run.stats["steps"] == 5
+    assert hx.observables.visited(run).tolist() == [3]
+    assert hx.observables.summary(run)["overlap"] == 1
     dataset = run.to_xarray()
     assert dataset.overlap.dims == ("time", "memory") and dataset.attrs["method"] == "iterate"
 
@@ -114,7 +116,8 @@ def test_bad_arguments_are_named(network):
     big = hx.DenseMemory(hx.GeneratedPatterns(jr.key(0), 5000, 8), hx.Power(3))
     for call, words in (
         (lambda: hx.iterate(hx.Hopfield(network.patterns), state, 3), "hopfax.simulate"),
-        (lambda: hx.simulate(network, state, jnp.arange(3.0)), "`network`"),
+        (lambda: hx.simulate(network, state, jnp.arange(3.0)), "run it by hopfax.iterate"),
+        (lambda: hx.Point(network, {}, [0.0, 1.0]), "function of named values"),
         (lambda: hx.iterate(network, state.spins, 3), "must come from network.init"),
         (lambda: hx.iterate(network, state, -1), "`steps` must be"),
         (lambda: hx.iterate(network, state, 2.5), "`steps` must be"),

@@ -17,7 +17,7 @@ from .._arguments import check_times
 from .._errors import as_float
 from .._simulate import simulate
 from .._types import ArrayLike
-from ..networks import AbstractHopfield, TwoTimescaleHopfield
+from ..networks import AbstractHopfield, AbstractMap, TwoTimescaleHopfield
 from ..observables import Selected, summary
 
 _NAME = re.compile(r"^([A-Za-z_][A-Za-z0-9_.]*)(?:\[([-0-9, ]+)\])?$")
@@ -68,6 +68,11 @@ class Point(eqx.Module):
         per_tau: bool = False,
         max_steps: int = 65536,
     ):
+        if isinstance(network, AbstractMap):
+            raise TypeError(
+                f"`network` is a {type(network).__name__}, in discrete time; sweep a function of "
+                "named values that calls hopfax.iterate."
+            )
         if not isinstance(network, AbstractHopfield):
             raise TypeError(f"`network` must be a hopfax network, got {type(network).__name__}.")
         if per_tau and not isinstance(network, TwoTimescaleHopfield):

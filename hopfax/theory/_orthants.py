@@ -1,16 +1,19 @@
 """Gaussian orthant probabilities by one-dimensional quadrature, smooth in all arguments."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(128)
+_legendre = functools.cache(np.polynomial.legendre.leggauss)  # not at import, where it takes long
 
 
 def _rule(end):
     """Nodes in $[0, end]$ and weights, along a new last axis."""
-    nodes = jnp.asarray((_NODES + 1) / 2, end.dtype) * end[..., None]
-    return nodes, jnp.asarray(_WEIGHTS / 2, end.dtype) * end[..., None]
+    nodes, weights = _legendre(128)
+    nodes = jnp.asarray((nodes + 1) / 2, end.dtype) * end[..., None]
+    return nodes, jnp.asarray(weights / 2, end.dtype) * end[..., None]
 
 
 def _angle(rho):
