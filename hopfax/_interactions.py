@@ -204,10 +204,8 @@ class Simplicial(AbstractInteraction):
     def __init__(self, weights: Mapping[int, ArrayLike]):
         if not isinstance(weights, Mapping) or not weights:
             raise ValueError(f"`weights` must be a dict of order -> weight, got {weights!r}.")
-        self.weights = {
-            _order(order, 1): as_float(weights[order], f"weights[{order}]")
-            for order in sorted(weights)
-        }
+        orders = sorted(_order(order, 1) for order in weights)
+        self.weights = {order: as_float(weights[order], f"weights[{order}]") for order in orders}
         for order, weight in self.weights.items():
             check_shape(weight, f"weights[{order}]", (), "()")
             check_finite(weight, f"weights[{order}]")

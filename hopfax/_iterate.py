@@ -65,9 +65,7 @@ def iterate(
         raise ValueError(f"`steps` must be a Python int of at least 0, got {steps!r}.")
     check_domain(network)
     patterns = network.patterns
-    spins = as_float(state0.spins, "state0.spins", patterns.dtype)
-    check_shape(spins, "state0.spins", (patterns.N,), "(N,)")
-    check_finite(spins, "state0.spins")
+    state0 = network.init(state0.spins)
     if stimulus is not None:
         stimulus = as_float(stimulus, "stimulus", patterns.dtype)
         check_shape(stimulus, "stimulus", (patterns.N,), "(N,)")
@@ -82,7 +80,8 @@ def iterate(
         if not network.random:
             raise ValueError("`key` is not used by this network; leave it out.")
     watched = jnp.asarray(_tracked(track, patterns.P), jnp.int32)
-    run = _Run(network, SpinState(spins), stimulus, key, watched, in_domain(network))
+    valid = in_domain(network) & network.holds(state0)
+    run = _Run(network, state0, stimulus, key, watched, valid)
     trajectory = _run(run, steps, observe)
     if throw:
         _raise_if_failed(trajectory)

@@ -59,7 +59,7 @@ def text(spins):
 def raw(network, u, X):
     """The sum of forces whose scaled form is `u`."""
     if network.interaction.exponential:
-        return u * np.exp(float(network.interaction.reduction()) * X).sum()
+        return u * np.exp(float(network.interaction.reduction()) * (X + 1)).sum()
     scale = network.interaction.scale(network.patterns.N)
     return u * scale * (2 * network.interaction.reduction() if network.rule != "leading" else 1)
 
@@ -154,7 +154,7 @@ def test_forces_without_the_neuron_itself(name, seed):
     f = np.asarray(interaction.force(jnp.asarray(y), N))
     X = xi @ h
     if interaction.exponential:
-        f, scale = np.exp(f), np.exp(0.7 * X).sum()
+        f, scale = np.exp(f), np.exp(0.7 * (X + 1)).sum()
     else:
         scale = interaction.scale(N)
     expected = (xi * f).sum(0) / scale
@@ -179,6 +179,20 @@ def test_graded_neurons_without_themselves(order):
 
 
 # Energy
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", list(INTERACTIONS))
+def test_energies_are_sums_over_all_blocks(name, packed):
+    """Blocks of 4 of 10 patterns: the last one overlaps the one before."""
+    xi, h, _ = random_case(1, M=10)
+    patterns = hx.Patterns(xi, check_patterns=False)
+    patterns = hx.patterns.pack(patterns) if packed else patterns
+    network = hx.DenseMemory(patterns, INTERACTIONS[name], block=4)
+    expected = -sum(float(potential(INTERACTIONS[name], row * h)) for row in xi)
+    state = network.init(h)
+    assert_close(network.energy(state), expected, 1e-11 * (1 + abs(expected)), "rounding")
+    assert_close(network.overlaps(state), xi @ h / len(h), 1e-15, "integers over N")
 
 
 def _energy(t, state, network):
@@ -252,24 +266,48 @@ def _size_and_spins(t, state, network):
 # One by one
 
 
-@pytest.mark.parametrize("source", ["stored", "packed", "generated"])
-@pytest.mark.parametrize("interaction", [hx.Power(3), hx.Exponential(0.3)], ids=["power", "exp"])
-def test_one_by_one_is_a_loop_over_neurons(source, interaction):
+ONE_BY_ONE = {
+    "power": (hx.Power(3), {}),
+    "exponential": (hx.Exponential(0.3), {}),
+    "difference": (hx.Power(4), {"rule": "difference"}),
+    "kept": (hx.Power(3), {"keep_diagonal": True}),
+    "exponential kept": (hx.Exponential(0.3), {"keep_diagonal": True}),
+}
+
+
+@pytest.mark.parametrize("driven", [False, True])
+@pytest.mark.parametrize("name", list(ONE_BY_ONE))
+def test_one_by_one_is_a_loop_over_neurons(name, driven):
+    """For every source of patterns, against parallel fields of stored ones."""
     made = hx.GeneratedPatterns(jr.key(4), 50, 37)
-    patterns = {
-        "stored": hx.Patterns(made.rows(0, 50)),
-        "packed": hx.patterns.pack(made),
-        "generated": made,
-    }[source]
-    network = hx.DenseMemory(patterns, interaction, update="cyclic", block=16)
-    parallel = hx.DenseMemory(patterns, interaction)
+    stored = hx.Patterns(made.rows(0, 50))
+    sources = {"stored": stored, "packed": hx.patterns.pack(made), "generated": made}
+    interaction, options = ONE_BY_ONE[name]
+    stimulus = jr.normal(jr.key(9), (37,)) if driven else None
+    parallel = hx.DenseMemory(stored, interaction, **options)
     h = made.corrupt(jr.key(0), 0, 10)
-    field = eqx.filter_jit(lambda h: parallel.field(hx.SpinState(h)))
+    field = eqx.filter_jit(lambda h: parallel.field(hx.SpinState(h), stimulus))
     expected = h
     for i in range(37):
         u = field(expected)[i]
         expected = expected.at[i].set(jnp.where(u == 0, expected[i], jnp.sign(u)))
-    assert (network.step(network.init(h)).spins == expected).all()
+    for source, patterns in sources.items():
+        network = hx.DenseMemory(patterns, interaction, update="cyclic", block=16, **options)
+        found = network.step(network.init(h), stimulus).spins
+        assert (found == expected).all(), source
+
+
+def test_one_by_one_at_a_temperature_feels_the_same_fields():
+    """The first neuron of a step: P(up) = (1 + tanh(beta u)) / 2 within 4 errors of 3000 draws."""
+    patterns = hx.patterns.random(jr.key(1), 30, 15)
+    state = hx.SpinState(patterns.corrupt(jr.key(0), 0, 5))
+    for interaction in (hx.Exponential(0.2), hx.Power(3)):
+        network = hx.DenseMemory(patterns, interaction, update="cyclic", beta=2.0)
+        draws = jax.vmap(lambda key, n=network: n.step(state, key=key).spins[0])(
+            jr.split(jr.key(2), 3000)
+        )
+        expected = float(jnp.tanh(2.0 * hx.DenseMemory(patterns, interaction).field(state)[0]))
+        assert abs(float(draws.mean()) - expected) < 4 * np.sqrt((1 - expected**2) / 3000)
 
 
 def test_random_order_visits_every_neuron_once():
@@ -330,9 +368,26 @@ def test_softmax_retrieves_one_of_many():
     assert run.overlaps[-1, 0] > 1 - 1e-6 and abs(run.overlaps[-1, 1]) < 0.5
 
 
-@pytest.mark.parametrize("interaction", [hx.Exponential(3.0), hx.Softmax(3.0)], ids=["exp", "lse"])
+@pytest.mark.parametrize("rate", [1.0, 8.0, 30.0, 100.0])
+def test_rare_disagreement_is_not_lost_among_agreement(rate):
+    """In float32, two of three memories disagree with neuron 0, at e^(-2 rate) of the sum."""
+    xi = np.ones((3, 32), np.float32)
+    xi[1:, 0] = -1
+    patterns = hx.Patterns(xi, check_patterns=False)
+    network = hx.DenseMemory(patterns, hx.Exponential(rate))
+    found = float(network.field(network.init(np.ones(32)))[0])
+    # all three have the same overlap with the other neurons: one for, two against
+    expected = -np.exp(-2 * rate) / (1 + 2 * np.exp(-2 * rate))
+    assert abs(found - expected) < 1e-5 * abs(expected) + 1e-44  # rounding, underflow
+
+
+@pytest.mark.parametrize(
+    "interaction",
+    [hx.Exponential(3.0), hx.Exponential(100.0), hx.Softmax(3.0)],
+    ids=["exp", "steep", "lse"],
+)
 def test_large_exponents_overflow_nowhere(interaction):
-    """Exponents up to 3000, far beyond what even float64 can hold."""
+    """Exponents up to 1e5, far beyond what even float64 can hold."""
     xi = np.asarray(hx.patterns.random(jr.key(0), 30, 1000).xi, np.float32)
     patterns = hx.Patterns(xi)
     network = hx.DenseMemory(patterns, interaction, block=8)
@@ -386,6 +441,10 @@ CASES = [
     (dict(beta=0.0), "`beta` must be > 0"),
     (dict(beta=[1.0, 2.0]), "`beta` must have shape"),
     (dict(block=0), "`block` must be a Python int"),
+    (dict(block=True), "must be a Python int of at least 1, got True"),
+    (dict(activation=np.tanh), "`activation` must be a hopfax activation"),
+    (dict(keep_diagonal="no"), "`keep_diagonal` must be True or False"),
+    (dict(interaction=hx.Power(400)), "`interaction` of order 400 at N = 12"),
     (dict(beta=1.0, activation=hx.Tanh()), "temperature of signs"),
     (dict(update="cyclic", activation=hx.Tanh()), "graded neurons move in parallel"),
     (dict(interaction=hx.Softmax(), keep_diagonal=False), "no self-coupling to leave out"),
@@ -416,6 +475,10 @@ def test_bad_patterns_and_states(memories):
         network.init(np.ones(3))
     with pytest.raises(ValueError, match="`spins` must be \\+-1"):
         network.init(np.full(12, 0.5))
+    with pytest.raises(ValueError, match="column for every neuron"):
+        hx.DenseMemory(memories.site_classes().patterns, hx.Power(3))
+    with pytest.raises(ValueError, match="`stimulus` must have shape"):
+        network.field(network.init(np.ones(12)), [1.0, 2.0])
     with pytest.raises(ValueError, match="needs a `key`"):
         hx.DenseMemory(memories, hx.Power(3), beta=1.0).step(network.init(np.ones(12)))
 

@@ -120,6 +120,7 @@ def test_the_gradient_of_the_lagrangian_is_the_force(name):
         (lambda: hx.Softmax(-1.0), "`beta` must be > 0"),
         (lambda: hx.Softmax([1.0, 2.0]), "`beta` must have shape"),
         (lambda: hx.Simplicial({}), "`weights` must be a dict"),
+        (lambda: hx.Simplicial({3: 1.0, "a": 2.0}), "`order` must be a Python int"),
         (lambda: hx.Simplicial({1: 1.0}), "`order` must be at least 2"),
         (lambda: hx.Simplicial({3: np.nan}), "weights"),
     ],

@@ -85,6 +85,19 @@ def test_a_bad_value_under_a_trace_is_a_status(network):
     assert np.isfinite(runs.overlaps[0]).all() and np.isnan(runs.overlaps[1:]).all()
 
 
+def test_bad_states_and_interactions_under_a_trace_are_a_status(network):
+    def run(rate, h):
+        steep = hx.DenseMemory(network.patterns, hx.Exponential(rate))
+        return hx.iterate(steep, hx.SpinState(h), 2).status
+
+    good = network.patterns.pattern(0)
+    rates, states = jnp.array([1.0, -1.0, jnp.nan]), jnp.stack([good, 0.5 * good])
+    codes = jax.vmap(lambda rate: run(rate, good))(rates).tolist()
+    codes += jax.vmap(lambda h: run(1.0, h))(states).tolist()
+    bad = "invalid_parameter"
+    assert [hx.STATUS[code][0] for code in codes] == ["ok", bad, bad, "ok", bad]
+
+
 def test_a_run_that_is_not_finite_says_so(network):
     blown = hx.DenseMemory(
         hx.Patterns(jnp.full((1, 2), 1e200)), hx.Quadratic(), keep_diagonal=True, activation=Raw()
@@ -119,6 +132,7 @@ def test_bad_arguments_are_named(network):
         (lambda: hx.simulate(network, state, jnp.arange(3.0)), "run it by hopfax.iterate"),
         (lambda: hx.Point(network, {}, [0.0, 1.0]), "function of named values"),
         (lambda: hx.iterate(network, state.spins, 3), "must come from network.init"),
+        (lambda: hx.iterate(network, hx.SpinState(0 * state.spins), 3), "`spins` must be \\+-1"),
         (lambda: hx.iterate(network, state, -1), "`steps` must be"),
         (lambda: hx.iterate(network, state, 2.5), "`steps` must be"),
         (lambda: hx.iterate(network, state, 3, track=[20]), "`track` must name memories 0..19"),

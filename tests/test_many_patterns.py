@@ -32,6 +32,7 @@ def test_generated_patterns_are_the_same_however_they_are_read(P, N):
     made = hx.GeneratedPatterns(jr.key(1), P, N)
     packed = hx.patterns.pack(made)
     assert (made.rows(0, P) == packed.rows(0, P)).all()
+    assert (made.words(0, P) == pack_bits(made.rows(0, P) > 0)).all()  # nothing beyond neuron N
     one, column = jax.jit(lambda k: made.rows(k, 1)[0]), jax.jit(lambda i: made.column(i))
     rows = np.asarray(packed.rows(0, P))
     for first in range(P):
@@ -52,6 +53,14 @@ def test_generated_patterns_are_random():
     assert abs(np.sqrt((across**2).sum() / (N * (N - 1))) * np.sqrt(P) - 1) < 0.1
     along = xi[:400] @ xi[:400].T / N - np.eye(400)
     assert abs(np.sqrt((along**2).sum() / (400 * 399)) * np.sqrt(N) - 1) < 0.1
+
+
+def test_large_sets_are_packed_whole():
+    made = hx.GeneratedPatterns(jr.key(2), 5000, 33)
+    packed = hx.patterns.pack(made)
+    assert packed.P == 5000 and (packed.rows(4000, 1000) == made.rows(4000, 1000)).all()
+    dirty = hx.PackedPatterns(jnp.full((1, 1), 2**32 - 1, jnp.uint32), 8)
+    assert int(dirty.bits[0, 0]) == 255
 
 
 def test_pack_joins_sources():
@@ -76,10 +85,14 @@ def test_products_in_pieces_are_those_of_float32():
     rng = np.random.default_rng(0)
     rows = jnp.asarray(rng.choice([-1.0, 1.0], (64, 40)), jnp.float32)
     whole = jnp.asarray(rng.integers(0, 2**17, (3, 64)), jnp.float32)
-    assert (project_in_pieces(whole, rows) == np.asarray(whole) @ np.asarray(rows)).all()
+    for run in (project_in_pieces, jax.jit(project_in_pieces)):
+        assert (np.asarray(run(whole, rows)) == np.asarray(whole) @ np.asarray(rows)).all()
     real = jnp.asarray(rng.normal(size=(3, 64)) * 1e5, jnp.float32)
     exact = np.asarray(real, np.float64) @ np.asarray(rows, np.float64)
-    error = np.abs(np.asarray(project_in_pieces(real, rows)) - exact).max() / np.abs(exact).max()
+    error = (
+        np.abs(np.asarray(jax.jit(project_in_pieces)(real, rows)) - exact).max()
+        / np.abs(exact).max()
+    )
     assert error < 1e-6  # a few units of float32's last place
 
 
@@ -88,7 +101,7 @@ import warnings; warnings.simplefilter("error")
 import jax
 jax.config.update("jax_num_cpu_devices", 3)
 import jax.numpy as jnp, hopfax as hx
-P, N = 1001, 96
+P, N = 1001, 90
 made = hx.GeneratedPatterns(jax.random.key(0), P, N)
 stored = hx.Patterns(made.rows(0, P))
 packed = hx.patterns.pack(made)
@@ -113,6 +126,11 @@ v = hx.DenseMemory(packed, hx.Exponential(0.5))
 a, b = (net.field(net.init(starts[0])) for net in (u, v))
 assert jnp.abs(a - b).max() < 1e-6
 assert (u.overlaps(u.init(starts[0])) == v.overlaps(v.init(starts[0]))).all()
+few = hx.GeneratedPatterns(jax.random.key(0), 2, N)
+for one in (few, packed):
+    turns = [hx.DenseMemory(p, hx.Power(3), update="cyclic") for p in (one, hx.patterns.shard(one))]
+    a, b = (net.step(net.init(few.corrupt(jax.random.key(1), 0, 30))).spins for net in turns)
+    assert (a == b).all()
 print("equal")
 """
 
@@ -137,7 +155,14 @@ def test_streaming_needs_the_memory_of_a_block():
     ("make", "words"),
     [
         (lambda: hx.GeneratedPatterns(jr.key(0), 0, 8), "`P` = 0"),
-        (lambda: hx.GeneratedPatterns(jr.key(0), 2**32, 8), "below 2\\^32"),
+        (lambda: hx.GeneratedPatterns(jr.key(0), 2**31, 8), "below 2\\^31"),
+        (lambda: hx.GeneratedPatterns(jr.key(0), 4, 8).pattern(4), "one of the 4 patterns"),
+        (lambda: hx.GeneratedPatterns(jr.key(0), 4, 8).corrupt(jr.key(0), -1, 2), "one of the 4"),
+        (
+            lambda: hx.patterns.random(jr.key(0), 4, 8).corrupt(jr.key(0), 1, 2.5),
+            "`flips` must be a Python int",
+        ),
+        (lambda: hx.patterns.shard(np.ones((2, 2))), "`patterns` must be hopfax patterns"),
         (lambda: hx.GeneratedPatterns(3, 8, 8), "`key` must be a PRNG key"),
         (lambda: hx.GeneratedPatterns(jr.key(0, impl="rbg"), 8, 8), "Threefry"),
         (lambda: hx.PackedPatterns(jnp.zeros((2, 2), jnp.uint32), 8), "`bits` must be uint32"),

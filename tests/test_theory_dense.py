@@ -691,9 +691,24 @@ def test_forces_at_finite_size_and_their_noise(interaction):
     y = np.arange(-(N - 1.0), N, 2)
     force, noise = finite(dense.kernel(interaction), jnp.asarray(y), N)
     # rounding; the exact mean over all sums of 10 signs
-    np.testing.assert_allclose(force, interaction.force(jnp.asarray(y), N), rtol=1e-12)
+    expected = interaction.force(jnp.asarray(y), N) / interaction.scale(N)
+    np.testing.assert_allclose(force, expected, rtol=1e-12, atol=1e-15)
     weights = binom.pmf((y + N - 1) / 2, N - 1, 0.5)
     np.testing.assert_allclose(float(noise), weights @ np.asarray(force) ** 2, rtol=1e-12)
+
+
+def test_the_first_step_of_large_networks_overflows_nowhere():
+    """High orders of many neurons, in float32 too; one memory alone makes no noise."""
+    m0 = np.float32(0.9)
+    sure = [(Power(8), 10_000, 10**9), (Power(12), 10_000, 10**30), (ManyBody(9), 5000, 10**9)]
+    for interaction, N, M in sure:
+        for start in (m0, 0.9):
+            assert float(dense.finite_first_step(interaction, N, M, start)) == 1.0
+    # overlap 1 of 101: half a neuron's worth; all that agree with it tie, the others see it
+    alone = dense.finite_first_step(Quadratic(), 101, 1, 1 / 101)
+    assert float(alone) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="`m0` must be in"):
+        dense.finite_first_step(Power(3), 100, 10, 3.0)
 
 
 @pytest.mark.parametrize("interaction", [Quadratic(), Power(3), ManyBody(3)])

@@ -86,6 +86,14 @@ class AbstractMap(AbstractNetwork):
         """Whether a step draws random numbers."""
 
     @abc.abstractmethod
+    def init(self, spins: ArrayLike) -> Any:
+        """A start state."""
+
+    @abc.abstractmethod
+    def holds(self, state: Any) -> Bool[Array, ""]:
+        """Whether `state` is a legal one, as an array (works under a trace)."""
+
+    @abc.abstractmethod
     def step(
         self, state: Any, stimulus: PerNeuron | None = None, key: jax.Array | None = None
     ) -> Any:

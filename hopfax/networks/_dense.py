@@ -22,7 +22,7 @@ from .._interactions import (
     difference,
 )
 from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
-from ..patterns import AbstractPatterns, Patterns
+from ..patterns import AbstractPatterns, Patterns, as_key
 from ._base import (
     AbstractHopfield,
     AbstractMap,
@@ -71,7 +71,8 @@ class DenseMemory(AbstractMap):
       u_i)$; without it temperature zero.
     - `activation`: $h_i \leftarrow \psi(u_i)$ in place of the sign: graded neurons.
     - `rule`: "leading", or "difference", which adds $F(X_i + 1) - F(X_i - 1)$: asynchronously it
-      never raises the energy, at any N. The two differ by O(1/N).
+      never raises the energy, at any N. The two differ by O(1/N) (for exponential interactions by
+      a constant factor, which is left out).
     - `update`: all neurons in "parallel", or one after the other, each once a step, in "cyclic" or
       "random" order.
     - `keep_diagonal`: let $X$ include neuron i itself. Default: only for `Softmax`, whose state is
@@ -114,7 +115,7 @@ class DenseMemory(AbstractMap):
         check_option(update, "update", ("parallel", "cyclic", "random"))
         if block is None:
             block = _BLOCK.get(jax.default_backend(), _LARGE_BLOCK)
-        if not isinstance(block, int) or block < 1:
+        if not isinstance(block, int) or isinstance(block, bool) or block < 1:
             raise ValueError(f"`block` must be a Python int of at least 1, got {block!r}.")
         self.patterns, self.interaction = patterns, interaction
         self.activation, self.rule, self.update, self.block = activation, rule, update, block
@@ -124,6 +125,7 @@ class DenseMemory(AbstractMap):
             check_at_least(self.beta, "beta", 0.0, strict=True)
         modern = isinstance(interaction, Softmax)
         self.keep_diagonal = modern if keep_diagonal is None else keep_diagonal
+        _check_kinds(self)
         _check_consistency(self)
 
     @property
@@ -132,8 +134,16 @@ class DenseMemory(AbstractMap):
         return self.activation is None and not isinstance(self.interaction, Softmax)
 
     def init(self, spins: ArrayLike) -> SpinState:
-        """The state with these `spins` (N,), e.g. `patterns.corrupt(key, mu, flips)`."""
+        """The state with these `spins` (N,), e.g. `patterns.corrupt(key, mu, flips)`.
+
+        **Raises:** ValueError for another shape, or values other than +-1 where states are signs.
+        """
         return SpinState(self._checked(spins, "spins"))
+
+    def holds(self, state: SpinState):
+        """Whether `state` is one of the network: finite, and +-1 where states are signs."""
+        spins = state.spins
+        return (jnp.abs(spins) == 1).all() if self.signs else jnp.isfinite(spins).all()
 
     def overlaps(self, state: SpinState) -> PerPattern:
         r"""$m_\mu = \xi^\mu \cdot h / N$ of all memories."""
@@ -142,13 +152,19 @@ class DenseMemory(AbstractMap):
     def field(self, state: SpinState, stimulus: PerNeuron | None = None) -> PerNeuron:
         r"""$u$, what the neurons feel.
 
-        For exponential interactions divided by $\sum_\mu e^{\beta X_\mu}$. A `stimulus` $y$ (N,)
-        weighs the force of every memory with its saliency $\xi^\mu \cdot y / N$ (input-driven
-        plasticity): with `Quadratic()` that is the input-driven Hopfield network, which then stores
-        $M = \alpha N^2$ patterns.
+        For `Exponential` and `Softmax` divided by $\sum_\mu e^{\beta X_\mu}$ (without the diagonal
+        also by $e^\beta$), so that $|u| \le 1$.
+
+        **Arguments:** `stimulus`: $y$ (N,), weighs the force of every memory with its saliency
+        $\xi^\mu \cdot y / N$ (input-driven plasticity): with `Quadratic()` that is the input-driven
+        Hopfield network, which then stores $M = \alpha N^2$ patterns.
+
+        **Raises:** ValueError for a stimulus of another shape than (N,).
         """
+        stimulus = self._checked_stimulus(stimulus)
         h, N = state.spins, self.patterns.N
         law, exponential = self._law(), self.interaction.exponential
+        lowest = float(jnp.finfo(h.dtype).min)
 
         def use(block: Block, given):
             law, h, stimulus = given
@@ -156,18 +172,18 @@ class DenseMemory(AbstractMap):
             top, size = jnp.zeros((), X.dtype), jnp.ones_like(X)
             if exponential:
                 exponent = law.force(X)
-                top = jnp.where(block.valid, exponent, _LOWEST).max()
+                top = jnp.where(block.valid, exponent, lowest).max()
                 size = jnp.exp(exponent - top)
             size = jnp.where(block.valid, size, 0.0)
             norm = size.sum()
             if stimulus is not None:
                 size = size * block.overlaps(stimulus, False)
-            projected = block.project(size * law.forces(X))
+            projected = law.project(block, size, X)
             return _Sums(top, projected, (size * law.counts(X)).sum(-1), norm)
 
         of_forces, of_counts = law.factors(h)
         zero = jnp.zeros((), h.dtype)
-        top = zero + (_LOWEST if exponential else 0.0)
+        top = zero + (lowest if exponential else 0.0)
         empty = _Sums(top, jnp.zeros_like(of_forces), jnp.zeros_like(of_counts[:, 0]), zero)
         merge = _merge_exponential if exponential else _merge
         total = stream(self.patterns, use, merge, empty, (law, h, stimulus), self.block)
@@ -178,21 +194,23 @@ class DenseMemory(AbstractMap):
     def energy(self, state: SpinState) -> Float[Array, ""]:
         r"""$E = -\sum_\mu F(X_\mu)$; of `Softmax` $-\mathrm{lse}_\beta(\Xi x) + x \cdot x / 2$.
 
-        Never raised by `update="cyclic"` or "random" with `rule="difference"` at temperature zero,
-        by parallel updates with `keep_diagonal=True` where F is convex (even powers, rectified,
-        exponential, softmax); parallel updates without the diagonal can raise it.
+        Of signs at temperature zero never raised by `update="cyclic"` or "random" with
+        `rule="difference"`, nor by parallel updates with `keep_diagonal=True` where F is convex
+        (even powers, rectified, exponential); parallel updates without the diagonal can raise it.
+        Never raised by those of `Softmax`. Graded neurons with an `activation` do not descend it.
         """
         law, exponential = self._law(), self.interaction.exponential
+        lowest = float(jnp.finfo(state.spins.dtype).min)
 
         def use(block: Block, given):
             law, h = given
             X = block.overlaps(h, law.signs)
             if exponential:
-                return jax.nn.logsumexp(jnp.where(block.valid, law.force(X), _LOWEST))
+                return jax.nn.logsumexp(jnp.where(block.valid, law.force(X), lowest))
             return jnp.where(block.valid, law.interaction.potential(X, law.N), 0.0).sum()
 
         merge = jnp.logaddexp if exponential else jnp.add
-        empty = jnp.asarray(_LOWEST if exponential else 0.0, state.spins.dtype)
+        empty = jnp.asarray(lowest if exponential else 0.0, state.spins.dtype)
         total = stream(self.patterns, use, merge, empty, (law, state.spins), self.block)
         if isinstance(self.interaction, Softmax):
             return (state.spins**2).sum() / 2 - total / self.interaction.beta.astype(total.dtype)
@@ -204,18 +222,24 @@ class DenseMemory(AbstractMap):
         return self.beta is not None or self.update == "random"
 
     def step(self, state, stimulus=None, key=None):
-        """One update of every neuron, all at once or one after the other."""
+        """One update of every neuron, all at once or one after the other.
+
+        **Raises:** ValueError without a `key` where random numbers are drawn.
+        """
         if self.random and key is None:
             raise ValueError(
                 "this memory draws random numbers (`beta`, or `update='random'`), so it needs a "
                 "`key`: make one with jax.random.key(seed)."
             )
+        key = None if key is None else as_key(key)
         if self.update != "parallel":
+            stimulus = self._checked_stimulus(stimulus)
             return SpinState(self._one_by_one(state.spins, stimulus, key))
         return SpinState(self._respond(self.field(state, stimulus), state.spins, key))
 
     def domain(self):
-        """Temperature and gain."""
+        """Temperature, gain and the interaction's own parameters."""
+        yield from _interaction_bounds(self.interaction)
         if self.beta is not None:
             yield Bound("beta", self.beta, 0.0, True)
         if self.activation is not None:
@@ -231,6 +255,13 @@ class DenseMemory(AbstractMap):
                 "`activation`."
             )
         return spins
+
+    def _checked_stimulus(self, stimulus) -> PerNeuron | None:
+        if stimulus is None:
+            return None
+        stimulus = as_float(stimulus, "stimulus", self.patterns.dtype)
+        check_shape(stimulus, "stimulus", (self.patterns.N,), "(N,)")
+        return stimulus
 
     def _sums(self, state: PerNeuron, signs: bool) -> PerPattern:
         def use(block: Block, state):
@@ -274,16 +305,14 @@ class DenseMemory(AbstractMap):
             if exponential:
                 exponent = law.force(X)
                 top = exponent.max()
-                force, norm = jnp.exp(force - top), jnp.exp(exponent - top).sum()
+                own = 0.0 if self.keep_diagonal else law.force(jnp.ones((), X.dtype))
+                force, norm = jnp.exp(force - (top + own)), jnp.exp(exponent - top).sum()
             u = (xi * (force if z is None else force * z / N)).sum() / norm
             new = self._respond(u, old, key)
             return (h.at[i].set(new), X + xi * (new - old)), None
 
         (h, _), _ = jax.lax.scan(visit, (h, self._sums(h, True)), (order, keys))
         return h
-
-
-_LOWEST = -1e30  # below every exponent
 
 
 class _Sums(eqx.Module):
@@ -311,7 +340,9 @@ class _Law(eqx.Module):
 
     $$u_i = \sum_k a_{ki} [\Xi^T w_k(X)]_i + \sum_c b_{ci} \sum_\mu v_c(X_\mu).$$
 
-    For exponential interactions w and v are what multiplies $e^{\beta X}$.
+    For exponential interactions w and v are what multiplies $e^{\beta X}$. Without the diagonal the
+    memories that agree with a neuron and those that do not are added up apart, since their forces
+    differ by $e^{2\beta}$: a difference of large sums would lose the smaller.
     """
 
     interaction: AbstractInteraction
@@ -331,6 +362,12 @@ class _Law(eqx.Module):
         scale = self.interaction.scale(self.N)
         return scale * 2 * self.interaction.reduction() if self.rule == "difference" else scale
 
+    def project(self, block: Block, size, X) -> Float[Array, "k N"]:
+        r"""$\Xi^T w$ over a block, every memory weighed by `size`."""
+        if self.interaction.exponential and not self.keep_diagonal:
+            return block.split(size)
+        return block.project(size * self.forces(X))
+
     def forces(self, X) -> Float[Array, "k b"]:
         """w."""
         if self.interaction.exponential:
@@ -343,22 +380,20 @@ class _Law(eqx.Module):
 
     def counts(self, X) -> Float[Array, "c b"]:
         """v."""
-        if self.keep_diagonal:
+        if self.keep_diagonal or self.interaction.exponential:
             return jnp.zeros((0, *X.shape), X.dtype)
-        if self.interaction.exponential:
-            return jnp.ones_like(X)[None]
         if self.signs:
             return ((self.force(X + 1) - self.force(X - 1)) / 2)[None]
         return jnp.stack([X ** (self._power - j) for j in range(1, self._power + 1, 2)])
 
     def factors(self, h) -> tuple[Float[Array, "k N"], Float[Array, "c N"]]:
         """a and b."""
-        one = jnp.ones_like(h)[None]
+        one, none = jnp.ones_like(h)[None], jnp.zeros((0, *h.shape), h.dtype)
         if self.keep_diagonal:
-            return one, jnp.zeros((0, *h.shape), h.dtype)
+            return one, none
         if self.interaction.exponential:
-            rate = self.interaction.force(jnp.ones((), h.dtype), self.N)
-            return jnp.cosh(rate) * one, -jnp.sinh(rate) * h[None]
+            rate = self.force(jnp.ones_like(h))  # in units of its exponential
+            return jnp.stack([jnp.exp(-rate * (1 + h)), -jnp.exp(-rate * (1 - h))]), none
         if self.signs:
             return one, -h[None]
         # (X - xi h)^p of graded h, as xi^2 = 1
@@ -369,6 +404,38 @@ class _Law(eqx.Module):
     def _power(self) -> int:
         assert isinstance(self.interaction, Quadratic | Power)
         return self.interaction.order - 1
+
+
+def _interaction_bounds(interaction: AbstractInteraction):
+    """The domain of an interaction's own parameters."""
+    for name in ("rate", "beta"):
+        if (value := getattr(interaction, name, None)) is not None:
+            yield Bound(f"interaction.{name}", value, 0.0, True)
+    if isinstance(interaction, Simplicial):
+        for order, weight in interaction.weights.items():
+            yield Bound(f"interaction.weights[{order}]", weight)
+
+
+def _check_kinds(memory: DenseMemory) -> None:
+    patterns, interaction = memory.patterns, memory.interaction
+    if memory.activation is not None and not isinstance(memory.activation, AbstractActivation):
+        raise TypeError(
+            f"`activation` must be a hopfax activation such as Tanh(), got {memory.activation!r}."
+        )
+    if not isinstance(memory.keep_diagonal, bool):
+        raise TypeError(f"`keep_diagonal` must be True or False, got {memory.keep_diagonal!r}.")
+    if getattr(patterns, "counts", None) is not None:
+        raise ValueError(
+            "`patterns` have `counts`, so each column stands for several neurons; a dense memory "
+            "in discrete time needs a column for every neuron (DenseFlow takes classes)."
+        )
+    order, most = getattr(interaction, "order", 0), float(jnp.finfo(patterns.dtype).max)
+    if order * math.log(patterns.N) > math.log(most):
+        raise ValueError(
+            f"`interaction` of order {order} at N = {patterns.N} has energies of N^{order}, beyond "
+            f"what {patterns.dtype} holds ({most:.1e}); enable double precision "
+            '(jax.config.update("jax_enable_x64", True)) or use Exponential.'
+        )
 
 
 def _check_consistency(memory: DenseMemory) -> None:
@@ -523,7 +590,8 @@ class DenseFlow(AbstractHopfield):
         return self.patterns.size * density
 
     def domain(self):
-        """Time constant and gain are positive."""
+        """Time constant, gain and the interaction's own parameter are positive."""
+        yield from _interaction_bounds(self.interaction)
         if self.tau_hidden is not None:
             yield Bound("tau_hidden", self.tau_hidden, 0.0, True)
         yield from activation_bounds(self.activation)

@@ -1,8 +1,8 @@
 r"""Sums over very many patterns, one block at a time.
 
 Every block is read (or made), used and dropped, so memory is that of one block whatever their
-number. The order of blocks is fixed: sums are bit-identical however the patterns are kept. Sums of
-integers below $2^{24}$ (float32) do not depend on any order.
+number. The order of blocks is fixed, so sums are bit-identical however the patterns are kept on a
+device. Sums of integers below $2^{24}$ (float32) do not depend on any order, so not on devices.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 
-from ..patterns import AbstractPatterns, ShardedPatterns
+from ..patterns import AbstractPatterns, GeneratedPatterns, ShardedPatterns
 from ..patterns._base import pack_bits
 from ..patterns._many import AXIS
 
@@ -53,6 +53,16 @@ class Block:
             return project_in_pieces(weights, rows)
         return jnp.matmul(weights, rows, precision=_EXACT)
 
+    def split(self, weights: Float[Array, " b"]) -> Float[Array, "2 N"]:
+        r"""$\sum_\mu w_\mu$ over the memories with $\xi^\mu_i = 1$, and over those with $-1$: sums
+        of positive terms, where `project` would be the difference of the two."""
+        rows = self._patterns.rows(self._first, self._size)
+        parts = (
+            jnp.matmul(weights, (s * rows > 0).astype(rows.dtype), precision=_EXACT)
+            for s in (1, -1)
+        )
+        return jnp.stack(list(parts))
+
 
 def count_bits(words: Array, state: Array) -> Array:
     """How many bits differ between each row of `words` (b, W) and `state` (W,)."""
@@ -79,8 +89,10 @@ def project_in_pieces(weights: Float[Array, "*k b"], rows: Float[Array, "b N"]) 
     signs = rows.astype(jnp.bfloat16)
     total = None
     for _ in range(3):
-        piece = weights.astype(jnp.bfloat16)
-        weights = weights - piece.astype(jnp.float32)
+        # an explicit rounding: the compiler may drop a conversion there and back
+        piece = lax.reduce_precision(weights, exponent_bits=8, mantissa_bits=7)
+        weights = weights - piece
+        piece = piece.astype(jnp.bfloat16)
         part = jnp.matmul(piece, signs, preferred_element_type=jnp.float32)
         total = part if total is None else total + part
     assert total is not None
@@ -139,15 +151,13 @@ def _spread(patterns: ShardedPatterns, mine: Callable, given: Any, out: Partitio
     """`mine(its patterns, number of the first, given)` on every device."""
     devices = patterns.mesh.devices.size
     inner = patterns.inner
-    stored = [leaf.shape[:1] == (inner.P,) for leaf in jax.tree.leaves(inner)]
-    share = inner.P // devices if any(stored) else -(-patterns.P // devices)
-    specs = jax.tree.unflatten(
-        jax.tree.structure(inner), [PartitionSpec(AXIS) if s else PartitionSpec() for s in stored]
-    )
+    made = isinstance(inner, GeneratedPatterns)
+    share = -(-patterns.P // devices) if made else inner.P // devices
+    specs = jax.tree.map(lambda _: PartitionSpec() if made else PartitionSpec(AXIS), inner)
 
     def on_device(inner, given):
         begin = lax.axis_index(AXIS) * share
-        return mine(inner if any(stored) else _Share(inner, begin, share), begin, given)
+        return mine(_Share(inner, begin, share) if made else inner, begin, given)
 
     return jax.shard_map(
         on_device,

@@ -52,15 +52,21 @@ class AbstractPatterns(eqx.Module):
         """The entries of all patterns at one neuron."""
 
     def pattern(self, mu: Any) -> PerNeuron:
-        """One memory."""
-        return self.rows(mu, 1)[0]
-
-    def corrupt(self, key: jax.Array, mu: int, flips: int) -> PerNeuron:
-        """Pattern `mu` with exactly `flips` of its entries, drawn at random, changed in sign."""
-        if not 0 <= mu < self.P:
+        """One memory. **Raises:** ValueError if there is no number `mu`."""
+        if isinstance(mu, int | np.integer) and not 0 <= mu < self.P:
             raise ValueError(
                 f"`mu` must be one of the {self.P} patterns, 0..{self.P - 1}, got {mu}."
             )
+        return self.rows(mu, 1)[0]
+
+    def corrupt(self, key: jax.Array, mu: int, flips: int) -> PerNeuron:
+        """Pattern `mu` with exactly `flips` of its entries, drawn at random, changed in sign.
+
+        **Raises:** TypeError/ValueError unless both are whole numbers in range.
+        """
+        for name, value in (("mu", mu), ("flips", flips)):
+            if not isinstance(value, int | np.integer):
+                raise TypeError(f"`{name}` must be a Python int, got {type(value).__name__}.")
         if not 0 <= flips <= self.N:
             raise ValueError(f"`flips` must lie between 0 and N = {self.N}, got {flips}.")
         rank = jr.permutation(as_key(key), self.N)

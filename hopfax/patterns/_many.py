@@ -23,7 +23,12 @@ _CHUNK = 4096  # rows packed at a time
 class PackedPatterns(AbstractPatterns):
     """Patterns of signs, one bit an entry: an 8th of a byte instead of four.
 
-    Made by `hopfax.patterns.pack`.
+    Usually made by `hopfax.patterns.pack`. Rows come out in the default float of when it was made.
+
+    **Arguments:** `bits`: uint32 of shape (P, W), W = N / 32 rounded up; bit j of word w is 1 where
+    neuron 32 w + j is +1. `N`: the number of neurons.
+
+    **Raises:** ValueError for another dtype or shape.
     """
 
     bits: UInt32[Array, "P W"]
@@ -32,13 +37,15 @@ class PackedPatterns(AbstractPatterns):
     binary = True
 
     def __init__(self, bits: Array, N: int):
-        check_sizes(bits.shape[0], N)
+        bits = jnp.asarray(bits)
+        check_sizes(1, N)
         if bits.ndim != 2 or bits.dtype != np.uint32 or bits.shape[1] != -(-N // WORD):
             raise ValueError(
                 f"`bits` must be uint32 of shape (P, {-(-N // WORD)}) for N = {N}, got "
                 f"{bits.dtype} {bits.shape}; pack signs with hopfax.patterns.pack."
             )
-        self.bits, self.neurons, self.precision = bits, int(N), default_float().name
+        self.bits = _without_padding(bits, N)
+        self.neurons, self.precision = int(N), default_float().name
 
     @property
     def P(self):
@@ -67,9 +74,12 @@ class GeneratedPatterns(AbstractPatterns):
     counter-based random number generator (Threefry) each time it is read.
 
     Entry i of pattern $\mu$ is a bit of the cipher of $(\mu, i)$ under the key, so it does not
-    depend on blocks or devices, and `pack(generated)` holds the very same patterns.
+    depend on blocks or devices, and `pack(generated)` holds the very same patterns. Rows come out
+    in the default float of when it was made.
 
-    **Arguments:** `key`: a PRNG key. `P`, `N`: how many patterns of how many neurons (P < 2^32).
+    **Arguments:** `key`: a PRNG key. `P`, `N`: how many patterns of how many neurons (P < 2^31).
+
+    **Raises:** ValueError/TypeError for another kind of key, or sizes out of range.
     """
 
     seed: UInt32[Array, "2"]
@@ -80,8 +90,8 @@ class GeneratedPatterns(AbstractPatterns):
 
     def __init__(self, key: jax.Array, P: int, N: int):
         check_sizes(P, N)
-        if P >= 2**32:
-            raise ValueError(f"`P` must be below 2^32, got {P}.")
+        if P >= 2**31:
+            raise ValueError(f"`P` must be below 2^31, got {P}.")
         seed = jr.key_data(as_key(key))
         if seed.shape != (2,):
             raise ValueError(
@@ -111,9 +121,7 @@ class GeneratedPatterns(AbstractPatterns):
         row = jnp.asarray(first).astype(jnp.uint32) + jnp.asarray(np.arange(size), jnp.uint32)
         made = _cipher(self.seed, row[:, None], jnp.asarray(np.arange(pairs), jnp.uint32))
         made = jnp.concatenate(made, axis=1)[:, :words]
-        if self.N % WORD:
-            made = made.at[:, -1].set(made[:, -1] & jnp.uint32(2 ** (self.N % WORD) - 1))
-        return made
+        return _without_padding(made, self.N)
 
     def column(self, neuron):
         _, pairs = _words_and_pairs(self.N)
@@ -165,6 +173,10 @@ class ShardedPatterns(AbstractPatterns):
 def pack(*sources: AbstractPatterns) -> PackedPatterns:
     """Patterns of signs as bits, those of several sources below each other.
 
+    **Arguments:** `sources`: patterns from anywhere in this module, of one N.
+
+    **Returns:** `PackedPatterns`.
+
     **Raises:** ValueError if N differs, or if a source is not known to be binary.
     """
     if not sources:
@@ -185,7 +197,19 @@ def pack(*sources: AbstractPatterns) -> PackedPatterns:
 
 
 def shard(patterns: AbstractPatterns, devices: Sequence[Any] | None = None) -> ShardedPatterns:
-    """Spread patterns over `devices` (default: all of this process)."""
+    """Spread patterns over devices; generated ones are made where they are used.
+
+    **Arguments:** `patterns`: any but sharded ones. `devices`: default all of this process.
+
+    **Returns:** `ShardedPatterns`, equal memories: sums of integers below 2^24 have the same bits,
+    others differ in rounding.
+
+    **Raises:** TypeError/ValueError for something else, or patterns with `counts`.
+    """
+    if not isinstance(patterns, AbstractPatterns):
+        raise TypeError(f"`patterns` must be hopfax patterns, got {type(patterns).__name__}.")
+    if getattr(patterns, "counts", None) is not None:
+        raise ValueError("`patterns` with `counts` are classes of neurons, too few to be spread.")
     devices = jax.devices() if devices is None else list(devices)
     if not devices:
         raise ValueError("`devices` must name at least one device.")
@@ -195,13 +219,18 @@ def shard(patterns: AbstractPatterns, devices: Sequence[Any] | None = None) -> S
     count, spare = patterns.P, -patterns.P % len(devices)
 
     def place(leaf):
-        if leaf.shape[:1] != (count,):
-            return leaf
         padded = jnp.pad(leaf, [(0, spare), *[(0, 0)] * (leaf.ndim - 1)])
         return jax.device_put(padded, NamedSharding(mesh, PartitionSpec(AXIS)))
 
     inner = patterns if isinstance(patterns, GeneratedPatterns) else jax.tree.map(place, patterns)
     return ShardedPatterns(inner, count, mesh)
+
+
+def _without_padding(words: Array, N: int) -> Array:
+    """Zeros in the bits beyond the last neuron."""
+    if N % WORD == 0:
+        return words
+    return words.at[..., -1].set(words[..., -1] & jnp.uint32(2 ** (N % WORD) - 1))
 
 
 def _words_and_pairs(N: int) -> tuple[int, int]:

@@ -209,7 +209,8 @@ class _Form(eqx.Module):
 
     @abc.abstractmethod
     def finite(self, y, N) -> Any:
-        """The force at overlap y with N - 1 neurons, and its second moment over random signs."""
+        """The force at overlap y with N - 1 neurons over $N^p$, and its second moment over random
+        signs, over $N^{2p}$: neither overflows."""
 
 
 class _Linear(_Form):
@@ -223,7 +224,7 @@ class _Linear(_Form):
         return m
 
     def finite(self, y, N):
-        return y, N - 1
+        return y / N, (N - 1) / N**2
 
 
 class _InputDriven(_Form):
@@ -254,7 +255,9 @@ class _Power(_Form):
         return m**self.p
 
     def finite(self, y, N):
-        return y**self.p, moment_of_signs(N - 1, 2 * self.p)
+        return (y / N) ** self.p, float(
+            Fraction(moment_of_signs(N - 1, 2 * self.p), N ** (2 * self.p))
+        )
 
 
 class _ManyBody(_Form):
@@ -270,7 +273,7 @@ class _ManyBody(_Form):
         return m**self.p
 
     def finite(self, y, N):
-        return distinct(y, N - 1, self.p), _distinct_noise(N, self.p)
+        return distinct(y / N, N, self.p), _distinct_noise(N, self.p)
 
 
 class _Mixture(_Form):
@@ -295,8 +298,8 @@ class _Mixture(_Form):
         n = max(self.weights)
         force, noise = jnp.zeros_like(y), jnp.zeros((), y.dtype)
         for k, size in self._sizes(y.dtype).items():
-            force = force + size * float(N) ** ((n - k) / 2) * distinct(y, N - 1, k - 1)
-            noise = noise + size**2 * float(N) ** (n - k) * float(_distinct_noise(N, k - 1))
+            force = force + size * float(N) ** ((k - n) / 2) * distinct(y / N, N, k - 1)
+            noise = noise + size**2 * float(N) ** (k - n) * _distinct_noise(N, k - 1)
         return force, noise
 
 
@@ -314,7 +317,8 @@ class _Rectified(_Form):
         return jnp.maximum(m, 0.0) ** self.p
 
     def finite(self, y, N):
-        return jnp.maximum(y, 0.0) ** self.p, Fraction(moment_of_signs(N - 1, 2 * self.p), 2)
+        moment = Fraction(moment_of_signs(N - 1, 2 * self.p), 2 * N ** (2 * self.p))
+        return (jnp.maximum(y, 0.0) / N) ** self.p, float(moment)
 
 
 def _arc_cosine(p, c):
@@ -375,20 +379,20 @@ def moment_of_signs(K: int, order: int) -> int:
     return int(g[half] * math.factorial(order))
 
 
-def distinct(y: Values, K: int, k: int) -> Values:
-    r"""$k!\, e_k$ of K signs with sum y."""
-    older, last = jnp.ones_like(y), y
+def distinct(x: Values, N: int, k: int) -> Values:
+    r"""$k!\, e_k / N^k$ of N - 1 signs with sum $N x$ (written apart from the interactions)."""
+    older, last = jnp.ones_like(x), x
     for j in range(2, k + 1):
-        older, last = last, y * last - (j - 1) * (K - j + 2) * older
+        older, last = last, x * last - (j - 1) * (N + 1 - j) / N**2 * older
     return last if k else older
 
 
 def _distinct_noise(N, k):
-    return math.factorial(k) ** 2 * math.comb(N - 1, k)
+    return float(Fraction(math.factorial(k) ** 2 * math.comb(N - 1, k), N ** (2 * k)))
 
 
 def finite(kernel: Kernel, y: Values, N: int) -> tuple[Values, Any]:
-    """Force of one memory at N neurons, and its second moment."""
+    """Force of one memory at N neurons over $N^p$, and its second moment over $N^{2p}$."""
     if not isinstance(kernel.function, _Form):
         raise ValueError(
             "`interaction` must be one of hopfax: a function K(C) of your own does not say what "

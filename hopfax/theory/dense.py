@@ -432,6 +432,8 @@ def basin_edge(
     horizon = _count(horizon, "horizon")
     load, fraction, mu = _checked(model, load, fraction, stimulus_overlap, "fraction")
     check_at_least(fraction, "fraction", 0.0, strict=True)
+    if is_concrete(fraction) and not float(fraction) < 1:
+        raise ValueError(f"`fraction` must be in (0, 1), but is {float(fraction):g}.")
     problem = _gfa.Problem(model, load, jnp.ones_like(load), None, None, mu, False)
     noise = _noise(model, horizon, paths, scrambles, seed)
     problem, fraction = _gfa.not_differentiable((problem, fraction))
@@ -578,11 +580,17 @@ def finite_first_step(interaction: _Model, N: int, M: int, m0: Any) -> Float[Arr
     model = kernel(interaction)
     N, M = _count(N, "N", 2), _count(M, "M")
     (m0,) = floats(m0=m0)
+    if is_concrete(m0) and not bool((abs(m0) <= 1).all()):
+        raise ValueError(f"`m0` must be in [-1, 1], but is {m0[abs(m0) > 1].ravel()[0]:g}.")
     total = jnp.zeros_like(m0)
     for s in (1.0, -1.0):
         force, noise = finite(model, N * m0 - s, N)
-        spread = jnp.sqrt(2.0 * (M - 1) * (noise if hasattr(noise, "dtype") else float(noise)))
-        total = total + (1 + s * m0) / 2 * erf(force / spread.astype(m0.dtype))
+        if M == 1:  # no noise, and a tie keeps the neuron
+            answer = jnp.where(force == 0, s, jnp.sign(force))
+        else:
+            spread = jnp.sqrt(jnp.asarray(2.0 * (M - 1) * noise, m0.dtype))
+            answer = erf(force / spread)
+        total = total + (1 + s * m0) / 2 * answer
     return total
 
 
