@@ -12,7 +12,8 @@ from ._base import (
     check_domain as check_domain,
     in_domain as in_domain,
 )
-from ._dense import DenseFlow as DenseFlow, DenseMemory as DenseMemory, SpinState as SpinState
+from ._dense import DenseMemory as DenseMemory, SpinState as SpinState
+from ._dense_flow import DenseFlow as DenseFlow
 from ._hopfield import Hopfield as Hopfield, OneTimescaleHopfield as OneTimescaleHopfield
 from ._input_driven import InputDrivenHopfield as InputDrivenHopfield
 from ._sequential import TwoTimescaleHopfield as TwoTimescaleHopfield, cyclic as cyclic
