@@ -58,7 +58,7 @@ def test_trajectories_well_inside_the_basin(interaction, load, m0):
     """N = 1024: within 0.01 for six steps."""
     N = 1024
     m0 = 1 - 2 * round((1 - m0) * N / 2) / N
-    found, error = simulated(interaction, N, load, m0, 6, realisations=5, trials=64)
+    found, error = simulated(interaction, N, load, m0, 6, realisations=5, trials=40)
     expected = theory.solve_gfa(interaction, load, m0, 6, paths=2**12)
     assert error.max() < 0.002 and expected.error.max() < 0.001
     assert_close(found, expected.overlap, 0.01, "7/N = 0.007 and four standard errors")
@@ -118,7 +118,7 @@ def test_quadratic_memories_react_to_each_other():
     """n = 2, N = 2048: within 5e-3 for six steps."""
     N, load, m0 = 2048, 0.1, 0.75
     m0 = 1 - 2 * round((1 - m0) * N / 2) / N
-    found, error = simulated(hx.Quadratic(), N, load, m0, 6, realisations=8, trials=64)
+    found, error = simulated(hx.Quadratic(), N, load, m0, 6, realisations=8, trials=40)
     others = (round(load * N) - 1) / N  # the recalled pattern makes no noise
     expected = theory.solve_gfa(hx.Quadratic(), others, m0, 6, paths=2**13)
     assert_close(found, expected.overlap, 4 * error.max() + 3e-3, "errors, 3/N and Monte Carlo")
@@ -129,7 +129,7 @@ def test_glauber_dynamics():
     beta, N, load, m0 = 4.0, 600, 0.05, 0.8
     m0 = 1 - 2 * round((1 - m0) * N / 2) / N
     found, error = simulated(
-        hx.Power(3), N, load, m0, 4, realisations=6, trials=64, beta=jnp.asarray(beta)
+        hx.Power(3), N, load, m0, 4, realisations=6, trials=40, beta=jnp.asarray(beta)
     )
     expected = theory.solve_gfa(hx.Power(3), load, m0, 4, beta=beta, paths=2**13)
     assert_close(found, expected.overlap, 4 * error.max() + 7 / N, "four errors and 7/N")
@@ -141,7 +141,7 @@ def test_graded_neurons():
     N, load, m0 = 448, 0.06, 0.8
     m0 = 1 - 2 * round((1 - m0) * N / 2) / N
     found, error = simulated(
-        hx.Power(3), N, load, m0, 4, realisations=6, trials=64, activation=hx.Tanh(3.0)
+        hx.Power(3), N, load, m0, 4, realisations=6, trials=40, activation=hx.Tanh(3.0)
     )
     expected = theory.solve_gfa(hx.Power(3), load, m0, 4, activation=hx.Tanh(3.0), paths=2**13)
     assert_close(found, expected.overlap, 4 * error.max() + 4 / N, "four errors and 4/N")
