@@ -1,6 +1,7 @@
 """More memories than floats can hold: packed into bits, made anew when needed, or spread over
 devices."""
 
+import abc
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from equinox import AbstractVar
 from jax.extend.random import threefry_2x32
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, UInt32
@@ -20,7 +22,29 @@ AXIS = "patterns"  # of the mesh over which patterns are spread
 _CHUNK = 4096  # rows packed at a time
 
 
-class PackedPatterns(AbstractPatterns):
+class _BitPatterns(AbstractPatterns):
+    """Patterns of signs whose bits are at hand."""
+
+    neurons: AbstractVar[int]
+    precision: AbstractVar[str]
+
+    @property
+    def N(self):
+        return self.neurons
+
+    @property
+    def dtype(self):
+        return np.dtype(self.precision)
+
+    @abc.abstractmethod
+    def words(self, first: Any, size: int) -> UInt32[Array, "size W"]:
+        """`size` patterns from number `first` on as bits, 32 neurons a word."""
+
+    def rows(self, first, size):
+        return unpack_bits(self.words(first, size), self.N, self.dtype)
+
+
+class PackedPatterns(_BitPatterns):
     """Patterns of signs, one bit an entry: an 8th of a byte instead of four.
 
     Usually made by `hopfax.patterns.pack`. Rows come out in the default float of when it was made.
@@ -51,17 +75,6 @@ class PackedPatterns(AbstractPatterns):
     def P(self):
         return self.bits.shape[0]
 
-    @property
-    def N(self):
-        return self.neurons
-
-    @property
-    def dtype(self):
-        return np.dtype(self.precision)
-
-    def rows(self, first, size):
-        return unpack_bits(self.words(first, size), self.N, self.dtype)
-
     def words(self, first, size):
         return jax.lax.dynamic_slice_in_dim(self.bits, first, size)
 
@@ -69,7 +82,7 @@ class PackedPatterns(AbstractPatterns):
         return _bit(self.bits[:, neuron // WORD], neuron % WORD, self.dtype)
 
 
-class GeneratedPatterns(AbstractPatterns):
+class GeneratedPatterns(_BitPatterns):
     r"""Random patterns of unbiased signs that are never stored: any block is made anew from a
     counter-based random number generator (Threefry) each time it is read.
 
@@ -103,17 +116,6 @@ class GeneratedPatterns(AbstractPatterns):
     @property
     def P(self):
         return self.count
-
-    @property
-    def N(self):
-        return self.neurons
-
-    @property
-    def dtype(self):
-        return np.dtype(self.precision)
-
-    def rows(self, first, size):
-        return unpack_bits(self.words(first, size), self.N, self.dtype)
 
     def words(self, first, size):
         # the cipher of counter c gives words c and c + pairs
