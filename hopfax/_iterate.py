@@ -70,11 +70,6 @@ def iterate(
         stimulus = as_float(stimulus, "stimulus", patterns.dtype)
         check_shape(stimulus, "stimulus", (patterns.N,), "(N,)")
         check_finite(stimulus, "stimulus")
-    if network.random and key is None:
-        raise ValueError(
-            "`network` draws random numbers, so it needs a `key`: make one with "
-            "jax.random.key(seed)."
-        )
     if key is not None:
         key = as_key(key)
         if not network.random:

@@ -30,20 +30,11 @@ NOISE_LOAD, NOISE_START, NOISE_STEPS = 0.12, 0.8, 6
 #: 0 to 16) above `INK` are white.
 DIGITS, INK = {0: 565, 1: 1000, 7: 403, 8: 1195}, 6.0
 IMAGE_STEPS, FLIPPED = 8, 0.15
-
-
-@dataclasses.dataclass(frozen=True)
-class Effort:
-    """How much is computed."""
-
-    neurons: int = 1024
-    realisations: int = 10
-    runs: int = 10  # a realisation: for each start
-    small: int = 256  # neurons, to see the effect of their number
-    grid: tuple[int, int] = (40, 40)
-    loads: int = 25  # of the curves over load
-    paths: int = 2**12  # a scramble; half as many at 60 steps
-    others: int = 70_000  # random memories beside the images
+OTHERS = 70_000  # random memories beside the images
+NEURONS, SMALL = 1024, 256  # the latter to see the effect of their number
+REALISATIONS, RUNS = 10, 10  # runs of a realisation: for each start
+GRID, CURVE = (40, 40), 25  # points of the diagram, and of the curves over load
+PATHS = 2**12  # a scramble; half as many at 60 steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,12 +100,12 @@ class Results:
     images: _Images
 
 
-def reproduce(effort: Effort = Effort()) -> Outcome:
+def reproduce() -> Outcome:
     """Claims, figures and the noise table."""
     from . import _reproduce_dense_figures as draw
 
     new_figure()  # rather find matplotlib missing now
-    found = _results(effort)
+    found = _results()
     figures = {
         "trajectories": draw.trajectories(found),
         "basin": draw.basin(found),
@@ -123,39 +114,35 @@ def reproduce(effort: Effort = Effort()) -> Outcome:
         "images": draw.images(found),
     }
     tables = {"noise_table": [_noise_json(row) for row in found.noise]}
-    return Outcome(_claims(found, effort), figures, _noise_table(found.noise), tables)
+    return Outcome(_claims(found), figures, _noise_table(found.noise), tables)
 
 
 # Measurements
 
 
-def _results(effort: Effort) -> Results:
+def _results() -> Results:
     from ..theory import dense
 
     law = _dense.law("power", ORDER)
     scale = _dense.scale(law)
     runs: list[Run] = []
     for load, starts in CASES.items():
-        runs += _runs(effort, load, starts, effort.neurons, effort.realisations, STEPS)
-    more = effort.realisations * max(effort.neurons // effort.small, 1)
-    small = _runs(effort, 0.15, (0.6,), effort.small, more, STEPS)[0]
-    ends = [
-        _runs(effort, load, (1.0,), effort.neurons // 2, effort.realisations, 20)[0]
-        for load in LOADS
-    ]
+        runs += _runs(load, starts, NEURONS, REALISATIONS, STEPS)
+    more = REALISATIONS * max(NEURONS // SMALL, 1)
+    small = _runs(0.15, (0.6,), SMALL, more, STEPS)[0]
+    ends = [_runs(load, (1.0,), NEURONS // 2, REALISATIONS, 20)[0] for load in LOADS]
     edges = [
-        dense.basin_edge(law, load / scale, HORIZON, fraction=FRACTION, paths=effort.paths // 4)
+        dense.basin_edge(law, load / scale, HORIZON, fraction=FRACTION, paths=PATHS // 4)
         for load in EDGES
     ]
-    loads = np.linspace(0.20, 0.38, effort.loads)
+    loads = np.linspace(0.20, 0.38, CURVE)
     curves = [
-        dense.solve_gfa(law, load / scale, 1.0, HORIZONS[-1], paths=effort.paths // 2)
-        for load in loads
+        dense.solve_gfa(law, load / scale, 1.0, HORIZONS[-1], paths=PATHS // 2) for load in loads
     ]
     return Results(
         runs=runs,
         small=small,
-        diagram=_diagram(effort),
+        diagram=_diagram(),
         edges=[(float(edge.overlap), float(edge.error)) for edge in edges],
         unstable=np.asarray(dense.map_fixed_points(law, np.array(EDGES) / scale).unstable),
         loads=loads,
@@ -163,13 +150,13 @@ def _results(effort: Effort) -> Results:
         curve_errors=np.stack([np.asarray(curve.error) for curve in curves]),
         ends=ends,
         capacity={n: float(dense.capacity(_dense.law("power", n)).scaled) for n in range(3, 7)},
-        noise=[_noise(effort, n, N) for n, N in NOISE.items()],
-        images=_images(effort),
+        noise=[_noise(n, N) for n, N in NOISE.items()],
+        images=_images(),
     )
 
 
 def _runs(
-    effort: Effort, load: float, starts: tuple[float, ...], N: int, realisations: int, steps: int
+    load: float, starts: tuple[float, ...], N: int, realisations: int, steps: int
 ) -> list[Run]:
     """Simulations at one load from several starts, in float32, and the theory of each."""
     import hopfax as hx
@@ -177,7 +164,7 @@ def _runs(
     from ..theory import dense
 
     law = _dense.law("power", ORDER)
-    every = np.repeat(starts, effort.runs)
+    every = np.repeat(starts, RUNS)
     rows, true, M = [], every, 1
     with _common.precision("float32"):
         for r in range(realisations):
@@ -185,12 +172,12 @@ def _runs(
             patterns = _dense.memories(memories, law, load, N)
             states, true = _dense.starts(cues, patterns, every)
             found = _dense.recall(hx.DenseMemory(patterns, law), states, steps)
-            rows.append(found.reshape(len(starts), effort.runs, -1).mean(1))
+            rows.append(found.reshape(len(starts), RUNS, -1).mean(1))
             M = patterns.P
     results = []
-    for k, m0 in enumerate(true[:: effort.runs]):
+    for k, m0 in enumerate(true[::RUNS]):
         alpha = M / N ** (ORDER - 1)  # what has been simulated, to the last memory
-        solution = dense.solve_gfa(law, alpha, m0, steps, paths=effort.paths)
+        solution = dense.solve_gfa(law, alpha, m0, steps, paths=PATHS)
         overlap, error = np.array(solution.overlap), np.array(solution.error)
         exact = np.asarray(dense.first_steps(law, alpha, m0).overlap)
         overlap[: len(exact)], error[: len(exact)] = exact, 0.0
@@ -201,20 +188,20 @@ def _runs(
     return results
 
 
-def _diagram(effort: Effort) -> Any:
+def _diagram() -> Any:
     """Overlap after 20 steps over load and start."""
     import hopfax as hx
 
-    point = _dense.Effective("power", ORDER, 20, effort.paths // 4, 4, 0)
+    point = _dense.Effective("power", ORDER, 20, PATHS // 4, 4, 0)
     grid = {
-        "load": np.linspace(0.01, 0.40, effort.grid[0]),
-        "m0": np.linspace(0.0, 1.0, effort.grid[1]),
+        "load": np.linspace(0.01, 0.40, GRID[0]),
+        "m0": np.linspace(0.0, 1.0, GRID[1]),
     }
     found = hx.sweep(point, grid, tile=_dense.TILE, progress=False, on_failure="raise")
     return _dense.labelled(found, point).assign_coords(order=ORDER)
 
 
-def _noise(effort: Effort, order: int, N: int) -> _Noise:
+def _noise(order: int, N: int) -> _Noise:
     """Theory for some steps; variance and feedback of the fields at time 1, measured."""
     import hopfax as hx
 
@@ -222,18 +209,18 @@ def _noise(effort: Effort, order: int, N: int) -> _Noise:
 
     law = _dense.law("power", order)
     scale = _dense.scale(law)
-    N = min(N, effort.neurons)
+    N = min(N, NEURONS)
     found, M = [], 1
     with _common.precision("float32"):
-        for r in range(effort.realisations):
+        for r in range(REALISATIONS):
             memories, cues = jr.split(jr.fold_in(jr.key(order), r))
             patterns = _dense.memories(memories, law, NOISE_LOAD, N)
-            states, true = _dense.starts(cues, patterns, np.full(4 * effort.runs, NOISE_START))
+            states, true = _dense.starts(cues, patterns, np.full(4 * RUNS, NOISE_START))
             network = hx.DenseMemory(patterns, law)
             found.append(np.asarray(_split_fields(network, states)).mean(0))
             M, m0 = patterns.P, float(true[0])
     alpha = (M - 1) / N ** (order - 1)  # the recalled memory makes no noise
-    solution = dense.solve_gfa(law, alpha, m0, NOISE_STEPS, paths=effort.paths)
+    solution = dense.solve_gfa(law, alpha, m0, NOISE_STEPS, paths=PATHS)
     C, G, feedback = (
         np.asarray(part)[:NOISE_STEPS, :NOISE_STEPS]
         for part in (solution.correlation, solution.response, solution.feedback)
@@ -274,7 +261,7 @@ def _split_fields(network, states):
     return jax.vmap(one)(states, jnp.arange(states.shape[0]) % network.patterns.P)
 
 
-def _images(effort: Effort) -> _Images:
+def _images() -> _Images:
     """Digits among random memories, recalled from noisy cues."""
     import hopfax as hx
 
@@ -283,7 +270,7 @@ def _images(effort: Effort) -> _Images:
     with _common.precision("float32"):
         images = hx.patterns.from_images(_large_digits(), threshold=ink)
         side = round(images.N**0.5)
-        others = hx.GeneratedPatterns(jr.key(1), effort.others, images.N)
+        others = hx.GeneratedPatterns(jr.key(1), OTHERS, images.N)
         patterns = hx.patterns.pack(images, others)
         cues = np.full(images.P, 1 - 2 * FLIPPED)
         states, _ = _dense.starts(jr.key(2), patterns, cues)
@@ -331,9 +318,9 @@ def _large_digits() -> np.ndarray:
 # Claims
 
 
-def _claims(found: Results, effort: Effort) -> list[Claim]:
+def _claims(found: Results) -> list[Claim]:
     exact = "zero temperature, parallel updates, no self-coupling, exact number of flips"
-    sizes = f"{effort.realisations} sets of memories with {effort.runs} runs each"
+    sizes = f"{REALISATIONS} sets of memories with {RUNS} runs each"
     claims = []
     for run in found.runs:
         where = f"alpha' = {run.load:g} from m0 = {run.start:.2f}"
@@ -462,7 +449,7 @@ def _claims(found: Results, effort: Effort) -> list[Claim]:
             images.other,
             0.3,
             "what another image is like to begin with",
-            f"digits {', '.join(map(str, DIGITS))} at N = 1024 among {effort.others} random "
+            f"digits {', '.join(map(str, DIGITS))} at N = 1024 among {OTHERS} random "
             f"memories, n = 3, alpha' = {images.load:.3f}, {FLIPPED:.0%} of pixels flipped, "
             f"{IMAGE_STEPS} steps; stored images overlap by up to {images.between:.2f}, random "
             "ones by 0.03",

@@ -148,7 +148,7 @@ class DenseMemory(AbstractMap):
         r"""$u$, what the neurons feel.
 
         For `Exponential` and `Softmax` divided by $\sum_\mu e^{\beta X_\mu}$ (without the diagonal
-        also by $e^\beta$), so that $|u| \le 1$.
+        also by $e^\beta$), so that $|u| \le 1$ for patterns of signs.
 
         **Arguments:** `stimulus`: $y$ (N,), weighs the force of every memory with its saliency
         $\xi^\mu \cdot y / N$ (input-driven plasticity): with `Quadratic()` that is the input-driven
