@@ -6,6 +6,7 @@ from . import (
     constraints as constraints,
     designs as designs,
     losses as losses,
+    nn as nn,
     observables as observables,
     patterns as patterns,
     plots as plots,

@@ -21,13 +21,13 @@ FLOORS = (
     ("_lanes", "losses", "constraints"),
     ("_sweep", "designs", "_fit", "nn"),
     ("_serialise", "plots"),
-    ("cli",),
+    ("cli", "examples"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 #: Import names of the packages behind the extras. Only cli/ may import them at its top level.
 OPTIONAL = {
     *("xarray", "zarr", "numcodecs", "h5netcdf", "matplotlib", "tyro", "tqdm", "PIL"),
-    *("sklearn", "dask", "distributed", "flax"),
+    *("sklearn", "dask", "distributed", "flax", "orbax", "safetensors"),
 }
 
 
@@ -177,6 +177,11 @@ def _in_cli(file):
     return file.relative_to(PACKAGE).parts[0] == "cli"
 
 
+def _speaks(file):
+    """Whether `file` is run from a command line."""
+    return _in_cli(file) or file.relative_to(PACKAGE).parts[0] == "examples"
+
+
 def test_extras_are_imported_late():
     early = {
         _id(file): found
@@ -206,7 +211,7 @@ def _prints(source):
 
 def test_only_the_command_line_prints():
     assert _prints('"""print(1)"""\nprint(2)') == [2]
-    lines = {_id(f): found for f in FILES if not _in_cli(f) and (found := _prints(f.read_text()))}
+    lines = {_id(f): found for f in FILES if not _speaks(f) and (found := _prints(f.read_text()))}
     assert not lines, f"log to the logger `hopfax` instead of printing: {lines}"
 
 

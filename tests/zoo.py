@@ -77,6 +77,18 @@ def maps() -> dict[str, Specimen]:
     return {name: Specimen(net, net.init(start), {}) for name, net in found.items()}
 
 
+class Layer(NamedTuple):
+    """A layer and the arguments of one call."""
+
+    layer: Any
+    inputs: tuple
+
+
+def layers() -> dict[str, Layer]:
+    """Every layer, in some of its forms."""
+    return {}
+
+
 def interactions() -> dict[str, Any]:
     """Every interaction."""
     return {

@@ -1,0 +1,7 @@
+"""Memories as layers for other people's models.
+
+Each is an unbatched `equinox.Module`: made with a `key=`, called on one example, batched by
+`jax.vmap`. A recurrent one has `init()` and `step(state, u)` besides the call on a whole sequence.
+Inputs keep their dtype on the way out; inside is at least float32. `to_functional` opens a layer
+for code that knows nothing of Equinox.
+"""

@@ -1,0 +1,24 @@
+"""Mixed precision: what comes in leaves in its own dtype, and is computed in at least float32."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+
+def widened(*trees: Any) -> tuple[Any, ...]:
+    """The trees with all floating arrays in the widest of their dtypes, at least float32.
+
+    A layer starts with `self, x = widened(self, x)` and ends with `.astype` of the dtype of what
+    came in, so that bfloat16 inputs (or parameters) cost no accuracy inside.
+    """
+    leaves = [leaf.dtype for leaf in jax.tree.leaves(trees) if eqx.is_inexact_array(leaf)]
+    wide = jnp.dtype(jnp.float32)
+    for dtype in leaves:
+        wide = jnp.promote_types(wide, dtype)
+
+    def cast(leaf: Any) -> Any:
+        return leaf.astype(wide) if eqx.is_inexact_array(leaf) else leaf
+
+    return tuple(jax.tree.map(cast, tree) for tree in trees)
