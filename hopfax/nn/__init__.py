@@ -7,3 +7,7 @@ for code that knows nothing of Equinox.
 """
 
 from ._functional import to_functional as to_functional
+from ._sequence_memory import (
+    ExponentialEuler as ExponentialEuler,
+    SequenceMemory as SequenceMemory,
+)
