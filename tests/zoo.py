@@ -78,15 +78,27 @@ def maps() -> dict[str, Specimen]:
 
 
 class Layer(NamedTuple):
-    """A layer and the arguments of one call."""
+    """A layer, the arguments of one call, and whether it can be exported for any length."""
 
     layer: Any
     inputs: tuple
+    any_length: bool = False
 
 
 def layers() -> dict[str, Layer]:
     """Every layer, in some of its forms."""
-    return {}
+    us = jax.random.normal(jax.random.key(9), (4, 8))
+    patterns = hx.patterns.hadamard([1, 2, 3], 8)
+    smooth = hx.TwoTimescaleHopfield(
+        patterns, hx.cyclic(3), kappa=5.0, tau=8.0, bias=0.05, activation=hx.Tanh(3.0)
+    )
+    euler = hx.nn.ExponentialEuler(4)
+    sequence = hx.nn.SequenceMemory(
+        smooth, 8, dt=2.0, method=euler, constraint=hx.constraints.Simplex(), key=jax.random.key(1)
+    )
+    return {
+        "SequenceMemory": Layer(sequence, (us,), any_length=True),
+    }
 
 
 def interactions() -> dict[str, Any]:
