@@ -5,3 +5,9 @@ Each is an unbatched `equinox.Module`: made with a `key=`, called on one example
 Inputs keep their dtype on the way out; inside is at least float32. `to_functional` opens a layer
 for code that knows nothing of Equinox.
 """
+
+from ._retrieval import (
+    HopfieldLookup as HopfieldLookup,
+    HopfieldPooling as HopfieldPooling,
+    HopfieldRetrieval as HopfieldRetrieval,
+)
