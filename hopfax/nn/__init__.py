@@ -6,6 +6,7 @@ Inputs keep their dtype on the way out; inside is at least float32. `to_function
 for code that knows nothing of Equinox.
 """
 
+from ._dense_layer import DenseMemoryLayer as DenseMemoryLayer, Settled as Settled
 from ._retrieval import (
     HopfieldLookup as HopfieldLookup,
     HopfieldPooling as HopfieldPooling,

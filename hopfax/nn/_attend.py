@@ -93,7 +93,8 @@ def _passed(query, read, blocks, mask):
     """The mean of values, and the logarithm of the sum of exponentials, block by block."""
 
     def step(carry, xs):
-        return _online(query, read, *xs, carry), None
+        stored, mask = xs
+        return _online(query, read, stored, mask, carry), None
 
     first = jax.tree.map(lambda x: x[0], (blocks, None))[0]
     values = jax.eval_shape(read, first)[1]

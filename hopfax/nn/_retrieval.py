@@ -185,11 +185,11 @@ class HopfieldRetrieval(eqx.Module):
 
         **Returns:** (Q, output_size), or (output_size,) for a single state, of the queries' dtype.
         """
-        values = memory if values is None else values
         S = memory.shape[0] if memory.ndim else 0
         _check(query, "query", (*query.shape[:-1][:1], self.query_size), "(Q, query_size)")
         _check(memory, "memory", (S, self.memory_size), "(S, memory_size)")
-        _check(values, "values", (S, self.value_size), "(S, value_size)")
+        read = memory if values is None else values
+        _check(read, "values", (S, self.value_size), "(S, value_size)")
         dtype, single = query.dtype, query.ndim == 1
         query = query[None] if single else query
         mask = self._mask(mask, query.shape[0], S)
@@ -243,10 +243,12 @@ class HopfieldRetrieval(eqx.Module):
 
     def _read(self, stored):
         memory, values = stored
+        values = memory if values is None else values
         return self._keys(memory), self._in_heads(self.value_norm, self.value_proj, values)
 
     def _read_keys(self, stored):
-        return (self._keys(stored[0]),) * 2
+        keys = self._keys(stored[0])
+        return keys, keys
 
 
 class HopfieldLookup(eqx.Module):
