@@ -1,8 +1,9 @@
 """Small models of sequences to set beside a selective memory.
 
 Linear, recurrent, selective and attentive ones. Each takes the tokens of one sequence, (T,), and
-gives logits at every step, (T, classes), from what it has read so far. With the default sizes and
-ten tokens they have 1000 to 2720 parameters.
+gives logits at every step, (T, classes), from what it has read so far; a `key`, which models may
+want in training, is of no use to these. With the default sizes and ten tokens they have 1000 to
+2720 parameters.
 """
 
 from collections.abc import Callable
@@ -66,7 +67,7 @@ class LinearBank(eqx.Module):
         else:
             self.readout = eqx.nn.MLP(width, classes, hidden, 1, jax.nn.gelu, dtype=dtype, key=out)
 
-    def __call__(self, tokens: Int[Array, " T"]) -> Logits:
+    def __call__(self, tokens: Int[Array, " T"], *, key: Array | None = None) -> Logits:
         """Logits at every step."""
         rate = jnp.exp(self.log_decay)
         size = jnp.exp(-rate)
@@ -97,7 +98,7 @@ class GRU(eqx.Module):
         self.cell = eqx.nn.GRUCell(tokens, hidden, dtype=dtype, key=into)
         self.readout = eqx.nn.Linear(hidden, classes, dtype=dtype, key=out)
 
-    def __call__(self, tokens: Int[Array, " T"]) -> Logits:
+    def __call__(self, tokens: Int[Array, " T"], *, key: Array | None = None) -> Logits:
         """Logits at every step."""
         dtype = self.cell.weight_hh.dtype
         us = _one_hot(tokens, self.cell.input_size, dtype)
@@ -220,7 +221,7 @@ class SelectiveSSM(eqx.Module):
         self.norm = eqx.nn.RMSNorm(width, use_bias=False, dtype=dtype)
         self.readout = eqx.nn.Linear(width, classes, dtype=dtype, key=out)
 
-    def __call__(self, tokens: Int[Array, " T"]) -> Logits:
+    def __call__(self, tokens: Int[Array, " T"], *, key: Array | None = None) -> Logits:
         """Logits at every step."""
         xs = _one_hot(tokens, self.embedding.shape[0], self.embedding.dtype) @ self.embedding
         for layer in self.layers:
@@ -299,7 +300,7 @@ class Attention(eqx.Module):
         self.norm = eqx.nn.LayerNorm(width, dtype=dtype)
         self.readout = eqx.nn.Linear(width, classes, dtype=dtype, key=out)
 
-    def __call__(self, tokens: Int[Array, " T"]) -> Logits:
+    def __call__(self, tokens: Int[Array, " T"], *, key: Array | None = None) -> Logits:
         """Logits at every step."""
         xs = _one_hot(tokens, self.embedding.shape[0], self.embedding.dtype) @ self.embedding
         for layer in self.layers:

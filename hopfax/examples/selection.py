@@ -155,7 +155,8 @@ def train(
 
     **Arguments:**
 
-    - `init`: makes a model from a key; `model(tokens)` gives logits, (T, classes).
+    - `init`: makes a model from a key; `model(tokens)` gives logits, (T, classes), and
+      `model(tokens, key=key)`, in training, perhaps noisy ones.
     - `task`: see `copying` and `induction`.
     - `phases`: pairs of lengths and steps, one after the other. Steps are updates on `batch`
       sequences of one length; the lengths of a phase take turns. Rounded up to whole chunks.
@@ -166,11 +167,9 @@ def train(
     **Raises:** ValueError naming the argument.
     """
     key = as_key(key)
-    plan = _plan(phases, chunk)
-    for name, value in dict(seeds=seeds, batch=batch, sequences=sequences).items():
-        _check_positive(value, name)
-    if not (math.isfinite(lr) and lr > 0):
-        raise ValueError(f"`lr` must be a positive number, got {lr}.")
+    counts = dict(seeds=seeds, batch=batch, sequences=sequences, chunk=chunk)
+    check(task, phases=phases, lr=lr, evaluate=evaluate, **counts)
+    plan = [_planned(tuple(lengths), number, chunk) for lengths, number in phases]
     start = time.perf_counter()
     made, drawn, scored = jr.split(key, 3)
     models = eqx.filter_jit(eqx.filter_vmap(init))(jr.split(made, seeds))
@@ -235,29 +234,33 @@ def score(models: Any, task: Task, length: int, *, sequences: int = 1024, key: A
     return Scores(right.all(-1).mean(1), right.mean(1))
 
 
-def _marks(model, task: Task, keys, length: int):
-    """Cross-entropy and right answers, (batch, M), of one model on one batch."""
+def _marks(model, task: Task, keys, length: int, noise=None):
+    """Cross-entropy and right answers, (batch, M), of one model on one batch; in training with a
+    key `noise` for the model."""
     tokens, targets = jax.vmap(lambda key: task.draw(key, length))(keys)
-    logits = jax.vmap(model)(tokens)[:, -task.answers :]
+    read = (lambda xs, key: model(xs)) if noise is None else lambda xs, key: model(xs, key=key)
+    logits = jax.vmap(read)(tokens, keys if noise is None else jr.split(noise, keys.shape[0]))
+    logits = logits[:, -task.answers :]
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-    return losses, logits.argmax(-1) == targets
+    return losses, logits.argmax(-1).astype(targets.dtype) == targets
 
 
 def _chunk(static, task, optimizer, lengths, rounds, batch):
     """A compiled program: `rounds` updates at each of the lengths, for all seeds."""
 
-    def loss(arrays, keys, length):
-        losses, right = _marks(eqx.combine(arrays, static), task, keys, length)
+    def loss(arrays, key, length):
+        drawn, noise = jr.split(key)
+        model = eqx.combine(arrays, static)
+        losses, right = _marks(model, task, jr.split(drawn, batch), length, noise)
         return losses.mean(), right.all(-1).mean(dtype=losses.dtype)
 
     def turn(state, key):
         marks = []
         for length, now in zip(lengths, jr.split(key, len(lengths)), strict=True):
             arrays, memory = state
-            mark, slope = jax.value_and_grad(loss, has_aux=True)(
-                arrays, jr.split(now, batch), length
-            )
-            updates, memory = optimizer.update(slope, memory, arrays)
+            mark, slope = jax.value_and_grad(loss, has_aux=True)(arrays, now, length)
+            with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
+                updates, memory = optimizer.update(slope, memory, arrays)
             state = optax.apply_updates(arrays, updates), memory
             marks.append(jnp.stack(mark))
         return state, jnp.stack(marks).mean(0)
@@ -269,23 +272,27 @@ def _chunk(static, task, optimizer, lengths, rounds, batch):
     return jax.jit(jax.vmap(one))
 
 
-def _plan(phases, chunk: int) -> list[tuple[Phase, int]]:
-    """Phases with steps of whole chunks, and how often a chunk visits each length."""
-    _check_positive(chunk, "chunk")
-    plan = []
-    for lengths, steps in phases:
-        lengths = tuple(lengths)
-        if not lengths:
-            raise ValueError("`phases` must name at least one length for each phase.")
-        for length in lengths:
-            _check_positive(length, "phases", " (lengths)")
-        _check_positive(steps, "phases", " (steps)")
-        rounds = -(-min(chunk, steps) // len(lengths))
-        per_chunk = rounds * len(lengths)
-        plan.append((Phase(lengths, -(-steps // per_chunk) * per_chunk), rounds))
-    if not plan:
+def check(task: Task, *, phases, lr: float, evaluate, **counts: int) -> None:
+    """ValueError naming what `train` cannot work with, before anything is compiled."""
+    if not phases:
         raise ValueError("`phases` must hold at least one pair (lengths, steps).")
-    return plan
+    for name, value in counts.items():
+        _check_positive(value, name)
+    if not (math.isfinite(lr) and lr > 0):
+        raise ValueError(f"`lr` must be a positive number, got {lr}.")
+    for lengths, steps in phases:
+        _check_positive(steps, "phases", " (steps)")
+        if not tuple(lengths):
+            raise ValueError("`phases` must name at least one length for each phase.")
+    for length in {*evaluate, *(length for lengths, _ in phases for length in lengths)}:
+        jax.eval_shape(lambda length=length: task.draw(jr.key(0), length))
+
+
+def _planned(lengths: tuple[int, ...], steps: int, chunk: int) -> tuple[Phase, int]:
+    """A phase with steps of whole chunks, and how often a chunk visits each length."""
+    rounds = -(-min(chunk, steps) // len(lengths))
+    per_chunk = rounds * len(lengths)
+    return Phase(lengths, -(-steps // per_chunk) * per_chunk), rounds
 
 
 def _check_positive(value, name: str, what: str = "") -> None:
@@ -324,10 +331,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; 0, or 2 if an argument is at fault."""
     arguments = _parser().parse_args(argv)
     try:
-        result = _run(arguments)
+        settings = _settings(arguments)
+        check(**settings)
     except ValueError as error:
         print(f"selection: error: {error}", file=sys.stderr)
         return 2
+    report = None if arguments.quiet else lambda text: print(text, flush=True)
+    if report:
+        lengths = "; ".join(f"{steps} steps at {lengths}" for lengths, steps in settings["phases"])
+        report(f"{arguments.model} on {settings['task'].name}: {lengths}")
+    make, _ = MODELS[arguments.model]
+    result = train(
+        lambda key: make(settings["task"], key),
+        **settings,
+        key=jr.key(arguments.seed),
+        report=report,
+    )
     print(f"\n{arguments.model}: {result.parameters} parameters, {result.seconds:.0f} s\n")
     print(result.table())
     if arguments.json:
@@ -337,7 +356,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(given: argparse.Namespace) -> Result:
+def _settings(given: argparse.Namespace) -> dict[str, Any]:
+    """What `train` is to be given."""
     if given.task == "copying":
         task, lengths = copying(given.values, given.items), [8, 24]
     else:
@@ -349,24 +369,16 @@ def _run(given: argparse.Namespace) -> Result:
         phases = [_phase(text) for text in given.phases]
     trained = sorted({length for lengths, _ in phases for length in lengths})
     evaluate = given.evaluate or [*trained, 2 * trained[-1], 4 * trained[-1]]
-    make, lr = MODELS[given.model]
-    lr = lr if given.lr is None else given.lr
-    report = None if given.quiet else lambda text: print(text, flush=True)
-    if report:
-        report(f"{given.model} on {task.name}: {phases}, batch {given.batch}, lr {lr:g}")
-    return train(
-        lambda key: make(task, key),
-        task,
-        phases=phases,
-        seeds=given.seeds,
-        batch=given.batch,
-        lr=lr,
-        evaluate=evaluate,
-        sequences=given.sequences,
-        chunk=given.chunk,
-        key=jr.key(given.seed),
-        report=report,
-    )
+    return {
+        "task": task,
+        "phases": phases,
+        "seeds": given.seeds,
+        "batch": given.batch,
+        "lr": MODELS[given.model][1] if given.lr is None else given.lr,
+        "evaluate": evaluate,
+        "sequences": given.sequences,
+        "chunk": given.chunk,
+    }
 
 
 def _phase(text: str) -> tuple[list[int], int]:
