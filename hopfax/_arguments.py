@@ -55,10 +55,11 @@ def checked(given: Arguments) -> Arguments:
     check_times(ts)
     stimulus = _checked_input(given.stimulus, "stimulus", network, ts)
     current = _checked_input(given.current, "current", network, ts)
-    if stimulus is not None and not isinstance(network, InputDrivenHopfield):
+    steered = isinstance(network, InputDrivenHopfield | TwoTimescaleHopfield)
+    if stimulus is not None and not steered:
         raise ValueError(
             f"{type(network).__name__} has no `stimulus`; additive input is `current`. Only "
-            "InputDrivenHopfield lets the stimulus set saliency."
+            "InputDrivenHopfield and TwoTimescaleHopfield let the stimulus set saliency."
         )
     if stimulus is None and isinstance(network, InputDrivenHopfield):
         network.saliency(None, None)  # says what is missing

@@ -98,15 +98,15 @@ def simulate(
 
     - `network`, `state0`: from `network.init(...)`, or `final` of an earlier run.
     - `ts`: (T,) save times in fast time constants, not decreasing; the run starts at `ts[0]`.
-    - `stimulus`: input that sets saliency (`InputDrivenHopfield` only). (N,), or a
-      `diffrax.AbstractPath` such as `hopfax.Pulses`.
+    - `stimulus`: input that sets saliency (of an `InputDrivenHopfield`; a `TwoTimescaleHopfield`
+      adds it to its own). (N,), or a `diffrax.AbstractPath` such as `hopfax.Pulses`.
     - `current`: input added to the field. (N,) or a path.
     - `noise`: $\sigma$ of $dx = \dots dt + \sigma\, dB$, independent for every neuron. Needs `key`.
       In a saturated well the field then fluctuates with standard deviation $\sigma / \sqrt 2$.
     - `method`: "auto" integrates hard tanh exactly, event by event (`EventDriven`), and gives
       diffrax what that cannot do: smooth activations, `noise`, `event`, inputs other than constants
-      and `Pulses`, `keep_diagonal=False`. Or say which, with its settings: `EventDriven(order=24,
-      tol=1e-14)`, `Diffrax(solver, controller)`.
+      and `Pulses`, a `stimulus` of two timescales, `keep_diagonal=False`. Or say which, with its
+      settings: `EventDriven(order=24, tol=1e-14)`, `Diffrax(solver, controller)`.
     - `derivative`: which derivative the run will serve, "reverse" (`grad`, `vjp`) or "forward"
       (`jvp`, `jacfwd`). Event-driven derivatives are exact; those of diffrax are its steps'.
     - `observe`: a function `(t, state, network) -> pytree` saved at every `ts`; `state` is always

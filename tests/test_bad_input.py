@@ -133,7 +133,12 @@ def test_runs(arguments, error, text):
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        (dict(stimulus=np.ones(16)), ValueError, "no `stimulus`.*`current`"),
+        (dict(stimulus=np.ones(5)), ValueError, r"`stimulus`.*\(16,\).*\(5,\)"),
+        (
+            dict(stimulus=np.ones(16), method=hx.EventDriven()),
+            ValueError,
+            "`stimulus` beside the slow saliency",
+        ),
         (dict(current=np.ones(5)), ValueError, r"`current`.*\(16,\).*\(5,\)"),
         (dict(current=np.full(16, np.nan)), ValueError, "`current` must be finite"),
         (dict(current=hx.Pulses([0, 2], np.ones((1, 16)))), ValueError, "`current` covers.*0 to 2"),
@@ -161,6 +166,12 @@ def test_input_driven_needs_a_stimulus():
     driven = hx.InputDrivenHopfield(hx.Patterns(XI))
     with pytest.raises(ValueError, match="needs a `stimulus`"):
         hx.simulate(driven, driven.init(weights=np.ones(4)), TS)
+
+
+def test_a_classical_network_has_no_stimulus():
+    classic = hx.Hopfield(hx.Patterns(XI))
+    with pytest.raises(ValueError, match="no `stimulus`.*`current`"):
+        hx.simulate(classic, classic.init(weights=np.ones(4)), TS, stimulus=np.ones(64))
 
 
 def test_what_is_only_unusual_is_accepted():

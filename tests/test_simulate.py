@@ -121,6 +121,31 @@ def test_a_start_outside_the_span_and_a_constant_current():
     assert_close(runs[0].final.field, runs[1].final.field, 1e-7, "tolerance 1e-10 at kinks")
 
 
+def test_a_stimulus_is_added_to_the_slow_saliency():
+    patterns = hx.patterns.hadamard(3, 16)
+    stimulus, ts = patterns.field(jnp.array([2.0, 1.5, 0.5])), jnp.linspace(0.0, 4.0, 5)
+    weights = jnp.array([0.2, 0.3, -0.1])
+    driven = hx.InputDrivenHopfield(patterns)
+    alone = hx.simulate(
+        driven, driven.init(weights=weights), ts, stimulus=stimulus, method=zoo.fixed()
+    )
+    quiet = hx.TwoTimescaleHopfield(patterns, jnp.zeros((3, 3)), kappa=5.0, tau=20.0)
+    state = quiet.init(saliency=jnp.zeros(3), weights=weights)
+    run = hx.simulate(quiet, state, ts, stimulus=stimulus, method=zoo.fixed())
+    assert_close(run.overlaps, alone.overlaps, 1e-14, "nothing else is salient: the same equation")
+    # Where both are there, they add.
+    both = hx.simulate(
+        quiet,
+        quiet.init(saliency=jnp.array([0.0, 2.0, 0.0]), weights=weights),
+        jnp.array([0.0, 1e-3]),
+        stimulus=stimulus,
+        method=zoo.fixed(),
+    )
+    expected = jnp.array([2.0, 1.5 + 2.0, 0.5])
+    assert_close(both.saliency[0], expected, 1e-14, "exact at the start")
+    assert hx.simulate(quiet, state, ts, stimulus=stimulus).stats["method"] == "diffrax"
+
+
 def test_a_run_continues_from_its_final_state():
     network, state = zoo.cycle()
     method = hx.Diffrax(diffrax.Tsit5(), diffrax.ConstantStepSize(), 0.25)

@@ -79,6 +79,9 @@ def obstacle(network: Any, stimulus: Any, current: Any, noise: Any, event: Any) 
             not network.keep_diagonal
         ),
         "`noise` has no events": noise is not None,
+        "a `stimulus` beside the slow saliency is not known to it": (
+            stimulus is not None and isinstance(network, TwoTimescaleHopfield)
+        ),
         "a user's `event` is looked for at the steps of a Runge-Kutta method": event is not None,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

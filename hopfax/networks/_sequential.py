@@ -37,6 +37,9 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
     $$\dot x = -x + \sum_\mu (z_\mu m_\mu + b_\mu)\, \xi^\mu + I(t), \qquad
     \tau \dot z = -z + \kappa\, A f(m), \qquad m_\mu = \xi^\mu \cdot \psi(x) / N.$$
 
+    A stimulus $u$ adds its overlaps to the saliencies that the field feels, $z_\mu + \xi^\mu \cdot
+    u / N$ in place of $z_\mu$, as in `InputDrivenHopfield`; $z$ itself is not moved by it.
+
     The active memory's saliency decays; at $z = 1/\psi'(0)$ (hard tanh) its well disappears and the
     field moves to the memory that $A$ has charged meanwhile. Time is in units of the fast time
     constant, so $\tau$ is the separation of the two.
@@ -122,8 +125,8 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
         return start(self, field, weights, saliency + self.bias, saliency)
 
     def saliency(self, slow, evidence):
-        """The slow state."""
-        return slow
+        """The slow state, and the overlaps of the stimulus if there is one."""
+        return slow if evidence is None else slow + evidence
 
     def coupling(self, saliency):
         """The saliencies, on the diagonal."""

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def widened(*trees: Any) -> tuple[Any, ...]:
@@ -16,7 +17,7 @@ def widened(*trees: Any) -> tuple[Any, ...]:
     leaves = [leaf.dtype for leaf in jax.tree.leaves(trees) if eqx.is_inexact_array(leaf)]
     wide = jnp.dtype(jnp.float32)
     for dtype in leaves:
-        wide = jnp.promote_types(wide, dtype)
+        wide = np.promote_types(wide, dtype)  # also where JAX forbids promotion
 
     def cast(leaf: Any) -> Any:
         return leaf.astype(wide) if eqx.is_inexact_array(leaf) else leaf

@@ -1,0 +1,316 @@
+"""The two-timescale network as a recurrent layer: it learns sequences and replays them."""
+
+from typing import Any, Literal, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jax import lax
+from jaxtyping import Array, Float
+
+from .. import _status
+from .._activations import AbstractActivation
+from .._errors import as_float, check_at_least, check_option, check_shape
+from .._event_driven import EventDriven
+from .._simulate import Diffrax, simulate
+from .._types import ArrayLike
+from ..constraints import AbstractConstraint, Masked, Positive, Unconstrained
+from ..networks import FieldState, TwoTimescaleHopfield
+from ..networks._base import Learning
+from ..networks._sequential import Readout
+from ..patterns import Patterns, as_key
+from ._precision import widened
+
+Output: TypeAlias = Literal["overlaps", "saliency", "rates"]
+
+
+class ExponentialEuler(eqx.Module):
+    r"""Equal steps of length $h$ in which both leaks are exact and all else stands still:
+
+    $$x \leftarrow e^{-h} x + (1 - e^{-h})\, F(x, z), \qquad
+    z \leftarrow e^{-h/\tau} z + (1 - e^{-h/\tau})\, \kappa A f(m).$$
+
+    First order in $h$: handovers come late, by a part of their length that is O(h). Each is a mean
+    of the old state and a bounded drive, so that no step, however long, makes the state grow.
+    Hochbruck, Ostermann, Acta Numerica 19 (2010), section 2.1.
+
+    **Arguments:** `steps`: how many a call of `SequenceMemory.step` takes.
+    """
+
+    steps: int = eqx.field(default=32, static=True)
+
+    def __check_init__(self):
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise ValueError(f"`steps` must be an int of at least 1, got {self.steps!r}.")
+
+
+class SequenceMemory(eqx.Module):
+    r"""A two-timescale Hopfield network as a recurrent layer.
+
+    Every input $u_k$ is held for a time `dt`, while the network moves by
+
+    $$\dot x = -x + \sum_\mu \big( (z_\mu + g_s s_\mu)\, m_\mu + b_\mu \big)\, \xi^\mu + g_c\, h,
+    \qquad \tau \dot z = -z + \kappa\, A f(m), \qquad h = W u_k, \quad
+    s_\mu = \xi^\mu \cdot h / N.$$
+
+    The input makes the memories that it resembles salient ($g_s$, input-driven plasticity) and
+    pushes the field ($g_c$; saliency alone cannot move a field that is zero). Memories that are
+    shown charge their successors, so $z$ at the end of a step predicts the next item; with the
+    input off the network replays the sequence that $A$ holds, at its own pace, if $\kappa$ is large
+    enough (`hopfax.theory.sequential.critical_gain`, `dwell_time`).
+
+    The parameters of the network are leaves in a form that may take any value in training:
+    logarithms of $\kappa$ and $\tau$, and $A$ under a constraint. The property `network` gives the
+    network of today, for simulation, sweeps and theory.
+
+    Hard tanh is flat where it saturates. Gradients still reach $A$ and $\kappa$ there through the
+    saliencies; to train patterns or encoder, take a smooth activation such as `Tanh(4.0)`.
+
+    Dynamics: Betteti, Baggio, Zampieri 2026, arXiv:2603.03201; input-driven plasticity: Betteti,
+    Baggio, Bullo, Zampieri 2025, arXiv:2411.05849.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(list(range(1, 9)), 16)
+    start = jnp.full((8, 8), 1 / 8)
+    net = hx.TwoTimescaleHopfield(patterns, start, kappa=6.0, tau=8.0, bias=0.01)
+    layer = hx.nn.SequenceMemory(net, output="saliency", constraint=hx.constraints.Simplex())
+    predictions = layer(patterns.xi)  # (T, N) -> (T, P)
+    ```
+    """
+
+    patterns: Patterns
+    free_transition: Float[Array, "P P"]
+    log_kappa: Float[Array, "*#P"]
+    log_tau: Float[Array, "*#P"]
+    bias: Float[Array, "*#P"]
+    activation: AbstractActivation
+    encoder: Float[Array, "N I"] | None
+    current_gain: Float[Array, ""]
+    stimulus_gain: Float[Array, ""] | None
+    constraint: AbstractConstraint
+    method: ExponentialEuler | Diffrax | EventDriven
+    dt: float = eqx.field(static=True)
+    output: Output = eqx.field(static=True)
+    readout: Readout = eqx.field(static=True)
+    learning: Learning = eqx.field(static=True)
+    keep_diagonal: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        network: TwoTimescaleHopfield,
+        in_size: int | None = None,
+        *,
+        dt: float = 10.0,
+        output: Output = "overlaps",
+        current_gain: ArrayLike = 2.0,
+        stimulus_gain: ArrayLike | None = 1.0,
+        constraint: AbstractConstraint = Unconstrained(),
+        method: ExponentialEuler | Diffrax | EventDriven = ExponentialEuler(),
+        key: jax.Array | None = None,
+    ):
+        r"""**Arguments:**
+
+        - `network`: a `TwoTimescaleHopfield`; its parameters are where training starts, and its
+          patterns' dtype is that of the layer.
+        - `in_size`: the size of the inputs. None for N, without a projection; otherwise $W$ is
+          drawn with entries of variance 1/`in_size`.
+        - `dt`: how long an input is held, in fast time constants. Static.
+        - `output`: what a step returns: "overlaps" $m$ (P,), what is recalled; "saliency" $z$ (P,),
+          what comes next; or "rates" $\psi(x)$ (N,).
+        - `current_gain`: $g_c$. An item that is shown takes over if it exceeds the saliency that is
+          left to the last one.
+        - `stimulus_gain`: $g_s$; None for none, which `EventDriven` needs.
+        - `constraint`: what $A$ obeys in training, from `hopfax.constraints`: `Simplex()` for
+          columns that sum to one, so that the gain cannot hide in $A$; `Positive()`;
+          `zero_diagonal(P)`.
+        - `method`: `ExponentialEuler(steps)`; or `hopfax.EventDriven()` (hard tanh, exact) or
+          `hopfax.Diffrax(...)`, by which `hopfax.simulate` then runs every step.
+        - `key`: for $W$; needed with `in_size`.
+
+        **Raises:** ValueError/TypeError naming the argument.
+        """
+        if not isinstance(network, TwoTimescaleHopfield):
+            raise TypeError(
+                f"`network` must be a TwoTimescaleHopfield, got {type(network).__name__}."
+            )
+        if not isinstance(method, ExponentialEuler | Diffrax | EventDriven):
+            raise TypeError(
+                "`method` must be hopfax.nn.ExponentialEuler(...), hopfax.EventDriven(...) or "
+                f"hopfax.Diffrax(...), got {method!r}."
+            )
+        if isinstance(method, EventDriven) and stimulus_gain is not None:
+            raise ValueError(
+                "`stimulus_gain` must be None with method=EventDriven(...), to which a stimulus "
+                "beside the slow saliency is not known; hopfax.Diffrax(...) takes both."
+            )
+        check_option(output, "output", ("overlaps", "saliency", "rates"))
+        check_at_least(as_float(dt, "dt"), "dt", 0.0, strict=True)
+        xi, dtype = network.patterns.xi, network.patterns.xi.dtype
+
+        def cast(leaf: Any) -> Any:
+            return leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf
+
+        # Patterns that may be trained are not known to be signs.
+        counts = network.patterns.counts
+        self.patterns = Patterns(xi, binary=False, counts=counts, check_patterns=False)
+        constraint = jax.tree.map(cast, constraint)
+        if isinstance(constraint, Masked):
+            constraint = constraint.around(network.transition)
+        self.constraint = constraint
+        self.free_transition = constraint.free(network.transition, "network.transition")
+        self.log_kappa = Positive().free(network.kappa, "network.kappa")
+        self.log_tau = Positive().free(network.tau, "network.tau")
+        self.bias = network.bias
+        self.activation = jax.tree.map(cast, network.activation)
+        self.readout, self.learning = network.readout, network.learning
+        self.keep_diagonal = network.keep_diagonal
+        self.encoder = _encoder(network.patterns, in_size, key)
+        self.current_gain = _gain(current_gain, "current_gain", dtype)
+        given = stimulus_gain is not None
+        self.stimulus_gain = _gain(stimulus_gain, "stimulus_gain", dtype) if given else None
+        self.dt, self.output, self.method = float(dt), output, method
+
+    @property
+    def network(self) -> TwoTimescaleHopfield:
+        """The network with the parameters of today."""
+        fixed = jax.tree.map(
+            lambda leaf: lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf,
+            self.constraint,
+        )
+        counts = self.patterns.counts
+        counts = None if counts is None else lax.stop_gradient(counts)
+        return TwoTimescaleHopfield(
+            Patterns(self.patterns.xi, counts=counts, check_patterns=False),
+            fixed.value(self.free_transition),
+            kappa=jnp.exp(self.log_kappa),
+            tau=jnp.exp(self.log_tau),
+            bias=self.bias,
+            readout=self.readout,
+            activation=self.activation,
+            learning=self.learning,
+            keep_diagonal=self.keep_diagonal,
+        )
+
+    @property
+    def in_size(self) -> int:
+        """The size of one input."""
+        return self.patterns.N if self.encoder is None else self.encoder.shape[1]
+
+    def inputs(self, u: Float[Array, " I"]) -> dict[str, Float[Array, " N"] | None]:
+        """`stimulus` and `current` with which `hopfax.simulate` does to `network` what the input
+        `u` does to the layer."""
+        drive = u if self.encoder is None else self.encoder @ u
+        stimulus = None if self.stimulus_gain is None else self.stimulus_gain * drive
+        return {"stimulus": stimulus, "current": self.current_gain * drive}
+
+    def init(
+        self, *, saliency: ArrayLike | None = None, field: ArrayLike | None = None
+    ) -> FieldState:
+        """A state to start from, by default at rest: nothing is salient, nothing recalled.
+
+        **Arguments:** `saliency` (P,), zero if not given, and `field` (N,), by default that of
+        `TwoTimescaleHopfield.init`.
+        """
+        (self,) = widened(self)
+        network = self.network
+        if saliency is None:
+            saliency = jnp.zeros(self.patterns.P, self.patterns.xi.dtype)
+        state = network.init(saliency=saliency, field=field)
+        return FieldState(state.field, state.saliency)  # currents will leave the patterns' span
+
+    def step(
+        self, state: FieldState, u: Float[Array, " I"]
+    ) -> tuple[FieldState, Float[Array, " O"]]:
+        """Hold the input `u` for a time `dt`: the state after it, and the output then.
+
+        Where `hopfax.simulate` runs the step and fails, both are NaN.
+        """
+        check_shape(u, "u", (self.in_size,), "(in_size,)")
+        dtype = u.dtype
+        self, state, u = widened(self, state, u)
+        network = self.network
+        state, y = self._advance(network, network.decoder(), state, u)
+        return state, y.astype(dtype)
+
+    def __call__(
+        self,
+        us: Float[Array, "T I"],
+        state: FieldState | None = None,
+        *,
+        key: jax.Array | None = None,
+    ) -> Float[Array, "T O"]:
+        """The outputs for a sequence of inputs; `step`, repeated from `state` (default `init()`).
+
+        **Arguments:** `us`: (T, in_size); zeros let the network go on alone. `key` is not used.
+        """
+        if us.shape[1:] != (self.in_size,):
+            raise ValueError(f"`us` must have shape (T, in_size = {self.in_size}), got {us.shape}.")
+        dtype = us.dtype
+        state = self.init() if state is None else state
+        self, state, us = widened(self, state, us)
+        network = self.network
+        decoder = network.decoder()
+
+        def body(state, u):
+            return self._advance(network, decoder, state, u)
+
+        return lax.scan(body, state, us)[1].astype(dtype)
+
+    def _advance(self, network, decoder, state, u):
+        if isinstance(self.method, ExponentialEuler):
+            state = self._euler(network, decoder, state, u, self.method.steps)
+        else:
+            state = self._simulated(network, state, u)
+        if self.output == "saliency":
+            return state, state.saliency
+        rates = network.activation(state.field)
+        return state, rates if self.output == "rates" else network.read(rates, decoder)
+
+    def _euler(self, network, decoder, state, u, steps: int) -> FieldState:
+        given = self.inputs(u)
+        current, stimulus = given["current"], given["stimulus"]
+        evidence = None if stimulus is None else network.patterns.overlap(stimulus)
+        h = jnp.asarray(self.dt / steps, state.field.dtype)
+        fast, slow = -jnp.expm1(-h), -jnp.expm1(-h / network.tau) * network.tau
+
+        def body(state, _):
+            rates = network.activation(state.field)
+            m = network.read(rates, decoder)
+            saliency = network.saliency(state.saliency, evidence)
+            drive = network.patterns.field(network.recurrent(m, saliency)) + current
+            if (rest := network.residual(rates, saliency, decoder)) is not None:
+                drive = drive + rest
+            field = state.field + fast * (drive - state.field)
+            z = state.saliency + slow * network.slow_rate(m, state.saliency)
+            return FieldState(field, z), None
+
+        return lax.scan(body, state, length=steps)[0]
+
+    def _simulated(self, network, state, u) -> FieldState:
+        ts = jnp.asarray([0.0, self.dt], state.field.dtype)
+        inputs: Any = self.inputs(u)
+        run = simulate(network, state, ts, method=self.method, throw=False, **inputs)
+        fine, end = run.status == _status.OK, run.final
+        field, z = (jnp.where(fine, v, jnp.nan) for v in (end.field, end.saliency))
+        return FieldState(field, z)
+
+
+def _encoder(patterns: Patterns, in_size: int | None, key) -> Float[Array, "N I"] | None:
+    """$W$, or None for the identity."""
+    if in_size is None:
+        return None
+    if isinstance(in_size, bool) or not isinstance(in_size, int) or in_size < 1:
+        raise ValueError(f"`in_size` must be an int of at least 1, or None, got {in_size!r}.")
+    if key is None:
+        raise ValueError("`in_size` needs a `key`: make one with jax.random.key(seed).")
+    shape = (patterns.N, in_size)
+    return jr.normal(as_key(key), shape, patterns.xi.dtype) / in_size**0.5
+
+
+def _gain(value: ArrayLike, name: str, dtype) -> Float[Array, ""]:
+    value = as_float(value, name, dtype)
+    check_shape(value, name, (), "()")
+    return value
