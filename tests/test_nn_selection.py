@@ -51,7 +51,8 @@ def test_the_three_forms_of_a_filter_are_the_sum_over_the_past(angle):
     if angle is not None:
         scale = np.sqrt(1 - np.abs(lam) ** 2)
         lam = lam * np.exp(1j * np.asarray(angle))
-    drive = np.asarray(vs) if angle is None else np.asarray(vs[:, 0] + 1j * vs[:, 1])
+    drive = np.asarray(vs)
+    drive = drive if angle is None else drive[:, 0] + 1j * drive[:, 1]
     expected = np.array(
         [sum(lam ** (k - j) * scale * drive[j] for j in range(k + 1)) for k in range(T)]
     )
