@@ -260,10 +260,11 @@ class SequenceMemory(eqx.Module):
         return lax.scan(body, state, us)[1].astype(dtype)
 
     def _advance(self, network, decoder, state, u):
-        if isinstance(self.method, ExponentialEuler):
-            state = self._euler(network, decoder, state, u, self.method.steps)
+        method = self.method
+        if isinstance(method, ExponentialEuler):
+            state = self._euler(network, decoder, state, u, method.steps)
         else:
-            state = self._simulated(network, state, u)
+            state = self._simulated(network, state, u, method)
         if self.output == "saliency":
             return state, state.saliency
         rates = network.activation(state.field)
@@ -289,10 +290,9 @@ class SequenceMemory(eqx.Module):
 
         return lax.scan(body, state, length=steps)[0]
 
-    def _simulated(self, network, state, u) -> FieldState:
+    def _simulated(self, network, state, u, method: Diffrax | EventDriven) -> FieldState:
         ts = jnp.asarray([0.0, self.dt], state.field.dtype)
-        inputs: Any = self.inputs(u)
-        run = simulate(network, state, ts, method=self.method, throw=False, **inputs)
+        run = simulate(network, state, ts, method=method, throw=False, **self.inputs(u))
         fine, end = run.status == _status.OK, run.final
         field, z = (jnp.where(fine, v, jnp.nan) for v in (end.field, end.saliency))
         return FieldState(field, z)
