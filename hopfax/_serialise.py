@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import _activations, _interactions, networks, patterns
+from . import _activations, _interactions, networks, nn, patterns
 from ._errors import LoadError
 
 _FORMAT = "hopfax-model"
@@ -19,9 +19,10 @@ _SCHEMA = 1
 
 
 def _registry() -> dict[str, type]:
-    """The classes that a file may name: the public modules of this library, and nothing else."""
-    homes = (_activations, _interactions, networks, patterns)
-    found = {}
+    """The classes that a file may name: the public modules of this library and the layers of
+    Equinox that its own are made of, and nothing else."""
+    homes = (_activations, _interactions, networks, nn, patterns)
+    found: dict[str, type] = {"Linear": eqx.nn.Linear, "LayerNorm": eqx.nn.LayerNorm}
     for home in homes:
         for name, item in vars(home).items():
             public = isinstance(item, type) and issubclass(item, eqx.Module)
@@ -50,7 +51,7 @@ def save(path: Any, model: eqx.Module, *, notes: dict[str, Any] | None = None) -
         with open(partial, "wb") as file:
             file.write(json.dumps(header).encode() + b"\n")
             for leaf in leaves:
-                np.save(file, leaf, allow_pickle=False)
+                np.save(file, _plain(leaf), allow_pickle=False)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -102,6 +103,9 @@ def _encode(value: Any, where: str, leaves: list[np.ndarray]) -> Any:
         return {"array": [list(array.shape), str(array.dtype)]}
     if value is None or isinstance(value, bool | int | float | str):
         return {"value": value}
+    if type(value) in (tuple, list):
+        entries = [_encode(item, f"{where}[{k}]", leaves) for k, item in enumerate(value)]
+        return {type(value).__name__: entries}
     if isinstance(value, dict):
         entries = [[key, _encode(value[key], f"{where}[{key!r}]", leaves)] for key in value]
         return {"dict": entries}
@@ -129,6 +133,10 @@ def _decode(node: Any, where: str, file: Any, path: pathlib.Path, cast: bool) ->
             key: _decode(entry, f"{where}[{key!r}]", file, path, cast)
             for key, entry in node["dict"]
         }
+    for kind in (tuple, list):
+        if kind.__name__ in node:
+            entries = enumerate(node[kind.__name__])
+            return kind(_decode(e, f"{where}[{k}]", file, path, cast) for k, e in entries)
     registry = _registry()
     if node.get("class") not in registry:
         raise LoadError(f"{path}: {where} is of the unknown class {node.get('class')!r}.")
@@ -149,12 +157,19 @@ def _decode(node: Any, where: str, file: Any, path: pathlib.Path, cast: bool) ->
     return model
 
 
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Of types that NumPy's format does not know (bfloat16) the bits."""
+    return array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "V" else array
+
+
 def _read_array(expected, where: str, file: Any, path: pathlib.Path, cast: bool) -> jax.Array:
     try:
         array = np.load(file, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise LoadError(f"{path} is truncated or damaged at {where}.") from error
     shape, dtype = tuple(expected[0]), expected[1]
+    if dtype == "bfloat16" and array.dtype == np.uint16:
+        array = array.view(jnp.bfloat16)
     if array.shape != shape or str(array.dtype) != dtype:
         raise LoadError(
             f"{path}: {where} must be {dtype}{list(shape)}, but the file has "

@@ -24,7 +24,8 @@ FLOORS = (
     ("cli", "examples"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-#: Import names of the packages behind the extras. Only cli/ may import them at its top level.
+#: Import names of the packages behind the extras. Only cli/, and modules named like one of them,
+#: may import them at their top level.
 OPTIONAL = {
     *("xarray", "zarr", "numcodecs", "h5netcdf", "matplotlib", "tyro", "tqdm", "PIL"),
     *("sklearn", "dask", "distributed", "flax", "orbax", "safetensors"),
@@ -177,6 +178,11 @@ def _in_cli(file):
     return file.relative_to(PACKAGE).parts[0] == "cli"
 
 
+def _may_need_extras(file):
+    """The command line, and modules that bear the name of what they need."""
+    return _in_cli(file) or file.stem in OPTIONAL
+
+
 def _speaks(file):
     """Whether `file` is run from a command line."""
     return _in_cli(file) or file.relative_to(PACKAGE).parts[0] == "examples"
@@ -186,7 +192,7 @@ def test_extras_are_imported_late():
     early = {
         _id(file): found
         for file in FILES
-        if not _in_cli(file) and (found := _optional_at_import(file.read_text()))
+        if not _may_need_extras(file) and (found := _optional_at_import(file.read_text()))
     }
     assert not early, f"import these inside the functions that need them: {early}"
 

@@ -2,6 +2,7 @@
 
 import json
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +32,18 @@ def test_options_and_nested_modules_survive(file):
     assert network.patterns.binary and hx.simulate(
         network, network.init(saliency=[4.0, 0, 0]), [0.0, 0.0]
     )
+
+
+def test_parts_of_layers_survive(tmp_path):
+    norm = eqx.nn.LayerNorm((2, 3), dtype=jnp.bfloat16)
+    norm = eqx.tree_at(lambda n: n.bias, norm, jnp.array([[0.1, 1e-3, 3.0]] * 2, jnp.bfloat16))
+    linear = eqx.nn.Linear(2, 3, use_bias=False, key=jax.random.key(0))
+    for thing in (norm, linear):
+        hx.save(tmp_path / "part.eqx", thing)
+        back = hx.load(tmp_path / "part.eqx")
+        assert eqx.tree_equal(back, thing)
+        assert {x.dtype for x in jax.tree.leaves(back)} == {x.dtype for x in jax.tree.leaves(thing)}
+    assert isinstance(hx.load(tmp_path / "part.eqx"), eqx.nn.Linear)
 
 
 def test_every_truncation_is_noticed(file):

@@ -6,6 +6,7 @@ Inputs keep their dtype on the way out; inside is at least float32. `to_function
 for code that knows nothing of Equinox.
 """
 
+from ._functional import to_functional as to_functional
 from ._sequence_memory import (
     ExponentialEuler as ExponentialEuler,
     SequenceMemory as SequenceMemory,

@@ -1,0 +1,60 @@
+"""Layers as a flat dictionary of arrays and a pure function."""
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array
+
+from .._errors import check_shape
+
+
+def to_functional(layer: eqx.Module) -> tuple[dict[str, Array], Callable[..., Any]]:
+    """A layer taken apart, for code that knows nothing of Equinox.
+
+    ```python
+    parameters, apply = hopfax.nn.to_functional(layer)
+    y = apply(parameters, x)  # = layer(x)
+    state, y = apply(parameters, state, u, method="step")  # = layer.step(state, u)
+    gradient = jax.grad(lambda parameters: loss(apply(parameters, x)))(parameters)
+    ```
+
+    The dictionary is a checkpoint as it stands: safetensors and orbax write and read it. Nothing
+    else is in the way of `jax.jit`, `jax.vmap` (`in_axes=(None, 0)`) or `jax.export`.
+
+    **Arguments:** `layer`: any `equinox.Module`.
+
+    **Returns:** the floating arrays by dotted name ("query.weight"), and
+    `apply(parameters, *args, method="__call__", **kwargs)`. Whatever is no floating array
+    (options, integers) stays inside `apply`.
+
+    **Raises:** TypeError if `layer` is no Module; `apply` raises ValueError for missing, unknown or
+    misshapen parameters (their dtype is free).
+    """
+    if not isinstance(layer, eqx.Module):
+        raise TypeError(f"`layer` must be an equinox.Module, got {type(layer).__name__}.")
+    arrays, rest = eqx.partition(layer, eqx.is_inexact_array)
+    with_paths, structure = jax.tree.flatten_with_path(arrays)
+    parameters = {jax.tree_util.keystr(p, simple=True, separator="."): x for p, x in with_paths}
+    shapes = {name: array.shape for name, array in parameters.items()}
+
+    def apply(parameters: dict[str, Array], *args: Any, method: str = "__call__", **kwargs: Any):
+        _check(parameters, shapes)
+        arrays = jax.tree.unflatten(structure, [parameters[name] for name in shapes])
+        return getattr(eqx.combine(arrays, rest), method)(*args, **kwargs)
+
+    return parameters, apply
+
+
+def _check(parameters: dict[str, Array], shapes: dict[str, tuple]) -> None:
+    if missing := sorted(shapes.keys() - parameters.keys()):
+        unknown = sorted(parameters.keys() - shapes.keys())
+        near = difflib.get_close_matches(missing[0], unknown, 1)
+        hint = f" Is it `{near[0]}`?" if near else ""
+        raise ValueError(f"`parameters` must have {missing}, but has not.{hint}")
+    if unknown := sorted(parameters.keys() - shapes.keys()):
+        raise ValueError(f"`parameters` has {unknown}, which this layer does not know.")
+    for name, shape in shapes.items():
+        check_shape(parameters[name], f"parameters[{name!r}]", shape, "that of the layer")

@@ -1,0 +1,40 @@
+"""hopfax layers as Flax NNX modules. Needs Flax: `pip install "hopfax[flax]"`."""
+
+from typing import Any
+
+import equinox as eqx
+
+from .._errors import missing
+from ._functional import to_functional
+
+try:
+    from flax import nnx
+except ImportError as error:  # pragma: no cover
+    raise missing("flax", "flax", "hopfax.nn.flax") from error
+
+
+class Layer(nnx.Module):
+    """Any layer of `hopfax.nn` inside a Flax NNX model.
+
+    ```python
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.embed = nnx.Linear(3, 16, rngs=rngs)
+            self.memory = Layer(hx.nn.HopfieldRetrieval(16, key=rngs.params()))
+    ```
+
+    Its floating arrays are `nnx.Param`s in `parameters`, so that optimisers, `nnx.state`,
+    `nnx.split` and checkpoints see them. Like the layer itself it takes one example: batch it by
+    `nnx.vmap` (or by `jax.vmap` over what closes over the model).
+
+    **Arguments:** `layer`: an `equinox.Module`; its values are the start.
+    """
+
+    def __init__(self, layer: eqx.Module):
+        parameters, self._apply = to_functional(layer)
+        self.parameters = nnx.Dict({name: nnx.Param(x) for name, x in parameters.items()})
+
+    def __call__(self, *args: Any, method: str = "__call__", **kwargs: Any) -> Any:
+        """What the layer returns; `method="step"` and the like reach its other methods."""
+        parameters = {name: parameter[...] for name, parameter in self.parameters.items()}
+        return self._apply(parameters, *args, method=method, **kwargs)
