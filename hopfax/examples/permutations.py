@@ -95,7 +95,8 @@ def train(
         value, gradient = jax.value_and_grad(loss)(
             free, *examples(key, items, following, batch, length)
         )
-        update, state = optimizer.update(gradient, state)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+            update, state = optimizer.update(gradient, state)
         return (optax.apply_updates(free, update), state), value
 
     start = layer.free_transition

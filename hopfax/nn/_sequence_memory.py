@@ -292,7 +292,16 @@ class SequenceMemory(eqx.Module):
 
     def _simulated(self, network, state, u, method: Diffrax | EventDriven) -> FieldState:
         ts = jnp.asarray([0.0, self.dt], state.field.dtype)
-        run = simulate(network, state, ts, method=method, throw=False, **self.inputs(u))
+        given = self.inputs(u)
+        run = simulate(
+            network,
+            state,
+            ts,
+            stimulus=given["stimulus"],
+            current=given["current"],
+            method=method,
+            throw=False,
+        )
         fine, end = run.status == _status.OK, run.final
         field, z = (jnp.where(fine, v, jnp.nan) for v in (end.field, end.saliency))
         return FieldState(field, z)
