@@ -34,8 +34,8 @@ class DenseMemoryLayer(eqx.Module):
 
     $$x \leftarrow g\big(\Xi^T f(m)\big).$$
 
-    - `Softmax(beta)`: $x \leftarrow \Xi^T \mathrm{softmax}(\beta\, \Xi x)$, with $g$ the identity and
-      $E = \frac12 x \cdot x - N L(m)$ (model B; Ramsauer et al. 2021, arXiv:2008.02217).
+    - `Softmax(beta)`: $x \leftarrow \Xi^T \mathrm{softmax}(\beta\, \Xi x)$, with $g$ the identity
+      and $E = \frac12 x \cdot x - N L(m)$ (model B; Ramsauer et al. 2021, arXiv:2008.02217).
     - `Power(n)`, `RectifiedPower(n)`: $f = m^{n-1}$ or $\max(m, 0)^{n-1}$, with $g(v) = \sqrt N\,
       v / |v|$ and $E = -N L(m)$ (model C, spherical memory). Without $g$ the state would explode
       or vanish, as $f$ is homogeneous; with it the scale of the input does not matter. A state
@@ -139,7 +139,8 @@ class DenseMemoryLayer(eqx.Module):
         """Updates from `x` until the state rests, whatever `steps` says; `Settled.converged` is
         False if `max_steps` were not enough."""
         self._check(x, known)
-        (self, wide), dtype = widened(self, x), x.dtype
+        # Optimistix carries its error in the default float, whatever the state is.
+        (self, wide, _), dtype = widened(self, x, jnp.zeros((), default_float())), x.dtype
         tol = float(jnp.finfo(wide.dtype).eps) ** 0.75 if self.tol is None else self.tol
 
         def update(state, arguments):
