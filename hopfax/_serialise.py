@@ -11,18 +11,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import _activations, _interactions, networks, nn, patterns
+from . import _activations, _interactions, constraints, networks, nn, patterns
 from ._errors import LoadError
+from ._event_driven import EventDriven
 
 _FORMAT = "hopfax-model"
 _SCHEMA = 1
+#: Of which the layers in `nn` are made.
+_PARTS = (eqx.nn.Linear, eqx.nn.LayerNorm, EventDriven)
 
 
 def _registry() -> dict[str, type]:
     """The classes that a file may name: the public modules of this library and the layers of
     Equinox that its own are made of, and nothing else."""
-    homes = (_activations, _interactions, networks, nn, patterns)
-    found: dict[str, type] = {"Linear": eqx.nn.Linear, "LayerNorm": eqx.nn.LayerNorm}
+    homes = (_activations, _interactions, constraints, networks, nn, patterns)
+    found: dict[str, type] = {kind.__name__: kind for kind in _PARTS}
     for home in homes:
         for name, item in vars(home).items():
             public = isinstance(item, type) and issubclass(item, eqx.Module)

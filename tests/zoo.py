@@ -78,15 +78,51 @@ def maps() -> dict[str, Specimen]:
 
 
 class Layer(NamedTuple):
-    """A layer and the arguments of one call."""
+    """A layer, the arguments of one call, whether it can be exported for any length, and the
+    parameters that derivatives do not reach."""
 
     layer: Any
     inputs: tuple
+    any_length: bool = False
+    fixed: tuple = ()
 
 
 def layers() -> dict[str, Layer]:
     """Every layer, in some of its forms."""
-    return {}
+    us = jax.random.normal(jax.random.key(9), (4, 8))
+    patterns = hx.patterns.hadamard([1, 2, 3], 8)
+    smooth = hx.TwoTimescaleHopfield(
+        patterns, hx.cyclic(3), kappa=5.0, tau=8.0, bias=0.05, activation=hx.Tanh(3.0)
+    )
+    euler = hx.nn.ExponentialEuler(4)
+    sequence = hx.nn.SequenceMemory(
+        smooth, 8, dt=2.0, method=euler, constraint=hx.constraints.Simplex(), key=jax.random.key(1)
+    )
+    nn, keys = hx.nn, jax.random.split(jax.random.key(0), 10)
+    rows, items = jax.random.normal(keys[0], (3, 4)), jax.random.normal(keys[1], (5, 4))
+    dense = dict(interaction=hx.RectifiedPower(3))
+    return {
+        "HopfieldRetrieval": Layer(
+            nn.HopfieldRetrieval(1, 4, key=keys[2]), (rows, items), fixed=("log_beta",)
+        ),
+        "in steps and blocks": Layer(
+            nn.HopfieldRetrieval(2, 4, steps=2, learn_beta=True, block=2, key=keys[3]),
+            (rows, items),
+        ),
+        "HopfieldLookup": Layer(
+            nn.HopfieldLookup(5, 2, 4, steps=2, key=keys[4]), (rows,), fixed=("retrieval.log_beta",)
+        ),
+        "HopfieldPooling": Layer(
+            nn.HopfieldPooling(2, 2, 4, key=keys[5]), (items,), fixed=("retrieval.log_beta",)
+        ),
+        "DenseMemoryLayer": Layer(nn.DenseMemoryLayer(5, 4, steps=3, key=keys[6]), (rows[0],)),
+        "spherical": Layer(nn.DenseMemoryLayer(5, 4, **dense, steps=2, key=keys[7]), (rows[0],)),
+        "at rest": Layer(
+            nn.DenseMemoryLayer(5, 4, interaction=hx.Softmax(2.0), steps=None, key=keys[8]),
+            (rows[0],),
+        ),
+        "SequenceMemory": Layer(sequence, (us,), any_length=True),
+    }
 
 
 def interactions() -> dict[str, Any]:

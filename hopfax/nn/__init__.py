@@ -6,7 +6,13 @@ Inputs keep their dtype on the way out; inside is at least float32. `to_function
 for code that knows nothing of Equinox.
 """
 
+from ._dense_layer import DenseMemoryLayer as DenseMemoryLayer, Settled as Settled
 from ._functional import to_functional as to_functional
+from ._retrieval import (
+    HopfieldLookup as HopfieldLookup,
+    HopfieldPooling as HopfieldPooling,
+    HopfieldRetrieval as HopfieldRetrieval,
+)
 from ._sequence_memory import (
     ExponentialEuler as ExponentialEuler,
     SequenceMemory as SequenceMemory,

@@ -1,0 +1,136 @@
+"""The softmax mean over stored items, of all of them at once or in blocks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, PyTree
+
+#: Items read at a time, and the number of items from which on they are.
+BLOCK = 2048
+LARGE = 4 * BLOCK
+
+Query = Float[Array, "Q H d"]
+Out = Float[Array, "Q H e"]
+Mask = Bool[Array, "#H #Q S"]
+Read = Callable[[PyTree], tuple[Array, Array]]
+
+
+def attend(query: Query, read: Read, stored: PyTree, mask: Mask | None, block: int | None) -> Out:
+    r"""$\sum_s p_{hqs}\, v_{sh}$ with $p_{hq} = \mathrm{softmax}_s(q_{qh} \cdot k_{sh})$.
+
+    A row of which `mask` leaves nothing is zero, and so are its derivatives. In blocks no array of
+    all (H, Q, S) scores ever exists: a first pass carries the largest score and the sums relative
+    to it (Milakov, Gimelshein 2018, arXiv:1805.02867), and derivatives, forward or reverse, of any
+    order, compute each block's scores anew (Rabe, Staats 2021, arXiv:2112.05682; Dao et al. 2022,
+    arXiv:2205.14135).
+
+    **Arguments:**
+
+    - `query`: q, times the inverse temperature.
+    - `read`: makes keys (B, H, d) and values (B, H, e) of B stored items; a PyTree.
+    - `stored`: what it reads: arrays with S items along their first axis.
+    - `mask`: True where an item counts.
+    - `block`: how many items are read at a time; None for all of them.
+    """
+    if block is None:
+        return _normalised(*_online(query, read, stored, mask))[0]
+    S = jax.tree.leaves(stored)[0].shape[0]
+    block = _divisor(S, min(block, S))
+    pad = -S % block
+    if pad and mask is None:
+        mask = jnp.ones((1, 1, S), bool)
+    if mask is not None:
+        mask = jnp.pad(mask, ((0, 0), (0, 0), (0, pad)))
+        mask = jnp.moveaxis(mask.reshape(*mask.shape[:2], -1, block), 2, 0)
+    blocks = jax.tree.map(lambda x: _in_blocks(x, pad, block), stored)
+    return _blocked(query, read, blocks, mask)
+
+
+def _divisor(S: int, block: int) -> int:
+    """A block size that divides S, so that nothing needs padding (a copy), or else `block`."""
+    return next((b for b in range(block, block // 2, -1) if S % b == 0), block)
+
+
+def _in_blocks(x: Array, pad: int, block: int) -> Array:
+    if pad:
+        x = jnp.pad(x, ((0, pad),) + ((0, 0),) * (x.ndim - 1))
+    return x.reshape(-1, block, *x.shape[1:])
+
+
+def _scores(query, keys, mask):
+    scores = jnp.einsum("qhd,shd->hqs", query, keys)
+    return scores if mask is None else jnp.where(mask, scores, -jnp.inf)
+
+
+def _online(query, read, stored, mask, before=None):
+    """Largest score, sum of exponentials relative to it and their sum with the values, after some
+    more items."""
+    keys, values = read(stored)
+    scores = _scores(query, keys, mask)
+    largest = lax.stop_gradient(jnp.max(scores, -1, initial=-jnp.inf))
+    if before is not None:
+        largest = jnp.maximum(largest, before[0])
+    finite = jnp.where(largest == -jnp.inf, 0.0, largest)  # with nothing but masked items so far
+    weights = jnp.exp(scores - finite[..., None])
+    total, sums = weights.sum(-1), jnp.einsum("hqs,she->qhe", weights, values)
+    if before is not None:
+        shrink = jnp.exp(before[0] - finite)
+        total, sums = total + shrink * before[1], sums + shrink.T[..., None] * before[2]
+    return largest, total, sums
+
+
+def _normalised(largest, total, sums):
+    """The mean of values, and the logarithm of the sum of exponentials."""
+    total = jnp.where(total > 0, total, 1.0)
+    return sums / total.T[..., None], jnp.where(largest == -jnp.inf, 0.0, largest) + jnp.log(total)
+
+
+def _passed(query, read, blocks, mask):
+    """The mean of values, and the logarithm of the sum of exponentials, block by block."""
+
+    def step(carry, xs):
+        stored, mask = xs
+        return _online(query, read, stored, mask, carry), None
+
+    first = jax.tree.map(lambda x: x[0], (blocks, None))[0]
+    values = jax.eval_shape(read, first)[1]
+    Q, H, dtype = *query.shape[:2], query.dtype
+    start = (
+        jnp.full((H, Q), -jnp.inf, dtype),
+        jnp.zeros((H, Q), dtype),
+        jnp.zeros((Q, H, values.shape[-1]), dtype),
+    )
+    return _normalised(*lax.scan(step, start, (blocks, mask))[0])
+
+
+@eqx.filter_custom_jvp
+def _blocked(query, read, blocks, mask):
+    return _passed(query, read, blocks, mask)[0]
+
+
+@_blocked.def_jvp
+def _blocked_jvp(primals, tangents):
+    query, read, blocks, mask = primals
+    d_query, d_read, d_blocks, _ = tangents
+    out, log_total = _passed(*primals)
+
+    def terms(query, read, block, mask):
+        keys, values = read(block)
+        weights = jnp.exp(_scores(query, keys, mask) - log_total[..., None])
+        return weights.sum(-1), jnp.einsum("hqs,she->qhe", weights, values)
+
+    @jax.checkpoint
+    def step(sums: Any, xs: Any):
+        block, mask, d_block = xs
+        changes = eqx.filter_jvp(
+            terms, (query, read, block, mask), (d_query, d_read, d_block, None)
+        )[1]
+        return jax.tree.map(jnp.add, sums, changes), None
+
+    start = (jnp.zeros_like(log_total), jnp.zeros_like(out))
+    (d_total, d_sums), _ = lax.scan(step, start, (blocks, mask, d_blocks))
+    return out, d_sums - d_total.T[..., None] * out

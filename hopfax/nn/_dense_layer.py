@@ -1,0 +1,194 @@
+"""A dense associative memory with learned memories, as a layer."""
+
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optimistix as optx
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from .._errors import check_shape
+from .._interactions import AbstractInteraction, Power, RectifiedPower, Softmax
+from .._types import default_float
+from ._precision import widened
+
+
+class Settled(NamedTuple):
+    """Where a state came to rest: `state`, after how many `steps`, and whether it `converged`."""
+
+    state: Float[Array, " size"]
+    steps: Int[Array, ""]
+    converged: Bool[Array, ""]
+
+
+class DenseMemoryLayer(eqx.Module):
+    r"""A dense associative memory that learns what it stores (Krotov, Hopfield 2021,
+    arXiv:2008.06996): a state $x$ descends to a memory, or completes itself to one.
+
+    With overlaps $m = \Xi x / N$ and the interaction's $f = \nabla L(m)$ the two-layer network
+    with fast hidden neurons moves, in steps as long as its time constant, by
+
+    $$x \leftarrow g\big(\Xi^T f(m)\big).$$
+
+    - `Softmax(beta)`: $x \leftarrow \Xi^T \mathrm{softmax}(\beta\, \Xi x)$, with $g$ the identity
+      and $E = \frac12 x \cdot x - N L(m)$ (model B; Ramsauer et al. 2021, arXiv:2008.02217).
+    - `Power(n)`, `RectifiedPower(n)`: $f = m^{n-1}$ or $\max(m, 0)^{n-1}$, with $g(v) = \sqrt N\,
+      v / |v|$ and $E = -N L(m)$ (model C, spherical memory). Without $g$ the state would explode
+      or vanish, as $f$ is homogeneous; with it the scale of the input does not matter. A state
+      that meets no memory ($f = 0$) becomes zero.
+
+    No step raises $E$ where $L$ is convex (all of these but `Power` of odd order): the new state
+    minimises, over all states or over the ball, what one gets from $E$ by replacing $L$ by its
+    tangent, which lies below it. So steps need no size, and the layer is stable whatever it learns.
+
+    **Arguments:**
+
+    - `num_memories`: M memories, the rows of $\Xi$.
+    - `size`: N, features of a state.
+    - `interaction`: see above. Default: `Softmax` with $\beta = 1/\sqrt N$, of which derivatives
+      reach $\beta$.
+    - `steps`: updates, or None: until the state rests. Then derivatives are those of the fixed
+      point $x^* = g(\Xi^T f(\Xi x^*/N))$ by the implicit function theorem, at the cost of one
+      linear system of size N instead of a record of all steps. As a fixed point does not change
+      with the start, **none reach the input** but through entries that are `known`.
+    - `max_steps`: give up after as many. Nothing is raised then: the state is the last one, the
+      derivatives are those that a fixed point there would have, and `settle` says that it did not
+      converge.
+    - `tol`: rest means that an update changes no entry by more than `tol * (1 + |entry|)`.
+      Default: the machine's epsilon to the power of 3/4, 6e-6 in float32, 2e-12 in float64.
+    - `dtype`: of the memories. Default: the default float.
+    - `key`: keyword only; makes the initial memories, of normal numbers.
+
+    **Raises:** ValueError/TypeError naming the argument.
+    """
+
+    memories: Float[Array, "M size"]
+    interaction: AbstractInteraction
+    steps: int | None = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
+    tol: float | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        num_memories: int,
+        size: int,
+        *,
+        interaction: AbstractInteraction | None = None,
+        steps: int | None = 1,
+        max_steps: int = 256,
+        tol: float | None = None,
+        dtype: Any = None,
+        key: PRNGKeyArray,
+    ):
+        dtype = default_float() if dtype is None else dtype
+        for name, value in (
+            ("num_memories", num_memories),
+            ("size", size),
+            ("steps", 1 if steps is None else steps),
+            ("max_steps", max_steps),
+        ):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"`{name}` must be a Python int of at least 1, got {value!r}.")
+        if tol is not None and not 0 < tol < 1:
+            raise ValueError(f"`tol` must be between 0 and 1, got {tol!r}.")
+        if interaction is None:
+            beta: Any = jnp.asarray(1 / math.sqrt(size), dtype)
+            interaction = Softmax(beta)
+        if not isinstance(interaction, Softmax | Power | RectifiedPower):
+            raise TypeError(
+                "`interaction` must be Softmax(beta), Power(order) or RectifiedPower(order), got "
+                f"{interaction!r}."
+            )
+        self.memories = jr.normal(key, (num_memories, size), dtype)
+        self.interaction = interaction
+        self.steps, self.max_steps, self.tol = steps, max_steps, tol
+
+    def __call__(
+        self,
+        x: Float[Array, " size"],
+        known: Bool[Array, " size"] | None = None,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, " size"]:
+        r"""The state after `steps` updates, or at rest.
+
+        **Arguments:**
+
+        - `x`: the state to begin with, (size,).
+        - `known`: True where an entry keeps its value; the rest is completed. Default: none is.
+          On the sphere the free entries have a mean square of one, so known ones should, too.
+        - `key`: not used.
+        """
+        if self.steps is None:
+            return self.settle(x, known).state
+        self._check(x, known)
+        (self, wide), dtype = widened(self, x), x.dtype
+
+        def step(state, _):
+            return self._updated(state, wide, known), None
+
+        return lax.scan(step, wide, None, length=self.steps)[0].astype(dtype)
+
+    def settle(
+        self, x: Float[Array, " size"], known: Bool[Array, " size"] | None = None
+    ) -> Settled:
+        """Updates from `x` until the state rests, whatever `steps` says; `Settled.converged` is
+        False if `max_steps` were not enough."""
+        self._check(x, known)
+        # Optimistix carries its error in the default float, whatever the state is.
+        (self, wide, _), dtype = widened(self, x, jnp.zeros((), default_float())), x.dtype
+        tol = float(jnp.finfo(wide.dtype).eps) ** 0.75 if self.tol is None else self.tol
+
+        def update(state, arguments):
+            layer, given, known = arguments
+            return layer._updated(state, given, known)
+
+        found = optx.fixed_point(
+            update,
+            optx.FixedPointIteration(tol, tol),
+            wide,
+            (self, wide, known),
+            max_steps=self.max_steps,
+            throw=False,
+        )
+        converged = found.result == optx.RESULTS.successful
+        return Settled(found.value.astype(dtype), found.stats["num_steps"], converged)
+
+    def energy(self, x: Float[Array, " size"]) -> Float[Array, ""]:
+        r"""$E(x)$, which no step raises; on the sphere for states of mean square up to one."""
+        self._check(x, None)
+        (self, wide), dtype = widened(self, x), x.dtype
+        N = wide.size
+        lagrangian = self.interaction.lagrangian(self.memories @ wide / N, N)
+        square = (wide @ wide) / 2 if isinstance(self.interaction, Softmax) else 0.0
+        return (square - N * lagrangian).astype(dtype)
+
+    def _updated(self, state, given, known):
+        N = state.size
+        forces = jax.grad(self.interaction.lagrangian)(self.memories @ state / N, N)
+        field = forces @ self.memories
+        if not isinstance(self.interaction, Softmax):
+            field = _on_sphere(field if known is None else jnp.where(known, 0.0, field), known)
+        return field if known is None else jnp.where(known, given, field)
+
+    def _check(self, x, known):
+        size = self.memories.shape[1]
+        hint = "One state at a time; for a batch use jax.vmap."
+        check_shape(x, "x", (size,), "(size,)", hint)
+        if known is not None:
+            check_shape(known, "known", (size,), "(size,)")
+            if known.dtype != jnp.bool_:
+                raise TypeError(f"`known` must be boolean, True where kept, got {known.dtype}.")
+
+
+def _on_sphere(field, known):
+    """The field with a mean square of one over its free entries; zero if it is zero."""
+    free = field.size if known is None else jnp.sum(~known).astype(field.dtype)
+    size = lax.stop_gradient(jnp.abs(field).max())
+    field = field / jnp.where(size > 0, size, 1.0)  # squares of forces ** (n - 1) underflow
+    square = field @ field
+    return field * jnp.sqrt(free / jnp.where(square > 0, square, 1.0))

@@ -1,0 +1,265 @@
+"""What every layer promises: transformations, files, export, precision, one compilation."""
+
+import functools
+import inspect
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import zoo
+from helpers import assert_close
+from jax import export
+
+import hopfax as hx
+
+LAYERS = zoo.layers()
+EVERY = pytest.mark.parametrize("name", list(LAYERS))
+EVERY_RECURRENT = pytest.mark.parametrize(
+    "name", [name for name, (layer, *_) in LAYERS.items() if hasattr(layer, "step")]
+)
+ANY_LENGTH = pytest.mark.parametrize(
+    "name", [name for name, specimen in LAYERS.items() if specimen.any_length]
+)
+
+
+@functools.cache
+def opened(name):
+    """Parameters, inputs, and the compiled function of both."""
+    layer, inputs, *_ = LAYERS[name]
+    parameters, apply = hx.nn.to_functional(layer)
+    return parameters, inputs, jax.jit(apply)
+
+
+def size(out):
+    """A smooth number that depends on every output."""
+    return jnp.sum(jnp.sin(out + 0.1))
+
+
+def batch(inputs):
+    return tuple(jnp.stack([x, -0.7 * jnp.flip(x, -1), -0.9 * x]) for x in inputs)
+
+
+def over_batch(function, inputs):
+    return jax.vmap(function, in_axes=(None, *([0] * len(inputs))))
+
+
+def shapes(tree):
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+
+def cast(tree, dtype):
+    return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, tree)
+
+
+def test_the_zoo_is_complete():
+    public = {name: item for name, item in vars(hx.nn).items() if inspect.isclass(item)}
+    layers = {name for name, item in public.items() if "__call__" in vars(item)}
+    missing = layers - {type(layer).__name__ for layer, *_ in LAYERS.values()}
+    assert not missing, f"layers() of tests/zoo.py has no specimen of {sorted(missing)}"
+
+
+@EVERY
+def test_vmap_is_a_loop_and_export_is_for_any_batch(name):
+    parameters, inputs, apply = opened(name)
+    many = batch(inputs)
+    together = jax.jit(over_batch(apply, inputs))(parameters, *many)
+    (b,) = export.symbolic_shape("b")
+    free = [jax.ShapeDtypeStruct((b, *x.shape), x.dtype) for x in inputs]
+    served = exported(over_batch(apply, inputs), shapes(parameters), *free)
+    elsewhere = served.call(parameters, *many)
+    for k in range(3):
+        alone = apply(parameters, *(x[k] for x in many))
+        assert_close(together[k], alone, 1e-11, "the same sums in another order")
+        assert_close(elsewhere[k], alone, 1e-11, "the same sums in another order")
+    assert np.isfinite(together).all() and np.abs(together[1] - together[0]).max() > 1e-6
+
+
+def exported(function, *shapes):
+    """Through bytes, as a server would get it."""
+    return export.deserialize(export.export(jax.jit(function))(*shapes).serialize())
+
+
+@ANY_LENGTH
+def test_export_is_for_any_length(name):
+    parameters, (us,), apply = opened(name)
+    (T,) = export.symbolic_shape("T")
+    free = jax.ShapeDtypeStruct((T, *us.shape[1:]), us.dtype)
+    served = exported(apply, shapes(parameters), free)
+    longer = jnp.concatenate([us, us[:2]])
+    assert_close(served.call(parameters, longer)[: len(us)], apply(parameters, us), 1e-11, "causal")
+    assert np.isfinite(served.call(parameters, longer)).all()
+
+
+@EVERY
+def test_gradients_are_right_also_when_recomputed(name):
+    parameters, inputs, apply = opened(name)
+
+    def loss(given):
+        return size(apply(given[0], *given[1]))
+
+    given = (parameters, inputs)
+    gradients = jax.jit(jax.grad(loss))(given)
+    again = jax.jit(jax.grad(jax.checkpoint(loss)))(given)
+    for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(gradients), strict=True):
+        assert np.isfinite(b).all()
+        assert_close(a, b, 1e-10, "the same sums, fused in another way")
+    fixed = LAYERS[name].fixed
+    assert all((gradients[0][other] == 0).all() for other in fixed)
+    # along one random direction, against central differences
+    leaves, structure = jax.tree.flatten(given)
+    keys = jax.random.split(jax.random.key(5), len(leaves))
+    way = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+    stays = {other: jnp.zeros_like(parameters[other]) for other in fixed}
+    parameters_way, inputs_way = jax.tree.unflatten(structure, way)
+    way = jax.tree.leaves((parameters_way | stays, inputs_way))
+
+    def along(h):
+        moved = [x + h * d for x, d in zip(leaves, way, strict=True)]
+        return loss(jax.tree.unflatten(structure, moved))
+
+    h = 1e-5
+    slope = sum((g * d).sum() for g, d in zip(jax.tree.leaves(gradients), way, strict=True))
+    assert abs(slope) > 1e-6
+    tolerance = 1e-6 * (1 + abs(float(slope)))
+    assert_close((along(h) - along(-h)) / (2 * h), slope, tolerance, "h^2, and rounding over h")
+
+
+@EVERY
+def test_the_flat_dictionary_is_a_checkpoint(name, tmp_path):
+    import orbax.checkpoint as ocp
+    from safetensors import numpy as safetensors
+
+    parameters, inputs, apply = opened(name)
+    assert (apply(parameters, *inputs) == eqx.filter_jit(LAYERS[name].layer)(*inputs)).all()
+    assert parameters and all(eqx.is_inexact_array(x) for x in parameters.values())
+
+    safetensors.save_file({k: np.asarray(x) for k, x in parameters.items()}, tmp_path / "a")
+    read = {k: jnp.asarray(x) for k, x in safetensors.load_file(tmp_path / "a").items()}
+    assert (apply(read, *inputs) == apply(parameters, *inputs)).all()
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "b", parameters)
+        checkpointer.wait_until_finished()
+        read = checkpointer.restore(tmp_path / "b", jax.tree.map(jnp.zeros_like, parameters))
+    assert (apply(read, *inputs) == apply(parameters, *inputs)).all()
+
+
+@EVERY
+def test_through_a_file(name, tmp_path):
+    layer = LAYERS[name].layer
+    hx.save(tmp_path / "layer.eqx", layer)
+    back = hx.load(tmp_path / "layer.eqx")
+    assert jax.tree.structure(back) == jax.tree.structure(layer)  # options too
+    assert eqx.tree_equal(back, layer)
+
+
+@EVERY
+def test_half_precision_outside_single_inside(name):
+    parameters, inputs, apply = opened(name)
+    single, half = cast(parameters, jnp.float32), cast(inputs, jnp.bfloat16)
+    out, wide = apply(single, *half), apply(single, *cast(half, jnp.float32))
+    assert out.dtype == jnp.bfloat16 and wide.dtype == jnp.float32
+    assert (out == wide.astype(jnp.bfloat16)).all()
+    short = apply(cast(parameters, jnp.bfloat16), *half)
+    assert short.dtype == jnp.bfloat16 and np.isfinite(short).all()
+
+
+@EVERY
+def test_training_compiles_once(name):
+    layer, inputs, *_ = LAYERS[name]
+    optimizer, traces, values = optax.sgd(1e-3), [], []
+
+    @eqx.filter_jit
+    def train(layer, state, inputs):
+        traces.append(None)
+        value, gradient = eqx.filter_value_and_grad(lambda layer: size(layer(*inputs)))(layer)
+        updates, state = optimizer.update(gradient, state)
+        return eqx.apply_updates(layer, updates), state, value
+
+    state = optimizer.init(eqx.filter(layer, eqx.is_inexact_array))
+    for _ in range(4):
+        layer, state, value = train(layer, state, inputs)
+        values.append(float(value))
+    assert len(traces) == 1
+    assert values[-1] < values[0]
+
+
+@EVERY_RECURRENT
+def test_steps_are_the_sequence(name):
+    layer, (us,), *_ = LAYERS[name]
+    traces = []
+
+    @eqx.filter_jit
+    def step(layer, state, u):
+        traces.append(None)
+        return layer.step(state, u)
+
+    state, ys = layer.init(), []
+    for u in us:
+        state, y = step(layer, state, u)
+        ys.append(y)
+    assert len(traces) == 1
+    parameters, _, apply = opened(name)
+    assert_close(jnp.stack(ys), apply(parameters, us), 1e-10, "other forms of the same sums")
+    scan = jax.jit(lambda: jax.lax.scan(lambda s, u: layer.step(s, u), layer.init(), us)[1])
+    assert_close(scan(), jnp.stack(ys), 1e-12, "the same step")
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_functional_says_what_is_wrong():
+    layer = eqx.nn.Linear(2, 3, key=jax.random.key(0))
+    parameters, apply = hx.nn.to_functional(layer)
+    assert set(parameters) == {"weight", "bias"}
+    x = jnp.ones(2)
+    with pytest.raises(ValueError, match=r"must have \['weight'\].*Is it `weights`"):
+        apply({"bias": parameters["bias"], "weights": parameters["weight"]}, x)
+    with pytest.raises(ValueError, match="more"):
+        apply(parameters | {"more": x}, x)
+    with pytest.raises(ValueError, match=r"parameters\['bias'\].*\(3,\)"):
+        apply(parameters | {"bias": x}, x)
+    with pytest.raises(TypeError, match="equinox.Module"):
+        hx.nn.to_functional(jnp.tanh)
+
+
+def test_inside_a_flax_model():
+    from flax import nnx
+
+    from hopfax.nn.flax import Layer
+
+    layer, inputs, *_ = LAYERS["HopfieldRetrieval"]
+    many = batch(inputs)
+
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.memory = Layer(layer)
+            self.read = nnx.Linear(layer(*inputs).shape[-1], 1, rngs=rngs, param_dtype=float)
+
+        def __call__(self, *inputs):
+            return self.read(self.memory(*inputs))
+
+    model = Model(nnx.Rngs(0))
+    assert (model.memory(*inputs) == layer(*inputs)).all()
+    optimizer = nnx.Optimizer(model, optax.sgd(1e-2), wrt=nnx.Param)
+
+    @nnx.jit
+    def train(model, optimizer, *many):
+        def loss(model):
+            axes = (None, *([0] * len(many)))
+            return jnp.mean((nnx.vmap(lambda m, *x: m(*x), in_axes=axes)(model, *many) - 1.0) ** 2)
+
+        value, gradient = nnx.value_and_grad(loss)(model)
+        optimizer.update(model, gradient)
+        return value
+
+    values = [float(train(model, optimizer, *many)) for _ in range(20)]
+    assert values[-1] < 0.7 * values[0]
+    assert not (model.memory(*inputs) == layer(*inputs)).all()  # the memory was trained
+    # what was trained goes back into the layer
+    trained = {k: p[...] for k, p in model.memory.parameters.items()}
+    _, apply = hx.nn.to_functional(layer)
+    assert (apply(trained, *inputs) == model.memory(*inputs)).all()
+    json.dumps(jax.tree.map(lambda x: list(x.shape), trained))  # plain names, plain arrays
