@@ -34,8 +34,8 @@ class DenseMemoryLayer(eqx.Module):
 
     $$x \leftarrow g\big(\Xi^T f(m)\big).$$
 
-    - `Softmax(beta)`: $x \leftarrow \Xi^T \mathrm{softmax}(\beta\, \Xi x)$, with $g$ the identity
-      and $E = \frac12 x \cdot x - N L(m)$ (model B; Ramsauer et al. 2021, arXiv:2008.02217).
+    - `Softmax(beta)`: $x \leftarrow \Xi^T \mathrm{softmax}(\beta\, \Xi x)$, $g$ the identity and
+      $E = \frac12 x \cdot x - N L(m)$ (model B; Ramsauer et al. 2021, arXiv:2008.02217).
     - `Power(n)`, `RectifiedPower(n)`: $f = m^{n-1}$ or $\max(m, 0)^{n-1}$, with $g(v) = \sqrt N\,
       v / |v|$ and $E = -N L(m)$ (model C, spherical memory). Without $g$ the state would explode
       or vanish, as $f$ is homogeneous; with it the scale of the input does not matter. A state
