@@ -5,7 +5,7 @@ digits of scikit-learn (`pip install "hopfax[data]"`) and prints their accuracy 
 pixels they complete beside those of two baselines, on digits that they have not seen. All see the
 upper 32 pixels only.
 
-- **retrieval**: `hx.nn.HopfieldRetrieval` from the training set itself: an upper half looks up whole
+- **retrieval**: `hx.nn.HopfieldRetrieval` from the training set: an upper half looks up whole
   digits and their labels. It learns by what it compares and how sharply; in training no digit may
   look up itself.
 - **lookup**: `hx.nn.HopfieldLookup`, a table of 128 items that it learns.
