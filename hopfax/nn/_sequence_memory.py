@@ -127,7 +127,8 @@ class SequenceMemory(eqx.Module):
           columns that sum to one, so that the gain cannot hide in $A$; `Positive()`;
           `zero_diagonal(P)`.
         - `method`: `ExponentialEuler(steps)`; or `hopfax.EventDriven()` (hard tanh, exact) or
-          `hopfax.Diffrax(...)`, by which `hopfax.simulate` then runs every step.
+          `hopfax.Diffrax(...)`, by which `hopfax.simulate` then runs every step. `jax.export`
+          takes the first for any batch and length, the second for any length, and no diffrax.
         - `key`: for $W$; needed with `in_size`.
 
         **Raises:** ValueError/TypeError naming the argument.
