@@ -139,8 +139,10 @@ class DenseMemoryLayer(eqx.Module):
         """Updates from `x` until the state rests, whatever `steps` says; `Settled.converged` is
         False if `max_steps` were not enough."""
         self._check(x, known)
-        (self, wide), dtype = widened(self, x), x.dtype
-        tol = float(jnp.finfo(wide.dtype).eps) ** 0.75 if self.tol is None else self.tol
+        dtype = x.dtype
+        tol = float(jnp.finfo(widened(x)[0].dtype).eps) ** 0.75 if self.tol is None else self.tol
+        # optimistix keeps its measure of convergence in the default float, and so wants the state
+        self, wide, _ = widened(self, x, jnp.zeros((), default_float()))
 
         def update(state, arguments):
             layer, given, known = arguments
