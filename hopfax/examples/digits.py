@@ -5,12 +5,12 @@ digits of scikit-learn (`pip install "hopfax[data]"`) and prints their accuracy 
 pixels they complete beside those of two baselines, on digits that they have not seen. All see the
 upper 32 pixels only.
 
-- **retrieval**: `hx.nn.HopfieldRetrieval` from the training set: an upper half looks up whole
-  digits and their labels. It learns by what it compares and how sharply; in training no digit may
-  look up itself.
-- **lookup**: `hx.nn.HopfieldLookup`, a table of 128 items that it learns.
-- **dense**: `hx.nn.DenseMemoryLayer`, 128 memories of pixels and ten label units, all of them
-  learned; the upper half is known, and the rest of the state completes itself.
+- **retrieval**: `hx.nn.HopfieldRetrieval` from the training set itself: an upper half looks up
+  whole digits and their labels. It learns by what it compares and how sharply; in training no digit
+  may look up itself.
+- **lookup**: `hx.nn.HopfieldLookup`, a table of 512 items that it learns.
+- **dense**: `hx.nn.DenseMemoryLayer`, 512 memories of pixels and ten label units, all of them
+  learned; the upper half is known, and the rest of the state completes itself in two steps.
 """
 
 import argparse
@@ -25,10 +25,11 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._errors import missing
+from .._interactions import Softmax
 from ..nn import DenseMemoryLayer, HopfieldLookup, HopfieldRetrieval
 
 SEEN, PIXELS, CLASSES = 32, 64, 10
-MEMORIES = 128
+MEMORIES = 512
 #: A unit of the label; the scale of a pixel is near one, too.
 UNIT = 2.0
 
@@ -71,13 +72,14 @@ class Retrieval(eqx.Module):
             SEEN,
             value_size=PIXELS + CLASSES,
             qk_size=SEEN,
+            beta=1.0,
             learn_beta=True,
-            norms=(),
+            norms=("query", "memory"),
             projections=("query", "memory"),
             dtype=jnp.float32,
             key=key,
         )
-        # To begin with, what is compared are the pixels as they are.
+        # To begin with, what is compared are the pixels.
         same = jnp.eye(SEEN, dtype=jnp.float32)
         self.layer = eqx.tree_at(
             lambda it: (it.query_proj.weight, it.memory_proj.weight), self.layer, (same, same)
@@ -99,6 +101,7 @@ class Lookup(eqx.Module):
             1,
             SEEN,
             value_size=PIXELS + CLASSES,
+            beta=0.2,
             learn_beta=True,
             separate_values=True,
             norms=(),
@@ -117,8 +120,9 @@ class Dense(eqx.Module):
     layer: DenseMemoryLayer
 
     def __init__(self, key: PRNGKeyArray):
+        beta = Softmax(jnp.float32(0.3))
         self.layer = DenseMemoryLayer(
-            MEMORIES, PIXELS + CLASSES, steps=3, dtype=jnp.float32, key=key
+            MEMORIES, PIXELS + CLASSES, interaction=beta, steps=2, dtype=jnp.float32, key=key
         )
 
     def __call__(self, seen, train: Digits, itself):
@@ -126,10 +130,11 @@ class Dense(eqx.Module):
         return self.layer(start, jnp.arange(PIXELS + CLASSES) < SEEN)
 
 
-MODELS: dict[str, Callable[[PRNGKeyArray], eqx.Module]] = {
-    "retrieval": Retrieval,
-    "lookup": Lookup,
-    "dense": Dense,
+#: How each is made, and its rate of learning.
+MODELS: dict[str, tuple[Callable[[PRNGKeyArray], eqx.Module], float]] = {
+    "retrieval": (Retrieval, 0.003),
+    "lookup": (Lookup, 0.03),
+    "dense": (Dense, 0.03),
 }
 
 
@@ -142,7 +147,7 @@ def loss(model, batch: Digits, train: Digits, itself) -> Float[Array, ""]:
     return error + entropy.mean()
 
 
-def trained(model, train: Digits, steps: int, key: PRNGKeyArray, rate: float = 0.01):
+def trained(model, train: Digits, steps: int, rate: float, key: PRNGKeyArray):
     """The model after `steps` of Adam on batches of 64."""
     optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
     state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
@@ -202,8 +207,8 @@ def run(seed: int = 0, steps: int = 600) -> dict[str, dict[str, float]]:
     keys = jr.split(jr.key(seed), 1 + 2 * len(MODELS))
     train, test = load(keys[0])
     found = baselines(train, test)
-    for number, (name, make) in enumerate(MODELS.items()):
-        model = trained(make(keys[1 + 2 * number]), train, steps, keys[2 + 2 * number])
+    for number, (name, (make, rate)) in enumerate(MODELS.items()):
+        model = trained(make(keys[1 + 2 * number]), train, steps, rate, keys[2 + 2 * number])
         accuracy, error = scores(model, test, train)
         found[name] = {"accuracy": float(accuracy), "error": float(error)}
     return found

@@ -139,9 +139,10 @@ class DenseMemoryLayer(eqx.Module):
         """Updates from `x` until the state rests, whatever `steps` says; `Settled.converged` is
         False if `max_steps` were not enough."""
         self._check(x, known)
-        # Optimistix carries its error in the default float, whatever the state is.
-        (self, wide, _), dtype = widened(self, x, jnp.zeros((), default_float())), x.dtype
-        tol = float(jnp.finfo(wide.dtype).eps) ** 0.75 if self.tol is None else self.tol
+        dtype = x.dtype
+        tol = float(jnp.finfo(widened(x)[0].dtype).eps) ** 0.75 if self.tol is None else self.tol
+        # optimistix keeps its measure of convergence in the default float, and so wants the state
+        self, wide, _ = widened(self, x, jnp.zeros((), default_float()))
 
         def update(state, arguments):
             layer, given, known = arguments
