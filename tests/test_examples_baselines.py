@@ -1,5 +1,6 @@
 """The baselines of one interface: shapes, causality, and what each is defined by."""
 
+import itertools
 from typing import Any
 
 import equinox as eqx
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import scipy.optimize
 from helpers import assert_close
 
 from hopfax.examples.baselines import (
@@ -70,6 +72,28 @@ def test_the_linear_bank_is_its_impulse_response():
     last: Any = model.readout
     weight, bias = np.asarray(last.weight), np.asarray(last.bias)
     assert_close(called(model, jnp.asarray(tokens))[-1], weight @ features + bias, 1e-12, ROUNDING)
+
+
+@pytest.mark.parametrize("query, possible", [(0, True), (1, False), (2, True)])
+def test_no_linear_map_of_any_size_always_names_the_second_of_three_tokens(query, possible):
+    # Scores are linear in the kernel, entry [step, class, token] here; whether all three kinds of
+    # answers can win in all sequences of four places is a linear program.
+    rows = []
+    for places in itertools.combinations(range(4), 3):
+        for values in itertools.product(range(1, 4), repeat=3):
+            tokens = np.zeros(4, int)
+            tokens[list(places)] = values
+            seen = np.eye(4)[tokens]  # (step, token)
+            for other in {1, 2, 3} - {values[query]}:
+                margin = np.zeros((4, 3, 4))
+                margin[:, values[query] - 1] += seen
+                margin[:, other - 1] -= seen
+                rows.append(margin.ravel())
+    margins = np.array(rows)
+    found = scipy.optimize.linprog(
+        np.zeros(48), A_ub=-margins, b_ub=-np.ones(len(rows)), bounds=(None, None)
+    )
+    assert found.status == (0 if possible else 2)  # solved, or infeasible
 
 
 def test_the_associative_scan_is_the_recurrence():

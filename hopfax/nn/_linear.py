@@ -1,0 +1,209 @@
+"""Linear time-invariant systems: diagonal, stable by construction, in three exact forms."""
+
+import math
+from typing import Any, Literal, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._errors import as_float, check_option, check_shape
+from .._types import ArrayLike, default_float
+
+Mode: TypeAlias = Literal["recurrent", "scan", "fft"]
+MODES = ("recurrent", "scan", "fft")
+
+
+class Modes(eqx.Module):
+    r"""First-order filters side by side, each mode by itself.
+
+    $$x_k = \lambda x_{k-1} + s\, v_k, \qquad \lambda = \exp(-e^\nu + i \theta), \quad x_{-1} = 0.$$
+
+    $|\lambda| < 1$ for any $\nu$, and $\lambda^k$ is computed as $\exp(-k e^\nu + i k \theta)$,
+    which stays accurate for $\lambda$ near one. For complex modes the real and imaginary parts of
+    $v$ and $x$ are two real entries, the axis before those of the modes.
+    Orvieto et al. 2023, arXiv:2303.06349.
+
+    **Arguments:**
+
+    - `log_rate`: $\nu$, of any shape.
+    - `angle`: $\theta$, of the same shape, for complex modes; None for real ones.
+    - `scaled`: whether $s = \sqrt{1 - |\lambda|^2}$, which keeps $x$ as large as white $v$, or 1.
+
+    **Raises:** ValueError/TypeError naming the argument.
+    """
+
+    log_rate: Float[Array, "*modes"]
+    angle: Float[Array, "*modes"] | None
+    scaled: bool = eqx.field(static=True)
+
+    def __init__(
+        self, log_rate: ArrayLike, angle: ArrayLike | None = None, *, scaled: bool = False
+    ):
+        self.log_rate = as_float(log_rate, "log_rate")
+        self.angle = None if angle is None else as_float(angle, "angle", self.log_rate.dtype)
+        if self.angle is not None:
+            check_shape(self.angle, "angle", self.log_rate.shape, "that of `log_rate`")
+        self.scaled = scaled
+
+    def init(self) -> Array:
+        """Zeros, of the shape of an input and a state at one step."""
+        parts = () if self.angle is None else (2,)
+        return jnp.zeros(parts + self.log_rate.shape, self.log_rate.dtype)
+
+    def step(self, x: Array, v: Array) -> Array:
+        """The state after one step, from the state before it and the input."""
+        rate = jnp.exp(self.log_rate)
+        x = _complex(x, 0) if self.angle is not None else x
+        v = _complex(v, 0) if self.angle is not None else v
+        x = self.powers(1)[1] * x + self._scale(rate) * v
+        return x if self.angle is None else jnp.stack([x.real, x.imag])
+
+    def states(self, vs: Array, mode: Mode = "fft") -> Array:
+        """The states at all steps, (T, ...), from the inputs at all steps, (T, ...).
+
+        **Arguments:** `mode`: "recurrent", one step after the other; "scan", an associative scan
+        of depth O(log T); "fft", a convolution padded with zeros. They give the same numbers.
+        """
+        check_option(mode, "mode", MODES)
+        if mode == "recurrent":
+
+            def step(x, v):
+                x = self.step(x, v)
+                return x, x
+
+            return jax.lax.scan(step, self.init(), vs)[1]
+        vs = vs if self.angle is None else _complex(vs, 1)
+        vs = self._scale(jnp.exp(self.log_rate)) * vs
+        if mode == "scan":
+            xs = self._scanned(vs)
+        else:
+            xs = _convolved(self.powers(vs.shape[0] - 1), vs)
+        return xs if self.angle is None else jnp.stack([xs.real, xs.imag], axis=1)
+
+    def powers(self, last: int) -> Array:
+        r"""$\lambda^k$ for k = 0..last, (last + 1, ...), complex for complex modes."""
+        steps = jnp.arange(last + 1, dtype=self.log_rate.dtype)
+        steps = steps.reshape((-1,) + (1,) * self.log_rate.ndim)
+        size = jnp.exp(-steps * jnp.exp(self.log_rate))
+        if self.angle is None:
+            return size
+        turn = steps * self.angle
+        return jax.lax.complex(size * jnp.cos(turn), size * jnp.sin(turn))
+
+    def _scanned(self, vs: Array) -> Array:
+        def join(earlier, later):
+            return earlier[0] * later[0], earlier[1] * later[0] + later[1]
+
+        decay = jnp.broadcast_to(self.powers(1)[1], vs.shape)
+        return jax.lax.associative_scan(join, (decay, vs))[1]
+
+    def _scale(self, rate: Array) -> Array:
+        # 1 - |lam|^2 without cancellation for |lam| near one
+        scale = jnp.sqrt(-jnp.expm1(-2 * rate)) if self.scaled else jnp.ones_like(rate)
+        return scale if self.angle is None else jax.lax.complex(scale, jnp.zeros_like(scale))
+
+
+class LinearSystem(eqx.Module):
+    r"""A causal LTI system: taps on the last inputs, and modes that remember all of them.
+
+    $$y_k = \sum_{l=0}^{L-1} F_l u_{k-l} + \Re\, C x_k, \qquad x_k = \Lambda x_{k-1} + S B u_k.$$
+
+    $\Lambda$ and $S$ are those of `Modes`. With modes it starts with decays $|\lambda|$ spread
+    over [0.3, 0.999] and angles over [0, pi].
+
+    **Arguments:**
+
+    - `inputs`, `outputs`: sizes of $u$ and $y$.
+    - `taps`: L. `modes`: how many complex ones.
+    - `scale`: standard deviation of the entries of $F$ and of $C$ at first.
+    """
+
+    taps: Float[Array, "outputs L inputs"]
+    modes: Modes | None
+    into: Float[Array, "2 modes inputs"] | None
+    out: Float[Array, "2 outputs modes"] | None
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        taps: int = 1,
+        modes: int = 0,
+        scale: float = 0.3,
+        dtype: Any = None,
+        key: Array,
+    ):
+        check_count(taps, "taps", 1)
+        check_count(modes, "modes", 0)
+        dtype = default_float() if dtype is None else dtype
+        keys = jr.split(key, 4)
+        self.taps = scale * jr.normal(keys[0], (outputs, taps, inputs), dtype)
+        self.modes = self.into = self.out = None
+        if modes:
+            rate = np.geomspace(-np.log(0.3), -np.log(0.999), modes)
+            angle = jr.uniform(keys[1], (modes,), dtype, 0.0, math.pi)
+            self.modes = Modes(jnp.asarray(np.log(rate), dtype), angle, scaled=True)
+            self.into = jr.normal(keys[2], (2, modes, inputs), dtype) * 2**-0.5
+            self.out = scale * jr.normal(keys[3], (2, outputs, modes), dtype)
+
+    def init(self) -> tuple[Array, Array | None]:
+        """The state before the first input: the last L - 1 inputs and the modes, all zero."""
+        _, L, inputs = self.taps.shape
+        memory = None if self.modes is None else self.modes.init()
+        return jnp.zeros((L - 1, inputs), self.taps.dtype), memory
+
+    def step(self, state: tuple, u: Float[Array, " inputs"]) -> tuple[tuple, Array]:
+        """The next state and the output, (outputs,)."""
+        past, x = state
+        window = jnp.concatenate([u[None], past])  # the latest first, as the taps
+        y = jnp.einsum("oli,li->o", self.taps, window)
+        if self.modes is not None:
+            x = self.modes.step(x, self._drive(u))
+            y = y + self._read(x)
+        return (window[:-1], x), y
+
+    def outputs(
+        self, us: Float[Array, "T inputs"], mode: Mode = "fft"
+    ) -> Float[Array, "T outputs"]:
+        """The outputs at all steps; `mode` as for `Modes`."""
+        T, L = us.shape[0], self.taps.shape[1]
+        padded = jnp.pad(us, ((L - 1, 0), (0, 0)))
+        ys = sum(padded[L - 1 - lag : T + L - 1 - lag] @ self.taps[:, lag].T for lag in range(L))
+        if self.modes is not None:
+            xs = self.modes.states(jax.vmap(self._drive)(us), mode)
+            ys = ys + jax.vmap(self._read)(xs)
+        return jnp.asarray(ys)
+
+    def _drive(self, u: Array) -> Array:
+        assert self.into is not None
+        return self.into @ u
+
+    def _read(self, x: Array) -> Array:
+        assert self.out is not None
+        return self.out[0] @ x[0] - self.out[1] @ x[1]
+
+
+def check_count(value: Any, name: str, least: int) -> None:
+    """ValueError unless `value` is a whole number, at least `least`."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise ValueError(f"`{name}` must be a whole number >= {least}, got {value!r}.")
+
+
+def _complex(pair: Array, axis: int) -> Array:
+    real, imaginary = jnp.moveaxis(pair, axis, 0)
+    return jax.lax.complex(real, imaginary)
+
+
+def _convolved(kernel: Array, vs: Array) -> Array:
+    """The causal convolution along the first axis; padded, so that nothing comes round."""
+    T = vs.shape[0]
+    size = 1 << (2 * T - 1).bit_length()
+    if jnp.iscomplexobj(vs):
+        return jnp.fft.ifft(jnp.fft.fft(kernel, size, 0) * jnp.fft.fft(vs, size, 0), axis=0)[:T]
+    spectrum = jnp.fft.rfft(kernel, size, 0) * jnp.fft.rfft(vs, size, 0)
+    return jnp.fft.irfft(spectrum, size, 0)[:T]

@@ -1,0 +1,230 @@
+"""Input-driven selection among stored dynamics: a bank of linear memories behind two gates."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from equinox import AbstractVar
+from jaxtyping import Array, Float
+
+from .._errors import check_option
+from .._types import default_float
+from ._linear import MODES, Mode, Modes, check_count
+from ._precision import widened
+from ._selectors import COUNTER, AbstractSelector, ResidualSelector
+
+
+class Gates(NamedTuple):
+    """Which slots were written and which were read, each in [0, 1]."""
+
+    write: Float[Array, "*T S"]
+    read: Float[Array, "*T S"]
+
+
+class Bank(eqx.Module):
+    r"""S linear memories of the values of the inputs, written and read by weights.
+
+    $$m^i_k = \Lambda_i m^i_{k-1} + g^i_k\, (W_v u_k), \qquad
+    y_k = W_o \sum_i h^i_k m^i_k + D u_k + d.$$
+
+    The weights multiply inputs and outputs, never $\Lambda$: for any weights in [0, 1] the memories
+    stay below $\max_k |W_v u_k| / (1 - \lambda)$, mode by mode.
+
+    **Arguments:** `inputs`, `outputs`: sizes of $u$ and $y$. `slots`: S. `width`: size of one
+    memory, by default that of the inputs. At first $\lambda$ forgets 1e-5 at a step and D is 0.
+
+    **Raises:** ValueError naming the argument.
+    """
+
+    value: Float[Array, "width inputs"]
+    memory: Modes
+    readout: Float[Array, "outputs width"]
+    skip: Float[Array, "outputs inputs"]
+    bias: Float[Array, " outputs"]
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        slots: int,
+        *,
+        width: int | None = None,
+        dtype: Any = None,
+        key: Array,
+    ):
+        width = inputs if width is None else width
+        for size, name in ((inputs, "inputs"), (outputs, "outputs"), (slots, "slots")):
+            check_count(size, name, 1)
+        check_count(width, "width", 1)
+        dtype = default_float() if dtype is None else dtype
+        into, out = jr.split(key)
+        self.value = jr.normal(into, (width, inputs), dtype) * width**-0.5
+        self.memory = Modes(jnp.full((slots, width), COUNTER, dtype))
+        self.readout = jr.normal(out, (outputs, width), dtype) * width**-0.5
+        self.skip = jnp.zeros((outputs, inputs), dtype)
+        self.bias = jnp.zeros(outputs, dtype)
+
+    @property
+    def slots(self) -> int:
+        """S."""
+        return self.memory.log_rate.shape[0]
+
+    def init(self) -> Float[Array, "S width"]:
+        """Empty memories."""
+        return self.memory.init()
+
+    def step(
+        self, memory: Float[Array, "S width"], gates: Gates, u: Float[Array, " inputs"]
+    ) -> tuple[Float[Array, "S width"], Float[Array, " outputs"]]:
+        """The memories after one input, and what is read from them."""
+        memory = self.memory.step(memory, gates.write[:, None] * (self.value @ u))
+        return memory, self._read(memory, gates.read, u)
+
+    def outputs(
+        self, gates: Gates, us: Float[Array, "T inputs"], mode: Mode = "fft"
+    ) -> Float[Array, "T outputs"]:
+        """What is read at all steps; `mode` as for `Modes`."""
+        values = us @ self.value.T
+        memories = self.memory.states(gates.write[:, :, None] * values[:, None, :], mode)
+        return jax.vmap(self._read)(memories, gates.read, us)
+
+    def _read(self, memory, weights, u):
+        return self.readout @ (weights @ memory) + self.skip @ u + self.bias
+
+
+class AbstractSelection(eqx.Module):
+    """Two selectors and a bank: what `Selection` and `ResidualSelection` share."""
+
+    write: AbstractVar[AbstractSelector]
+    read: AbstractVar[AbstractSelector]
+    bank: AbstractVar[Bank]
+    mode: AbstractVar[Mode]
+
+    def __check_init__(self):
+        check_option(self.mode, "mode", MODES)
+        for name in ("write", "read"):
+            slots = getattr(self, name).slots
+            if slots != self.bank.slots:
+                raise ValueError(
+                    f"`{name}` must select among as many slots as `bank` has, {self.bank.slots}, "
+                    f"but it selects among {slots}."
+                )
+
+    def init(self) -> Any:
+        """The state before the first input."""
+        (self,) = widened(self)
+        return self.write.init(), self.read.init(), self.bank.init()
+
+    def step(self, state: Any, u: Float[Array, " inputs"]) -> tuple[Any, Float[Array, " outputs"]]:
+        """The next state and the output."""
+        dtype = u.dtype
+        self, state, u = widened(self, state, u)
+        write, read, memory = state
+        write, written = self.write.step(write, u)
+        read, wanted = self.read.step(read, u)
+        memory, y = self.bank.step(memory, Gates(written, wanted), u)
+        return (write, read, memory), y.astype(dtype)
+
+    def __call__(
+        self, us: Float[Array, "T inputs"], *, key: Array | None = None
+    ) -> Float[Array, "T outputs"]:
+        """The outputs at all steps. With a `key` the selectors jitter, for training."""
+        dtype = us.dtype
+        self, us = widened(self, us)
+        return self.bank.outputs(self._gates(us, key), us, self.mode).astype(dtype)
+
+    def gates(self, us: Float[Array, "T inputs"], *, key: Array | None = None) -> Gates:
+        """The weights at all steps, each (T, S)."""
+        dtype = us.dtype
+        self, us = widened(self, us)
+        return Gates(*(weights.astype(dtype) for weights in self._gates(us, key)))
+
+    def _gates(self, us, key) -> Gates:
+        keys = (None, None) if key is None else jr.split(key)
+        return Gates(
+            self.write.weights(us, self.mode, key=keys[0]),
+            self.read.weights(us, self.mode, key=keys[1]),
+        )
+
+
+class Selection(AbstractSelection):
+    """Input-driven selection among stored dynamics, from parts.
+
+    One selector says which of the memories of a `Bank` the present input is written to, another
+    which of them is read. Any selector drives any bank.
+
+    **Arguments:**
+
+    - `write`, `read`: two selectors, each an `AbstractSelector` over as many slots as `bank` has.
+    - `bank`: the `Bank`.
+    - `mode`: how the linear parts are computed: "fft" (convolutions), "scan" or "recurrent".
+
+    **Raises:** ValueError naming the argument.
+    """
+
+    write: AbstractSelector
+    read: AbstractSelector
+    bank: Bank
+    mode: Mode = eqx.field(static=True)
+
+    def __init__(
+        self, write: AbstractSelector, read: AbstractSelector, bank: Bank, *, mode: Mode = "fft"
+    ):
+        self.write, self.read, self.bank, self.mode = write, read, bank, mode
+
+
+class ResidualSelection(AbstractSelection):
+    r"""A sequence layer that selects with linear time-invariant systems alone.
+
+    A `ResidualSelector` detects events in the input and counts them, and writes the present input
+    to the slot of a `Bank` whose count it is; a second one, with a detector of its own, does the
+    same for reading:
+
+    $$m^i_k = \lambda m^i_{k-1} + g^i_k\, (W_v u_k), \qquad
+    y_k = W_o \sum_i h^i_k m^i_k + D u_k + d.$$
+
+    All recurrences have constant coefficients, so that training is a few convolutions, and the
+    state is bounded for any gates. In the models of Gu & Dao 2023, arXiv:2312.00752, the recurrence
+    itself depends on the input. Casti, Zampieri, Pasqualetti 2025, arXiv:2505.17932.
+
+    Train it with a `key` for every call (see `ResidualSelector`), and begin with short sequences.
+
+    **Arguments:**
+
+    - `inputs`, `outputs`: sizes of $u$ and $y$.
+    - `slots`: S, how many inputs can be told apart by their order.
+    - `taps`: how many of the last inputs a detector sees; `modes`: complex modes of each detector.
+    - `width`: size of one memory, by default that of the inputs.
+    - `jitter`: noise in training, see `ResidualSelector`.
+    - `mode`: how a call computes: "fft" (convolutions), "scan" or "recurrent"; the numbers agree.
+
+    **Raises:** ValueError naming the argument.
+    """
+
+    write: ResidualSelector
+    read: ResidualSelector
+    bank: Bank
+    mode: Mode = eqx.field(static=True)
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        slots: int = 4,
+        taps: int = 4,
+        modes: int = 0,
+        width: int | None = None,
+        jitter: float = 1.0,
+        mode: Mode = "fft",
+        dtype: Any = None,
+        key: Array,
+    ):
+        written, wanted, bank = jr.split(key, 3)
+        options: Any = dict(taps=taps, modes=modes, jitter=jitter, dtype=dtype)
+        self.write = ResidualSelector(inputs, slots, **options, key=written)
+        self.read = ResidualSelector(inputs, slots, **options, key=wanted)
+        self.bank = Bank(inputs, outputs, slots, width=width, dtype=dtype, key=bank)
+        self.mode = mode

@@ -1,0 +1,305 @@
+"""What decides, step by step, which of the stored dynamics is at work: the input, or a residual."""
+
+import abc
+import math
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._errors import as_float, check_option
+from .._types import ArrayLike, default_float
+from ..networks import FieldState, TwoTimescaleHopfield
+from ..networks._base import Inputs
+from ._linear import LinearSystem, Mode, Modes, check_count
+
+#: The decay of a counter: it forgets 1e-5 of what it counted at every step.
+COUNTER = math.log(1e-5)
+
+
+class AbstractSelector(eqx.Module):
+    """From inputs (T, d) to weights (T, S), each in [0, 1]: which of S slots is selected.
+
+    Causal, and the same numbers step by step as at once. Subclasses are final.
+    """
+
+    @property
+    @abc.abstractmethod
+    def slots(self) -> int:
+        """S."""
+
+    @abc.abstractmethod
+    def init(self) -> Any:
+        """The state before the first input."""
+
+    @abc.abstractmethod
+    def step(self, state: Any, u: Float[Array, " d"]) -> tuple[Any, Float[Array, " S"]]:
+        """The next state and the weights."""
+
+    @abc.abstractmethod
+    def weights(
+        self, us: Float[Array, "T d"], mode: Mode = "fft", *, key: Array | None = None
+    ) -> Float[Array, "T S"]:
+        """The weights at all steps; `mode` as for `Modes`; a `key` where training is random."""
+
+
+class ResidualSelector(AbstractSelector):
+    r"""Selects by residuals: what a bank of linear systems cannot explain.
+
+    $$a_k = \sigma\Big(b + \sum_{l=0}^{L-1} F_l u_{k-l} + \dots\Big), \qquad
+    n_k = \lambda n_{k-1} + a_k,$$
+    $$r^i_k = n_k - c_i, \qquad w^i_k = a_k\, \mathrm{softmax}_i(-\beta\, |r^i_k|^2).$$
+
+    Hypothesis i says that $c_i$ events have been seen; its residual vanishes when that is true. An
+    event is what the `detector` accepts, a linear system with L taps and, with `modes`, a memory of
+    all inputs: with taps alone $-F$ is a parity relation of a pattern of L tokens, and $a$ tests it
+    against a null hypothesis. All dynamics are linear and time-invariant, so a sequence is a
+    few convolutions; only $\sigma$ and the softmax are not linear.
+
+    $\sigma(x) = \min(1, \max(0, 1.2/(1 + e^{-x}) - 0.1))$ is exactly 0 and 1 at its ends
+    (Louizos et al. 2018, arXiv:1712.01312): what is no event moves no counter, however long.
+    `jitter` is the noise that a `key` adds to the argument of $\sigma$, as in dropout. Training
+    under it drives $a$ into the exact ends and makes what was learned hold on sequences longer than
+    those trained on; without it small errors of $a$ add up in $n$.
+
+    Casti, Zampieri, Pasqualetti 2025, arXiv:2505.17932, have the three linear blocks and the
+    gate; this parametrisation is hopfax's own.
+
+    **Arguments:**
+
+    - `inputs`: size of $u$. `slots`: S; $c = 1, \dots, S$ at first.
+    - `taps`: L. `modes`: complex modes of the detector.
+    - `beta`: $\beta > 0$ at first. `bias`: $b$ at first.
+    - `scale`: standard deviation of the detector's coefficients at first, right for inputs of unit
+      norm.
+    - `jitter`: standard deviation of the noise, not trained.
+
+    **Raises:** ValueError naming the argument.
+    """
+
+    detector: LinearSystem
+    bias: Float[Array, ""]
+    counter: Modes
+    ladder: Float[Array, " S"]
+    log_beta: Float[Array, ""]
+    jitter: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        inputs: int,
+        slots: int,
+        *,
+        taps: int = 1,
+        modes: int = 0,
+        beta: float = 1.0,
+        bias: float = 0.0,
+        scale: float = 0.3,
+        jitter: float = 1.0,
+        dtype: Any = None,
+        key: Array,
+    ):
+        check_count(slots, "slots", 1)
+        _check_positive(beta, "beta")
+        if jitter < 0:
+            raise ValueError(f"`jitter` must be >= 0, got {jitter!r}.")
+        dtype = default_float() if dtype is None else dtype
+        self.detector = LinearSystem(
+            inputs, 1, taps=taps, modes=modes, scale=scale, dtype=dtype, key=key
+        )
+        self.bias = jnp.asarray(bias, dtype)
+        self.counter = Modes(jnp.asarray(COUNTER, dtype))
+        self.ladder = jnp.arange(1, slots + 1, dtype=dtype)
+        self.log_beta = jnp.asarray(math.log(beta), dtype)
+        self.jitter = float(jitter)
+
+    @property
+    def slots(self) -> int:
+        """S."""
+        return self.ladder.shape[0]
+
+    def init(self) -> Any:
+        """No input yet, and nothing counted."""
+        return self.detector.init(), self.counter.init()
+
+    def step(self, state, u):
+        """The next state and the weights, without jitter."""
+        heard, count = state
+        heard, evidence = self.detector.step(heard, u)
+        accepted = saturating(evidence[0] + self.bias)
+        count = self.counter.step(count, accepted)
+        return (heard, count), self._select(accepted, count)
+
+    def weights(self, us, mode: Mode = "fft", *, key=None):
+        """The weights at all steps, with jitter if there is a `key`."""
+        evidence = self.detector.outputs(us, mode)[:, 0] + self.bias
+        if key is not None:
+            evidence = evidence + self.jitter * jr.normal(key, evidence.shape, evidence.dtype)
+        accepted = saturating(evidence)
+        return jax.vmap(self._select)(accepted, self.counter.states(accepted, mode))
+
+    def _select(self, accepted, count):
+        energies = jnp.square(count - self.ladder)
+        return accepted * jax.nn.softmax(-jnp.exp(self.log_beta) * energies)
+
+
+class SaliencySelector(AbstractSelector):
+    r"""Selects by the resemblance of the present input to stored patterns.
+
+    $$s_i = \xi^i \cdot u_k, \qquad w^i_k = \mathrm{softmax}_i(\beta\, s_i)
+    \quad\text{or}\quad w^i_k = \frac{1}{1 + e^{-\beta (s_i - \theta)}}.$$
+
+    It has no memory. The saliencies are those of input-driven plasticity (Betteti, Baggio, Bullo,
+    Zampieri, Science Advances 2025, arXiv:2411.05849), there divided by N and unbounded. For
+    patterns of equal norm the softmax selects by residuals, too: it is
+    $\mathrm{softmax}(-\beta\, |u - \xi^i|^2 / 2)$.
+
+    **Arguments:**
+
+    - `patterns`: $\xi$, (S, d), one a row; trained like any weight.
+    - `beta`: $\beta > 0$.
+    - `form`: "softmax", one slot against the others, or "threshold", each by itself.
+    - `threshold`: $\theta$, for the form "threshold".
+
+    **Raises:** ValueError/TypeError naming the argument.
+    """
+
+    patterns: Float[Array, "S d"]
+    log_beta: Float[Array, ""]
+    threshold: Float[Array, ""] | None
+    form: Literal["softmax", "threshold"] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        patterns: ArrayLike,
+        *,
+        beta: float = 1.0,
+        form: Literal["softmax", "threshold"] = "softmax",
+        threshold: float | None = None,
+    ):
+        check_option(form, "form", ("softmax", "threshold"))
+        _check_positive(beta, "beta")
+        self.patterns = as_float(patterns, "patterns")
+        if self.patterns.ndim != 2:
+            raise ValueError(f"`patterns` must have shape (S, d), got {self.patterns.shape}.")
+        if (threshold is None) == (form == "threshold"):
+            raise ValueError(
+                '`threshold` must be given for `form="threshold"`, and only for it, '
+                f"got {threshold!r}."
+            )
+        dtype = self.patterns.dtype
+        self.log_beta = jnp.asarray(math.log(beta), dtype)
+        self.threshold = None if threshold is None else jnp.asarray(threshold, dtype)
+        self.form = form
+
+    @property
+    def slots(self) -> int:
+        """S."""
+        return self.patterns.shape[0]
+
+    def init(self) -> Any:
+        """Nothing."""
+        return ()
+
+    def step(self, state, u):
+        """The same state, and the weights."""
+        saliency = self.patterns @ u
+        beta = jnp.exp(self.log_beta)
+        if self.threshold is None:
+            return state, jax.nn.softmax(beta * saliency)
+        return state, jax.nn.sigmoid(beta * (saliency - self.threshold))
+
+    def weights(self, us, mode: Mode = "fft", *, key=None):
+        """The weights at all steps."""
+        return jax.vmap(lambda u: self.step((), u)[1])(us)
+
+
+class TwoTimescaleSelector(AbstractSelector):
+    r"""Selects by the state of a two-timescale network, which the input pushes.
+
+    $$w^\mu_k = \mathrm{softmax}_\mu(\beta\, m_\mu(x_k)), \qquad
+    (x_k, z_k) = \Phi(x_{k-1}, z_{k-1};\; I = g\, u_k).$$
+
+    A nonlinear residual generator: the slow saliencies remember what was selected, so a memory
+    stays selected when its input is gone and gives way only to an input that is strong or lasts
+    (hysteresis); with a transition matrix that is no multiple of the identity it moves on by
+    itself. $\Phi$ is `substeps` Euler steps of `dt` fast time constants. There is one form, step by
+    step: `mode` makes no difference.
+    Betteti, Baggio, Zampieri 2026, arXiv:2603.03201.
+
+    **Arguments:**
+
+    - `network`: a `TwoTimescaleHopfield` of S memories of N = d neurons; its numbers are trained.
+    - `gain`: $g$. `beta`: $\beta > 0$.
+    - `dt`: between 0 and 1; `substeps` for every input.
+
+    **Raises:** ValueError/TypeError naming the argument.
+    """
+
+    network: TwoTimescaleHopfield
+    gain: Float[Array, ""]
+    log_beta: Float[Array, ""]
+    dt: float = eqx.field(static=True)
+    substeps: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        network: TwoTimescaleHopfield,
+        *,
+        gain: float = 1.0,
+        beta: float = 4.0,
+        dt: float = 0.25,
+        substeps: int = 4,
+    ):
+        if not isinstance(network, TwoTimescaleHopfield):
+            raise TypeError(
+                f"`network` must be a TwoTimescaleHopfield, got {type(network).__name__}."
+            )
+        _check_positive(beta, "beta")
+        check_count(substeps, "substeps", 1)
+        if not 0 < dt < 1:
+            raise ValueError(f"`dt` must lie between 0 and 1 fast time constants, got {dt!r}.")
+        self.network, self.dt, self.substeps = network, float(dt), substeps
+        dtype = network.patterns.xi.dtype
+        self.gain = jnp.asarray(gain, dtype)
+        self.log_beta = jnp.asarray(math.log(beta), dtype)
+
+    @property
+    def slots(self) -> int:
+        """P."""
+        return self.network.patterns.P
+
+    def init(self) -> Any:
+        """The field and the saliencies at zero."""
+        P, N = self.network.patterns.xi.shape
+        dtype = self.network.patterns.xi.dtype
+        return FieldState(jnp.zeros(N, dtype), jnp.zeros(P, dtype))
+
+    def step(self, state, u):
+        """The next state of the network and the weights."""
+        inputs = Inputs(current=self.gain * u)
+
+        def substep(state, _):
+            rate = self.network.vector_field(0.0, state, inputs)
+            return jax.tree.map(lambda x, slope: x + self.dt * slope, state, rate), None
+
+        state, _ = jax.lax.scan(substep, state, None, length=self.substeps)
+        overlaps = self.network.overlaps(state)
+        return state, jax.nn.softmax(jnp.exp(self.log_beta) * overlaps)
+
+    def weights(self, us, mode: Mode = "fft", *, key=None):
+        """The weights at all steps."""
+        return jax.lax.scan(lambda state, u: self.step(state, u), self.init(), us)[1]
+
+
+def saturating(x: Array) -> Array:
+    r"""$\min(1, \max(0, 1.2/(1 + e^{-x}) - 0.1))$: exactly 0 below -2.4 and 1 above 2.4."""
+    return jnp.clip(1.2 * jax.nn.sigmoid(x) - 0.1, 0.0, 1.0)
+
+
+def _check_positive(value: Any, name: str) -> None:
+    if not isinstance(value, int | float | np.number) or not value > 0:
+        raise ValueError(f"`{name}` must be a number > 0, got {value!r}.")
