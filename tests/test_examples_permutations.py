@@ -1,5 +1,6 @@
 """Hidden permutations are learnt and replayed."""
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -30,7 +31,8 @@ def test_a_replay_is_judged():
 
 def test_examples_follow_the_permutation():
     items, following = jr.rademacher(jr.key(0), (6, 64), float), example.hidden(jr.key(1), 6)
-    shown, target = example.examples(jr.key(2), items, following, 5, 3)
+    made = jax.jit(example.examples, static_argnums=(3, 4))
+    shown, target = made(jr.key(2), items, following, 5, 3)
     assert shown.shape == (5, 3, 64) and target.shape == (5, 3)
     m = jnp.einsum("btn,pn->btp", shown, items) / 64
     assert (following[m.argmax(-1)] == target).all()
