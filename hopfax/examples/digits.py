@@ -52,7 +52,7 @@ def load(key: PRNGKeyArray) -> tuple[Digits, Digits]:
     order = jr.permutation(key, len(found.target))
     images = jnp.asarray(found.data, jnp.float32)[order]
     images = (images - images.mean()) / images.std()
-    labels = jnp.asarray(found.target, jnp.int32)[order]
+    labels = jnp.asarray(found.target)[order]
     return Digits(images[500:], labels[500:]), Digits(images[:500], labels[:500])
 
 
