@@ -58,7 +58,10 @@ def load(key: PRNGKeyArray) -> tuple[Digits, Digits]:
 
 def with_labels(digits: Digits) -> Float[Array, "n 74"]:
     """Pixels and ten label units."""
-    return jnp.concatenate([digits.images, UNIT * jax.nn.one_hot(digits.labels, CLASSES)], axis=1)
+    return jnp.concatenate(
+        [digits.images, UNIT * jax.nn.one_hot(digits.labels, CLASSES, dtype=digits.images.dtype)],
+        axis=1,
+    )
 
 
 class Retrieval(eqx.Module):
