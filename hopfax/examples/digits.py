@@ -52,13 +52,16 @@ def load(key: PRNGKeyArray) -> tuple[Digits, Digits]:
     order = jr.permutation(key, len(found.target))
     images = jnp.asarray(found.data, jnp.float32)[order]
     images = (images - images.mean()) / images.std()
-    labels = jnp.asarray(found.target, jnp.int32)[order]
+    labels = jnp.asarray(found.target)[order]
     return Digits(images[500:], labels[500:]), Digits(images[:500], labels[:500])
 
 
 def with_labels(digits: Digits) -> Float[Array, "n 74"]:
     """Pixels and ten label units."""
-    return jnp.concatenate([digits.images, UNIT * jax.nn.one_hot(digits.labels, CLASSES)], axis=1)
+    return jnp.concatenate(
+        [digits.images, UNIT * jax.nn.one_hot(digits.labels, CLASSES, dtype=digits.images.dtype)],
+        axis=1,
+    )
 
 
 class Retrieval(eqx.Module):
