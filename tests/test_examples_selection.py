@@ -94,7 +94,9 @@ def test_scores_count_whole_sequences_and_single_answers():
 @pytest.mark.slow
 def test_a_gated_network_learns_an_induction_head_by_the_command_line(tmp_path, capsys):
     file = tmp_path / "results" / "gru.json"
-    options = "--task induction --values 3 --lengths 6 8 --steps 600 --lr 0.02 --seeds 2"
+    options = (
+        "--model gru --task induction --values 3 --lengths 6 8 --steps 600 --lr 0.02 --seeds 2"
+    )
     status = selection.main(
         [*options.split(), "--evaluate", "8", "--sequences", "64", "--json", str(file)]
     )
@@ -104,6 +106,22 @@ def test_a_gated_network_learns_an_induction_head_by_the_command_line(tmp_path, 
     assert min(record["scores"]["8"]["sequence"]) > 0.9  # a half is chance
 
 
+def test_a_curriculum_ends_at_the_lengths_asked_for():
+    task = selection.copying(items=4)
+    phases = selection.curriculum(task, (8, 24), 1001)
+    assert phases == [([4, 6], 200), ([8, 16], 200), ([8, 24], 601)]
+    assert selection.curriculum(task, (8, 24), 4) == [([8, 24], 4)]
+    assert selection.induction(trigger=(0, 1)).easy == 10
+
+
+def test_a_selective_memory_reads_one_hot_tokens():
+    model = selection.SelectiveMemory(6, 4, slots=2, taps=1, key=jr.key(0))
+    tokens = jnp.array([0, 3, 5])
+    expected = model.layer(jnp.eye(6)[tokens])
+    assert_close(model(tokens), expected, 0, "the same call")
+    assert (model(tokens, key=jr.key(1)) != expected).any()  # it jitters in training
+
+
 @pytest.mark.parametrize(
     "options, text",
     [
@@ -111,7 +129,7 @@ def test_a_gated_network_learns_an_induction_head_by_the_command_line(tmp_path, 
         ("--seeds 0", "`seeds` must be a whole number >= 1, got 0"),
         ("--lr nan", "`lr` must be a positive number, got nan"),
         ("--phases 8-500", "`--phases` must look like 8:500 or 8,24:1500"),
-        ("--phases 8:5 --lengths 8", "`--lengths` and `--phases` exclude each other"),
+        ("--phases 8:5 --lengths 8", "`--phases` excludes `--lengths` and `--curriculum`"),
         ("--items 9 --lengths 8", "`context` must be >= 9, got 8"),
         ("--task induction --trigger 0 9", "`trigger` must hold whole numbers from 0 to"),
     ],

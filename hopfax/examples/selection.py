@@ -1,6 +1,6 @@
 """Train a selective memory, or a baseline, on a task that needs selection; many seeds at once.
 
-`python -m hopfax.examples.selection --task copying --items 3 --values 8 --model gru` trains ten
+`python -m hopfax.examples.selection --task copying --items 3 --values 8 --model residual` trains ten
 seeds of one model in one program and prints how often each answers a whole sequence rightly, at
 the lengths it was trained on and at longer ones. `--help` lists the options.
 """
@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
+from ..nn import ResidualSelection
 from ..patterns import as_key
 from .baselines import BASELINES
 from .tasks import induction_head, selective_copying
@@ -32,13 +33,14 @@ class Task(NamedTuple):
     """What to draw and what to answer.
 
     `draw(key, length)` gives tokens, (T,), and the answers at the last `answers` steps, whole
-    numbers from 0 to `classes` - 1. `tokens`: how many tokens there are.
+    numbers from 0 to `classes` - 1. `tokens`: how many tokens there are. `easy`: a short length.
     """
 
     name: str
     tokens: int
     classes: int
     answers: int
+    easy: int
     draw: Callable[[Array, int], tuple[Array, Array]]
 
 
@@ -49,7 +51,7 @@ def copying(values: int = 8, items: int = 3) -> Task:
         tokens, targets = selective_copying(key, values=values, items=items, context=length)
         return tokens, targets - 1
 
-    return Task(f"copying, M = {items}, V = {values}", values + 2, values, items, draw)
+    return Task(f"copying, M = {items}, V = {values}", values + 2, values, items, items, draw)
 
 
 def induction(values: int = 8, trigger: tuple[int, ...] = (0,)) -> Task:
@@ -59,7 +61,37 @@ def induction(values: int = 8, trigger: tuple[int, ...] = (0,)) -> Task:
         tokens, target = induction_head(key, values=values, trigger=trigger, length=length)
         return tokens, target[None]
 
-    return Task(f"induction, L = {len(trigger)}, V = {values}", values, values, 1, draw)
+    L = len(trigger)
+    return Task(f"induction, L = {L}, V = {values}", values, values, 1, 3 * L + 4, draw)
+
+
+class SelectiveMemory(eqx.Module):
+    """`hopfax.nn.ResidualSelection` on one-hot tokens; its outputs are the logits."""
+
+    layer: ResidualSelection
+
+    def __init__(self, tokens: int, classes: int, *, key: Array, **options: Any):
+        self.layer = ResidualSelection(tokens, classes, key=key, **options)
+
+    def __call__(self, tokens: Int[Array, " T"], *, key: Array | None = None) -> Array:
+        """Logits at every step; in training with a `key`."""
+        width = self.layer.bank.value.shape[1]
+        us = jax.nn.one_hot(tokens, width, dtype=self.layer.bank.value.dtype)
+        return self.layer(us, key=key)
+
+
+def curriculum(task: Task, lengths: Sequence[int], steps: int) -> list[tuple[list[int], int]]:
+    """Phases that begin with short sequences: a fifth of the steps at the easy length of the task
+    and one two longer, a fifth at two and four times that, the rest at `lengths`."""
+    short = steps // 5
+    if short == 0:
+        return [(list(lengths), steps)]
+    easy = task.easy
+    return [
+        ([easy, easy + 2], short),
+        ([2 * easy, 4 * easy], short),
+        (list(lengths), steps - 2 * short),
+    ]
 
 
 class Phase(NamedTuple):
@@ -311,11 +343,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--values", type=int, default=8, help="values to copy, or tokens of the induction head")
     add("--items", type=int, default=3, help="tokens to copy")
     add("--trigger", type=int, nargs="+", default=[0], help="tokens of the trigger")
-    add("--model", choices=tuple(MODELS), default="gru")
+    add("--model", choices=tuple(MODELS), default="residual")
     add("--seeds", type=int, default=10)
     add("--steps", type=int, default=2000)
     add("--lengths", type=int, nargs="+", help="to train on (8 24 for copying, 32 64 else)")
-    add("--phases", nargs="+", metavar="LENGTHS:STEPS", help="a curriculum: 8:500 8,24:1500")
+    add(
+        "--curriculum",
+        action=argparse.BooleanOptionalAction,
+        help="begin with short sequences (by default only for the residual model)",
+    )
+    add(
+        "--phases", nargs="+", metavar="LENGTHS:STEPS", help="one's own curriculum: 8:500 8,24:1500"
+    )
     add("--batch", type=int, default=32)
     add("--lr", type=float, help="learning rate; a default for each model")
     add("--evaluate", type=int, nargs="+", help="lengths (those trained on, 2x and 4x the longest)")
@@ -362,13 +401,17 @@ def _settings(given: argparse.Namespace) -> dict[str, Any]:
         task, lengths = copying(given.values, given.items), [8, 24]
     else:
         task, lengths = induction(given.values, tuple(given.trigger)), [32, 64]
-    phases = [(given.lengths or lengths, given.steps)]
+    lengths = given.lengths or lengths
     if given.phases:
-        if given.lengths:
-            raise ValueError("`--lengths` and `--phases` exclude each other.")
+        if given.lengths or given.curriculum:
+            raise ValueError("`--phases` excludes `--lengths` and `--curriculum`.")
         phases = [_phase(text) for text in given.phases]
-    trained = sorted({length for lengths, _ in phases for length in lengths})
-    evaluate = given.evaluate or [*trained, 2 * trained[-1], 4 * trained[-1]]
+    elif given.model == "residual" if given.curriculum is None else given.curriculum:
+        phases = curriculum(task, lengths, given.steps)
+    else:
+        phases = [(lengths, given.steps)]
+    last = sorted(set(phases[-1][0]))
+    evaluate = given.evaluate or [*last, 2 * last[-1], 4 * last[-1]]
     return {
         "task": task,
         "phases": phases,
@@ -395,8 +438,13 @@ def _baseline(name: str) -> Callable[[Task, Array], Any]:
     return lambda task, key: BASELINES[name](task.tokens, task.classes, key=key)
 
 
+def _residual(task: Task, key: Array) -> SelectiveMemory:
+    return SelectiveMemory(task.tokens, task.classes, mode="scan", key=key)
+
+
 #: What makes each model from a task and a key, and its learning rate.
 MODELS: dict[str, tuple[Callable[[Task, Array], Any], float]] = {
+    "residual": (_residual, 0.02),
     "lti": (_baseline("lti"), 0.01),
     "lti-mlp": (_baseline("lti-mlp"), 0.01),
     "gru": (_baseline("gru"), 0.01),
