@@ -34,7 +34,7 @@ def trained():
     result = selection.train(
         lambda key: BASELINES["lti"](task.tokens, task.classes, key=key),
         task,
-        phases=[((2,), 40), ((2, 3), 30)],
+        phases=[((2,), 40), ((3,), 30)],
         seeds=2,
         batch=8,
         lr=0.05,
@@ -49,15 +49,20 @@ def trained():
 
 def test_two_seeds_learn_to_copy_one_token(trained):
     result, _ = trained
-    # 20 steps each, the second phase's in turns of two lengths and rounded up to whole chunks.
+    # The second phase's steps are rounded up to whole chunks.
     assert result.steps.tolist() == [20, 40, 60, 80]
-    assert result.phases == (((2,), 40), ((2, 3), 40))
+    assert result.phases == (((2,), 40), ((3,), 40))
     assert result.loss.shape == result.accuracy.shape == (4, 2)
     assert (result.loss[-1] < result.loss[0] / 4).all()
     assert result.loss[0, 0] != result.loss[0, 1]  # seeds differ
     assert (result.accuracy[-1] == 1).all()
     assert (result.scores[3].sequence == 1).all()
     assert result.scores[5].answers.shape == (2, 1)
+
+
+def test_lengths_take_turns_in_whole_chunks():
+    assert selection._planned((2, 3), 30, 20) == (((2, 3), 40), 10)
+    assert selection._planned((2, 3, 5), 20, 100) == (((2, 3, 5), 21), 7)
 
 
 def test_each_chunk_is_reported(trained):

@@ -1,7 +1,7 @@
 """Train a selective memory, or a baseline, on a task that needs selection; many seeds at once.
 
-`python -m hopfax.examples.selection --task copying --items 3 --values 8 --model residual` trains ten
-seeds of one model in one program and prints how often each answers a whole sequence rightly, at
+`python -m hopfax.examples.selection --task copying --items 3 --values 8 --model residual` trains
+ten seeds of one model in one program and prints how often each answers a whole sequence rightly, at
 the lengths it was trained on and at longer ones. `--help` lists the options.
 """
 
