@@ -99,6 +99,17 @@ def layers() -> dict[str, Layer]:
     nn, keys = hx.nn, jax.random.split(jax.random.key(0), 10)
     rows, items = jax.random.normal(keys[0], (3, 4)), jax.random.normal(keys[1], (5, 4))
     dense = dict(interaction=hx.RectifiedPower(3))
+    short, parts = us[:, :3], jax.random.split(jax.random.key(2), 5)
+    by_residual = nn.ResidualSelector(3, 2, taps=2, modes=2, key=parts[0])
+    by_saliency = nn.SaliencySelector(rows[:2, :3])
+    by_state = nn.TwoTimescaleSelector(
+        hx.TwoTimescaleHopfield(
+            hx.patterns.hadamard([1, 2], 4), jnp.eye(2), kappa=2.0, tau=4.0, activation=hx.Tanh(2.0)
+        )
+    )
+    bank = nn.Bank(3, 2, 2, key=parts[1])
+    wide = nn.Bank(4, 2, 2, width=3, key=parts[2])
+    residual = {"slots": 2, "taps": 2}
     return {
         "HopfieldRetrieval": Layer(nn.HopfieldRetrieval(1, 4, key=keys[2]), (rows, items)),
         "in steps and blocks": Layer(
@@ -111,6 +122,16 @@ def layers() -> dict[str, Layer]:
         "spherical": Layer(nn.DenseMemoryLayer(5, 4, **dense, steps=2, key=keys[7]), (rows[0],)),
         "at rest": Layer(nn.DenseMemoryLayer(5, 4, steps=None, key=keys[8]), (rows[0],)),
         "SequenceMemory": Layer(sequence, (us,), any_length=True),
+        "ResidualSelection": Layer(nn.ResidualSelection(3, 2, **residual, key=parts[3]), (short,)),
+        "step by step": Layer(
+            nn.ResidualSelection(3, 2, **residual, mode="recurrent", key=parts[4]),
+            (short,),
+            any_length=True,
+        ),
+        "Selection": Layer(nn.Selection(by_residual, by_saliency, bank), (short,)),
+        "by state": Layer(
+            nn.Selection(by_state, by_state, wide, mode="recurrent"), (us[:, :4],), any_length=True
+        ),
     }
 
 

@@ -1,8 +1,9 @@
 """Train a selective memory, or a baseline, on a task that needs selection; many seeds at once.
 
-`python -m hopfax.examples.selection --task copying --items 3 --values 8 --model residual` trains
-ten seeds of one model in one program and prints how often each answers a whole sequence rightly, at
-the lengths it was trained on and at longer ones. `--help` lists the options.
+`python -m hopfax.examples.selection --task copying --items 3 --values 8 --model gru` trains ten
+seeds of one model in one program and prints how often each answers a whole sequence rightly, at
+the lengths it was trained on and at longer ones. `--model residual --curriculum --batch 64
+--steps 1000` trains `hopfax.nn.ResidualSelection`. `--help` lists the options.
 """
 
 import argparse
@@ -33,14 +34,13 @@ class Task(NamedTuple):
     """What to draw and what to answer.
 
     `draw(key, length)` gives tokens, (T,), and the answers at the last `answers` steps, whole
-    numbers from 0 to `classes` - 1. `tokens`: how many tokens there are. `easy`: a short length.
+    numbers from 0 to `classes` - 1. `tokens`: how many tokens there are.
     """
 
     name: str
     tokens: int
     classes: int
     answers: int
-    easy: int
     draw: Callable[[Array, int], tuple[Array, Array]]
 
 
@@ -51,7 +51,7 @@ def copying(values: int = 8, items: int = 3) -> Task:
         tokens, targets = selective_copying(key, values=values, items=items, context=length)
         return tokens, targets - 1
 
-    return Task(f"copying, M = {items}, V = {values}", values + 2, values, items, items, draw)
+    return Task(f"copying, M = {items}, V = {values}", values + 2, values, items, draw)
 
 
 def induction(values: int = 8, trigger: tuple[int, ...] = (0,)) -> Task:
@@ -61,37 +61,7 @@ def induction(values: int = 8, trigger: tuple[int, ...] = (0,)) -> Task:
         tokens, target = induction_head(key, values=values, trigger=trigger, length=length)
         return tokens, target[None]
 
-    L = len(trigger)
-    return Task(f"induction, L = {L}, V = {values}", values, values, 1, 3 * L + 4, draw)
-
-
-class SelectiveMemory(eqx.Module):
-    """`hopfax.nn.ResidualSelection` on one-hot tokens; its outputs are the logits."""
-
-    layer: ResidualSelection
-
-    def __init__(self, tokens: int, classes: int, *, key: Array, **options: Any):
-        self.layer = ResidualSelection(tokens, classes, key=key, **options)
-
-    def __call__(self, tokens: Int[Array, " T"], *, key: Array | None = None) -> Array:
-        """Logits at every step; in training with a `key`."""
-        width = self.layer.bank.value.shape[1]
-        us = jax.nn.one_hot(tokens, width, dtype=self.layer.bank.value.dtype)
-        return self.layer(us, key=key)
-
-
-def curriculum(task: Task, lengths: Sequence[int], steps: int) -> list[tuple[list[int], int]]:
-    """Phases that begin with short sequences: a fifth of the steps at the easy length of the task
-    and one two longer, a fifth at two and four times that, the rest at `lengths`."""
-    short = steps // 5
-    if short == 0:
-        return [(list(lengths), steps)]
-    easy = task.easy
-    return [
-        ([easy, easy + 2], short),
-        ([2 * easy, 4 * easy], short),
-        (list(lengths), steps - 2 * short),
-    ]
+    return Task(f"induction, L = {len(trigger)}, V = {values}", values, values, 1, draw)
 
 
 class Phase(NamedTuple):
@@ -343,21 +313,20 @@ def _parser() -> argparse.ArgumentParser:
     add("--values", type=int, default=8, help="values to copy, or tokens of the induction head")
     add("--items", type=int, default=3, help="tokens to copy")
     add("--trigger", type=int, nargs="+", default=[0], help="tokens of the trigger")
-    add("--model", choices=tuple(MODELS), default="residual")
+    add("--model", choices=tuple(MODELS), default="gru")
     add("--seeds", type=int, default=10)
     add("--steps", type=int, default=2000)
     add("--lengths", type=int, nargs="+", help="to train on (8 24 for copying, 32 64 else)")
-    add(
-        "--curriculum",
-        action=argparse.BooleanOptionalAction,
-        help="begin with short sequences (by default only for the residual model)",
-    )
-    add(
-        "--phases", nargs="+", metavar="LENGTHS:STEPS", help="one's own curriculum: 8:500 8,24:1500"
-    )
+    add("--phases", nargs="+", metavar="LENGTHS:STEPS", help="in place of --steps: 8:500 8,24:1500")
+    add("--curriculum", action="store_true", help="begin with short sequences, then --lengths")
     add("--batch", type=int, default=32)
     add("--lr", type=float, help="learning rate; a default for each model")
-    add("--evaluate", type=int, nargs="+", help="lengths (those trained on, 2x and 4x the longest)")
+    add(
+        "--evaluate",
+        type=int,
+        nargs="+",
+        help="lengths (those of the last phase, 2x and 4x the longest)",
+    )
     add("--sequences", type=int, default=1024, help="to score each seed on, per length")
     add("--chunk", type=int, default=100, help="steps between two lines of progress")
     add("--seed", type=int, default=0, help="of everything random")
@@ -398,18 +367,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _settings(given: argparse.Namespace) -> dict[str, Any]:
     """What `train` is to be given."""
     if given.task == "copying":
-        task, lengths = copying(given.values, given.items), [8, 24]
+        task, lengths, shortest = copying(given.values, given.items), [8, 24], given.items
     else:
         task, lengths = induction(given.values, tuple(given.trigger)), [32, 64]
-    lengths = given.lengths or lengths
+        shortest = 4 * len(given.trigger) + 2
+    phases = [(given.lengths or lengths, given.steps)]
+    if given.curriculum:
+        phases = curriculum(shortest, *phases[0])
     if given.phases:
         if given.lengths or given.curriculum:
             raise ValueError("`--phases` excludes `--lengths` and `--curriculum`.")
         phases = [_phase(text) for text in given.phases]
-    elif given.model == "residual" if given.curriculum is None else given.curriculum:
-        phases = curriculum(task, lengths, given.steps)
-    else:
-        phases = [(lengths, given.steps)]
     last = sorted(set(phases[-1][0]))
     evaluate = given.evaluate or [*last, 2 * last[-1], 4 * last[-1]]
     return {
@@ -434,23 +402,50 @@ def _phase(text: str) -> tuple[list[int], int]:
         ) from error
 
 
+def curriculum(
+    shortest: int, lengths: Sequence[int], steps: int
+) -> list[tuple[tuple[int, ...], int]]:
+    """Phases that begin with short sequences: `shortest` and half as long again for a fifth of the
+    `steps`, twice and four times `shortest` for a fifth, and then `lengths`."""
+    s, fifth = shortest, -(-steps // 5)
+    return [
+        ((s, s + s // 2 + 1), fifth),
+        ((2 * s, 4 * s), fifth),
+        (tuple(lengths), steps - 2 * fifth),
+    ]
+
+
+class Selective(eqx.Module):
+    """`hopfax.nn.ResidualSelection` on one-hot tokens."""
+
+    layer: ResidualSelection
+
+    def __call__(self, tokens: Int[Array, " T"], *, key: Array | None = None) -> Array:
+        """Logits at every step; with a `key`, for training, the selectors jitter."""
+        value = self.layer.bank.value
+        return self.layer(jax.nn.one_hot(tokens, value.shape[1], dtype=value.dtype), key=key)
+
+
+def _residual(task: Task, key: Array) -> Selective:
+    # one slot for each answer; on a CPU "scan" is the quickest form for short sequences
+    return Selective(
+        ResidualSelection(task.tokens, task.classes, slots=task.answers, mode="scan", key=key)
+    )
+
+
 def _baseline(name: str) -> Callable[[Task, Array], Any]:
     return lambda task, key: BASELINES[name](task.tokens, task.classes, key=key)
 
 
-def _residual(task: Task, key: Array) -> SelectiveMemory:
-    return SelectiveMemory(task.tokens, task.classes, mode="scan", key=key)
-
-
 #: What makes each model from a task and a key, and its learning rate.
 MODELS: dict[str, tuple[Callable[[Task, Array], Any], float]] = {
-    "residual": (_residual, 0.02),
     "lti": (_baseline("lti"), 0.01),
     "lti-mlp": (_baseline("lti-mlp"), 0.01),
     "gru": (_baseline("gru"), 0.01),
     "s6": (_baseline("s6"), 0.01),
     "mamba": (_baseline("mamba"), 0.01),
     "attention": (_baseline("attention"), 0.005),
+    "residual": (_residual, 0.02),
 }
 
 

@@ -9,6 +9,11 @@ for code that knows nothing of Equinox.
 from ._dense_layer import DenseMemoryLayer as DenseMemoryLayer, Settled as Settled
 from ._functional import to_functional as to_functional
 from ._linear import LinearSystem as LinearSystem, Modes as Modes
+from ._residuals import (
+    annihilator as annihilator,
+    deadbeat_gain as deadbeat_gain,
+    parity_relations as parity_relations,
+)
 from ._retrieval import (
     HopfieldLookup as HopfieldLookup,
     HopfieldPooling as HopfieldPooling,

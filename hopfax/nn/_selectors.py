@@ -62,8 +62,9 @@ class ResidualSelector(AbstractSelector):
 
     $\sigma(x) = \min(1, \max(0, 1.2/(1 + e^{-x}) - 0.1))$ is exactly 0 and 1 at its ends
     (Louizos et al. 2018, arXiv:1712.01312): what is no event moves no counter, however long.
-    `jitter` is the noise that a `key` adds to the argument of $\sigma$, as in dropout. Training under it drives $a$ into the exact ends and makes what was learned hold on
-    sequences longer than those trained on; without it small errors of $a$ add up in $n$.
+    `jitter` is the noise that a `key` adds to the argument of $\sigma$, as in dropout. Training
+    under it drives $a$ into the exact ends and makes what was learned hold on sequences longer than
+    those trained on; without it small errors of $a$ add up in $n$.
 
     Casti, Zampieri, Pasqualetti 2025, arXiv:2505.17932, have the three linear blocks and the
     gate; this parametrisation is hopfax's own.
