@@ -16,7 +16,7 @@ import pytest
 from helpers import ROOT, assert_close
 
 import hopfax as hx
-from hopfax.nn._attend import LARGE
+from hopfax.nn._attend import fitting_block
 
 ROUNDING = "float64, sums over a few ten items"
 
@@ -108,20 +108,17 @@ def _case(S=37, steps=2, **options):
 
 
 def _everything(layer, query, memory, values, mask):
-    """What is retrieved, with its derivatives forward, reverse and second."""
+    """What is retrieved, with its derivatives in reverse and these forward once more."""
 
     def scalar(parts):
         layer, query, memory, values = parts
         return jnp.sin(layer(query, memory, values, mask=mask)).sum()
 
-    def of_query(query):
-        return layer(query, memory, values, mask=mask)
-
     gradient = eqx.filter_grad(scalar)
     parts = (layer, query, memory, values)
     tangent = jax.tree.map(jnp.cos, eqx.filter(parts, eqx.is_array))
     second = eqx.filter_jvp(gradient, (parts,), (tangent,))[1]
-    trees = (of_query(query), jax.jacfwd(of_query)(query), gradient(parts), second)
+    trees = (layer(query, memory, values, mask=mask), gradient(parts), second)
     return jax.tree.leaves(eqx.filter(trees, eqx.is_array))
 
 
@@ -218,7 +215,7 @@ def test_large_memories_cost_a_block():
     # 1e5 items for 64 queries in 2 heads: scores alone would be 102 MB in float64.
     S, Q = 100_000, 64
     layer = hx.nn.HopfieldRetrieval(2, 8, key=jr.key(0))
-    assert S >= LARGE
+    block = fitting_block(Q, 2, S)
 
     def loss(parts):
         layer, query, memory = parts
@@ -228,11 +225,17 @@ def test_large_memories_cost_a_block():
     gradient = eqx.filter_jit(eqx.filter_grad(loss))
     compiled = gradient.lower(arguments).compile().compiled
     used = compiled.memory_analysis().temp_size_in_bytes
-    block_of_scores = 2000 * Q * 2 * 8
-    assert used < 8 * block_of_scores  # 16 MB: a few of them at once
+    assert used < 3 * block * Q * 2 * 8  # not three blocks of scores, whatever S
     direct = hx.nn.HopfieldRetrieval(2, 8, block=None, key=jr.key(0))
     compiled = gradient.lower((direct, *arguments[1:])).compile().compiled
     assert compiled.memory_analysis().temp_size_in_bytes > 2 * S * Q * 8
+
+
+def test_blocks_fit_the_cache_and_the_program():
+    assert fitting_block(1, 1, 8192) is None and fitting_block(1, 1, 8193) == 2048
+    assert fitting_block(64, 4, 1024) is None and fitting_block(4096, 8, 4096) == 64
+    length = jax.export.symbolic_shape("S")[0]
+    assert fitting_block(1, 1, length) is None
 
 
 def test_a_pool_of_values_and_a_table_of_values():

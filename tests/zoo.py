@@ -78,11 +78,13 @@ def maps() -> dict[str, Specimen]:
 
 
 class Layer(NamedTuple):
-    """A layer, the arguments of one call, and whether it can be exported for any length."""
+    """A layer, the arguments of one call, whether it can be exported for any length, and the
+    parameters that derivatives do not reach."""
 
     layer: Any
     inputs: tuple
     any_length: bool = False
+    fixed: tuple = ()
 
 
 def layers() -> dict[str, Layer]:
@@ -111,16 +113,25 @@ def layers() -> dict[str, Layer]:
     wide = nn.Bank(4, 2, 2, width=3, key=parts[2])
     residual = {"slots": 2, "taps": 2}
     return {
-        "HopfieldRetrieval": Layer(nn.HopfieldRetrieval(1, 4, key=keys[2]), (rows, items)),
+        "HopfieldRetrieval": Layer(
+            nn.HopfieldRetrieval(1, 4, key=keys[2]), (rows, items), fixed=("log_beta",)
+        ),
         "in steps and blocks": Layer(
             nn.HopfieldRetrieval(2, 4, steps=2, learn_beta=True, block=2, key=keys[3]),
             (rows, items),
         ),
-        "HopfieldLookup": Layer(nn.HopfieldLookup(5, 2, 4, steps=2, key=keys[4]), (rows,)),
-        "HopfieldPooling": Layer(nn.HopfieldPooling(2, 2, 4, key=keys[5]), (items,)),
+        "HopfieldLookup": Layer(
+            nn.HopfieldLookup(5, 2, 4, steps=2, key=keys[4]), (rows,), fixed=("retrieval.log_beta",)
+        ),
+        "HopfieldPooling": Layer(
+            nn.HopfieldPooling(2, 2, 4, key=keys[5]), (items,), fixed=("retrieval.log_beta",)
+        ),
         "DenseMemoryLayer": Layer(nn.DenseMemoryLayer(5, 4, steps=3, key=keys[6]), (rows[0],)),
         "spherical": Layer(nn.DenseMemoryLayer(5, 4, **dense, steps=2, key=keys[7]), (rows[0],)),
-        "at rest": Layer(nn.DenseMemoryLayer(5, 4, steps=None, key=keys[8]), (rows[0],)),
+        "at rest": Layer(
+            nn.DenseMemoryLayer(5, 4, interaction=hx.Softmax(2.0), steps=None, key=keys[8]),
+            (rows[0],),
+        ),
         "SequenceMemory": Layer(sequence, (us,), any_length=True),
         "ResidualSelection": Layer(nn.ResidualSelection(3, 2, **residual, key=parts[3]), (short,)),
         "step by step": Layer(

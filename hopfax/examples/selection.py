@@ -321,7 +321,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--curriculum", action="store_true", help="begin with short sequences, then --lengths")
     add("--batch", type=int, default=32)
     add("--lr", type=float, help="learning rate; a default for each model")
-    add("--evaluate", type=int, nargs="+", help="lengths (those trained on, 2x and 4x the longest)")
+    add(
+        "--evaluate",
+        type=int,
+        nargs="+",
+        help="lengths (those of the last phase, 2x and 4x the longest)",
+    )
     add("--sequences", type=int, default=1024, help="to score each seed on, per length")
     add("--chunk", type=int, default=100, help="steps between two lines of progress")
     add("--seed", type=int, default=0, help="of everything random")
@@ -373,8 +378,8 @@ def _settings(given: argparse.Namespace) -> dict[str, Any]:
         if given.lengths or given.curriculum:
             raise ValueError("`--phases` excludes `--lengths` and `--curriculum`.")
         phases = [_phase(text) for text in given.phases]
-    trained = sorted({length for lengths, _ in phases for length in lengths})
-    evaluate = given.evaluate or [*trained, 2 * trained[-1], 4 * trained[-1]]
+    last = sorted(set(phases[-1][0]))
+    evaluate = given.evaluate or [*last, 2 * last[-1], 4 * last[-1]]
     return {
         "task": task,
         "phases": phases,

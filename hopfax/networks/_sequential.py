@@ -126,7 +126,9 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
 
     def saliency(self, slow, evidence):
         """The slow state, and the overlaps of the stimulus if there is one."""
-        return slow if evidence is None else slow + evidence
+        if slow is None or evidence is None:
+            return slow
+        return slow + evidence
 
     def coupling(self, saliency):
         """The saliencies, on the diagonal."""

@@ -34,7 +34,7 @@ class DenseMemoryLayer(eqx.Module):
 
     $$x \leftarrow g\big(\Xi^T f(m)\big).$$
 
-    - `Softmax(beta)`: $x \leftarrow \Xi^T \mathrm{softmax}(\beta\, \Xi x)$, with $g$ the identity and
+    - `Softmax(beta)`: $x \leftarrow \Xi^T \mathrm{softmax}(\beta\, \Xi x)$, $g$ the identity and
       $E = \frac12 x \cdot x - N L(m)$ (model B; Ramsauer et al. 2021, arXiv:2008.02217).
     - `Power(n)`, `RectifiedPower(n)`: $f = m^{n-1}$ or $\max(m, 0)^{n-1}$, with $g(v) = \sqrt N\,
       v / |v|$ and $E = -N L(m)$ (model C, spherical memory). Without $g$ the state would explode
@@ -139,8 +139,10 @@ class DenseMemoryLayer(eqx.Module):
         """Updates from `x` until the state rests, whatever `steps` says; `Settled.converged` is
         False if `max_steps` were not enough."""
         self._check(x, known)
-        (self, wide), dtype = widened(self, x), x.dtype
-        tol = float(jnp.finfo(wide.dtype).eps) ** 0.75 if self.tol is None else self.tol
+        dtype = x.dtype
+        tol = float(jnp.finfo(widened(x)[0].dtype).eps) ** 0.75 if self.tol is None else self.tol
+        # optimistix keeps its measure of convergence in the default float, and so wants the state
+        self, wide, _ = widened(self, x, jnp.zeros((), default_float()))
 
         def update(state, arguments):
             layer, given, known = arguments

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from .._errors import as_float, check_at_least, check_option, check_scalar_or, check_shape
 from .._types import ArrayLike, default_float
-from ._attend import BLOCK, LARGE, attend
+from ._attend import attend, fitting_block
 from ._precision import widened
 
 Norm: TypeAlias = Literal["query", "memory", "value", "association"]
@@ -36,8 +36,8 @@ class HopfieldRetrieval(eqx.Module):
     first. With equal weights the results are those of the authors' PyTorch package, whose
     `update_steps_max` is `steps - 1`.
 
-    Many items (8192 or more) are read in blocks: memory grows with the size of a block, not with
-    the number of items times that of queries.
+    Many items are read in blocks: memory grows with the size of a block, not with the number of
+    items times that of queries.
 
     **Arguments:**
 
@@ -57,7 +57,8 @@ class HopfieldRetrieval(eqx.Module):
       "output". Without one, all heads get its input as it is, which must then have the size of
       what it would have made; without "output", the heads are returned side by side.
     - `use_bias`: whether projections have biases.
-    - `block`: items read at a time. Default: all of fewer than 8192, else about 2048; None: all.
+    - `block`: items read at a time, or None: all of them. "auto": all, if there are at most 8192
+      and they have few scores with the queries; else 64 to 2048, by the number of queries.
     - `dtype`: of the parameters. Default: the default float.
     - `key`: keyword only; makes the initial parameters.
 
@@ -219,8 +220,7 @@ class HopfieldRetrieval(eqx.Module):
         S = stored[0].shape[0]
         block, read, read_keys = self.block, self._read, self._read_keys
         if block == "auto":
-            # A size that is not known before the program runs counts as small.
-            block = BLOCK if isinstance(S, int) and S >= LARGE else None
+            block = fitting_block(query.shape[0], self.num_heads, S)
         if block is None:  # read once for all steps
             stored, read, read_keys = self._read(stored), _as_read, _keys_twice
         beta = self.beta if self.learn_beta else lax.stop_gradient(self.beta)

@@ -127,7 +127,8 @@ class SequenceMemory(eqx.Module):
           columns that sum to one, so that the gain cannot hide in $A$; `Positive()`;
           `zero_diagonal(P)`.
         - `method`: `ExponentialEuler(steps)`; or `hopfax.EventDriven()` (hard tanh, exact) or
-          `hopfax.Diffrax(...)`, by which `hopfax.simulate` then runs every step.
+          `hopfax.Diffrax(...)`, by which `hopfax.simulate` then runs every step. `jax.export`
+          takes the first for any batch and length, the second for any length, and no diffrax.
         - `key`: for $W$; needed with `in_size`.
 
         **Raises:** ValueError/TypeError naming the argument.
@@ -260,10 +261,11 @@ class SequenceMemory(eqx.Module):
         return lax.scan(body, state, us)[1].astype(dtype)
 
     def _advance(self, network, decoder, state, u):
-        if isinstance(self.method, ExponentialEuler):
-            state = self._euler(network, decoder, state, u, self.method.steps)
+        method = self.method
+        if isinstance(method, ExponentialEuler):
+            state = self._euler(network, decoder, state, u, method.steps)
         else:
-            state = self._simulated(network, state, u)
+            state = self._simulated(network, state, u, method)
         if self.output == "saliency":
             return state, state.saliency
         rates = network.activation(state.field)
@@ -289,10 +291,18 @@ class SequenceMemory(eqx.Module):
 
         return lax.scan(body, state, length=steps)[0]
 
-    def _simulated(self, network, state, u) -> FieldState:
+    def _simulated(self, network, state, u, method: Diffrax | EventDriven) -> FieldState:
         ts = jnp.asarray([0.0, self.dt], state.field.dtype)
-        inputs: Any = self.inputs(u)
-        run = simulate(network, state, ts, method=self.method, throw=False, **inputs)
+        given = self.inputs(u)
+        run = simulate(
+            network,
+            state,
+            ts,
+            stimulus=given["stimulus"],
+            current=given["current"],
+            method=method,
+            throw=False,
+        )
         fine, end = run.status == _status.OK, run.final
         field, z = (jnp.where(fine, v, jnp.nan) for v in (end.field, end.saliency))
         return FieldState(field, z)
