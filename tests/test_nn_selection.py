@@ -74,18 +74,19 @@ def test_powers_near_one_are_accurate_in_single_precision():
 
 def test_a_linear_system_is_its_impulse_response():
     system = nn.LinearSystem(2, 3, taps=4, modes=5, key=jr.key(1))
-    us = jr.normal(jr.key(2), (20, 2))
-    state, steps = system.init(), []
-    for u in us:
-        state, y = system.step(state, u)
-        steps.append(y)
-    impulses = jax.vmap(system.outputs, in_axes=2, out_axes=2)(
-        jnp.zeros((20, 2, 2)).at[0].set(jnp.eye(2))
-    )
-    expected = [sum(impulses[k - j] @ us[j] for j in range(k + 1)) for k in range(20)]
-    assert_close(jnp.stack(steps), jnp.stack(expected), 1e-12, "sums of 20 terms")
+    outputs = eqx.filter_jit(system.outputs)
+    us = np.random.default_rng(2).normal(size=(20, 2))
+    impulses = [np.asarray(outputs(jnp.zeros((20, 2)).at[0, i].set(1.0))) for i in range(2)]
+    responses = np.stack(impulses, axis=2)
+    expected = np.array([sum(responses[k - j] @ us[j] for j in range(k + 1)) for k in range(20)])
+
+    @jax.jit
+    def replay(us):
+        return jax.lax.scan(lambda state, u: system.step(state, u), system.init(), us)[1]
+
+    assert_close(replay(us), expected, 1e-12, "sums of 20 terms")
     for mode in MODES:
-        assert_close(system.outputs(us, mode), jnp.stack(expected), 1e-12, "sums of 20 terms")
+        assert_close(outputs(jnp.asarray(us), mode), expected, 1e-12, "sums of 20 terms")
 
 
 # -- residual generators ---------------------------------------------------------------------------
@@ -264,17 +265,18 @@ def copied(layer, items, context, count=64):
 @EVERY_MODE
 def test_exact_weights_copy_at_any_length(mode):
     layer = constructed.selective_copying(8, 4, mode=mode)
-    for context in (24, 64, 256, 2048) if mode == "fft" else (64,):
+    for context in (24, 256, 2048) if mode == "fft" else (64,):
         assert copied(layer, 4, context) == 1
-    single = constructed.selective_copying(8, 4, mode=mode, dtype=jnp.float32)
-    assert copied(single, 4, 64) == 1
+    if mode == "fft":  # the one that adds up rounding errors of the whole sequence
+        single = constructed.selective_copying(8, 4, mode=mode, dtype=jnp.float32)
+        assert copied(single, 4, 256) == 1
 
 
 @pytest.mark.parametrize("trigger", [(2,), (3, 5), (1, 1, 2)])
 def test_exact_weights_write_what_follows_the_trigger_and_only_that(trigger):
     L = len(trigger)
     layer = constructed.induction_head(8, trigger)
-    for length in (64, 256):
+    for length in (64, 256) if L == 2 else (128,):
         examples = jax.vmap(
             lambda key, length=length: tasks.induction_head(
                 key, values=8, trigger=trigger, length=length
