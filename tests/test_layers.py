@@ -24,6 +24,7 @@ EVERY_RECURRENT = pytest.mark.parametrize(
 ANY_LENGTH = pytest.mark.parametrize(
     "name", [name for name, specimen in LAYERS.items() if specimen.any_length]
 )
+RETRIEVALS = ("HopfieldRetrieval", "HopfieldLookup", "HopfieldPooling")
 
 
 @functools.cache
@@ -166,6 +167,16 @@ def test_half_precision_outside_single_inside(name):
     assert (out == wide.astype(jnp.bfloat16)).all()
     short = apply(cast(parameters, jnp.bfloat16), *half)
     assert short.dtype == jnp.bfloat16 and np.isfinite(short).all()
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+@pytest.mark.parametrize("name", [*RETRIEVALS, "DenseMemoryLayer", "SequenceMemory"])
+def test_whole_numbers_and_lists_are_numbers(name):
+    layer, inputs, *_ = LAYERS[name]
+    given = [np.round(3 * np.asarray(x)) for x in inputs]  # and their outputs are no integers
+    expected = layer(*map(jnp.asarray, given))
+    assert (layer(*(jnp.asarray(x, jnp.int8) for x in given)) == expected).all()
+    assert (layer(*(x.tolist() for x in given)) == expected).all()
 
 
 @EVERY

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from .._errors import check_shape
 from .._interactions import AbstractInteraction, Power, RectifiedPower, Softmax
 from .._types import default_float
-from ._precision import widened
+from ._precision import arrived, widened
 
 
 class Settled(NamedTuple):
@@ -125,7 +125,7 @@ class DenseMemoryLayer(eqx.Module):
         """
         if self.steps is None:
             return self.settle(x, known).state
-        self._check(x, known)
+        x, known = self._checked(x, known)
         (self, wide), dtype = widened(self, x), x.dtype
 
         def step(state, _):
@@ -138,7 +138,7 @@ class DenseMemoryLayer(eqx.Module):
     ) -> Settled:
         """Updates from `x` until the state rests, whatever `steps` says; `Settled.converged` is
         False if `max_steps` were not enough."""
-        self._check(x, known)
+        x, known = self._checked(x, known)
         dtype = x.dtype
         tol = float(jnp.finfo(widened(x)[0].dtype).eps) ** 0.75 if self.tol is None else self.tol
         # optimistix keeps its measure of convergence in the default float, and so wants the state
@@ -161,7 +161,7 @@ class DenseMemoryLayer(eqx.Module):
 
     def energy(self, x: Float[Array, " size"]) -> Float[Array, ""]:
         r"""$E(x)$, which no step raises; on the sphere for states of mean square up to one."""
-        self._check(x, None)
+        x, _ = self._checked(x, None)
         (self, wide), dtype = widened(self, x), x.dtype
         N = wide.size
         lagrangian = self.interaction.lagrangian(self.memories @ wide / N, N)
@@ -176,14 +176,16 @@ class DenseMemoryLayer(eqx.Module):
             field = _on_sphere(field if known is None else jnp.where(known, 0.0, field), known)
         return field if known is None else jnp.where(known, given, field)
 
-    def _check(self, x, known):
-        size = self.memories.shape[1]
+    def _checked(self, x, known):
+        x, size = arrived(x, "x"), self.memories.shape[1]
         hint = "One state at a time; for a batch use jax.vmap."
         check_shape(x, "x", (size,), "(size,)", hint)
         if known is not None:
+            known = jnp.asarray(known)
             check_shape(known, "known", (size,), "(size,)")
             if known.dtype != jnp.bool_:
                 raise TypeError(f"`known` must be boolean, True where kept, got {known.dtype}.")
+        return x, known
 
 
 def _on_sphere(field, known):

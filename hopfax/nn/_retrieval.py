@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from .._errors import as_float, check_at_least, check_option, check_scalar_or, check_shape
 from .._types import ArrayLike, default_float
 from ._attend import attend, fitting_block
-from ._precision import widened
+from ._precision import arrived, widened
 
 Norm: TypeAlias = Literal["query", "memory", "value", "association"]
 Projection: TypeAlias = Literal["query", "memory", "value", "output"]
@@ -186,6 +186,8 @@ class HopfieldRetrieval(eqx.Module):
 
         **Returns:** (Q, output_size), or (output_size,) for a single state, of the queries' dtype.
         """
+        query, memory = arrived(query, "query"), arrived(memory, "memory")
+        values = None if values is None else arrived(values, "values")
         S = memory.shape[0] if memory.ndim else 0
         _check(query, "query", (*query.shape[:-1][:1], self.query_size), "(Q, query_size)")
         _check(memory, "memory", (S, self.memory_size), "(S, memory_size)")
@@ -205,6 +207,7 @@ class HopfieldRetrieval(eqx.Module):
         """As (1 or H, 1 or Q, S), checked."""
         if mask is None:
             return None
+        mask = jnp.asarray(mask)
         if mask.dtype != jnp.bool_:
             raise TypeError(f"`mask` must be boolean, True where an item counts, got {mask.dtype}.")
         full = (self.num_heads, Q, S)
@@ -301,6 +304,7 @@ class HopfieldLookup(eqx.Module):
     ) -> Float[Array, "*Q output_size"]:
         """What the queries, (Q, query_size) or (query_size,), retrieve; `mask` and what is
         returned as for `HopfieldRetrieval`."""
+        query = arrived(query, "query")
         self, wide = widened(self, query)
         return self.retrieval(wide, self.memory, self.values, mask=mask).astype(query.dtype)
 
@@ -348,6 +352,8 @@ class HopfieldPooling(eqx.Module):
     ) -> Float[Array, "Q output_size"]:
         """The set `memory`, (S, memory_size), summed up: (Q, output_size). `values` and `mask` as
         for `HopfieldRetrieval`."""
+        memory = arrived(memory, "memory")
+        values = None if values is None else arrived(values, "values")
         self, wide, values = widened(self, memory, values)
         return self.retrieval(self.queries, wide, values, mask=mask).astype(memory.dtype)
 

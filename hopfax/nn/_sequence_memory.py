@@ -20,7 +20,7 @@ from ..networks import FieldState, TwoTimescaleHopfield
 from ..networks._base import Learning
 from ..networks._sequential import Readout
 from ..patterns import Patterns, as_key
-from ._precision import widened
+from ._precision import arrived, widened
 
 Output: TypeAlias = Literal["overlaps", "saliency", "rates"]
 
@@ -229,6 +229,7 @@ class SequenceMemory(eqx.Module):
 
         Where `hopfax.simulate` runs the step and fails, both are NaN.
         """
+        u = arrived(u, "u")
         check_shape(u, "u", (self.in_size,), "(in_size,)")
         dtype = u.dtype
         self, state, u = widened(self, state, u)
@@ -247,6 +248,7 @@ class SequenceMemory(eqx.Module):
 
         **Arguments:** `us`: (T, in_size); zeros let the network go on alone. `key` is not used.
         """
+        us = arrived(us, "us")
         if us.shape[1:] != (self.in_size,):
             raise ValueError(f"`us` must have shape (T, in_size = {self.in_size}), got {us.shape}.")
         dtype = us.dtype
