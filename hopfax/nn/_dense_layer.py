@@ -105,7 +105,8 @@ class DenseMemoryLayer(eqx.Module):
             )
         self.memories = jr.normal(key, (num_memories, size), dtype)
         self.interaction = interaction
-        self.steps, self.max_steps, self.tol = steps, max_steps, tol
+        self.steps, self.max_steps = steps, max_steps
+        self.tol = None if tol is None else float(tol)
 
     def __call__(
         self,
@@ -170,7 +171,10 @@ class DenseMemoryLayer(eqx.Module):
 
     def _updated(self, state, given, known):
         N = state.size
-        forces = jax.grad(self.interaction.lagrangian)(self.memories @ state / N, N)
+        overlaps = self.memories @ state / N
+        if not isinstance(self.interaction, Softmax):  # whose scale would over- or underflow
+            overlaps = _in_units(overlaps, isinstance(self.interaction, Power))
+        forces = jax.grad(self.interaction.lagrangian)(overlaps, N)
         field = forces @ self.memories
         if not isinstance(self.interaction, Softmax):
             field = _on_sphere(field if known is None else jnp.where(known, 0.0, field), known)
@@ -188,10 +192,16 @@ class DenseMemoryLayer(eqx.Module):
         return x, known
 
 
+def _in_units(overlaps, signed: bool):
+    """The overlaps over the largest one; $g$ does not see by what they are divided."""
+    largest = lax.stop_gradient((jnp.abs(overlaps) if signed else overlaps).max())
+    return overlaps / jnp.where(largest > 0, largest, 1.0)
+
+
 def _on_sphere(field, known):
     """The field with a mean square of one over its free entries; zero if it is zero."""
     free = field.size if known is None else jnp.sum(~known).astype(field.dtype)
     size = lax.stop_gradient(jnp.abs(field).max())
-    field = field / jnp.where(size > 0, size, 1.0)  # squares of forces ** (n - 1) underflow
+    field = field / jnp.where(size > 0, size, 1.0)  # squares may underflow
     square = field @ field
     return field * jnp.sqrt(free / jnp.where(square > 0, square, 1.0))
