@@ -234,6 +234,14 @@ def test_functional_says_what_is_wrong():
         apply(parameters | {"bias": x}, x)
     with pytest.raises(TypeError, match="equinox.Module"):
         hx.nn.to_functional(jnp.tanh)
+    with pytest.raises(ValueError, match=r"several arrays of the name \['tables.a.b'\]"):
+        hx.nn.to_functional(Tables({"a.b": x, "a": {"b": x}}))
+
+
+class Tables(eqx.Module):
+    """Named arrays."""
+
+    tables: dict
 
 
 def test_inside_a_flax_model():
