@@ -12,6 +12,7 @@ from helpers import assert_close
 
 from hopfax.examples import selection
 from hopfax.examples.baselines import BASELINES
+from hopfax.nn import ResidualSelection
 
 
 class Oracle(eqx.Module):
@@ -34,7 +35,7 @@ def trained():
     result = selection.train(
         lambda key: BASELINES["lti"](task.tokens, task.classes, key=key),
         task,
-        phases=[((2,), 40), ((2, 3), 30)],
+        phases=[((2,), 40), ((3,), 30)],
         seeds=2,
         batch=8,
         lr=0.05,
@@ -49,15 +50,20 @@ def trained():
 
 def test_two_seeds_learn_to_copy_one_token(trained):
     result, _ = trained
-    # 20 steps each, the second phase's in turns of two lengths and rounded up to whole chunks.
+    # The second phase's steps are rounded up to whole chunks.
     assert result.steps.tolist() == [20, 40, 60, 80]
-    assert result.phases == (((2,), 40), ((2, 3), 40))
+    assert result.phases == (((2,), 40), ((3,), 40))
     assert result.loss.shape == result.accuracy.shape == (4, 2)
     assert (result.loss[-1] < result.loss[0] / 4).all()
     assert result.loss[0, 0] != result.loss[0, 1]  # seeds differ
     assert (result.accuracy[-1] == 1).all()
     assert (result.scores[3].sequence == 1).all()
     assert result.scores[5].answers.shape == (2, 1)
+
+
+def test_lengths_take_turns_in_whole_chunks():
+    assert selection._planned((2, 3), 30, 20) == (((2, 3), 40), 10)
+    assert selection._planned((2, 3, 5), 20, 100) == (((2, 3, 5), 21), 7)
 
 
 def test_each_chunk_is_reported(trained):
@@ -94,7 +100,9 @@ def test_scores_count_whole_sequences_and_single_answers():
 @pytest.mark.slow
 def test_a_gated_network_learns_an_induction_head_by_the_command_line(tmp_path, capsys):
     file = tmp_path / "results" / "gru.json"
-    options = "--task induction --values 3 --lengths 6 8 --steps 600 --lr 0.02 --seeds 2"
+    options = (
+        "--model gru --task induction --values 3 --lengths 6 8 --steps 600 --lr 0.02 --seeds 2"
+    )
     status = selection.main(
         [*options.split(), "--evaluate", "8", "--sequences", "64", "--json", str(file)]
     )
@@ -104,6 +112,20 @@ def test_a_gated_network_learns_an_induction_head_by_the_command_line(tmp_path, 
     assert min(record["scores"]["8"]["sequence"]) > 0.9  # a half is chance
 
 
+def test_a_curriculum_ends_at_the_lengths_asked_for():
+    phases = selection.curriculum(4, (8, 24), 1000)
+    assert phases == [((4, 7), 200), ((8, 16), 200), ((8, 24), 600)]
+
+
+def test_a_selective_memory_reads_one_hot_tokens():
+    model = selection.Selective(ResidualSelection(6, 4, slots=2, taps=1, key=jr.key(0)))
+    call = eqx.filter_jit(lambda model, *xs, **options: model(*xs, **options))
+    tokens = jnp.array([0, 3, 5])
+    expected = call(model.layer, jnp.eye(6)[tokens])
+    assert_close(call(model, tokens), expected, 1e-12, "rounding in float64")
+    assert (call(model, tokens, key=jr.key(1)) != expected).any()  # it jitters in training
+
+
 @pytest.mark.parametrize(
     "options, text",
     [
@@ -111,7 +133,7 @@ def test_a_gated_network_learns_an_induction_head_by_the_command_line(tmp_path, 
         ("--seeds 0", "`seeds` must be a whole number >= 1, got 0"),
         ("--lr nan", "`lr` must be a positive number, got nan"),
         ("--phases 8-500", "`--phases` must look like 8:500 or 8,24:1500"),
-        ("--phases 8:5 --lengths 8", "`--lengths` and `--phases` exclude each other"),
+        ("--phases 8:5 --lengths 8", "`--phases` excludes `--lengths` and `--curriculum`"),
         ("--items 9 --lengths 8", "`context` must be >= 9, got 8"),
         ("--task induction --trigger 0 9", "`trigger` must hold whole numbers from 0 to"),
     ],

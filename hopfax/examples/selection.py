@@ -2,7 +2,8 @@
 
 `python -m hopfax.examples.selection --task copying --items 3 --values 8 --model gru` trains ten
 seeds of one model in one program and prints how often each answers a whole sequence rightly, at
-the lengths it was trained on and at longer ones. `--help` lists the options.
+the lengths it was trained on and at longer ones. `--model residual --curriculum --batch 64
+--steps 1000` trains `hopfax.nn.ResidualSelection`. `--help` lists the options.
 """
 
 import argparse
@@ -21,8 +22,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
+from ..nn import ResidualSelection
 from ..patterns import as_key
 from .baselines import BASELINES
 from .tasks import induction_head, selective_copying
@@ -315,10 +317,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, default=10)
     add("--steps", type=int, default=2000)
     add("--lengths", type=int, nargs="+", help="to train on (8 24 for copying, 32 64 else)")
-    add("--phases", nargs="+", metavar="LENGTHS:STEPS", help="a curriculum: 8:500 8,24:1500")
+    add("--phases", nargs="+", metavar="LENGTHS:STEPS", help="in place of --steps: 8:500 8,24:1500")
+    add("--curriculum", action="store_true", help="begin with short sequences, then --lengths")
     add("--batch", type=int, default=32)
     add("--lr", type=float, help="learning rate; a default for each model")
-    add("--evaluate", type=int, nargs="+", help="lengths (those trained on, 2x and 4x the longest)")
+    add(
+        "--evaluate",
+        type=int,
+        nargs="+",
+        help="lengths (those of the last phase, 2x and 4x the longest)",
+    )
     add("--sequences", type=int, default=1024, help="to score each seed on, per length")
     add("--chunk", type=int, default=100, help="steps between two lines of progress")
     add("--seed", type=int, default=0, help="of everything random")
@@ -359,16 +367,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _settings(given: argparse.Namespace) -> dict[str, Any]:
     """What `train` is to be given."""
     if given.task == "copying":
-        task, lengths = copying(given.values, given.items), [8, 24]
+        task, lengths, shortest = copying(given.values, given.items), [8, 24], given.items
     else:
         task, lengths = induction(given.values, tuple(given.trigger)), [32, 64]
+        shortest = 4 * len(given.trigger) + 2
     phases = [(given.lengths or lengths, given.steps)]
+    if given.curriculum:
+        phases = curriculum(shortest, *phases[0])
     if given.phases:
-        if given.lengths:
-            raise ValueError("`--lengths` and `--phases` exclude each other.")
+        if given.lengths or given.curriculum:
+            raise ValueError("`--phases` excludes `--lengths` and `--curriculum`.")
         phases = [_phase(text) for text in given.phases]
-    trained = sorted({length for lengths, _ in phases for length in lengths})
-    evaluate = given.evaluate or [*trained, 2 * trained[-1], 4 * trained[-1]]
+    last = sorted(set(phases[-1][0]))
+    evaluate = given.evaluate or [*last, 2 * last[-1], 4 * last[-1]]
     return {
         "task": task,
         "phases": phases,
@@ -391,6 +402,37 @@ def _phase(text: str) -> tuple[list[int], int]:
         ) from error
 
 
+def curriculum(
+    shortest: int, lengths: Sequence[int], steps: int
+) -> list[tuple[tuple[int, ...], int]]:
+    """Phases that begin with short sequences: `shortest` and half as long again for a fifth of the
+    `steps`, twice and four times `shortest` for a fifth, and then `lengths`."""
+    s, fifth = shortest, -(-steps // 5)
+    return [
+        ((s, s + s // 2 + 1), fifth),
+        ((2 * s, 4 * s), fifth),
+        (tuple(lengths), steps - 2 * fifth),
+    ]
+
+
+class Selective(eqx.Module):
+    """`hopfax.nn.ResidualSelection` on one-hot tokens."""
+
+    layer: ResidualSelection
+
+    def __call__(self, tokens: Int[Array, " T"], *, key: Array | None = None) -> Array:
+        """Logits at every step; with a `key`, for training, the selectors jitter."""
+        value = self.layer.bank.value
+        return self.layer(jax.nn.one_hot(tokens, value.shape[1], dtype=value.dtype), key=key)
+
+
+def _residual(task: Task, key: Array) -> Selective:
+    # one slot for each answer; on a CPU "scan" is the quickest form for short sequences
+    return Selective(
+        ResidualSelection(task.tokens, task.classes, slots=task.answers, mode="scan", key=key)
+    )
+
+
 def _baseline(name: str) -> Callable[[Task, Array], Any]:
     return lambda task, key: BASELINES[name](task.tokens, task.classes, key=key)
 
@@ -403,6 +445,7 @@ MODELS: dict[str, tuple[Callable[[Task, Array], Any], float]] = {
     "s6": (_baseline("s6"), 0.01),
     "mamba": (_baseline("mamba"), 0.01),
     "attention": (_baseline("attention"), 0.005),
+    "residual": (_residual, 0.02),
 }
 
 
