@@ -88,6 +88,7 @@ def test_the_scale_of_the_input_does_not_matter_on_the_sphere():
     layer, x = _layer("relu", steps=2)
     assert_close(layer(1e-30 * x), layer(x), 1e-13, ROUNDING)
     assert_close(jnp.mean(layer(x) ** 2), 1.0, 1e-14, ROUNDING)
+    assert_close(jnp.mean(layer(x, jnp.arange(12) < 4)[4:] ** 2), 1.0, 1e-14, ROUNDING)
     single = jnp.float32
     low = hx.nn.DenseMemoryLayer(
         8, 12, interaction=hx.Power(8), dtype=single, key=jr.key(0)

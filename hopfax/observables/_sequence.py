@@ -98,8 +98,9 @@ def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float
         found = on & (margin(zero) > 0) & (margin(one) <= 0)
         return jnp.where(found, t0 + h * (low + high) / 2, jnp.nan)
 
-    curves = [end for x in (slow, rate, given) for end in (x[:-1], x[1:])]
-    pairs = (ts[:-1], ts[1:], *curves, leader[:-1], active[:-1])
+    curves = (ts, slow, rate, given)
+    (t0, z0, v0, e0), (t1, z1, v1, e1) = [x[:-1] for x in curves], [x[1:] for x in curves]
+    pairs = (t0, t1, z0, z1, v0, v1, e0, e1, leader[:-1], active[:-1])
     return _cut(jnp.sort(jax.vmap(interval)(*pairs)))
 
 
