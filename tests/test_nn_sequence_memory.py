@@ -123,6 +123,10 @@ def test_outputs_and_states():
     more = call(layers["saliency"], jnp.concatenate([us, us[:1]]))[-1:]
     on = call(layers["saliency"], us[:1], state)
     assert_close(on, more, 1e-12, "another program")
+    # as from the same state of the network, which knows that it lies in the span
+    start = network().init(saliency=jnp.zeros(P))
+    assert start.weights is not None
+    assert (call(layers["rates"], us, start) == ys["rates"]).all()
     # silence from the start leaves it at rest
     rest = call(layers["overlaps"], jnp.zeros((20, N)))
     assert np.abs(rest).max() < 0.5
@@ -279,5 +283,7 @@ def test_what_is_wrong_is_named():
     layer = SequenceMemory(net)
     with pytest.raises(ValueError, match=r"`us` must have shape \(T, in_size = 16\)"):
         layer(jnp.ones(16))
+    with pytest.raises(TypeError, match="`state` must be a FieldState with saliency"):
+        layer(jnp.ones((2, 16)), hx.networks.FieldState(jnp.ones(16)))
     with pytest.raises(ValueError, match="`u` must have shape"):
         layer.step(layer.init(), jnp.ones(3))
