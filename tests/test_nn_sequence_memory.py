@@ -101,6 +101,26 @@ def saliency_of(t, state, network):
     return state.saliency
 
 
+def test_a_class_of_neurons_counts_as_all_of_them():
+    """Neurons with the same patterns are one that is weighted; 13, 2 and 1 make a class here."""
+    xi = jnp.array([[1.0, 1.0, -1.0], [1.0, -1.0, 1.0], [1.0, -1.0, -1.0]])
+    counts = np.array([13, 2, 1])
+    single = network_of(hx.Patterns(xi, counts=jnp.asarray(counts, float)))
+    every = network_of(hx.Patterns(jnp.repeat(xi, counts, axis=1, total_repeat_length=16)))
+    us = jr.normal(jr.key(0), (3, 3))
+    found, expected = (
+        call(SequenceMemory(net, dt=2.0, output="saliency", method=ExponentialEuler(4)), u)
+        for net, u in ((single, us), (every, jnp.repeat(us, counts, axis=1)))
+    )
+    assert_close(found, expected, 1e-13, "the same sums")
+
+
+def network_of(patterns):
+    return hx.TwoTimescaleHopfield(
+        patterns, hx.cyclic(3), kappa=5.0, tau=8.0, bias=0.05, activation=SMOOTH
+    )
+
+
 def test_no_step_is_too_long():
     layer = SequenceMemory(network(), dt=1e4, method=ExponentialEuler(1))
     assert np.abs(call(layer, 100 * shown())).max() <= 1 + 1e-12
