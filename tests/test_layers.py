@@ -238,6 +238,11 @@ def test_functional_says_what_is_wrong():
         hx.nn.to_functional(Tables({"a.b": x, "a": {"b": x}}))
 
 
+def test_functional_leaves_integers_alone():
+    parameters, _ = hx.nn.to_functional(Tables({"count": jnp.arange(3), "weight": jnp.ones(2)}))
+    assert list(parameters) == ["tables.weight"]
+
+
 class Tables(eqx.Module):
     """Named arrays."""
 
