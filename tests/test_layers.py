@@ -216,6 +216,8 @@ def test_steps_are_the_sequence(name):
     assert len(traces) == 1
     parameters, _, apply = opened(name)
     assert_close(jnp.stack(ys), apply(parameters, us), 1e-10, "other forms of the same sums")
+    half = us[0].astype(jnp.bfloat16)
+    assert jax.eval_shape(lambda u: layer.step(layer.init(), u)[1], half).dtype == jnp.bfloat16
     scan = jax.jit(lambda: jax.lax.scan(lambda s, u: layer.step(s, u), layer.init(), us)[1])
     assert_close(scan(), jnp.stack(ys), 1e-12, "the same step")
 
