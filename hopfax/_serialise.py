@@ -71,7 +71,12 @@ def load(path: Any, *, cast: bool = False) -> Any:
     path = pathlib.Path(path)
     with open(path, "rb") as file:
         header = _header(path, file)
-        model = _decode(header["model"], "model", file, path, cast)
+        try:
+            model = _decode(header.get("model"), "model", file, path, cast)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, LoadError):
+                raise
+            raise LoadError(f"{path}: the header is damaged.") from error
         if file.read(1):
             raise LoadError(f"{path} goes on after the last array of its header.")
     return model

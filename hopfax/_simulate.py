@@ -248,7 +248,8 @@ def _integrate(
 
     def save(t, core, args):
         seen = None if observe is None else observe(t, system.state(t, core), network)
-        return system.overlaps(t, core), system.saliency(t, core), seen
+        evidence = None if core.slow is None else system.evidence(t)
+        return system.overlaps(t, core), system.saliency(t, core), seen, evidence
 
     tests = (Divergence(),)
     if event is not None:
@@ -291,7 +292,7 @@ def _harvest(run: _Run, solution, solver: SwitchLog, terms, reduction) -> Trajec
             return jnp.where(mask, leaf, jnp.nan)
         return leaf if leaf.dtype == bool else jnp.where(mask, leaf, -1)
 
-    overlaps, saliency, seen = jax.tree.map(blank, solution.ys["saves"])
+    overlaps, saliency, seen, evidence = jax.tree.map(blank, solution.ys["saves"])
     log: Log = solution.solver_state[1]
     counters = {
         "steps": solution.stats["num_steps"],
@@ -311,6 +312,7 @@ def _harvest(run: _Run, solution, solver: SwitchLog, terms, reduction) -> Trajec
         reduction=reduction,
         method="diffrax",
         dense=None if path is None else _Dense(path, run.system),
+        evidence=evidence,
     )
 
 

@@ -34,7 +34,8 @@ class Trajectory(eqx.Module):
     r"""A run, at the save times.
 
     - `ts`: (T,) in units of the fast time constant.
-    - `overlaps`: (T, P). `saliency`: (T, P), or None for a network without.
+    - `overlaps`: (T, P). `saliency`: (T, P), or None for a network without: what the field feels,
+      in two timescales the slow state and, under a stimulus, its overlaps, which are `evidence`.
     - `observed`: what `observe` returned, stacked along T; else None.
     - `final`: the state at the end; start there to continue.
     - `status`: how it ended, see `hopfax.STATUS`. Saves that were not reached are NaN.
@@ -57,6 +58,7 @@ class Trajectory(eqx.Module):
     method: str = eqx.field(default="diffrax", static=True)
     escapes: Float[Array, " K"] | None = None
     dense: Any = None
+    evidence: Float[Array, "T P"] | None = None
 
     @property
     def stats(self) -> dict[str, Any]:

@@ -41,3 +41,9 @@ def test_the_command_prints_a_table(capsys, monkeypatch):
     monkeypatch.setattr(digits, "run", lambda seed, steps: {"x": {"accuracy": 0.5, "error": 1.0}})
     digits.main(["--seed", "3"])
     assert "x               0.500    1.000" in capsys.readouterr().out
+
+
+def test_no_steps_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        digits.main(["--steps", "0"])
+    assert "--steps: must be at least 1" in capsys.readouterr().err

@@ -56,3 +56,10 @@ def test_a_long_loop_is_learnt_and_as_slow_as_theory_says():
     assert found["cycles"] == 3 * [[16]]
     # Theory is that of orthogonal memories; these are random, read by the pseudo-inverse.
     assert example.simulated_dwell(found["layer"]) == pytest.approx(example.dwell(), rel=0.02)
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1"])
+def test_no_seeds_are_refused(seeds, capsys):
+    with pytest.raises(SystemExit):
+        example.main(["--", seeds])
+    assert "seeds: must be at least 1" in capsys.readouterr().err

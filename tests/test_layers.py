@@ -24,6 +24,7 @@ EVERY_RECURRENT = pytest.mark.parametrize(
 ANY_LENGTH = pytest.mark.parametrize(
     "name", [name for name, specimen in LAYERS.items() if specimen.any_length]
 )
+RETRIEVALS = ("HopfieldRetrieval", "HopfieldLookup", "HopfieldPooling")
 
 
 @functools.cache
@@ -168,6 +169,16 @@ def test_half_precision_outside_single_inside(name):
     assert short.dtype == jnp.bfloat16 and np.isfinite(short).all()
 
 
+@pytest.mark.usefixtures("as_a_user_runs_it")
+@pytest.mark.parametrize("name", [*RETRIEVALS, "DenseMemoryLayer", "SequenceMemory"])
+def test_whole_numbers_and_lists_are_numbers(name):
+    layer, inputs, *_ = LAYERS[name]
+    given = [np.round(3 * np.asarray(x)) for x in inputs]  # and their outputs are no integers
+    expected = layer(*map(jnp.asarray, given))
+    assert (layer(*(jnp.asarray(x, jnp.int8) for x in given)) == expected).all()
+    assert (layer(*(x.tolist() for x in given)) == expected).all()
+
+
 @EVERY
 def test_training_compiles_once(name):
     layer, inputs, *_ = LAYERS[name]
@@ -205,6 +216,8 @@ def test_steps_are_the_sequence(name):
     assert len(traces) == 1
     parameters, _, apply = opened(name)
     assert_close(jnp.stack(ys), apply(parameters, us), 1e-10, "other forms of the same sums")
+    half = us[0].astype(jnp.bfloat16)
+    assert jax.eval_shape(lambda u: layer.step(layer.init(), u)[1], half).dtype == jnp.bfloat16
     scan = jax.jit(lambda: jax.lax.scan(lambda s, u: layer.step(s, u), layer.init(), us)[1])
     assert_close(scan(), jnp.stack(ys), 1e-12, "the same step")
 
@@ -223,6 +236,19 @@ def test_functional_says_what_is_wrong():
         apply(parameters | {"bias": x}, x)
     with pytest.raises(TypeError, match="equinox.Module"):
         hx.nn.to_functional(jnp.tanh)
+    with pytest.raises(ValueError, match=r"several arrays of the name \['tables.a.b'\]"):
+        hx.nn.to_functional(Tables({"a.b": x, "a": {"b": x}}))
+
+
+def test_functional_leaves_integers_alone():
+    parameters, _ = hx.nn.to_functional(Tables({"count": jnp.arange(3), "weight": jnp.ones(2)}))
+    assert list(parameters) == ["tables.weight"]
+
+
+class Tables(eqx.Module):
+    """Named arrays."""
+
+    tables: dict
 
 
 def test_inside_a_flax_model():

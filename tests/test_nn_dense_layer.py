@@ -88,11 +88,17 @@ def test_the_scale_of_the_input_does_not_matter_on_the_sphere():
     layer, x = _layer("relu", steps=2)
     assert_close(layer(1e-30 * x), layer(x), 1e-13, ROUNDING)
     assert_close(jnp.mean(layer(x) ** 2), 1.0, 1e-14, ROUNDING)
+    assert_close(jnp.mean(layer(x, jnp.arange(12) < 4)[4:] ** 2), 1.0, 1e-14, ROUNDING)
     single = jnp.float32
     low = hx.nn.DenseMemoryLayer(
         8, 12, interaction=hx.Power(8), dtype=single, key=jr.key(0)
     )  # forces near 1e-35 at overlaps near 1e-5
     assert_close(jnp.mean(low((1e-5 * x).astype(single)) ** 2), 1.0, 1e-6, "float32")
+    for interaction in (hx.Power(20), hx.RectifiedPower(20)):  # 1e-57 and 1e57
+        high = eqx.tree_at(lambda it: it.interaction, low, interaction)
+        small, large = (high((scale * x).astype(single)) for scale in (1e-3, 1e3))
+        assert_close(jnp.mean(small**2), 1.0, 1e-6, "float32")
+        assert_close(small, large, 1e-4, "rounding of x times 19")
 
 
 def test_a_state_that_meets_no_memory_is_zero():
@@ -161,6 +167,7 @@ def test_errors_say_what_to_do():
             make(**{"num_memories": 3, "size": 4, **options}, key=key)
     with pytest.raises(TypeError, match="`interaction` must be Softmax"):
         make(3, 4, interaction=hx.ManyBody(3), key=key)
+    assert type(make(3, 4, tol=np.float32(1e-4), key=key).tol) is float  # files hold no others
     layer = make(3, 4, key=key)
     with pytest.raises(ValueError, match=r"`x` must have shape \(size,\) = \(4,\).*jax.vmap"):
         layer(jnp.ones((2, 4)))

@@ -157,12 +157,28 @@ def test_a_fully_masked_row_gives_zeros_and_zero_gradients(block):
     assert (out[1] == 0).all() and (out[jnp.array([0, 2])] != 0).all()
     for leaf in jax.tree.leaves(gradient):
         assert (leaf == 0).all()
+    # What no row reads may hold anything.
+    layer, query, memory, values = parts
+    bad = ~mask.any(0)[:, None]
+    memory, values = jnp.where(bad, jnp.nan, memory), jnp.where(bad, jnp.inf, values)
+    (_, same), of_bad = loss((layer, query, memory, values), jnp.ones(3))
+    assert (same == out).all()
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(of_bad))
     # In the loss of all rows it adds nothing, and what is masked out gets no derivative.
     total = loss(tuple(parts), jnp.ones(3))[1]
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(total))
     total = total[2]
     never = ~mask.any(0)
     assert never.any() and (total[never] == 0).all() and (total[~never] != 0).any()
+
+
+@pytest.mark.parametrize("block", [None, 8])
+def test_nothing_stored_or_nothing_asked(block):
+    layer, query, memory, values, _ = _case(block=block)
+    gradient = jax.grad(lambda query, memory, values: layer(query, memory, values).sum())
+    assert (layer(query, memory[:0], values[:0]) == 0).all()  # as if all were masked
+    assert (gradient(query, memory[:0], values[:0]) == 0).all()
+    assert layer(query[:0], memory, values).shape == (0, 3)
 
 
 def test_masks_of_any_shape_leave_items_out():

@@ -101,6 +101,26 @@ def saliency_of(t, state, network):
     return state.saliency
 
 
+def test_a_class_of_neurons_counts_as_all_of_them():
+    """Neurons with the same patterns are one that is weighted; 13, 2 and 1 make a class here."""
+    xi = jnp.array([[1.0, 1.0, -1.0], [1.0, -1.0, 1.0], [1.0, -1.0, -1.0]])
+    counts = np.array([13, 2, 1])
+    single = network_of(hx.Patterns(xi, counts=jnp.asarray(counts, float)))
+    every = network_of(hx.Patterns(jnp.repeat(xi, counts, axis=1, total_repeat_length=16)))
+    us = jr.normal(jr.key(0), (3, 3))
+    found, expected = (
+        call(SequenceMemory(net, dt=2.0, output="saliency", method=ExponentialEuler(4)), u)
+        for net, u in ((single, us), (every, jnp.repeat(us, counts, axis=1)))
+    )
+    assert_close(found, expected, 1e-13, "the same sums")
+
+
+def network_of(patterns):
+    return hx.TwoTimescaleHopfield(
+        patterns, hx.cyclic(3), kappa=5.0, tau=8.0, bias=0.05, activation=SMOOTH
+    )
+
+
 def test_no_step_is_too_long():
     layer = SequenceMemory(network(), dt=1e4, method=ExponentialEuler(1))
     assert np.abs(call(layer, 100 * shown())).max() <= 1 + 1e-12
@@ -123,6 +143,10 @@ def test_outputs_and_states():
     more = call(layers["saliency"], jnp.concatenate([us, us[:1]]))[-1:]
     on = call(layers["saliency"], us[:1], state)
     assert_close(on, more, 1e-12, "another program")
+    # as from the same state of the network, which knows that it lies in the span
+    start = network().init(saliency=jnp.zeros(P))
+    assert start.weights is not None
+    assert (call(layers["rates"], us, start) == ys["rates"]).all()
     # silence from the start leaves it at rest
     rest = call(layers["overlaps"], jnp.zeros((20, N)))
     assert np.abs(rest).max() < 0.5
@@ -279,5 +303,7 @@ def test_what_is_wrong_is_named():
     layer = SequenceMemory(net)
     with pytest.raises(ValueError, match=r"`us` must have shape \(T, in_size = 16\)"):
         layer(jnp.ones(16))
+    with pytest.raises(TypeError, match="`state` must be a FieldState with saliency"):
+        layer(jnp.ones((2, 16)), hx.networks.FieldState(jnp.ones(16)))
     with pytest.raises(ValueError, match="`u` must have shape"):
         layer.step(layer.init(), jnp.ones(3))

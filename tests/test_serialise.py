@@ -72,6 +72,10 @@ def test_every_truncation_is_noticed(file):
             lambda h: h["model"]["fields"].update(kappa={"array": [[], "float32"]}),
             "model.kappa must be float32",
         ),
+        (lambda h: h.pop("model"), "damaged at model"),
+        (lambda h: h["model"].update({"class": ["Hopfield"]}), "header is damaged"),
+        (lambda h: h["model"]["fields"].update(kappa={"tuple": 3}), "header is damaged"),
+        (lambda h: h["model"]["fields"].update(kappa={"dict": [["a"]]}), "header is damaged"),
     ],
 )
 def test_damaged_headers(file, change, text):

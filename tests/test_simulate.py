@@ -146,6 +146,17 @@ def test_a_stimulus_is_added_to_the_slow_saliency():
     assert hx.simulate(quiet, state, ts, stimulus=stimulus).stats["method"] == "diffrax"
 
 
+def test_a_stimulus_defers_the_escape():
+    """It holds the memory until 4 exp(-t / 20) + 0.4 = 1."""
+    network, state = zoo.cycle(start=4.0)
+    stimulus = network.patterns.field(jnp.array([0.4, 0.1, 0.0]))
+    ts = jnp.linspace(0.0, 40.0, 21)
+    run = hx.simulate(network, state, ts, stimulus=stimulus, method=zoo.tight())
+    escape = hx.observables.escape_times(run, network)[0]
+    assert_close(escape, 20 * np.log(4 / 0.6), 1e-5, "Hermite interpolation, (2/20)^4 / 400 of 38")
+    assert_close(run.saliency[-1] - run.evidence[-1], run.final.saliency, 1e-14, "the slow part")
+
+
 def test_a_run_continues_from_its_final_state():
     network, state = zoo.cycle()
     method = hx.Diffrax(diffrax.Tsit5(), diffrax.ConstantStepSize(), 0.25)

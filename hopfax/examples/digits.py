@@ -223,6 +223,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=600)
     given = parser.parse_args(argv)
+    if given.steps < 1:
+        parser.error(f"argument --steps: must be at least 1, got {given.steps}")
     print(f"{'':<12} {'accuracy':>8} {'error':>8}")
     for name, numbers in run(given.seed, given.steps).items():
         print(f"{name:<12} {numbers['accuracy']:8.3f} {numbers['error']:8.3f}")

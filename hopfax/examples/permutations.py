@@ -222,6 +222,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hopfax.examples.permutations")
     parser.add_argument("seeds", nargs="?", type=int, default=20)
     seeds = parser.parse_args(argv).seeds
+    if seeds < 1:
+        parser.error(f"argument seeds: must be at least 1, got {seeds}")
     print(f"{seeds} seeds; A alone is trained, 100 steps of 16 stretches of 6 items")
     print("items  cycles  recovered  replayed  cues  least entry  loss         s")
     for items, one_cycle in ((8, False), (16, False), (16, True), (32, True)):

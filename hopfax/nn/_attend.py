@@ -29,7 +29,7 @@ def fitting_block(Q: Any, H: int, S: Any) -> int | None:
     most = _SCORES.get(jax.default_backend(), _MANY_SCORES)
     if S <= 4 * _ITEMS and Q * H * S <= 2 * most:
         return None
-    return min(max(most // (Q * H), 64), _ITEMS)
+    return min(max(most // max(Q * H, 1), 64), _ITEMS)
 
 
 def attend(query: Query, read: Read, stored: PyTree, mask: Mask | None, block: int | None) -> Out:
@@ -74,6 +74,17 @@ def _in_blocks(x: Array, pad: int, block: int) -> Array:
     return x.reshape(-1, block, *x.shape[1:])
 
 
+def counted(stored: PyTree, mask: Mask | None) -> PyTree:
+    """What is stored, with zeros for items that no query reads: 0 times NaN would be NaN."""
+    if mask is None:
+        return stored
+    some = mask.any((0, 1))
+    return jax.tree.map(
+        lambda x: jnp.where(some.reshape(-1, *(1,) * (x.ndim - 1)), x, jnp.zeros((), x.dtype)),
+        stored,
+    )
+
+
 def _scores(query, keys, mask):
     scores = jnp.einsum("qhd,shd->hqs", query, keys)
     return scores if mask is None else jnp.where(mask, scores, -jnp.inf)
@@ -107,7 +118,7 @@ def _passed(query, read, blocks, mask):
 
     def step(carry, xs):
         stored, mask = xs
-        return _online(query, read, stored, mask, carry), None
+        return _online(query, read, counted(stored, mask), mask, carry), None
 
     first = jax.tree.map(lambda x: x[0], (blocks, None))[0]
     values = jax.eval_shape(read, first)[1]
@@ -132,7 +143,7 @@ def _blocked_jvp(primals, tangents):
     out, log_total = _passed(*primals)
 
     def terms(query, read, block, mask):
-        keys, values = read(block)
+        keys, values = read(counted(block, mask))
         weights = jnp.exp(_scores(query, keys, mask) - log_total[..., None])
         return weights.sum(-1), jnp.einsum("hqs,she->qhe", weights, values)
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from .._errors import check_shape
 from .._interactions import AbstractInteraction, Power, RectifiedPower, Softmax
 from .._types import default_float
-from ._precision import widened
+from ._precision import arrived, widened
 
 
 class Settled(NamedTuple):
@@ -105,7 +105,8 @@ class DenseMemoryLayer(eqx.Module):
             )
         self.memories = jr.normal(key, (num_memories, size), dtype)
         self.interaction = interaction
-        self.steps, self.max_steps, self.tol = steps, max_steps, tol
+        self.steps, self.max_steps = steps, max_steps
+        self.tol = None if tol is None else float(tol)
 
     def __call__(
         self,
@@ -125,7 +126,7 @@ class DenseMemoryLayer(eqx.Module):
         """
         if self.steps is None:
             return self.settle(x, known).state
-        self._check(x, known)
+        x, known = self._checked(x, known)
         (self, wide), dtype = widened(self, x), x.dtype
 
         def step(state, _):
@@ -138,7 +139,7 @@ class DenseMemoryLayer(eqx.Module):
     ) -> Settled:
         """Updates from `x` until the state rests, whatever `steps` says; `Settled.converged` is
         False if `max_steps` were not enough."""
-        self._check(x, known)
+        x, known = self._checked(x, known)
         dtype = x.dtype
         tol = float(jnp.finfo(widened(x)[0].dtype).eps) ** 0.75 if self.tol is None else self.tol
         # optimistix keeps its measure of convergence in the default float, and so wants the state
@@ -161,7 +162,7 @@ class DenseMemoryLayer(eqx.Module):
 
     def energy(self, x: Float[Array, " size"]) -> Float[Array, ""]:
         r"""$E(x)$, which no step raises; on the sphere for states of mean square up to one."""
-        self._check(x, None)
+        x, _ = self._checked(x, None)
         (self, wide), dtype = widened(self, x), x.dtype
         N = wide.size
         lagrangian = self.interaction.lagrangian(self.memories @ wide / N, N)
@@ -170,26 +171,37 @@ class DenseMemoryLayer(eqx.Module):
 
     def _updated(self, state, given, known):
         N = state.size
-        forces = jax.grad(self.interaction.lagrangian)(self.memories @ state / N, N)
+        overlaps = self.memories @ state / N
+        if not isinstance(self.interaction, Softmax):  # whose scale would over- or underflow
+            overlaps = _in_units(overlaps, isinstance(self.interaction, Power))
+        forces = jax.grad(self.interaction.lagrangian)(overlaps, N)
         field = forces @ self.memories
         if not isinstance(self.interaction, Softmax):
             field = _on_sphere(field if known is None else jnp.where(known, 0.0, field), known)
         return field if known is None else jnp.where(known, given, field)
 
-    def _check(self, x, known):
-        size = self.memories.shape[1]
+    def _checked(self, x, known):
+        x, size = arrived(x, "x"), self.memories.shape[1]
         hint = "One state at a time; for a batch use jax.vmap."
         check_shape(x, "x", (size,), "(size,)", hint)
         if known is not None:
+            known = jnp.asarray(known)
             check_shape(known, "known", (size,), "(size,)")
             if known.dtype != jnp.bool_:
                 raise TypeError(f"`known` must be boolean, True where kept, got {known.dtype}.")
+        return x, known
+
+
+def _in_units(overlaps, signed: bool):
+    """The overlaps over the largest one; $g$ does not see by what they are divided."""
+    largest = lax.stop_gradient((jnp.abs(overlaps) if signed else overlaps).max())
+    return overlaps / jnp.where(largest > 0, largest, 1.0)
 
 
 def _on_sphere(field, known):
     """The field with a mean square of one over its free entries; zero if it is zero."""
     free = field.size if known is None else jnp.sum(~known).astype(field.dtype)
     size = lax.stop_gradient(jnp.abs(field).max())
-    field = field / jnp.where(size > 0, size, 1.0)  # squares of forces ** (n - 1) underflow
+    field = field / jnp.where(size > 0, size, 1.0)  # squares may underflow
     square = field @ field
     return field * jnp.sqrt(free / jnp.where(square > 0, square, 1.0))

@@ -30,7 +30,8 @@ def to_functional(layer: eqx.Module) -> tuple[dict[str, Array], Callable[..., An
     `apply(parameters, *args, method="__call__", **kwargs)`. Whatever is no floating array
     (options, integers) stays inside `apply`.
 
-    **Raises:** TypeError if `layer` is no Module; `apply` raises ValueError for missing, unknown or
+    **Raises:** TypeError if `layer` is no Module, ValueError if two arrays have the same name (a
+    dictionary with dots in its keys); `apply` raises ValueError for missing, unknown or
     misshapen parameters (their dtype is free).
     """
     if not isinstance(layer, eqx.Module):
@@ -38,6 +39,10 @@ def to_functional(layer: eqx.Module) -> tuple[dict[str, Array], Callable[..., An
     arrays, rest = eqx.partition(layer, eqx.is_inexact_array)
     with_paths, structure = jax.tree.flatten_with_path(arrays)
     parameters = {jax.tree_util.keystr(p, simple=True, separator="."): x for p, x in with_paths}
+    if len(parameters) < len(with_paths):
+        names = [jax.tree_util.keystr(p, simple=True, separator=".") for p, _ in with_paths]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"`layer` has several arrays of the name {twice}: avoid dots in keys.")
     shapes = {name: array.shape for name, array in parameters.items()}
 
     def apply(parameters: dict[str, Array], *args: Any, method: str = "__call__", **kwargs: Any):

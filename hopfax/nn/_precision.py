@@ -7,6 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._errors import as_float
+
+
+def arrived(value: Any, name: str) -> jax.Array:
+    """An input as a floating array: in its own dtype if that is floating; integers, booleans and
+    lists of numbers in the default float, for what leaves has the dtype of what came in."""
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        return jnp.asarray(array)
+    return as_float(value, name)
+
 
 def widened(*trees: Any) -> tuple[Any, ...]:
     """The trees with all floating arrays in the widest of their dtypes, at least float32.

@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from .._errors import as_float, check_at_least, check_option, check_scalar_or, check_shape
 from .._types import ArrayLike, default_float
-from ._attend import attend, fitting_block
-from ._precision import widened
+from ._attend import attend, counted, fitting_block
+from ._precision import arrived, widened
 
 Norm: TypeAlias = Literal["query", "memory", "value", "association"]
 Projection: TypeAlias = Literal["query", "memory", "value", "output"]
@@ -178,14 +178,17 @@ class HopfieldRetrieval(eqx.Module):
         **Arguments:**
 
         - `query`: states $x$, (Q, query_size), or a single one, (query_size,).
-        - `memory`: the stored $y$, (S, memory_size).
+        - `memory`: the stored $y$, (S, memory_size). Of no items the queries retrieve zeros.
         - `values`: the values $z$, (S, value_size). Default: `memory`.
         - `mask`: True where an item may be retrieved, (S,), (Q, S) or (H, Q, S). A query that may
-          retrieve nothing gives zeros, with zero derivatives.
+          retrieve nothing gives zeros, with zero derivatives; an item that none may retrieve may
+          hold anything, NaN included.
         - `key`: not used.
 
         **Returns:** (Q, output_size), or (output_size,) for a single state, of the queries' dtype.
         """
+        query, memory = arrived(query, "query"), arrived(memory, "memory")
+        values = None if values is None else arrived(values, "values")
         S = memory.shape[0] if memory.ndim else 0
         _check(query, "query", (*query.shape[:-1][:1], self.query_size), "(Q, query_size)")
         _check(memory, "memory", (S, self.memory_size), "(S, memory_size)")
@@ -193,10 +196,11 @@ class HopfieldRetrieval(eqx.Module):
         _check(read, "values", (S, self.value_size), "(S, value_size)")
         dtype, single = query.dtype, query.ndim == 1
         query = query[None] if single else query
+        mask = jnp.zeros(0, bool) if isinstance(S, int) and S == 0 and mask is None else mask
         mask = self._mask(mask, query.shape[0], S)
         self, query, memory, values = widened(self, query, memory, values)
         out = self._retrieved(query, (memory, values), mask)
-        out = _each(self.output_proj, out.reshape(out.shape[0], -1))
+        out = _each(self.output_proj, out.reshape(out.shape[0], self.num_heads * out.shape[2]))
         if mask is not None:
             out = jnp.where(mask.any((0, 2))[:, None], out, 0.0)
         return (out[0] if single else out).astype(dtype)
@@ -205,6 +209,7 @@ class HopfieldRetrieval(eqx.Module):
         """As (1 or H, 1 or Q, S), checked."""
         if mask is None:
             return None
+        mask = jnp.asarray(mask)
         if mask.dtype != jnp.bool_:
             raise TypeError(f"`mask` must be boolean, True where an item counts, got {mask.dtype}.")
         full = (self.num_heads, Q, S)
@@ -219,10 +224,13 @@ class HopfieldRetrieval(eqx.Module):
         """Means of values, (Q, H, vo_size)."""
         S = stored[0].shape[0]
         block, read, read_keys = self.block, self._read, self._read_keys
-        if block == "auto":
+        if isinstance(S, int) and S == 0:
+            block = None
+        elif block == "auto":
             block = fitting_block(query.shape[0], self.num_heads, S)
         if block is None:  # read once for all steps
-            stored, read, read_keys = self._read(stored), _as_read, _keys_twice
+            stored = self._read(counted(stored, mask))
+            read, read_keys = _as_read, _keys_twice
         beta = self.beta if self.learn_beta else lax.stop_gradient(self.beta)
         beta = beta.reshape(-1, 1)
         query = self._in_heads(self.query_norm, self.query_proj, query)
@@ -235,7 +243,7 @@ class HopfieldRetrieval(eqx.Module):
         x = _each(projection, _each(norm, x))
         if projection is None:
             return jnp.broadcast_to(x[:, None], (x.shape[0], self.num_heads, x.shape[1]))
-        return x.reshape(x.shape[0], self.num_heads, -1)
+        return x.reshape(x.shape[0], self.num_heads, x.shape[1] // self.num_heads)
 
     def _keys(self, memory):
         keys = self._in_heads(self.memory_norm, self.memory_proj, memory)
@@ -301,6 +309,7 @@ class HopfieldLookup(eqx.Module):
     ) -> Float[Array, "*Q output_size"]:
         """What the queries, (Q, query_size) or (query_size,), retrieve; `mask` and what is
         returned as for `HopfieldRetrieval`."""
+        query = arrived(query, "query")
         self, wide = widened(self, query)
         return self.retrieval(wide, self.memory, self.values, mask=mask).astype(query.dtype)
 
@@ -348,6 +357,8 @@ class HopfieldPooling(eqx.Module):
     ) -> Float[Array, "Q output_size"]:
         """The set `memory`, (S, memory_size), summed up: (Q, output_size). `values` and `mask` as
         for `HopfieldRetrieval`."""
+        memory = arrived(memory, "memory")
+        values = None if values is None else arrived(values, "values")
         self, wide, values = widened(self, memory, values)
         return self.retrieval(self.queries, wide, values, mask=mask).astype(memory.dtype)
 

@@ -20,7 +20,7 @@ from ..networks import FieldState, TwoTimescaleHopfield
 from ..networks._base import Learning
 from ..networks._sequential import Readout
 from ..patterns import Patterns, as_key
-from ._precision import widened
+from ._precision import arrived, widened
 
 Output: TypeAlias = Literal["overlaps", "saliency", "rates"]
 
@@ -229,9 +229,10 @@ class SequenceMemory(eqx.Module):
 
         Where `hopfax.simulate` runs the step and fails, both are NaN.
         """
+        u = arrived(u, "u")
         check_shape(u, "u", (self.in_size,), "(in_size,)")
         dtype = u.dtype
-        self, state, u = widened(self, state, u)
+        self, state, u = widened(self, _started(state), u)
         network = self.network
         state, y = self._advance(network, network.decoder(), state, u)
         return state, y.astype(dtype)
@@ -247,10 +248,11 @@ class SequenceMemory(eqx.Module):
 
         **Arguments:** `us`: (T, in_size); zeros let the network go on alone. `key` is not used.
         """
+        us = arrived(us, "us")
         if us.shape[1:] != (self.in_size,):
             raise ValueError(f"`us` must have shape (T, in_size = {self.in_size}), got {us.shape}.")
         dtype = us.dtype
-        state = self.init() if state is None else state
+        state = self.init() if state is None else _started(state)
         self, state, us = widened(self, state, us)
         network = self.network
         decoder = network.decoder()
@@ -318,6 +320,13 @@ def _encoder(patterns: Patterns, in_size: int | None, key) -> Float[Array, "N I"
         raise ValueError("`in_size` needs a `key`: make one with jax.random.key(seed).")
     shape = (patterns.N, in_size)
     return jr.normal(as_key(key), shape, patterns.xi.dtype) / in_size**0.5
+
+
+def _started(state: Any) -> FieldState:
+    """A state of the layer, whose field need not lie in the patterns' span."""
+    if not isinstance(state, FieldState) or state.saliency is None:
+        raise TypeError("`state` must be a FieldState with saliency: from init(...) or a step.")
+    return FieldState(state.field, state.saliency)
 
 
 def _gain(value: ArrayLike, name: str, dtype) -> Float[Array, ""]:

@@ -20,7 +20,7 @@ class Layer(nnx.Module):
     class Model(nnx.Module):
         def __init__(self, rngs):
             self.embed = nnx.Linear(3, 16, rngs=rngs)
-            self.memory = Layer(hx.nn.HopfieldRetrieval(16, key=rngs.params()))
+            self.memory = Layer(hx.nn.HopfieldLookup(64, 4, 16, key=rngs.params()))
     ```
 
     Its floating arrays are `nnx.Param`s in `parameters`, so that optimisers, `nnx.state`,

@@ -64,24 +64,28 @@ def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float
 
     A root of the solution itself where the run was event-driven. Otherwise found by cubic Hermite
     interpolation of the saved saliencies, whose derivatives the slow equation gives: relative error
-    about $(\Delta t/\tau)^4/400$ for save spacing $\Delta t$; a shorter dwell is missed.
+    about $(\Delta t/\tau)^4/400$ for save spacing $\Delta t$; a shorter dwell is missed. A stimulus
+    is taken to change linearly from save to save.
     """
     ts, m, z = trajectory.ts, trajectory.overlaps, trajectory.saliency
     if z is None:
         raise ValueError("`escape_times` needs a trajectory with saliency.")
     if trajectory.escapes is not None:
         return _cut(trajectory.escapes)
-    rate = jax.vmap(network.slow_rate)(m, z)
+    given = jnp.zeros_like(z) if trajectory.evidence is None else trajectory.evidence
+    slow = z - given
+    rate = jax.vmap(network.slow_rate)(m, slow)
     leader = jnp.argmax(jnp.abs(m), axis=1)
     active = jnp.max(jnp.abs(m), axis=1) > 0.5
 
-    def interval(t0, t1, z0, z1, v0, v1, lead, on):
+    def interval(t0, t1, z0, z1, v0, v1, e0, e1, lead, on):
         h = t1 - t0
 
         def margin(s):
             a, b = (1 + 2 * s) * (1 - s) ** 2, s * (1 - s) ** 2 * h
             c, d = s**2 * (3 - 2 * s), s**2 * (s - 1) * h
-            return _stability(a * z0 + b * v0 + c * z1 + d * v1, lead, network)
+            felt = a * z0 + b * v0 + c * z1 + d * v1 + (1 - s) * e0 + s * e1
+            return _stability(felt, lead, network)
 
         def halve(_, bracket):
             low, high = bracket
@@ -94,7 +98,9 @@ def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float
         found = on & (margin(zero) > 0) & (margin(one) <= 0)
         return jnp.where(found, t0 + h * (low + high) / 2, jnp.nan)
 
-    pairs = (ts[:-1], ts[1:], z[:-1], z[1:], rate[:-1], rate[1:], leader[:-1], active[:-1])
+    curves = (ts, slow, rate, given)
+    (t0, z0, v0, e0), (t1, z1, v1, e1) = [x[:-1] for x in curves], [x[1:] for x in curves]
+    pairs = (t0, t1, z0, z1, v0, v1, e0, e1, leader[:-1], active[:-1])
     return _cut(jnp.sort(jax.vmap(interval)(*pairs)))
 
 
