@@ -1,15 +1,15 @@
 """hopfax: Hopfield-type associative memories that move, simulated and differentiated in JAX."""
 
+import importlib as _importlib
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import (
     constraints as constraints,
     designs as designs,
     losses as losses,
-    nn as nn,
     observables as observables,
     patterns as patterns,
-    plots as plots,
     theory as theory,
 )
 from ._activations import (
@@ -94,4 +94,18 @@ from .patterns import (
     SiteClasses as SiteClasses,
 )
 
+if _TYPE_CHECKING:
+    from . import nn as nn, plots as plots
+
 __version__ = _version("hopfax")
+
+
+def __getattr__(name: str):
+    """`nn` and `plots` are imported when they are first used: who simulates need not wait."""
+    if name in ("nn", "plots"):
+        return _importlib.import_module(f"hopfax.{name}")
+    raise AttributeError(f"module 'hopfax' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), "nn", "plots"})

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.stats import norm
+from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
 
 
@@ -33,7 +33,7 @@ def gaussian_average(
     last = jnp.arcsinh(gain * (jnp.abs(x) + 9 * std))[..., None]
     w = last * unit
     u = jnp.sinh(w) / gain
-    between = norm.cdf((x[..., None] + u) / std) - norm.cdf((u - x[..., None]) / std)
+    between = ndtr((x[..., None] + u) / std) - ndtr((u - x[..., None]) / std)
     values = slope(u) * between * jnp.cosh(w) / gain
     steep = (values.sum(-1) - (values[..., 0] + values[..., -1]) / 2) * last[..., 0] / (nodes - 1)
     return jnp.where(gain * std > 1, steep, wide)

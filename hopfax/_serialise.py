@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import _activations, _interactions, constraints, networks, nn, patterns
+from . import _activations, _interactions, constraints, networks, patterns
 from ._errors import LoadError
 from ._event_driven import EventDriven
 
@@ -24,6 +24,8 @@ _PARTS = (eqx.nn.Linear, eqx.nn.LayerNorm, EventDriven)
 def _registry() -> dict[str, type]:
     """The classes that a file may name: the public modules of this library and the layers of
     Equinox that its own are made of, and nothing else."""
+    from . import nn  # not before a file is read or written
+
     homes = (_activations, _interactions, constraints, networks, nn, patterns)
     found: dict[str, type] = {kind.__name__: kind for kind in _PARTS}
     for home in homes:
