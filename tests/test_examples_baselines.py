@@ -21,6 +21,8 @@ from hopfax.examples.baselines import (
     linear_recurrence,
 )
 
+pytestmark = pytest.mark.slow  # what is tested are examples, and each compiles
+
 ROUNDING = "rounding in float64"
 TOKENS = np.array([0, 3, 0, 1, 5, 2, 0, 4, 6, 6, 1], np.int32)
 

@@ -12,6 +12,8 @@ from helpers import assert_close
 
 from hopfax.examples.tasks import induction_attempt, induction_head, selective_copying
 
+pytestmark = pytest.mark.slow  # what is tested are examples, and each compiles
+
 FOUR_ERRORS = "four standard errors of the sample"
 
 

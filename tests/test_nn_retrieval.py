@@ -122,6 +122,7 @@ def _everything(layer, query, memory, values, mask):
     return jax.tree.leaves(eqx.filter(trees, eqx.is_array))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("S, block, masked", [(36, 9, True), (37, 8, False)])
 def test_blocks_change_nothing(S, block, masked):
     # 36 items are four blocks of 9; 37 cannot be divided and are padded.
@@ -227,6 +228,7 @@ def test_beta_is_learned_only_if_asked():
         assert_close(layer.beta, [0.5, 2.0], 1e-15, "exp of log")
 
 
+@pytest.mark.slow
 def test_large_memories_cost_a_block():
     # 1e5 items for 64 queries in 2 heads: scores alone would be 102 MB in float64.
     S, Q = 100_000, 64

@@ -262,6 +262,7 @@ def copied(layer, items, context, count=64):
     return (logits[:, -items:].argmax(-1) + 1 == np.asarray(examples.targets)).mean()
 
 
+@pytest.mark.slow
 @EVERY_MODE
 def test_exact_weights_copy_at_any_length(mode):
     layer = constructed.selective_copying(8, 4, mode=mode)
@@ -272,6 +273,7 @@ def test_exact_weights_copy_at_any_length(mode):
         assert copied(single, 4, 256) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trigger", [(2,), (3, 5), (1, 1, 2)])
 def test_exact_weights_write_what_follows_the_trigger_and_only_that(trigger):
     L = len(trigger)
