@@ -170,7 +170,9 @@ def test_half_precision_outside_single_inside(name):
 
 
 @pytest.mark.usefixtures("as_a_user_runs_it")
-@pytest.mark.parametrize("name", [*RETRIEVALS, "DenseMemoryLayer", "SequenceMemory"])
+@pytest.mark.parametrize(
+    "name", [*RETRIEVALS, "DenseMemoryLayer", "SequenceMemory", "step by step"]
+)
 def test_whole_numbers_and_lists_are_numbers(name):
     layer, inputs, *_ = LAYERS[name]
     given = [np.round(3 * np.asarray(x)) for x in inputs]  # and their outputs are no integers

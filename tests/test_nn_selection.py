@@ -210,6 +210,28 @@ def test_two_timescales_remember_what_was_selected():
     assert last(jnp.tile(0.2 * second, (60, 1)))[1] > 0.5  # which alone would do
 
 
+def test_both_gates_jitter_by_themselves():
+    # With one selector for both, gates differ only by their jitter.
+    made = nn.ResidualSelection(4, 3, key=jr.key(0))
+    twin = nn.Selection(made.write, made.write, made.bank)
+    us = jr.normal(jr.key(1), (6, 4))
+    quiet, noisy = twin.gates(us), twin.gates(us, key=jr.key(2))
+    assert (quiet.write == quiet.read).all()
+    assert np.abs(noisy.write - noisy.read).max() > 1e-2
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_inputs_of_another_size_are_named():
+    layer = nn.ResidualSelection(4, 3, key=jr.key(0))
+    for wrong in (jnp.ones((2, 6, 4)), jnp.ones((6, 3)), jnp.ones(4)):
+        with pytest.raises(ValueError, match=r"`us` must have shape \(T, inputs = 4\)"):
+            layer(wrong)
+    with pytest.raises(ValueError, match="`u` must have shape"):
+        layer.step(layer.init(), jnp.ones((1, 4)))
+    with pytest.raises(TypeError, match="`read` must be a selector"):
+        nn.Selection(layer.write, jnp.eye(3), layer.bank)
+
+
 def test_jitter_is_for_training_and_certain_events_do_not_feel_it():
     layer = nn.ResidualSelection(4, 3, key=jr.key(0))
     us = jr.normal(jr.key(1), (6, 4))

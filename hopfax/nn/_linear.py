@@ -66,7 +66,8 @@ class Modes(eqx.Module):
         """The states at all steps, (T, ...), from the inputs at all steps, (T, ...).
 
         **Arguments:** `mode`: "recurrent", one step after the other; "scan", an associative scan
-        of depth O(log T); "fft", a convolution padded with zeros. They give the same numbers.
+        of depth O(log T); "fft", a convolution padded with zeros. They give the same numbers up to
+            rounding.
         """
         check_option(mode, "mode", MODES)
         if mode == "recurrent":

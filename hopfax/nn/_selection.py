@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from .._errors import check_option
 from .._types import default_float
 from ._linear import MODES, Mode, Modes, check_count
-from ._precision import widened
+from ._precision import arrived, widened
 from ._selectors import COUNTER, AbstractSelector, ResidualSelector
 
 
@@ -105,6 +105,8 @@ class AbstractSelection(eqx.Module):
     def __check_init__(self):
         check_option(self.mode, "mode", MODES)
         for name in ("write", "read"):
+            if not isinstance(getattr(self, name), AbstractSelector):
+                raise TypeError(f"`{name}` must be a selector, got {getattr(self, name)!r}.")
             slots = getattr(self, name).slots
             if slots != self.bank.slots:
                 raise ValueError(
@@ -119,6 +121,7 @@ class AbstractSelection(eqx.Module):
 
     def step(self, state: Any, u: Float[Array, " inputs"]) -> tuple[Any, Float[Array, " outputs"]]:
         """The next state and the output."""
+        u = self._given(u, "u", 1)
         dtype = u.dtype
         self, state, u = widened(self, state, u)
         write, read, memory = state
@@ -131,15 +134,27 @@ class AbstractSelection(eqx.Module):
         self, us: Float[Array, "T inputs"], *, key: Array | None = None
     ) -> Float[Array, "T outputs"]:
         """The outputs at all steps. With a `key` the selectors jitter, for training."""
+        us = self._given(us, "us", 2)
         dtype = us.dtype
         self, us = widened(self, us)
         return self.bank.outputs(self._gates(us, key), us, self.mode).astype(dtype)
 
     def gates(self, us: Float[Array, "T inputs"], *, key: Array | None = None) -> Gates:
         """The weights at all steps, each (T, S)."""
+        us = self._given(us, "us", 2)
         dtype = us.dtype
         self, us = widened(self, us)
         return Gates(*(weights.astype(dtype) for weights in self._gates(us, key)))
+
+    def _given(self, us, name: str, ndim: int) -> Array:
+        us, size = arrived(us, name), self.bank.value.shape[1]
+        if us.ndim != ndim or us.shape[-1] != size:
+            shape = ("T, " if ndim == 2 else "") + f"inputs = {size}"
+            raise ValueError(
+                f"`{name}` must have shape ({shape}), got {us.shape}. One sequence at a time; "
+                "for a batch use jax.vmap."
+            )
+        return us
 
     def _gates(self, us, key) -> Gates:
         keys = (None, None) if key is None else jr.split(key)
@@ -198,7 +213,9 @@ class ResidualSelection(AbstractSelection):
     - `taps`: how many of the last inputs a detector sees; `modes`: complex modes of each detector.
     - `width`: size of one memory, by default that of the inputs.
     - `jitter`: noise in training, see `ResidualSelector`.
-    - `mode`: how a call computes: "fft" (convolutions), "scan" or "recurrent"; the numbers agree.
+    - `mode`: how a call computes: "fft" (convolutions), "scan" or "recurrent". The numbers agree up
+      to rounding, which in single precision adds up over ten thousand steps: 1e-4 of the largest
+      output with "fft", 1e-5 with "scan".
 
     **Raises:** ValueError naming the argument.
     """
