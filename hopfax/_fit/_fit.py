@@ -10,7 +10,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import optax
 import optimistix as optx
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
@@ -59,7 +58,7 @@ def fit(
     constraint: Any = None,
     data: Any = None,
     batch_size: int | None = None,
-    optimizer: optax.GradientTransformation | optx.AbstractLeastSquaresSolver | None = None,
+    optimizer: Any = None,
     steps: int | None = None,
     patience: int | None = None,
     tolerance: float = 1e-6,
@@ -187,8 +186,11 @@ def _dtype(variables: Variables) -> Any:
 
 
 @functools.lru_cache(maxsize=8)
-def _adam(rate: float) -> optax.GradientTransformation:
-    return optax.adam(rate)  # one object a rate: programs are told apart by it
+def adam(rate: float) -> Any:
+    """Adam, one object a rate: programs are told apart by it."""
+    import optax  # takes a fifth of the time that importing the library may take
+
+    return optax.adam(rate)
 
 
 def _levenberg_marquardt(tolerance: float) -> optx.AbstractLeastSquaresSolver:
@@ -224,11 +226,13 @@ def _stepper(model, loss, variables, data, batch_size, optimizer, tolerance, der
         if residual and not projects and batch_size is None:
             optimizer = _levenberg_marquardt(tolerance)
         else:
-            optimizer = _adam(0.05)
+            optimizer = adam(0.05)
     if isinstance(optimizer, optx.AbstractLeastSquaresSolver):
         if derivative == "auto" and known:
             forward = variables.size <= max(_FEW, 4 * shape[0])
         return ByLeastSquares(optimizer), forward, True
+    import optax
+
     if not isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(
             "`optimizer` must be an optax optimizer or an optimistix least-squares solver, got "

@@ -11,7 +11,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
 from .._errors import FitWarning, as_float, check_option, check_shape
@@ -33,7 +32,7 @@ from ..networks import TwoTimescaleHopfield
 from ..observables import switch_times as switches_of, visited
 from ..theory.sequential import critical_gain
 from ._design import design_cycle, design_gains, handover
-from ._fit import fit, merged
+from ._fit import adam, fit, merged
 from ._result import FitResult
 from ._variables import variables_of
 
@@ -112,7 +111,7 @@ def fit_sequence(
     saliency: Any = None,
     sigma: Any = 1.0,
     absolute_sigma: bool = False,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: Any = None,
     steps: int | None = None,
     starts: int = 1,
     key: jax.Array | None = None,
@@ -382,7 +381,7 @@ class _Work:
                 trial,
                 loss,
                 (where, constraint),
-                optimizer=_ADAM if optimizer is None else optimizer,
+                optimizer=adam(0.1) if optimizer is None else optimizer,
                 steps=400 if steps is None else steps,
                 callback=shown,
             )
@@ -458,9 +457,6 @@ class _Work:
             scores.append(score)
             errors.append(error)
         return min(scores), float(np.max(errors))
-
-
-_ADAM = optax.adam(0.1)
 
 
 def replay(network: TwoTimescaleHopfield, saliency: Any, events: Events) -> Trajectory:

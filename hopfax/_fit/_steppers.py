@@ -5,7 +5,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 import optimistix as optx
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
@@ -86,7 +85,7 @@ class Step(eqx.Module):
 class ByOptax(eqx.Module):
     """A step of an optax optimiser, followed by projections."""
 
-    optimizer: optax.GradientTransformation = eqx.field(static=True)
+    optimizer: Any = eqx.field(static=True)  # an optax.GradientTransformation
 
     def init(self, problem: Problem, vectors: Vectors, data: Any) -> Any:
         """The optimiser's state."""
@@ -94,6 +93,8 @@ class ByOptax(eqx.Module):
 
     def step(self, problem: Problem, vectors: Vectors, state: Any, data: Any) -> Step:
         """Down the gradient, which is taken as zero where it is not finite."""
+        import optax
+
         loss, gradient = problem.gradient(vectors, data)
         norm = jnp.linalg.norm(ravel_pytree(gradient)[0])
         fine = jnp.isfinite(norm) & jnp.isfinite(loss)
