@@ -131,6 +131,7 @@ def test_bad_values_are_refused_in_one_line_that_names_them(command, arguments, 
 # sweep
 
 
+@pytest.mark.slow
 def test_a_sweep_from_first_run_to_rerun(command, tmp_path):
     asked = [*SMALL, "--points", 3, 6, "--orders", 3, 4, "--load", 0.1, 0.3, "--simulate", 32]
     asked += ["--out", "here"]

@@ -543,6 +543,7 @@ def test_energy_of_the_flow_changes_as_it_must(interaction, tau):
     assert tau is not None or found < 0
 
 
+@pytest.mark.slow
 def test_the_flow_runs_on_its_classes():
     network, state = flow(hx.Power(3))
     ts = jnp.linspace(0.0, 5.0, 6)

@@ -122,6 +122,7 @@ RINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RINGS)
 def test_a_ring_follows_the_reference(name):
     network, state = RINGS[name]()
@@ -672,6 +673,7 @@ def test_float32_stays_float32():
     assert_close(run.switches.time[:3], expected.switches[:3], 1e-3, "the same")
 
 
+@pytest.mark.slow
 def test_between_the_saves():
     network, state = ring()
     method = dataclasses.replace(EXACT, dense=True)

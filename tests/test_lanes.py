@@ -63,6 +63,7 @@ def good():
     return run({})
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40,
     deadline=None,
@@ -83,6 +84,7 @@ def test_bad_points_cost_only_themselves(faults):
     assert (ds.steps.values[bad] <= good().steps.values.max()).all()
 
 
+@pytest.mark.slow
 def test_a_point_out_of_steps_says_so():
     """The longest runs among others that end in time."""
     limit = int(np.median(good().steps.values))
@@ -158,6 +160,7 @@ def test_seeds_are_an_axis():
     assert ours.value.values.tolist() == [2, 4]
 
 
+@pytest.mark.slow
 def test_observables_by_name():
     named = points.network_point(observe=["regime", "visited", "switch_times", "saliency_end"])
     ds = hx.sweep(named, {"kappa": [3.0, 5.0]}, tile=8, progress=False)

@@ -273,6 +273,7 @@ def test_the_event_map_has_a_gradient_where_the_network_locks_or_errs(four):
             assert gradient[0, 0] > 0
 
 
+@pytest.mark.slow
 def test_long_traces_are_cut_into_windows(run):
     network, trajectory, _ = run
     state = network.init(saliency=INIT["saliency"])

@@ -135,6 +135,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_blocks_packing_and_devices_change_no_bit():
     """Float32, n = 3: sums of integers below 2^24, so no order of adding matters."""
     assert run_python(_SHARDS) == "equal"

@@ -34,6 +34,7 @@ def test_products():
     assert not patterns.binary
 
 
+@pytest.mark.slow
 @given(
     P=st.integers(1, 9),
     N=st.integers(1, 60),

@@ -52,6 +52,7 @@ def test_collapse_is_told_from_retrieval():
     assert hx.observables.visited(trajectory).tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learning", ["hebbian", "pseudo_inverse"])
 def test_all_forms_agree_over_several_switches(learning):
     """Sites, span and classes are one and the same, for correlated patterns too."""
@@ -91,6 +92,7 @@ def test_many_patterns_use_the_classes_that_occur():
     assert_close(fast.overlaps, full.overlaps, 1e-9, "rounding, amplified by the switches")
 
 
+@pytest.mark.slow
 def test_many_patterns_known_outside_a_trace_use_their_classes_inside():
     """More than seven patterns are classified by their values, which must stay known under jit."""
     patterns = hx.patterns.random(jr.key(1), 8, 512)
@@ -121,6 +123,7 @@ def test_a_start_outside_the_span_and_a_constant_current():
     assert_close(runs[0].final.field, runs[1].final.field, 1e-7, "tolerance 1e-10 at kinks")
 
 
+@pytest.mark.slow
 def test_a_stimulus_is_added_to_the_slow_saliency():
     patterns = hx.patterns.hadamard(3, 16)
     stimulus, ts = patterns.field(jnp.array([2.0, 1.5, 0.5])), jnp.linspace(0.0, 4.0, 5)
@@ -244,6 +247,7 @@ def test_a_user_event_stops_the_run():
     assert np.isfinite(run.overlaps[:4]).all() and np.isnan(run.overlaps[4:]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("derivative", ["reverse", "forward"])
 def test_derivatives_of_switch_times(derivative):
     """Against the derivatives of the reference, from event-restarted DOP853."""
@@ -266,6 +270,7 @@ def test_derivatives_of_switch_times(derivative):
     )
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_the_discrete_solution():
     """On fixed steps, reverse mode meets central differences; with respect to xi too, which the
     class form sees only through class averages."""
@@ -345,6 +350,7 @@ def test_noise_of_a_saturated_well():
         assert run.stats["reduction"] == ("sites" if method.reduction == "sites" else "span")
 
 
+@pytest.mark.slow
 def test_noise_moves_a_sequence_as_its_mean_field_does():
     P, N, sigma = 3, 4096, 0.2
     network, _ = zoo.cycle(P=P, N=N, kappa=6.0, tau=20.0, bias=0.05)

@@ -294,6 +294,7 @@ def test_a_damaged_description_is_named_and_nothing_touched(store, whole, damage
     assert points.files_of(store) == points.files_of(whole)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60,
     deadline=None,

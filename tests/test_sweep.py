@@ -40,6 +40,7 @@ def grid_run():
     return hx.sweep(point(), {"kappa": KAPPAS, "init.saliency[0]": [3.0, 4.0]}, tile=4)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_labelled_loop():
     ds = grid_run()
     assert ds.z.dims == ("kappa", "init.saliency[0]", "z_0") and ds.sizes["kappa"] == 5
@@ -218,6 +219,7 @@ def test_bad_options_and_functions():
         hx.sweep(noisy, {"kappa": [1.0]})
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_network():
     """A tile of a network of a million neurons never holds a field of it."""
     network, _ = zoo.cycle(P=3, N=2**20)

@@ -20,6 +20,7 @@ def steady_dwells(tau, bias, kappa=5.0, P=4, start=4.0, dwells=9):
     return np.asarray(hx.observables.dwell_times(run)) / tau
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tau", "expected"), [(20, 1.5121), (50, 1.3976), (100, 1.3493), (200, 1.3198), (500, 1.2976)]
 )
@@ -92,6 +93,7 @@ def test_itinerary_of_a_branching_matrix():
     assert (np.abs(found - entries) < bound).all()  # O(log tau) for every handover
 
 
+@pytest.mark.slow
 def test_collapse_below_and_a_sequence_above_the_threshold():
     """P = 4, tau = 50: below the predicted gain the run dies, above it lives."""
     tau, bias = 50.0, 0.01
@@ -109,6 +111,7 @@ def test_collapse_below_and_a_sequence_above_the_threshold():
     assert predicted < float(theory.critical_gain(4)) - 0.4 < 4 - 0.4
 
 
+@pytest.mark.slow
 def test_one_timescale_networks_mix_memories():
     patterns = hx.patterns.hadamard(4, 16)
     network = hx.OneTimescaleHopfield(patterns, 2 * jnp.eye(4) + 1.5 * hx.cyclic(4))
@@ -122,6 +125,7 @@ def test_one_timescale_networks_mix_memories():
     assert_close(jnp.abs(run.overlaps[-1]), [1.0, 0, 0, 0], 1e-6, "a stable pure memory")
 
 
+@pytest.mark.slow
 def test_mixtures_are_recognised():
     """sgn(xi1 + xi2 + xi3) is stable iff (z1 + z2 + z3) / 2 - max z > 1."""
     patterns = hx.patterns.hadamard(3, 16)
@@ -137,6 +141,7 @@ def test_mixtures_are_recognised():
         assert hx.observables.REGIMES[int(hx.observables.classify(run))] == name
 
 
+@pytest.mark.slow
 def test_noise_destroys_retrieval_where_theory_says():
     """Above `noise_limit` the mean-field network forgets a memory of saliency 2."""
     limit = float(theory.noise_limit(2.0))
@@ -157,6 +162,7 @@ def test_gradients_of_theory_and_simulation_agree_in_the_limit():
     assert_close((up - down) / 0.2, slope, 0.05 * float(slope), "O(log(tau) / tau)")
 
 
+@pytest.mark.slow
 def test_critical_gains_by_division_meet_the_theory():
     """Divided to 1e-4, the gain that sustains a cycle of four within 40 tau: as measured by others
     (2.98, 3.10, 3.22, each to 0.01, independently of this library) and, to about twice the bias, as
