@@ -335,6 +335,7 @@ def test_claims_hold_on_the_right_side():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_claim_of_the_paper_holds(command, tmp_path):
     status, out, err = command("reproduce", "dense", "--out", "rep")
     assert status == 0, err

@@ -637,6 +637,7 @@ def test_transits_with_128_classes():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_many_derivatives_at_once_with_128_classes(monkeypatch):
     """A batch on the way back rounds otherwise than the run did and takes other Runge-Kutta steps;
     no part of the run may be left out or counted twice for that."""

@@ -1,17 +1,9 @@
 """Digits completed by memories: better than by their nearest neighbour, and only if trained."""
 
-import jax
 import jax.random as jr
 import pytest
 
 from hopfax.examples import digits
-
-
-@pytest.fixture(autouse=True)
-def as_it_is_run():
-    """optax multiplies dtypes that strict promotion keeps apart."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 @pytest.mark.slow

@@ -167,6 +167,7 @@ def _blocks(sizes):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_gradients_agree_with_differences_of_the_exact_run(run):
     """Of every loss of a run, in all parameters at once, by both modes. Overlaps are looked at
     within a switch, where they have a gradient."""

@@ -9,6 +9,7 @@ from matplotlib import pyplot
 
 matplotlib.use("Agg")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LONG = ("05_fit_a_sequence",)
 
 
 def code_cells(file):
@@ -28,7 +29,13 @@ def test_outputs_are_stripped(file):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, marks=[pytest.mark.long] if file.stem in LONG else [], id=file.stem)
+        for file in NOTEBOOKS
+    ],
+)
 def test_notebook_runs_from_top_to_bottom(file):
     namespace = {"__name__": "__main__"}
     try:

@@ -17,7 +17,7 @@ def test_the_code_of_the_readme(tmp_path, monkeypatch):
     matplotlib.use("Agg")
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     space: dict = {}
     source = "\n".join(blocks).replace("jnp.linspace(2, 7, 50)", "jnp.linspace(2, 7, 6)")
     source = source.replace("0.02, 40)", "0.02, 4)")
@@ -47,6 +47,9 @@ def test_the_code_of_the_readme(tmp_path, monkeypatch):
     exact = space["exact"]
     np.testing.assert_allclose(exact.overlap, [0.609, 0.727, 0.907, 0.981, 0.995], atol=6e-4)
     assert exact.error.max() < 3e-4
+    retrieved = space["layer"](space["states"], space["items"])
+    (told,) = re.findall(r"layer\(states, items\)  # (\(.*?\));", text)
+    assert str(retrieved.shape) == told
     ds = space["ds"].load()
     assert set(np.unique(ds.regime)) <= {0, 1, 2, 5} and set(ds.dims) == {"kappa", "bias"}
     assert hx.open_sweep("gains").load().identical(ds)

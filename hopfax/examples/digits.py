@@ -166,7 +166,8 @@ def trained(model, train: Digits, steps: int, rate: float, key: PRNGKeyArray):
             gradient = jax.grad(
                 lambda it: loss(eqx.combine(it, static), batch, train, rows),
             )(dynamic)
-            updates, state = optimizer.update(gradient, state, dynamic)
+            with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+                updates, state = optimizer.update(gradient, state, dynamic)
             return (optax.apply_updates(dynamic, updates), state), None
 
         (dynamic, _), _ = jax.lax.scan(step, (dynamic, state), jr.split(key, steps))
