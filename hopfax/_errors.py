@@ -119,6 +119,14 @@ def check_at_least(value: Any, name: str, bound: float, *, strict: bool, hint: s
         raise ValueError(f"{text} {hint}".rstrip())
 
 
+def as_count(value: Any, name: str, least: int = 1) -> int:
+    """`value` as a Python int; ValueError unless it is a whole number of at least `least`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ValueError(f"`{name}` must be a whole number >= {least}, got {value!r}.")
+    return int(value)
+
+
 def check_option(value: Any, name: str, options: tuple) -> None:
     """ValueError unless `value` is one of `options`."""
     if value not in options:

@@ -17,8 +17,8 @@ from hopfax.examples.baselines import (
     AttentionLayer,
     LinearBank,
     SelectiveLayer,
-    SelectiveSSM,
     linear_recurrence,
+    selective_ssm,
 )
 
 pytestmark = pytest.mark.slow  # what is tested are examples, and each compiles
@@ -112,7 +112,7 @@ def test_the_associative_scan_is_the_recurrence():
 def test_the_selective_model_is_the_same_by_scan_and_by_recurrence():
     sizes = dict(layers=2, width=4, inner=6, states=3)
     scan, loop = (
-        called(made(SelectiveSSM, 7, 5, mode=mode, **sizes), jnp.asarray(TOKENS))
+        called(made(selective_ssm, 7, 5, mode=mode, **sizes), jnp.asarray(TOKENS))
         for mode in ("scan", "recurrent")
     )
     assert_close(scan, loop, 1e-10, ROUNDING)
@@ -181,6 +181,6 @@ def test_options_that_cannot_be_are_named(as_a_user_runs_it):
     with pytest.raises(ValueError, match="`readout` must be one of 'linear', 'mlp'"):
         LinearBank(3, 2, readout="tree", key=jr.key(0))
     with pytest.raises(ValueError, match="`mode` must be one of 'recurrent', 'scan'"):
-        SelectiveSSM(3, 2, mode="fft", key=jr.key(0))
+        selective_ssm(3, 2, mode="fft", key=jr.key(0))
     with pytest.raises(ValueError, match="`width` must be a multiple of 2 heads = 6, got 8"):
         AttentionLayer(8, heads=3, hidden=4, key=jr.key(0))

@@ -129,7 +129,7 @@ def test_a_selective_memory_reads_one_hot_tokens():
 @pytest.mark.parametrize(
     "options, text",
     [
-        ("--steps 0", "`phases` (steps) must be a whole number >= 1, got 0"),
+        ("--steps 0", "`phases` must be a whole number >= 1, got 0"),
         ("--seeds 0", "`seeds` must be a whole number >= 1, got 0"),
         ("--lr nan", "`lr` must be a positive number, got nan"),
         ("--phases 8-500", "`--phases` must look like 8:500 or 8,24:1500"),

@@ -159,8 +159,8 @@ def test_failing_to_converge_is_said_not_raised():
 def test_errors_say_what_to_do():
     make, key = hx.nn.DenseMemoryLayer, jr.key(0)
     for options, text in (
-        (dict(num_memories=0), "`num_memories` must be a Python int of at least 1"),
-        (dict(steps=0), "`steps` must be a Python int of at least 1, got 0"),
+        (dict(num_memories=0), "`num_memories` must be a whole number >= 1"),
+        (dict(steps=0), "`steps` must be a whole number >= 1, got 0"),
         (dict(tol=-1.0), "`tol` must be between 0 and 1, got -1.0"),
     ):
         with pytest.raises(ValueError, match=text):

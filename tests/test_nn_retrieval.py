@@ -275,13 +275,13 @@ def test_errors_say_what_to_do():
     make, key = hx.nn.HopfieldRetrieval, jr.key(0)
     for options, text in (
         (dict(num_heads=4), "`query_size` must be a multiple of `num_heads` = 4, got 6"),
-        (dict(steps=0), "`steps` must be a Python int of at least 1, got 0"),
+        (dict(steps=0), "`steps` must be a whole number >= 1, got 0"),
         (dict(beta=-1.0), "`beta` must be > 0"),
         (dict(beta=jnp.ones(3)), r"`beta` must be a scalar or have shape \(num_heads,\)"),
         (dict(norms=("keys",)), "`norms` must be one of 'query', 'memory'"),
         (dict(projections=("key",)), "`projections` must be one of 'query'"),
         (dict(projections=("query",), memory_size=5), "`memory_size` must be `qk_size` = 3"),
-        (dict(block=0), "`block` must be a Python int"),
+        (dict(block=0), "`block` must be a whole number"),
     ):
         with pytest.raises(ValueError, match=text):
             make(**{"num_heads": 2, "query_size": 6, **options}, key=key)

@@ -283,7 +283,7 @@ def test_what_is_wrong_is_named():
     cases = [
         (TypeError, "`network` must be a TwoTimescaleHopfield", (PATTERNS,), {}),
         (ValueError, "`in_size` needs a `key`", (net, 5), {}),
-        (ValueError, "`in_size` must be an int", (net, 0), dict(key=jr.key(0))),
+        (ValueError, "`in_size` must be a whole number", (net, 0), dict(key=jr.key(0))),
         (ValueError, "`dt` must be > 0", (net,), dict(dt=0.0)),
         (ValueError, "`output` must be one of", (net,), dict(output="field")),
         (TypeError, "`method` must be", (net,), dict(method="auto")),

@@ -6,6 +6,7 @@ want in training, is of no use to these. With the default sizes and ten tokens t
 2720 parameters.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -18,6 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from .._errors import check_option
 from .._types import default_float
+from ..nn._linear import scanned
 
 Mode: TypeAlias = Literal["recurrent", "scan"]
 Logits: TypeAlias = Float[Array, "T classes"]
@@ -143,9 +145,9 @@ class SelectiveLayer(eqx.Module):
         self,
         width: int,
         *,
-        inner: int,
-        states: int,
-        taps: int,
+        inner: int = 16,
+        states: int = 4,
+        taps: int = 4,
         mode: Mode = "recurrent",
         dtype: Any = None,
         key: Array,
@@ -188,47 +190,6 @@ class SelectiveLayer(eqx.Module):
         return us + jax.vmap(self.out)(ys * jax.nn.silu(zs))
 
 
-class SelectiveSSM(eqx.Module):
-    """Layers of selective state space models (`SelectiveLayer`) between an embedding and a readout.
-
-    **Arguments:** `tokens`, `classes`: how many of each there are. The rest as for the layers.
-    """
-
-    embedding: Float[Array, "tokens width"]
-    layers: tuple[SelectiveLayer, ...]
-    norm: eqx.nn.RMSNorm
-    readout: eqx.nn.Linear
-
-    def __init__(
-        self,
-        tokens: int,
-        classes: int,
-        *,
-        layers: int = 2,
-        width: int = 8,
-        inner: int = 16,
-        states: int = 4,
-        taps: int = 4,
-        mode: Mode = "recurrent",
-        dtype: Any = None,
-        key: Array,
-    ):
-        dtype = default_float() if dtype is None else dtype
-        into, out, *keys = jr.split(key, 2 + layers)
-        self.embedding = jr.normal(into, (tokens, width), dtype)
-        options: Any = dict(inner=inner, states=states, taps=taps, mode=mode, dtype=dtype)
-        self.layers = tuple(SelectiveLayer(width, **options, key=k) for k in keys)
-        self.norm = eqx.nn.RMSNorm(width, use_bias=False, dtype=dtype)
-        self.readout = eqx.nn.Linear(width, classes, dtype=dtype, key=out)
-
-    def __call__(self, tokens: Int[Array, " T"], *, key: Array | None = None) -> Logits:
-        """Logits at every step."""
-        xs = _one_hot(tokens, self.embedding.shape[0], self.embedding.dtype) @ self.embedding
-        for layer in self.layers:
-            xs = layer(xs)
-        return jax.vmap(self.readout)(jax.vmap(self.norm)(xs))
-
-
 class AttentionLayer(eqx.Module):
     """Causal softmax attention with rotary positions, and an MLP, both behind a layer norm.
 
@@ -244,7 +205,9 @@ class AttentionLayer(eqx.Module):
     mlp: eqx.nn.MLP
     heads: int = eqx.field(static=True)
 
-    def __init__(self, width: int, *, heads: int, hidden: int, dtype: Any = None, key: Array):
+    def __init__(
+        self, width: int, *, heads: int = 2, hidden: int = 24, dtype: Any = None, key: Array
+    ):
         if width % (2 * heads):
             raise ValueError(f"`width` must be a multiple of 2 heads = {2 * heads}, got {width}.")
         dtype = default_float() if dtype is None else dtype
@@ -269,35 +232,39 @@ class AttentionLayer(eqx.Module):
         return xs + jax.vmap(self.mlp)(jax.vmap(self.second)(xs))
 
 
-class Attention(eqx.Module):
-    """Layers of causal attention (`AttentionLayer`) between an embedding and a linear readout.
+class Stack(eqx.Module):
+    """Layers of one kind between an embedding and a normed linear readout.
 
-    **Arguments:** `tokens`, `classes`: how many of each there are. The rest as for the layers.
+    **Arguments:**
+
+    - `tokens`, `classes`: how many of each there are.
+    - `width`: size of the stream between layers. `layers`: how many, each made by
+      `make(width, key=key)`.
+    - `norm`: its kind, `equinox.nn.LayerNorm` or `equinox.nn.RMSNorm`.
     """
 
     embedding: Float[Array, "tokens width"]
-    layers: tuple[AttentionLayer, ...]
-    norm: eqx.nn.LayerNorm
+    layers: tuple[Any, ...]
+    norm: eqx.nn.LayerNorm | eqx.nn.RMSNorm
     readout: eqx.nn.Linear
 
     def __init__(
         self,
         tokens: int,
         classes: int,
+        make: Callable[..., Any],
         *,
         layers: int = 2,
-        width: int = 12,
-        heads: int = 2,
-        hidden: int = 24,
+        width: int,
+        norm: Any,
         dtype: Any = None,
         key: Array,
     ):
         dtype = default_float() if dtype is None else dtype
         into, out, *keys = jr.split(key, 2 + layers)
         self.embedding = jr.normal(into, (tokens, width), dtype)
-        options: Any = dict(heads=heads, hidden=hidden, dtype=dtype)
-        self.layers = tuple(AttentionLayer(width, **options, key=k) for k in keys)
-        self.norm = eqx.nn.LayerNorm(width, dtype=dtype)
+        self.layers = tuple(make(width, dtype=dtype, key=k) for k in keys)
+        self.norm = norm(width, use_bias=norm is eqx.nn.LayerNorm, dtype=dtype)
         self.readout = eqx.nn.Linear(width, classes, dtype=dtype, key=out)
 
     def __call__(self, tokens: Int[Array, " T"], *, key: Array | None = None) -> Logits:
@@ -315,11 +282,7 @@ def linear_recurrence(decay: Array, drive: Array, mode: Mode = "recurrent") -> A
     the other, or "scan", an associative scan of depth O(log T).
     """
     if mode == "scan":
-
-        def join(earlier, later):
-            return earlier[0] * later[0], earlier[1] * later[0] + later[1]
-
-        return jax.lax.associative_scan(join, (decay, drive))[1]
+        return scanned(decay, drive)
 
     def step(x, now):
         x = now[0] * x + now[1]
@@ -354,16 +317,21 @@ def _gru(tokens: int, classes: int, *, key: Array) -> GRU:
     return GRU(tokens, classes, key=key)
 
 
-def _s6(tokens: int, classes: int, *, key: Array) -> SelectiveSSM:
-    return SelectiveSSM(tokens, classes, layers=1, width=12, inner=24, taps=1, key=key)
+def selective_ssm(
+    tokens: int, classes: int, *, layers: int = 2, width: int = 8, key: Array, **options: Any
+) -> Stack:
+    """A `Stack` of selective state space models; `options`: those of `SelectiveLayer`."""
+    make = functools.partial(SelectiveLayer, **options)
+    norm = eqx.nn.RMSNorm
+    return Stack(tokens, classes, make, layers=layers, width=width, norm=norm, key=key)
 
 
-def _mamba(tokens: int, classes: int, *, key: Array) -> SelectiveSSM:
-    return SelectiveSSM(tokens, classes, key=key)
+def _s6(tokens: int, classes: int, *, key: Array) -> Stack:
+    return selective_ssm(tokens, classes, layers=1, width=12, inner=24, taps=1, key=key)
 
 
-def _attention(tokens: int, classes: int, *, key: Array) -> Attention:
-    return Attention(tokens, classes, key=key)
+def _attention(tokens: int, classes: int, *, key: Array) -> Stack:
+    return Stack(tokens, classes, AttentionLayer, width=12, norm=eqx.nn.LayerNorm, key=key)
 
 
 #: What makes each baseline: `BASELINES[name](tokens, classes, key=key)`. "s6" is one layer without
@@ -373,6 +341,6 @@ BASELINES: dict[str, Callable[..., Any]] = {
     "lti-mlp": _lti_mlp,
     "gru": _gru,
     "s6": _s6,
-    "mamba": _mamba,
+    "mamba": selective_ssm,
     "attention": _attention,
 }

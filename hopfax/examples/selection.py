@@ -24,6 +24,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from .._errors import as_count
 from ..nn import ResidualSelection
 from ..patterns import as_key
 from .baselines import BASELINES
@@ -279,11 +280,11 @@ def check(task: Task, *, phases, lr: float, evaluate, **counts: int) -> None:
     if not phases:
         raise ValueError("`phases` must hold at least one pair (lengths, steps).")
     for name, value in counts.items():
-        _check_positive(value, name)
+        as_count(value, name)
     if not (math.isfinite(lr) and lr > 0):
         raise ValueError(f"`lr` must be a positive number, got {lr}.")
     for lengths, steps in phases:
-        _check_positive(steps, "phases", " (steps)")
+        as_count(steps, "phases")
         if not tuple(lengths):
             raise ValueError("`phases` must name at least one length for each phase.")
     for length in {*evaluate, *(length for lengths, _ in phases for length in lengths)}:
@@ -295,11 +296,6 @@ def _planned(lengths: tuple[int, ...], steps: int, chunk: int) -> tuple[Phase, i
     rounds = -(-min(chunk, steps) // len(lengths))
     per_chunk = rounds * len(lengths)
     return Phase(lengths, -(-steps // per_chunk) * per_chunk), rounds
-
-
-def _check_positive(value, name: str, what: str = "") -> None:
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"`{name}`{what} must be a whole number >= 1, got {value!r}.")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ import optimistix as optx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from .._errors import check_shape
+from .._errors import as_count, check_shape
 from .._interactions import AbstractInteraction, Power, RectifiedPower, Softmax
 from .._types import default_float
 from ._precision import arrived, widened
@@ -85,14 +85,7 @@ class DenseMemoryLayer(eqx.Module):
         key: PRNGKeyArray,
     ):
         dtype = default_float() if dtype is None else dtype
-        for name, value in (
-            ("num_memories", num_memories),
-            ("size", size),
-            ("steps", 1 if steps is None else steps),
-            ("max_steps", max_steps),
-        ):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"`{name}` must be a Python int of at least 1, got {value!r}.")
+        num_memories, size = as_count(num_memories, "num_memories"), as_count(size, "size")
         if tol is not None and not 0 < tol < 1:
             raise ValueError(f"`tol` must be between 0 and 1, got {tol!r}.")
         if interaction is None:
@@ -105,7 +98,8 @@ class DenseMemoryLayer(eqx.Module):
             )
         self.memories = jr.normal(key, (num_memories, size), dtype)
         self.interaction = interaction
-        self.steps, self.max_steps = steps, max_steps
+        self.steps = None if steps is None else as_count(steps, "steps")
+        self.max_steps = as_count(max_steps, "max_steps")
         self.tol = None if tol is None else float(tol)
 
     def __call__(

@@ -10,7 +10,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import as_float, check_option, check_shape
+from .._errors import as_count, as_float, check_option, check_shape
 from .._types import ArrayLike, default_float
 
 Mode: TypeAlias = Literal["recurrent", "scan", "fft"]
@@ -80,7 +80,7 @@ class Modes(eqx.Module):
         vs = vs if self.angle is None else _complex(vs, 1)
         vs = self._scale(jnp.exp(self.log_rate)) * vs
         if mode == "scan":
-            xs = self._scanned(vs)
+            xs = scanned(jnp.broadcast_to(self.powers(1)[1], vs.shape), vs)
         else:
             xs = _convolved(self.powers(vs.shape[0] - 1), vs)
         return xs if self.angle is None else jnp.stack([xs.real, xs.imag], axis=1)
@@ -94,13 +94,6 @@ class Modes(eqx.Module):
             return size
         turn = steps * self.angle
         return jax.lax.complex(size * jnp.cos(turn), size * jnp.sin(turn))
-
-    def _scanned(self, vs: Array) -> Array:
-        def join(earlier, later):
-            return earlier[0] * later[0], earlier[1] * later[0] + later[1]
-
-        decay = jnp.broadcast_to(self.powers(1)[1], vs.shape)
-        return jax.lax.associative_scan(join, (decay, vs))[1]
 
     def _scale(self, rate: Array) -> Array:
         # 1 - |lam|^2 without cancellation for |lam| near one
@@ -139,8 +132,7 @@ class LinearSystem(eqx.Module):
         dtype: Any = None,
         key: Array,
     ):
-        check_count(taps, "taps", 1)
-        check_count(modes, "modes", 0)
+        taps, modes = as_count(taps, "taps"), as_count(modes, "modes", 0)
         dtype = default_float() if dtype is None else dtype
         keys = jr.split(key, 4)
         self.taps = scale * jr.normal(keys[0], (outputs, taps, inputs), dtype)
@@ -189,10 +181,14 @@ class LinearSystem(eqx.Module):
         return self.out[0] @ x[0] - self.out[1] @ x[1]
 
 
-def check_count(value: Any, name: str, least: int) -> None:
-    """ValueError unless `value` is a whole number, at least `least`."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise ValueError(f"`{name}` must be a whole number >= {least}, got {value!r}.")
+def scanned(decay: Array, drive: Array) -> Array:
+    r"""$x_k = a_k x_{k-1} + b_k$ from $x_{-1} = 0$ for all k, by an associative scan; $a$ and $b$
+    are (T, ...)."""
+
+    def join(earlier, later):
+        return earlier[0] * later[0], earlier[1] * later[0] + later[1]
+
+    return jax.lax.associative_scan(join, (decay, drive))[1]
 
 
 def _complex(pair: Array, axis: int) -> Array:

@@ -11,7 +11,7 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from .._errors import as_float, check_at_least, check_option, check_scalar_or, check_shape
+from .._errors import as_count, as_float, check_at_least, check_option, check_scalar_or, check_shape
 from .._types import ArrayLike, default_float
 from ._attend import attend, counted, fitting_block
 from ._precision import arrived, widened
@@ -107,20 +107,20 @@ class HopfieldRetrieval(eqx.Module):
             check_option(name, "norms", _NORMS)
         for name in projections:
             check_option(name, "projections", _PROJECTIONS)
-        H = num_heads = _size(num_heads, "num_heads")
-        query_size = _size(query_size, "query_size")
+        H = num_heads = as_count(num_heads, "num_heads")
+        query_size = as_count(query_size, "query_size")
         if qk_size is None and query_size % H and "query" in projections:
             raise ValueError(
                 f"`query_size` must be a multiple of `num_heads` = {H}, got {query_size}; or give "
                 "`qk_size`, the features of a head."
             )
         unprojected = query_size if "query" not in projections else query_size // H
-        qk_size = _size(unprojected if qk_size is None else qk_size, "qk_size")
-        memory_size = _size(query_size if memory_size is None else memory_size, "memory_size")
-        value_size = _size(memory_size if value_size is None else value_size, "value_size")
+        qk_size = as_count(unprojected if qk_size is None else qk_size, "qk_size")
+        memory_size = as_count(query_size if memory_size is None else memory_size, "memory_size")
+        value_size = as_count(memory_size if value_size is None else value_size, "value_size")
         unprojected = value_size if "value" not in projections else qk_size
-        vo_size = _size(unprojected if vo_size is None else vo_size, "vo_size")
-        output_size = _size(query_size if output_size is None else output_size, "output_size")
+        vo_size = as_count(unprojected if vo_size is None else vo_size, "vo_size")
+        output_size = as_count(query_size if output_size is None else output_size, "output_size")
         for name, given, made, what in (
             ("query", query_size, qk_size, "qk_size"),
             ("memory", memory_size, qk_size, "qk_size"),
@@ -133,8 +133,8 @@ class HopfieldRetrieval(eqx.Module):
                 )
         self.num_heads, self.query_size = num_heads, query_size
         self.memory_size, self.value_size = memory_size, value_size
-        self.steps, self.learn_beta = _size(steps, "steps"), learn_beta
-        self.block = block if block in ("auto", None) else _size(block, "block")
+        self.steps, self.learn_beta = as_count(steps, "steps"), learn_beta
+        self.block = block if block in ("auto", None) else as_count(block, "block")
         beta = as_float(1 / math.sqrt(qk_size) if beta is None else beta, "beta", dtype)
         check_scalar_or(beta, "beta", H, "(num_heads,)")
         check_at_least(beta, "beta", 0.0, strict=True)
@@ -291,7 +291,7 @@ class HopfieldLookup(eqx.Module):
         self.retrieval = HopfieldRetrieval(
             num_heads, query_size, dtype=dtype, key=keys[0], **options
         )
-        S, made = _size(num_memories, "num_memories"), self.retrieval
+        S, made = as_count(num_memories, "num_memories"), self.retrieval
         self.memory = jr.normal(keys[1], (S, made.memory_size), dtype)
         self.values = jr.normal(keys[2], (S, made.value_size), dtype) if separate_values else None
         if made.value_size != made.memory_size and not separate_values:
@@ -344,7 +344,7 @@ class HopfieldPooling(eqx.Module):
         self.retrieval = HopfieldRetrieval(
             num_heads, query_size, dtype=dtype, key=keys[0], **options
         )
-        shape = (_size(num_queries, "num_queries"), self.retrieval.query_size)
+        shape = (as_count(num_queries, "num_queries"), self.retrieval.query_size)
         self.queries = jr.normal(keys[1], shape, dtype)
 
     def __call__(
@@ -381,12 +381,6 @@ def _each(layer, x):
     for _ in range(x.ndim - 1):
         layer = jax.vmap(layer)
     return layer(x)
-
-
-def _size(value, name) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"`{name}` must be a Python int of at least 1, got {value!r}.")
-    return value
 
 
 def _check(value, name, shape, meaning):

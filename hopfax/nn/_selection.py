@@ -9,9 +9,9 @@ import jax.random as jr
 from equinox import AbstractVar
 from jaxtyping import Array, Float
 
-from .._errors import check_option
+from .._errors import as_count, check_option
 from .._types import default_float
-from ._linear import MODES, Mode, Modes, check_count
+from ._linear import MODES, Mode, Modes
 from ._precision import arrived, widened
 from ._selectors import COUNTER, AbstractSelector, ResidualSelector
 
@@ -55,9 +55,8 @@ class Bank(eqx.Module):
         key: Array,
     ):
         width = inputs if width is None else width
-        for size, name in ((inputs, "inputs"), (outputs, "outputs"), (slots, "slots")):
-            check_count(size, name, 1)
-        check_count(width, "width", 1)
+        inputs, outputs = as_count(inputs, "inputs"), as_count(outputs, "outputs")
+        slots, width = as_count(slots, "slots"), as_count(width, "width")
         dtype = default_float() if dtype is None else dtype
         into, out = jr.split(key)
         self.value = jr.normal(into, (width, inputs), dtype) * width**-0.5

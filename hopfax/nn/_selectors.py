@@ -11,11 +11,11 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import as_float, check_option
+from .._errors import as_count, as_float, check_option
 from .._types import ArrayLike, default_float
 from ..networks import FieldState, TwoTimescaleHopfield
 from ..networks._base import Inputs
-from ._linear import LinearSystem, Mode, Modes, check_count
+from ._linear import LinearSystem, Mode, Modes
 
 #: The decay of a counter: it forgets 1e-5 of what it counted at every step.
 COUNTER = math.log(1e-5)
@@ -102,7 +102,7 @@ class ResidualSelector(AbstractSelector):
         dtype: Any = None,
         key: Array,
     ):
-        check_count(slots, "slots", 1)
+        slots = as_count(slots, "slots")
         _check_positive(beta, "beta")
         if jitter < 0:
             raise ValueError(f"`jitter` must be >= 0, got {jitter!r}.")
@@ -259,7 +259,7 @@ class TwoTimescaleSelector(AbstractSelector):
                 f"`network` must be a TwoTimescaleHopfield, got {type(network).__name__}."
             )
         _check_positive(beta, "beta")
-        check_count(substeps, "substeps", 1)
+        substeps = as_count(substeps, "substeps")
         if not 0 < dt < 1:
             raise ValueError(f"`dt` must lie between 0 and 1 fast time constants, got {dt!r}.")
         self.network, self.dt, self.substeps = network, float(dt), substeps

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from .. import _status
 from .._activations import AbstractActivation
-from .._errors import as_float, check_at_least, check_option, check_shape
+from .._errors import as_count, as_float, check_at_least, check_option, check_shape
 from .._event_driven import EventDriven
 from .._simulate import Diffrax, simulate
 from .._types import ArrayLike
@@ -38,11 +38,10 @@ class ExponentialEuler(eqx.Module):
     **Arguments:** `steps`: how many a call of `SequenceMemory.step` takes.
     """
 
-    steps: int = eqx.field(default=32, static=True)
+    steps: int = eqx.field(static=True)
 
-    def __check_init__(self):
-        if not isinstance(self.steps, int) or self.steps < 1:
-            raise ValueError(f"`steps` must be an int of at least 1, got {self.steps!r}.")
+    def __init__(self, steps: int = 32):
+        self.steps = as_count(steps, "steps")
 
 
 class SequenceMemory(eqx.Module):
@@ -314,8 +313,7 @@ def _encoder(patterns: Patterns, in_size: int | None, key) -> Float[Array, "N I"
     """$W$, or None for the identity."""
     if in_size is None:
         return None
-    if isinstance(in_size, bool) or not isinstance(in_size, int) or in_size < 1:
-        raise ValueError(f"`in_size` must be an int of at least 1, or None, got {in_size!r}.")
+    in_size = as_count(in_size, "in_size")
     if key is None:
         raise ValueError("`in_size` needs a `key`: make one with jax.random.key(seed).")
     shape = (patterns.N, in_size)
