@@ -55,6 +55,13 @@ from ._interactions import (
     Softmax as Softmax,
 )
 from ._iterate import iterate as iterate
+from ._rate_activations import (
+    AbstractRateActivation as AbstractRateActivation,
+    HardSigmoid as HardSigmoid,
+    Logistic as Logistic,
+    RectifiedTanh as RectifiedTanh,
+    ThresholdLinear as ThresholdLinear,
+)
 from ._serialise import load as load, save as save
 from ._simulate import Diffrax as Diffrax, simulate as simulate
 from ._status import STATUS as STATUS

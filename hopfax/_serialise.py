@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import _activations, _interactions, constraints, networks, patterns
+from . import _activations, _interactions, _rate_activations, constraints, networks, patterns
 from ._errors import LoadError
 from ._event_driven import EventDriven
 
@@ -26,7 +26,7 @@ def _registry() -> dict[str, type]:
     Equinox that its own are made of, and nothing else."""
     from . import nn  # not before a file is read or written
 
-    homes = (_activations, _interactions, constraints, networks, nn, patterns)
+    homes = (_activations, _interactions, _rate_activations, constraints, networks, nn, patterns)
     found: dict[str, type] = {kind.__name__: kind for kind in _PARTS}
     for home in homes:
         for name, item in vars(home).items():

@@ -32,6 +32,7 @@ def test_the_zoo_is_complete():
     for base, kept in (
         (hx.AbstractNetwork, NETWORKS | MAPS),
         (hx.AbstractActivation, zoo.activations()),
+        (hx.AbstractRateActivation, zoo.rate_activations()),
         (hx.AbstractInteraction, zoo.interactions()),
     ):
         missing = public_subclasses(base) - set(kept)

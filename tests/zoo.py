@@ -171,6 +171,16 @@ def activations() -> dict[str, Any]:
     }
 
 
+def rate_activations() -> dict[str, Any]:
+    """Every activation of rate networks."""
+    return {
+        "HardSigmoid": hx.HardSigmoid(3.0, 0.1),
+        "Logistic": hx.Logistic(3.0, 0.1),
+        "RectifiedTanh": hx.RectifiedTanh(3.0, 0.1),
+        "ThresholdLinear": hx.ThresholdLinear(3.0, 0.1),
+    }
+
+
 def of_scenario(scenario):
     """The library's network, start and inputs for one of the reference's scenarios."""
     s = scenario

@@ -1,0 +1,192 @@
+r"""Pointwise activations $\phi$ of firing-rate networks: from currents to rates."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.nn import sigmoid
+from jax.scipy.special import xlogy
+from jaxtyping import Array, Float
+
+from ._errors import as_float, check_at_least, check_finite, check_shape
+from ._types import ArrayLike
+
+
+class AbstractRateActivation(eqx.Module):
+    r"""A non-decreasing $\phi \ge 0$ with gain $\rho$ = `gain`, its greatest slope, and threshold
+    current $I^*$ = `threshold`.
+
+    To add one, write a final subclass with these two fields, its `ceiling` and the four methods.
+    """
+
+    gain: eqx.AbstractVar[Float[Array, ""]]
+    threshold: eqx.AbstractVar[Float[Array, ""]]
+    #: $\sup \phi$: 1, or infinity.
+    ceiling: eqx.AbstractClassVar[float]
+
+    @abc.abstractmethod
+    def __call__(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""$\phi(y)$, the rate at current y."""
+
+    @abc.abstractmethod
+    def slope(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""$\phi'(y)$."""
+
+    @abc.abstractmethod
+    def inverse(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""$\phi^{-1}(x)$, the current at rate x; at the ends of the range the limit from inside
+        where it is finite."""
+
+    @abc.abstractmethod
+    def potential(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""$\int_0^x \phi^{-1}(s)\, ds$, the single-site term of the energy, at rate x. A rate out
+        of the range counts as its nearest end."""
+
+
+def _parameters(gain: Any, threshold: Any) -> tuple[Array, Array]:
+    gain, threshold = as_float(gain, "gain"), as_float(threshold, "threshold")
+    for name, value in (("gain", gain), ("threshold", threshold)):
+        check_shape(value, name, (), "()")
+    check_at_least(gain, "gain", 0.0, strict=True)
+    check_finite(threshold, "threshold")
+    return gain, threshold
+
+
+def _of(phi: AbstractRateActivation, x: Array) -> tuple[Array, Array]:
+    """Gain and threshold in the dtype of `x`."""
+    return phi.gain.astype(x.dtype), phi.threshold.astype(x.dtype)
+
+
+class Logistic(AbstractRateActivation):
+    r"""$\phi(y) = 1 / (1 + e^{-4\rho\,(y - I^* - 1/(2\rho))})$.
+
+    Centred at $I^* + 1/(2\rho)$; its tangent there is the ramp of `HardSigmoid`. Defaults as in
+    Betteti, Baggio, Bullo, Zampieri 2025, arXiv:2411.07388.
+
+    **Arguments:** `gain`: $\rho > 0$, the greatest slope. `threshold`: $I^*$.
+    """
+
+    gain: Float[Array, ""]
+    threshold: Float[Array, ""]
+    ceiling = 1.0
+
+    def __init__(self, gain: ArrayLike = 4.8, threshold: ArrayLike = 0.2):
+        self.gain, self.threshold = _parameters(gain, threshold)
+
+    def __call__(self, y):
+        rho, start = _of(self, y)
+        return sigmoid(4 * rho * (y - start) - 2)
+
+    def slope(self, y):
+        rate = self(y)
+        return 4 * self.gain.astype(y.dtype) * rate * self(2 * self._centre(y) - y)
+
+    def _centre(self, y):
+        rho, start = _of(self, y)
+        return start + 1 / (2 * rho)
+
+    def inverse(self, x):
+        return self._centre(x) + (jnp.log(x) - jnp.log1p(-x)) / (4 * self.gain.astype(x.dtype))
+
+    def potential(self, x):
+        x = jnp.clip(x, 0.0, 1.0)
+        entropy = xlogy(x, x) + xlogy(1 - x, 1 - x)
+        return self._centre(x) * x + entropy / (4 * self.gain.astype(x.dtype))
+
+
+class RectifiedTanh(AbstractRateActivation):
+    r"""$\phi(y) = \tanh(\rho\,(y - I^*))$ above $I^*$, 0 below. It has a kink at $I^*$.
+
+    **Arguments:** `gain`: $\rho > 0$. `threshold`: $I^*$. arXiv:2411.07388.
+    """
+
+    gain: Float[Array, ""]
+    threshold: Float[Array, ""]
+    ceiling = 1.0
+
+    def __init__(self, gain: ArrayLike = 4.8, threshold: ArrayLike = 0.2):
+        self.gain, self.threshold = _parameters(gain, threshold)
+
+    def __call__(self, y):
+        rho, start = _of(self, y)
+        return jnp.tanh(rho * jnp.maximum(y - start, 0.0))
+
+    def slope(self, y):
+        rho, start = _of(self, y)
+        steep = rho / jnp.cosh(rho * jnp.clip(y - start, 0.0, 300 / rho)) ** 2
+        return jnp.where(y > start, steep, jnp.zeros((), y.dtype))
+
+    def inverse(self, x):
+        rho, start = _of(self, x)
+        return start + jnp.arctanh(x) / rho
+
+    def potential(self, x):
+        rho, start = _of(self, x)
+        x = jnp.clip(x, 0.0, 1.0)
+        entropy = (xlogy(1 + x, 1 + x) + xlogy(1 - x, 1 - x)) / 2
+        return start * x + entropy / rho
+
+
+class HardSigmoid(AbstractRateActivation):
+    r"""$\phi(y) = \mathrm{clip}(\rho\,(y - I^*), 0, 1)$, the piecewise-linear limit.
+
+    **Arguments:** `gain`: $\rho > 0$. `threshold`: $I^*$.
+    """
+
+    gain: Float[Array, ""]
+    threshold: Float[Array, ""]
+    ceiling = 1.0
+
+    def __init__(self, gain: ArrayLike = 4.8, threshold: ArrayLike = 0.2):
+        self.gain, self.threshold = _parameters(gain, threshold)
+
+    def __call__(self, y):
+        rho, start = _of(self, y)
+        return jnp.clip(rho * (y - start), 0.0, 1.0)
+
+    def slope(self, y):
+        rho, start = _of(self, y)
+        inside = (y > start) & (rho * (y - start) < 1)
+        return jnp.where(inside, rho, jnp.zeros((), y.dtype))
+
+    def inverse(self, x):
+        rho, start = _of(self, x)
+        return start + x / rho
+
+    def potential(self, x):
+        rho, start = _of(self, x)
+        x = jnp.clip(x, 0.0, 1.0)
+        return start * x + x**2 / (2 * rho)
+
+
+class ThresholdLinear(AbstractRateActivation):
+    r"""$\phi(y) = \rho \max(y - I^*, 0)$. Unbounded: rates can grow without limit.
+
+    **Arguments:** `gain`: $\rho > 0$. `threshold`: $I^*$.
+    """
+
+    gain: Float[Array, ""]
+    threshold: Float[Array, ""]
+    ceiling = float(np.inf)
+
+    def __init__(self, gain: ArrayLike = 4.8, threshold: ArrayLike = 0.2):
+        self.gain, self.threshold = _parameters(gain, threshold)
+
+    def __call__(self, y):
+        rho, start = _of(self, y)
+        return rho * jnp.maximum(y - start, 0.0)
+
+    def slope(self, y):
+        rho, start = _of(self, y)
+        return jnp.where(y > start, rho, jnp.zeros((), y.dtype))
+
+    def inverse(self, x):
+        rho, start = _of(self, x)
+        return start + x / rho
+
+    def potential(self, x):
+        rho, start = _of(self, x)
+        x = jnp.maximum(x, 0.0)
+        return start * x + x**2 / (2 * rho)
