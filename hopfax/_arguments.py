@@ -14,13 +14,11 @@ from jaxtyping import Array, Bool
 from ._errors import PhysicsWarning, as_float, check_at_least, check_finite, check_shape
 from ._types import is_concrete
 from .networks import (
-    AbstractHopfield,
+    AbstractFlow,
     AbstractMap,
-    FieldState,
-    InputDrivenHopfield,
-    TwoTimescaleHopfield,
     check_domain,
     in_domain,
+    without_stimulus,
 )
 from .patterns import as_key
 
@@ -44,25 +42,22 @@ def checked(given: Arguments) -> Arguments:
         raise TypeError(
             f"`network` is a {type(network).__name__}, in discrete time: run it by hopfax.iterate."
         )
-    if not isinstance(network, AbstractHopfield):
+    if not isinstance(network, AbstractFlow):
         raise TypeError(f"`network` must be a hopfax network, got {type(network).__name__}.")
-    if not isinstance(state0, FieldState):
-        raise TypeError(f"`state0` must come from network.init(...), got {type(state0).__name__}.")
-    dtype = network.patterns.xi.dtype
+    dtype = network.patterns.dtype
     check_domain(network)
-    state0 = _checked_state(network, state0, dtype)
+    state0 = network.checked(state0)
     ts = as_float(given.ts, "ts", dtype)
     check_times(ts)
     stimulus = _checked_input(given.stimulus, "stimulus", network, ts)
     current = _checked_input(given.current, "current", network, ts)
-    steered = isinstance(network, InputDrivenHopfield | TwoTimescaleHopfield)
-    if stimulus is not None and not steered:
+    if stimulus is not None and network.stimulated == "never":
         raise ValueError(
             f"{type(network).__name__} has no `stimulus`; additive input is `current`. Only "
-            "InputDrivenHopfield and TwoTimescaleHopfield let the stimulus set saliency."
+            "networks that are input-driven or of two timescales let the stimulus set saliency."
         )
-    if stimulus is None and isinstance(network, InputDrivenHopfield):
-        network.saliency(None, None)  # says what is missing
+    if stimulus is None and network.stimulated == "required":
+        raise ValueError(without_stimulus(network))
     noise, key = given.noise, given.key
     if noise is not None:
         noise = as_float(noise, "noise", dtype)
@@ -74,34 +69,6 @@ def checked(given: Arguments) -> Arguments:
     elif key is not None:
         raise ValueError("`key` is used only with `noise`; leave it out or set `noise`.")
     return Arguments(network, state0, ts, stimulus, current, noise, key)
-
-
-def _checked_state(network, state0: FieldState, dtype) -> FieldState:
-    P, N = network.patterns.xi.shape
-    field = as_float(state0.field, "state0.field", dtype)
-    check_shape(field, "state0.field", (N,), "(N,)")
-    check_finite(field, "state0.field")
-    saliency = state0.saliency
-    if isinstance(network, TwoTimescaleHopfield) and saliency is None:
-        raise ValueError("`state0.saliency` is missing; make the state with network.init(...).")
-    if saliency is not None:
-        saliency = as_float(saliency, "state0.saliency", dtype)
-        check_shape(saliency, "state0.saliency", (P,), "(P,)")
-        check_finite(saliency, "state0.saliency")
-    weights = state0.weights
-    if weights is not None:
-        weights = as_float(weights, "state0.weights", dtype)
-        check_shape(weights, "state0.weights", (P,), "(P,)")
-        check_finite(weights, "state0.weights")
-        spanned = network.patterns.field(weights)
-        if is_concrete(field) and is_concrete(spanned):
-            gap = np.max(np.abs(np.asarray(field) - np.asarray(spanned)))
-            if gap > 1e-3 * (1 + np.max(np.abs(np.asarray(field)))):
-                raise ValueError(
-                    "`state0.field` and `state0.weights` disagree (field = sum_mu weights_mu "
-                    "xi^mu); make the state with network.init(field=...) instead of editing it."
-                )
-    return FieldState(field, saliency, weights)
 
 
 def check_times(ts) -> None:
@@ -155,51 +122,8 @@ def warn_about(given: Arguments, controller: Any) -> None:
             f"rtol = {float(rtol):g} is below what float32 resolves; use rtol >= 1e-6 or enable "
             'double precision: jax.config.update("jax_enable_x64", True).'
         )
-    if not isinstance(network, TwoTimescaleHopfield):
-        return
-    looked_at = (network.patterns, network.bias, network.transition, network.activation, state0)
-    if all(is_concrete(leaf) for leaf in jax.tree.leaves(looked_at)):
-        with jax.ensure_compile_time_eval():  # these values are known, also inside a trace
-            _warn_about_seeds(given)
-
-
-def _warn_about_seeds(given: Arguments) -> None:
-    network, noise = given.network, given.noise
-    P = network.patterns.P
-    bias, calls = np.asarray(network.offset()), np.asarray(network.transition)
-    if given.current is not None or not calls.any():
-        return
-    noisy = noise is not None and (not is_concrete(noise) or float(noise) > 0)
-    gram = (
-        np.eye(P) if network.learning == "pseudo_inverse" else np.asarray(network.patterns.gram())
-    )
-    called = (calls != 0) & ~np.eye(P, dtype=bool)
-    # What pushes `next` while `current` is active: its bias, and its overlap times a saliency > 1.
-    seeds = np.where(called, gram + bias[:, None], 0.0)
-    m = np.asarray(network.overlaps(given.state0))
-    small = 64 * np.finfo(m.dtype).eps
-    alone = np.abs(m).max() > 0.5 and np.sum(np.abs(m) > small) == 1
-    if alone and not noisy and not (np.abs(seeds) > small).any():
-        _warn(
-            "this start cannot move: the memories are exactly orthogonal and the field lies on one "
-            "of them, so no other overlap ever differs from zero. Seed the transitions with a "
-            "small `bias` (e.g. 0.01), with `noise`, or with correlated patterns."
-        )
-    elif network.readout == "linear" and (seeds < -small).any():
-        where = np.argwhere(seeds < -small)[0]
-        _warn(
-            f"`readout='linear'` with a negative seed: memory {where[1]} calls memory {where[0]} "
-            f"through overlap {gram[tuple(where)]:.3g} and bias {bias[where[0]]:.3g}. A transition "
-            "into -xi makes the next saliencies negative and ends the sequence. Use a larger "
-            "`bias`, patterns.gauge_cycle(), learning='pseudo_inverse', or `readout='abs'` or "
-            "'square'."
-        )
-    elif network.readout == "linear" and noisy and not (seeds > small).any():
-        _warn(
-            "`readout='linear'` with noise as the only seed, which has no sign: a transition into "
-            "-xi makes the next saliencies negative and ends the sequence. Use a `bias` > 0, or "
-            "`readout='abs'` or 'square'."
-        )
+    for text in network.pitfalls(state0, given.current, given.noise):
+        _warn(text)
 
 
 def _warn(text: str) -> None:
@@ -211,10 +135,9 @@ def quarantine(given: Arguments) -> tuple[Arguments, Bool[Array, ""]]:
     point of a batch takes a few steps like any other; its status says INVALID_PARAMETER and its
     output is discarded."""
     network, state0, ts = given.network, given.state0, given.ts
-    start = (state0.saliency, state0.field if state0.weights is None else state0.weights)
     inputs = [v for v in (given.stimulus, given.current) if isinstance(v, jax.Array)]
     valid = in_domain(network) & (jnp.diff(ts) >= 0).all()
-    for leaf in jax.tree.leaves((start, inputs, ts)):
+    for leaf in jax.tree.leaves((state0, inputs, ts)):
         valid = valid & jnp.isfinite(leaf).all()
     if given.noise is not None:
         valid = valid & jnp.isfinite(given.noise) & (given.noise >= 0)

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._reductions import Core, System
 from ._status import LIMIT
 from ._trajectory import FLOOR, RETRIEVED, Switches
+from .networks import AbstractSystem, Core
 
 
 class Divergence(eqx.Module):
@@ -26,7 +26,7 @@ class UserEvent(eqx.Module):
     """A user's `event(t, state, network)`, which sees the full state."""
 
     function: Any
-    system: System
+    system: AbstractSystem
     network: Any
 
     def __call__(self, t, core: Core, args, **kwargs) -> Array:
@@ -65,7 +65,7 @@ class SwitchLog(diffrax.AbstractWrappedSolver):
     """
 
     solver: diffrax.AbstractSolver
-    system: System
+    system: AbstractSystem
     capacity: int = eqx.field(static=True)
 
     @property
@@ -107,7 +107,7 @@ class SwitchLog(diffrax.AbstractWrappedSolver):
     @property
     def deferred(self) -> bool:
         """Whether crossings are located after the run."""
-        return self.system.span and not self.system.noisy
+        return self.system.small
 
     def init(self, terms, t0, t1, y0, args):
         """The wrapped solver's state and an empty log."""

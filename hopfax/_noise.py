@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ._reductions import Core
+from .networks import Core
 
 
 class StepBrownian(diffrax.AbstractBrownianPath):
@@ -86,5 +86,5 @@ class OrnsteinHeun(diffrax.AbstractStratonovichSolver, diffrax.AbstractItoSolver
         return terms.terms[0].vf(t0, y0, args)
 
     def _moved(self, y: Core, rate: Core, h, noise) -> Core:
-        slow = None if y.slow is None or rate.slow is None else y.slow + h * rate.slow
+        slow = jax.tree.map(lambda a, b: a + h * b, y.slow, rate.slow)
         return Core(y.main + h * rate.main, slow, noise)

@@ -22,13 +22,9 @@ from ._event_driven import EventDriven
 from ._events import Divergence, Log, SwitchLog, UserEvent, locate
 from ._inputs import Pulses
 from ._noise import OrnsteinHeun, StepBrownian
-from ._reductions import Core, Reduction, System, build, choose, refuse
 from ._trajectory import Trajectory
 from ._types import ArrayLike, is_concrete
-from .networks import (
-    AbstractHopfield,
-    FieldState,
-)
+from .networks import AbstractFlow, AbstractSystem, Core, Reduction
 
 _FIXED_STEP = 0.05  # of noisy runs, in fast time constants
 
@@ -73,8 +69,8 @@ class Diffrax(eqx.Module):
 
 
 def simulate(
-    network: AbstractHopfield,
-    state0: FieldState,
+    network: AbstractFlow,
+    state0: Any,
     ts: ArrayLike,
     *,
     stimulus: Any = None,
@@ -129,7 +125,8 @@ def simulate(
     given, valid = quarantine(given)
     network, state0, ts = given.network, given.state0, given.ts
     noisy = given.noise is not None
-    system, core = build(network, state0, ts[0], given.stimulus, given.current, noisy, reduction)
+    inputs = given.stimulus, given.current
+    system, core = network.reduced(state0, ts[0], *inputs, noisy, reduction)
     if isinstance(chosen, EventDriven):
         limit = _event_driven.UNLIMITED if max_steps is None else max_steps
         task = _event_driven.Task(system, core, ts, valid, network)
@@ -137,7 +134,7 @@ def simulate(
         trajectory = _event_driven.run(task, settings, observe)
     else:
         run = _Run(system, core, ts, valid, given.noise, given.key, network)
-        complete = _complete(chosen, given, reduction, derivative)
+        complete = _complete(chosen, given, core, derivative)
         trajectory = _integrate(run, complete, reduction, derivative, observe, event, max_steps)
     if throw:
         _raise_if_failed(trajectory, max_steps)
@@ -167,27 +164,28 @@ def _method(method: Any, given: Arguments, event: Any) -> Diffrax | EventDriven:
 
 
 class _Run(eqx.Module):
-    system: System
+    system: AbstractSystem
     core: Core
     ts: Float[Array, " T"]
     valid: Bool[Array, ""]
     noise: Any
     key: Any
-    network: AbstractHopfield
+    network: AbstractFlow
 
 
 def _reduction(given: Arguments, wanted: Reduction) -> Reduction:
-    network, state0, current, noise = given.network, given.state0, given.current, given.noise
-    refuse(wanted, network, state0, current, noise)
-    return choose(network, state0, current, noise) if wanted == "auto" else wanted
+    network, run = given.network, (given.state0, given.current, given.noise)
+    if (reason := network.inexact(wanted, *run)) is not None:
+        raise ValueError(f"reduction={wanted!r} is not exact here: {reason}.")
+    return network.smallest(*run) if wanted == "auto" else wanted
 
 
-def _complete(method: Diffrax, given: Arguments, reduction: str, derivative: str) -> Diffrax:
+def _complete(method: Diffrax, given: Arguments, core: Core, derivative: str) -> Diffrax:
     """Fill in the defaults that depend on noise and dtype, and step onto the edges of pulses."""
     noisy, dtype = given.noise is not None, given.ts.dtype
     solver, controller, dt0 = method.solver, method.controller, method.dt0
     if solver is None:
-        exact = noisy and reduction == "span"
+        exact = core.noise is not None
         solver = OrnsteinHeun() if exact else diffrax.ShARK() if noisy else diffrax.Tsit5()
     if controller is None and (noisy or not isinstance(solver, diffrax.AbstractAdaptiveSolver)):
         controller = diffrax.ConstantStepSize()
@@ -320,7 +318,7 @@ class _Dense(eqx.Module):
     """Overlaps and saliency from a solver's dense output."""
 
     path: Any
-    system: System
+    system: AbstractSystem
 
     def __call__(self, times) -> dict[str, Array | None]:
         def at(t):

@@ -15,7 +15,7 @@ FLOORS = (
     ("_types", "_misc", "_errors", "_status", "_progress", "_identity"),
     ("patterns", "_activations", "_rate_activations", "_interactions", "_inputs"),
     ("networks", "theory"),
-    ("_trajectory", "_reductions"),
+    ("_trajectory",),
     ("_events", "_event_driven", "_noise", "_arguments"),
     ("_simulate", "_iterate", "observables"),
     ("_lanes", "losses", "constraints"),

@@ -11,11 +11,12 @@ from jaxtyping import Array, Bool
 from .. import _status
 from .._activations import HardTanh
 from .._inputs import Pulses
-from .._reductions import Core, System
 from .._trajectory import Switches, Trajectory
 from ..networks import (
     AbstractQuadraticHopfield,
+    Core,
     Hopfield,
+    HopfieldSystem,
     InputDrivenHopfield,
     OneTimescaleHopfield,
     TwoTimescaleHopfield,
@@ -90,7 +91,7 @@ def obstacle(network: Any, stimulus: Any, current: Any, noise: Any, event: Any) 
 class Task(eqx.Module):
     """A run: its reduced system and start, its save times, and whether its values are legal."""
 
-    system: System
+    system: Any  # a HopfieldSystem
     core: Core
     ts: Array
     valid: Bool[Array, ""]
@@ -182,7 +183,7 @@ def _options(task: Task, settings: Settings) -> Options:
     )
 
 
-def _problem(system: System, core: Core, ts) -> Problem:
+def _problem(system: HopfieldSystem, core: Core, ts) -> Problem:
     network, patterns = system.network, system.network.patterns
     dtype = patterns.xi.dtype
     gain = getattr(network.activation, "gain", None)
@@ -209,7 +210,7 @@ def _lane(array):
     return array[..., None]
 
 
-def _outside(system: System, dtype):
+def _outside(system: HopfieldSystem, dtype):
     """Directions outside the patterns' span, where the field starts along them, and what pushes it
     along them at a time."""
     rest, current = system.rest, system.current
@@ -233,7 +234,7 @@ def _outside(system: System, dtype):
     return directions, start, push
 
 
-def _edges(system: System, t0):
+def _edges(system: HopfieldSystem, t0):
     """Times at which inputs jump, and the start of every piece between them; None if none does."""
     inputs = [v for v in (system.stimulus, system.current) if isinstance(v, Pulses)]
     inner = [v.edges[1:-1] for v in inputs if v.edges.shape[0] > 2]
@@ -243,7 +244,7 @@ def _edges(system: System, t0):
     return edges, jnp.concatenate([jnp.minimum(t0, edges[0] - 1)[None], edges])
 
 
-def _law(system: System, core: Core, t0, push) -> tuple[Law, Any]:
+def _law(system: HopfieldSystem, core: Core, t0, push) -> tuple[Law, Any]:
     """The law of motion and the start of its slow part: of saliency where it has dynamics, else of
     a saliency that stands still (rate 0) or, for a matrix of couplings, of none."""
     network = system.network

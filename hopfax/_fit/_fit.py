@@ -18,7 +18,7 @@ from .._errors import FitWarning, check_at_least, check_option
 from .._progress import progress as bar
 from .._types import is_concrete
 from ..losses import Recording
-from ..networks import AbstractHopfield
+from ..networks import AbstractFlow
 from ..patterns import Patterns, as_key
 from . import _checkpoint
 from ._result import (
@@ -244,11 +244,11 @@ def _stepper(model, loss, variables, data, batch_size, optimizer, tolerance, der
 def _smaller(model: Any, loss: Any, variables: Variables) -> Any:
     """The model with classes of equal neurons in place of neurons where nothing can tell the
     difference. (Under a trace patterns are not known, and classes of many cannot be found.)"""
-    if not isinstance(model, AbstractHopfield) or not isinstance(loss, Recording):
+    if not isinstance(model, AbstractFlow) or not isinstance(loss, Recording):
         return model
     if any("patterns" in name for name in variables.names) or not loss.sees_classes_only:
         return model
-    return merged(model)
+    return model.merged()
 
 
 def _real_valued(model: Any) -> Any:
@@ -260,21 +260,6 @@ def _real_valued(model: Any) -> Any:
         return Patterns(node.xi, binary=False, counts=node.counts, check_patterns=False)
 
     return jax.tree.map(loosened, model, is_leaf=lambda node: isinstance(node, Patterns))
-
-
-def merged(network: AbstractHopfield) -> Any:
-    """The network with classes of equal neurons in place of neurons, where that makes it smaller.
-    It is the same for starts in the span of the patterns, and without private inputs or noise."""
-    patterns = network.patterns
-    known = patterns.counts is None and is_concrete(patterns.xi) and patterns.P < 64
-    if not known or not network.keep_diagonal:
-        return network
-    classes = patterns.site_classes().patterns
-    return (
-        eqx.tree_at(lambda n: n.patterns, network, classes)
-        if 2 * classes.N <= patterns.N
-        else network
-    )
 
 
 def _begin(job: _Job) -> _Carry:

@@ -32,7 +32,7 @@ from ..networks import TwoTimescaleHopfield
 from ..observables import switch_times as switches_of, visited
 from ..theory.sequential import critical_gain
 from ._design import design_cycle, design_gains, handover
-from ._fit import adam, fit, merged
+from ._fit import adam, fit
 from ._result import FitResult
 from ._variables import variables_of
 
@@ -430,7 +430,7 @@ class _Work:
         """`fit`, with classes of equal neurons in place of neurons unless those are fitted."""
         where, constraint = variable
         own = any("patterns" in name for name in variables_of(trial, where, None)[0].names)
-        small = trial.network if own else merged(trial.network)
+        small = trial.network if own else trial.network.merged()
         found = fit(
             Trial(small, trial.saliency),
             loss,

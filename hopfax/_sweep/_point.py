@@ -17,7 +17,7 @@ from .._arguments import check_times
 from .._errors import as_float
 from .._simulate import simulate
 from .._types import ArrayLike
-from ..networks import AbstractHopfield, AbstractMap, TwoTimescaleHopfield
+from ..networks import AbstractFlow, AbstractMap
 from ..observables import Selected, summary
 
 _NAME = re.compile(r"^([A-Za-z_][A-Za-z0-9_.]*)(?:\[([-0-9, ]+)\])?$")
@@ -43,7 +43,7 @@ class Point(eqx.Module):
     element ("transition[1,0]"), a start value ("init.saliency[0]"), "noise".
     """
 
-    network: AbstractHopfield
+    network: AbstractFlow
     init: dict[str, Array]
     ts: Float[Array, " T"]
     observe: Callable
@@ -56,7 +56,7 @@ class Point(eqx.Module):
 
     def __init__(
         self,
-        network: AbstractHopfield,
+        network: AbstractFlow,
         init: Mapping[str, ArrayLike],
         ts: ArrayLike,
         *,
@@ -73,11 +73,11 @@ class Point(eqx.Module):
                 f"`network` is a {type(network).__name__}, in discrete time; sweep a function of "
                 "named values that calls hopfax.iterate."
             )
-        if not isinstance(network, AbstractHopfield):
+        if not isinstance(network, AbstractFlow):
             raise TypeError(f"`network` must be a hopfax network, got {type(network).__name__}.")
-        if per_tau and not isinstance(network, TwoTimescaleHopfield):
+        if per_tau and not hasattr(network, "tau"):
             raise ValueError(f"`per_tau` needs a network with `tau`, not {type(network).__name__}.")
-        dtype = network.patterns.xi.dtype
+        dtype = network.patterns.dtype
         if not isinstance(init, Mapping):
             raise TypeError(f"`init` must be a dict of arguments of network.init, got {init!r}.")
         self.network = network
@@ -153,8 +153,7 @@ class Point(eqx.Module):
         network = point.network
         ts = point.ts
         if point.per_tau:
-            assert isinstance(network, TwoTimescaleHopfield)
-            ts = ts * jnp.max(network.tau)
+            ts = ts * jnp.max(operator.attrgetter("tau")(network))
         trajectory = simulate(
             network,
             network.init(**point.init),

@@ -138,7 +138,7 @@ def matched_switches(run: Trajectory, order, count: int) -> Float[Array, " K"]:
 
 def _field(t, state, network):
     """The field, saved at every time."""
-    return state.field
+    return state.neurons
 
 
 class Recording(AbstractLoss):

@@ -2,18 +2,30 @@
 
 from ._base import (
     AbstractFlow as AbstractFlow,
-    AbstractHopfield as AbstractHopfield,
     AbstractMap as AbstractMap,
     AbstractNetwork as AbstractNetwork,
-    AbstractQuadraticHopfield as AbstractQuadraticHopfield,
+    AbstractSystem as AbstractSystem,
     Bound as Bound,
-    FieldState as FieldState,
+    Core as Core,
     Inputs as Inputs,
+    Reduction as Reduction,
     check_domain as check_domain,
     in_domain as in_domain,
+    without_stimulus as without_stimulus,
 )
 from ._dense import DenseMemory as DenseMemory, SpinState as SpinState
 from ._dense_flow import DenseFlow as DenseFlow
+from ._family import (
+    AbstractHopfield as AbstractHopfield,
+    AbstractQuadraticHopfield as AbstractQuadraticHopfield,
+    Learning as Learning,
+)
 from ._hopfield import Hopfield as Hopfield, OneTimescaleHopfield as OneTimescaleHopfield
 from ._input_driven import InputDrivenHopfield as InputDrivenHopfield
-from ._sequential import TwoTimescaleHopfield as TwoTimescaleHopfield, cyclic as cyclic
+from ._reduction import HopfieldSystem as HopfieldSystem
+from ._sequential import (
+    Readout as Readout,
+    TwoTimescaleHopfield as TwoTimescaleHopfield,
+    cyclic as cyclic,
+)
+from ._states import FieldState as FieldState, RateState as RateState

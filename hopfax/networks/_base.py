@@ -1,4 +1,4 @@
-"""What every network has, and the family whose recurrent field has the rank of its patterns."""
+"""What every network has: a state, an equation of motion, and the exact form that is integrated."""
 
 import abc
 from collections.abc import Iterable
@@ -8,16 +8,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from equinox import AbstractVar
+from equinox import AbstractClassVar, AbstractVar
 from jaxtyping import Array, Bool, Float
 
-from .._activations import AbstractActivation, GaussianAverage
-from .._errors import as_float, check_at_least, check_finite, check_option, check_shape
+from .._errors import as_float, check_at_least, check_finite
 from .._types import ArrayLike, PerNeuron, PerPattern
 from ..patterns import AbstractPatterns, Patterns
 
-Learning: TypeAlias = Literal["hebbian", "pseudo_inverse"]
-_Network = TypeVar("_Network", bound="AbstractHopfield")
+Reduction: TypeAlias = Literal["auto", "sites", "span", "classes"]
+_Flow = TypeVar("_Flow", bound="AbstractFlow")
 
 
 class Bound(NamedTuple):
@@ -37,21 +36,6 @@ class Inputs(NamedTuple):
     current: PerNeuron | None = None
 
 
-class FieldState(eqx.Module):
-    r"""State of a Hopfield network.
-
-    - `field`: $x$, one value a neuron.
-    - `saliency`: $z$, one value a memory, where it is part of the dynamics; else None.
-    - `weights`: $y$ with $x = \sum_\mu y_\mu \xi^\mu$ where the field is known to lie in the span
-      of the patterns, else None. It says what `field` says, in P numbers, and exact reductions rely
-      on it (and then ignore `field`): to change the field, make a new state with `network.init`.
-    """
-
-    field: PerNeuron
-    saliency: PerPattern | None = None
-    weights: PerPattern | None = None
-
-
 class AbstractNetwork(eqx.Module):
     """Patterns, parameters and an equation of motion, for one network and one state.
 
@@ -69,12 +53,104 @@ class AbstractNetwork(eqx.Module):
         """The domain of every parameter, checked before a run."""
 
 
+class Core(eqx.Module):
+    """What is integrated of a state: `main`, the part that all else follows from, `slow`, what has
+    a time constant of its own, and `noise` (N,), the filtered private noise if it is carried
+    along."""
+
+    main: Array
+    slow: Any
+    noise: Float[Array, " N"] | None = None
+
+
+class AbstractSystem(eqx.Module):
+    """One run's equation of motion in its reduced form."""
+
+    patterns: AbstractVar[Patterns]  # all of them
+    stimulus: AbstractVar[Any]
+
+    @property
+    @abc.abstractmethod
+    def small(self) -> bool:
+        """Whether a state is a few numbers whatever N, so that many can be kept."""
+
+    @abc.abstractmethod
+    def derivative(self, t, core: Core, args: Any = None) -> Core:
+        """Right-hand side, in the form diffrax wants."""
+
+    @abc.abstractmethod
+    def overlaps(self, t, core: Core) -> PerPattern:
+        """Overlaps of the reduced state; equal to those of the full network."""
+
+    @abc.abstractmethod
+    def saliency(self, t, core: Core) -> PerPattern | None:
+        """Saliency now: part of the state, or read from the stimulus."""
+
+    @abc.abstractmethod
+    def evidence(self, t) -> PerPattern | None:
+        """What the stimulus says of each memory now; None without one."""
+
+    @abc.abstractmethod
+    def state(self, t, core: Core) -> Any:
+        """The full state that the user sees."""
+
+
 class AbstractFlow(AbstractNetwork):
-    """A network in continuous time."""
+    """A network in continuous time.
+
+    Everything that runs networks (`simulate`, `sweep`, `fit`) asks them for what is below and for
+    nothing else.
+    """
+
+    activation: AbstractVar[Any]
+    #: Whether a run "never", "optional"ly or always ("required") has a `stimulus`.
+    stimulated: AbstractClassVar[str]
+
+    @abc.abstractmethod
+    def init(self, **start: Any) -> Any:
+        """A start state, from named arrays that the subclass lists."""
 
     @abc.abstractmethod
     def vector_field(self, t: Any, state: Any, inputs: Inputs | None = None) -> Any:
         r"""Time derivative of `state`, in units of the fast time constant $\tau_x = 1$."""
+
+    @abc.abstractmethod
+    def rates(self, state: Any) -> PerNeuron:
+        """Firing rates of all neurons."""
+
+    @abc.abstractmethod
+    def energy(self, state: Any, inputs: Inputs | None = None) -> Float[Array, ""]:
+        """The energy that the flow descends."""
+
+    @abc.abstractmethod
+    def checked(self, state: Any) -> Any:
+        """`state` in the patterns' dtype. **Raises:** TypeError/ValueError if it is none of this
+        network's."""
+
+    def pitfalls(self, state: Any, current: Any, noise: Any) -> Iterable[str]:
+        """Why a legal run with concrete values will hardly show what it is meant to show; nothing,
+        unless a subclass knows better."""
+        return ()
+
+    @abc.abstractmethod
+    def smallest(self, state: Any, current: Any, noise: Any) -> Reduction:
+        """The smallest exact form of a run."""
+
+    @abc.abstractmethod
+    def inexact(self, wanted: Reduction, state: Any, current: Any, noise: Any) -> str | None:
+        """Why a form is not exact here; None if it is."""
+
+    @abc.abstractmethod
+    def reduced(
+        self, state: Any, t0, stimulus: Any, current: Any, noisy: bool, reduction: Reduction
+    ) -> tuple[AbstractSystem, Core]:
+        """The system of a run in this form, and its start."""
+
+    @abc.abstractmethod
+    def merged(self: _Flow) -> _Flow:
+        """The network with classes of equal neurons in place of neurons, where these are known and
+        make it smaller. It is the same for starts without a difference between equal neurons, and
+        without private inputs or noise."""
 
 
 class AbstractMap(AbstractNetwork):
@@ -100,212 +176,6 @@ class AbstractMap(AbstractNetwork):
         """The state after one step."""
 
 
-class AbstractHopfield(AbstractFlow):
-    r"""The family with a leak and a recurrent field in the span of the patterns:
-
-    $$\dot x = -x + \sum_\mu w_\mu(m, z)\, \xi^\mu + I(t), \qquad
-    m = R\, \frac1N \Xi\, \psi(x).$$
-
-    $R$ is the identity for Hebbian learning and $C^{-1}$, the inverse of the patterns' Gram matrix,
-    for the pseudo-inverse rule (Personnaz, Guyon, Dreyfus 1985). All exact reductions rest on this
-    shape.
-    """
-
-    patterns: AbstractVar[Patterns]
-    activation: AbstractVar[AbstractActivation]
-    learning: AbstractVar[Learning]
-    keep_diagonal: AbstractVar[bool]
-
-    @abc.abstractmethod
-    def init(self, **start: Any) -> FieldState:
-        """A start state, from named arrays that the subclass lists."""
-
-    @abc.abstractmethod
-    def saliency(
-        self, slow: PerPattern | None, evidence: PerPattern | None
-    ) -> Float[Array, " P"] | None:
-        r"""Current saliency, from the state's `slow` part or the stimulus' overlaps `evidence`."""
-
-    @abc.abstractmethod
-    def recurrent(self, overlaps: PerPattern, saliency: PerPattern | None) -> PerPattern:
-        """$w$, the weights of the recurrent field."""
-
-    @abc.abstractmethod
-    def slow_rate(self, overlaps: PerPattern, slow: PerPattern | None) -> PerPattern | None:
-        """Time derivative of the state's slow part."""
-
-    @abc.abstractmethod
-    def residual(
-        self,
-        rates: PerNeuron,
-        saliency: PerPattern | None,
-        decoder: Float[Array, "P P"] | None,
-    ) -> PerNeuron | None:
-        """What the neurons feel of each other outside the patterns' span; None for nothing."""
-
-    @abc.abstractmethod
-    def energy(self, state: FieldState, inputs: Inputs | None = None) -> Float[Array, ""]:
-        """The energy that the flow descends."""
-
-    def decoder(self) -> Float[Array, "P P"] | None:
-        """$R$; None for the identity."""
-        if self.learning == "hebbian":
-            return None
-        return jnp.linalg.inv(self.patterns.gram())
-
-    def read(self, rates: PerNeuron, decoder: Float[Array, "P P"] | None) -> PerPattern:
-        """Overlaps of firing rates."""
-        m = self.patterns.overlap(rates)
-        return m if decoder is None else decoder @ m
-
-    def overlaps(self, state: FieldState) -> PerPattern:
-        r"""$m = R\, \Xi\, \psi(x) / N$, the overlaps that the slow equation reads."""
-        return self.read(self.activation(state.field), self.decoder())
-
-    def vector_field(self, t, state: FieldState, inputs: Inputs | None = None) -> FieldState:
-        r"""$\dot x$, $\dot z$ and (where the state has them) $\dot y = w - y$.
-
-        **Arguments:** `t` is not used, the networks are autonomous. `inputs`: the values now of
-        stimulus and current, each of shape (N,) or None.
-        """
-        inputs = Inputs() if inputs is None else inputs
-        decoder = self.decoder()
-        rates = self.activation(state.field)
-        m = self.read(rates, decoder)
-        evidence = None if inputs.stimulus is None else self.patterns.overlap(inputs.stimulus)
-        saliency = self.saliency(state.saliency, evidence)
-        w = self.recurrent(m, saliency)
-        field = self.patterns.field(w) - state.field
-        if (rest := self.residual(rates, saliency, decoder)) is not None:
-            field = field + rest
-        if inputs.current is not None:
-            field = field + inputs.current
-        weights = None if state.weights is None else w - state.weights
-        return FieldState(field, self.slow_rate(m, state.saliency), weights)
-
-    def mean_field(self: _Network, noise: ArrayLike) -> _Network:
-        r"""The noiseless network that this one becomes under private noise, $N \to \infty$.
-
-        For SDE strength $\sigma$ = `noise` each field fluctuates with stationary standard deviation
-        $\sigma/\sqrt2$, and averaging over neurons turns $\psi$ into its Gaussian average: exact
-        for fixed P, once the fluctuations are stationary.
-        """
-        noise = as_float(noise, "noise", self.patterns.xi.dtype)
-        averaged = GaussianAverage(self.activation, noise / 2**0.5)
-        return eqx.tree_at(lambda network: network.activation, self, averaged)
-
-
-class AbstractQuadraticHopfield(AbstractHopfield):
-    r"""Couplings that do not depend on the state: $w = K(z)\, m + b$, a quadratic energy.
-
-    $K$ is diagonal (given as a vector) or a matrix. `keep_diagonal=False` removes the
-    self-couplings $W_{ii}$, adding $-W_{ii} \psi(x_i)$, which takes the field out of the span.
-    """
-
-    @abc.abstractmethod
-    def coupling(self, saliency: PerPattern | None) -> Float[Array, "..."]:
-        """$K$, of shape (P,) if diagonal, else (P, P)."""
-
-    @abc.abstractmethod
-    def offset(self) -> PerPattern | None:
-        """$b$, the constant part of the weights; None for zero."""
-
-    def recurrent(self, overlaps: PerPattern, saliency: PerPattern | None) -> PerPattern:
-        """$w$, the weights of the recurrent field."""
-        K, b = self.coupling(saliency), self.offset()
-        w = K * overlaps if K.ndim == 1 else K @ overlaps
-        return w if b is None else w + b
-
-    def self_coupling(
-        self, saliency: PerPattern | None, decoder: Float[Array, "P P"] | None
-    ) -> PerNeuron:
-        """$W_{ii}$ of every neuron."""
-        xi, K = self.patterns.xi, self.coupling(saliency)
-        dual = xi if decoder is None else decoder @ xi
-        driven = K[:, None] * dual if K.ndim == 1 else K @ dual
-        return (xi * driven).sum(0) / self.patterns.size
-
-    def residual(self, rates, saliency, decoder):
-        r"""$-W_{ii} \psi(x_i)$ without the diagonal."""
-        return None if self.keep_diagonal else -self.self_coupling(saliency, decoder) * rates
-
-    def energy(self, state: FieldState, inputs: Inputs | None = None) -> Float[Array, ""]:
-        r"""The energy that the fast flow descends while saliency stands still:
-
-        $$E = \sum_i \int_0^{\psi(x_i)} \psi^{-1}(s)\, ds - \frac N2\, m \cdot K m - N\, b \cdot m
-        - I \cdot \psi(x),$$
-
-        plus $\frac12 \sum_i W_{ii} \psi(x_i)^2$ without the diagonal. $dE/dt = -\sum_i \psi'(x_i)
-        \dot x_i^2 \le 0$. Additive noise does *not* sample $e^{-E/T}$, because the flow is not a
-        plain gradient. Hopfield, PNAS 81 (1984); for saliency, Betteti et al., arXiv:2411.05849.
-
-        **Raises:** ValueError where the coupling matrix need not be symmetric: a matrix $K$, or
-        pseudo-inverse learning with unequal saliencies (there is no such energy).
-        """
-        inputs = Inputs() if inputs is None else inputs
-        evidence = None if inputs.stimulus is None else self.patterns.overlap(inputs.stimulus)
-        saliency = self.saliency(state.saliency, evidence)
-        K = self.coupling(saliency)
-        if K.ndim != 1 or (self.learning == "pseudo_inverse" and saliency is not None):
-            raise ValueError(
-                f"{type(self).__name__} with learning={self.learning!r} has couplings that are not "
-                "symmetric in general, so it has no energy of the quadratic form."
-            )
-        rates = self.activation(state.field)
-        raw = self.patterns.overlap(rates)
-        m = self.read(rates, self.decoder())
-        density = (
-            self.patterns.mean(self.activation.potential(state.field)) - (raw * K * m).sum() / 2
-        )
-        if (b := self.offset()) is not None:
-            density = density - (b * raw).sum()
-        if inputs.current is not None:
-            density = density - self.patterns.mean(inputs.current * rates)
-        if not self.keep_diagonal:
-            own = self.self_coupling(saliency, self.decoder())
-            density = density + self.patterns.mean(own * rates**2) / 2
-        return self.patterns.size * density
-
-
-def start(network: AbstractHopfield, field, weights, default, saliency=None) -> FieldState:
-    """A `FieldState` from exactly one of `field`, `weights` or the network's `default` weights."""
-    patterns, dtype = network.patterns, network.patterns.xi.dtype
-    if field is not None and weights is not None:
-        raise ValueError("give `field` (N,) or `weights` (P,), its coefficients, not both.")
-    if field is not None:
-        field = as_float(field, "field", dtype)
-        check_shape(field, "field", (patterns.N,), "(N,)")
-        check_finite(field, "field")
-        return FieldState(field, saliency)
-    if weights is None:
-        if default is None:
-            raise ValueError(
-                f"{type(network).__name__}.init needs `field` (N,) or `weights` (P,), the "
-                "coefficients of a start field in the span of the patterns."
-            )
-        weights = default
-    weights = as_float(weights, "weights", dtype)
-    check_shape(weights, "weights", (patterns.P,), "(P,)")
-    check_finite(weights, "weights")
-    kept = weights if network.keep_diagonal else None
-    return FieldState(patterns.field(weights), saliency, kept)
-
-
-def check_options(network: AbstractHopfield) -> None:
-    """Structure that every network of the family shares."""
-    check_option(network.learning, "learning", ("hebbian", "pseudo_inverse"))
-    if not isinstance(network.patterns, Patterns):
-        raise TypeError(
-            f"`patterns` must be a hopfax Patterns, got {type(network.patterns).__name__}; "
-            "wrap the array: Patterns(xi)."
-        )
-    if not isinstance(network.activation, AbstractActivation):
-        raise TypeError(
-            "`activation` must be a hopfax activation such as HardTanh(), got "
-            f"{network.activation!r}."
-        )
-
-
 def parameter(value: ArrayLike, name: str, patterns: Patterns) -> Array:
     """A parameter in the dtype of the patterns: a scalar or one value a memory."""
     value = as_float(value, name, patterns.xi.dtype)
@@ -316,13 +186,21 @@ def parameter(value: ArrayLike, name: str, patterns: Patterns) -> Array:
     return value
 
 
-def activation_bounds(activation: AbstractActivation, where: str = "activation") -> Iterable[Bound]:
-    """Domain of an activation's parameters, and of the one that it wraps."""
-    for name in ("gain", "std"):
-        if (value := getattr(activation, name, None)) is not None:
-            yield Bound(f"{where}.{name}", value, 0.0, True)
-    if (inner := getattr(activation, "activation", None)) is not None:
-        yield from activation_bounds(inner, f"{where}.activation")
+def without_stimulus(network: AbstractFlow) -> str:
+    """What to say of a network that lacks its stimulus."""
+    return (
+        f"{type(network).__name__} needs a `stimulus` of shape (N,): without one every saliency "
+        "is zero. (Additive input is `current`.)"
+    )
+
+
+def check_patterns(patterns: Any) -> None:
+    """TypeError unless they are stored `Patterns`."""
+    if not isinstance(patterns, Patterns):
+        raise TypeError(
+            f"`patterns` must be a hopfax Patterns, got {type(patterns).__name__}; "
+            "wrap the array: Patterns(xi)."
+        )
 
 
 def check_domain(network: AbstractNetwork) -> None:

@@ -9,16 +9,10 @@ from .._errors import as_float, check_at_least, check_finite, check_shape
 from .._interactions import AbstractInteraction
 from .._types import ArrayLike
 from ..patterns import Patterns
-from ._base import (
-    AbstractHopfield,
-    Bound,
-    FieldState,
-    Inputs,
-    activation_bounds,
-    check_options,
-    start,
-)
+from ._base import Bound, Inputs
 from ._dense import interaction_bounds
+from ._family import AbstractHopfield, activation_bounds, check_options, start
+from ._states import FieldState
 
 
 class DenseFlow(AbstractHopfield):
@@ -50,6 +44,7 @@ class DenseFlow(AbstractHopfield):
     tau_hidden: Float[Array, ""] | None
     learning = "hebbian"
     keep_diagonal = True
+    stimulated = "never"
 
     def __init__(
         self,

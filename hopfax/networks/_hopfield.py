@@ -8,15 +8,15 @@ from .._activations import AbstractActivation, HardTanh
 from .._errors import as_float, check_shape
 from .._types import ArrayLike, PerPattern
 from ..patterns import Patterns
-from ._base import (
+from ._base import Bound
+from ._family import (
     AbstractQuadraticHopfield,
-    Bound,
-    FieldState,
     Learning,
     activation_bounds,
     check_options,
     start,
 )
+from ._states import FieldState
 
 
 class Hopfield(AbstractQuadraticHopfield):
@@ -39,6 +39,7 @@ class Hopfield(AbstractQuadraticHopfield):
     activation: AbstractActivation
     learning: Learning = eqx.field(static=True)
     keep_diagonal: bool = eqx.field(static=True)
+    stimulated = "never"
 
     def __init__(
         self,
@@ -98,6 +99,7 @@ class OneTimescaleHopfield(AbstractQuadraticHopfield):
     activation: AbstractActivation
     learning: Learning = eqx.field(static=True)
     keep_diagonal: bool = eqx.field(static=True)
+    stimulated = "never"
 
     def __init__(
         self,

@@ -5,14 +5,15 @@ import equinox as eqx
 from .._activations import AbstractActivation, HardTanh
 from .._types import ArrayLike
 from ..patterns import Patterns
-from ._base import (
+from ._base import without_stimulus
+from ._family import (
     AbstractQuadraticHopfield,
-    FieldState,
     Learning,
     activation_bounds,
     check_options,
     start,
 )
+from ._states import FieldState
 
 
 class InputDrivenHopfield(AbstractQuadraticHopfield):
@@ -35,6 +36,7 @@ class InputDrivenHopfield(AbstractQuadraticHopfield):
     activation: AbstractActivation
     learning: Learning = eqx.field(static=True)
     keep_diagonal: bool = eqx.field(static=True)
+    stimulated = "required"
 
     def __init__(
         self,
@@ -57,10 +59,7 @@ class InputDrivenHopfield(AbstractQuadraticHopfield):
     def saliency(self, slow, evidence):
         r"""$\alpha(u)$, the overlaps of the stimulus."""
         if evidence is None:
-            raise ValueError(
-                "InputDrivenHopfield needs a `stimulus` of shape (N,): without one every saliency "
-                "is zero. (Additive input is `current`.)"
-            )
+            raise ValueError(without_stimulus(self))
         return evidence
 
     def coupling(self, saliency):

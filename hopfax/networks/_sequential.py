@@ -1,26 +1,27 @@
 """Two timescales: slow saliency moves a fast Hopfield field through a sequence of memories."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Iterator
+from typing import Any, Literal, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._activations import AbstractActivation, HardTanh
 from .._errors import as_float, check_finite, check_option, check_shape
-from .._types import ArrayLike, PerPattern
+from .._types import ArrayLike, PerPattern, is_concrete
 from ..patterns import Patterns
-from ._base import (
+from ._base import Bound, parameter
+from ._family import (
     AbstractQuadraticHopfield,
-    Bound,
-    FieldState,
     Learning,
     activation_bounds,
     check_options,
-    parameter,
     start,
 )
+from ._states import FieldState
 
 Readout: TypeAlias = Literal["linear", "abs", "square", "relu"]
 _READOUTS = {"linear": lambda m: m, "abs": jnp.abs, "square": jnp.square, "relu": jax.nn.relu}
@@ -78,6 +79,7 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
     readout: Readout = eqx.field(static=True)
     learning: Learning = eqx.field(static=True)
     keep_diagonal: bool = eqx.field(static=True)
+    stimulated = "optional"
 
     def __init__(
         self,
@@ -143,6 +145,13 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
         drive = self.transition @ _READOUTS[self.readout](overlaps)
         return (self.kappa * drive - slow) / self.tau
 
+    def pitfalls(self, state, current, noise):
+        """A start that cannot move, or seeds of the wrong sign."""
+        looked_at = (self.patterns, self.bias, self.transition, self.activation, state)
+        if current is None and all(is_concrete(leaf) for leaf in jax.tree.leaves(looked_at)):
+            with jax.ensure_compile_time_eval():  # these values are known, also inside a trace
+                yield from _bad_seeds(self, state, noise)
+
     def domain(self):
         r"""$\kappa \ge 0$, $\tau > 0$, the rest finite."""
         yield Bound("kappa", self.kappa, 0.0)
@@ -151,3 +160,41 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
         yield Bound("transition", self.transition)
         yield Bound("bias", self.bias)
         yield from activation_bounds(self.activation)
+
+
+def _bad_seeds(network: TwoTimescaleHopfield, state: FieldState, noise: Any) -> Iterator[str]:
+    P = network.patterns.P
+    bias, calls = np.asarray(network.offset()), np.asarray(network.transition)
+    if not calls.any():
+        return
+    noisy = noise is not None and (not is_concrete(noise) or float(noise) > 0)
+    gram = (
+        np.eye(P) if network.learning == "pseudo_inverse" else np.asarray(network.patterns.gram())
+    )
+    called = (calls != 0) & ~np.eye(P, dtype=bool)
+    # What pushes `next` while `current` is active: its bias, and its overlap times a saliency > 1.
+    seeds = np.where(called, gram + bias[:, None], 0.0)
+    m = np.asarray(network.overlaps(state))
+    small = 64 * np.finfo(m.dtype).eps
+    alone = np.abs(m).max() > 0.5 and np.sum(np.abs(m) > small) == 1
+    if alone and not noisy and not (np.abs(seeds) > small).any():
+        yield (
+            "this start cannot move: the memories are exactly orthogonal and the field lies on one "
+            "of them, so no other overlap ever differs from zero. Seed the transitions with a "
+            "small `bias` (e.g. 0.01), with `noise`, or with correlated patterns."
+        )
+    elif network.readout == "linear" and (seeds < -small).any():
+        where = np.argwhere(seeds < -small)[0]
+        yield (
+            f"`readout='linear'` with a negative seed: memory {where[1]} calls memory {where[0]} "
+            f"through overlap {gram[tuple(where)]:.3g} and bias {bias[where[0]]:.3g}. A transition "
+            "into -xi makes the next saliencies negative and ends the sequence. Use a larger "
+            "`bias`, patterns.gauge_cycle(), learning='pseudo_inverse', or `readout='abs'` or "
+            "'square'."
+        )
+    elif network.readout == "linear" and noisy and not (seeds > small).any():
+        yield (
+            "`readout='linear'` with noise as the only seed, which has no sign: a transition into "
+            "-xi makes the next saliencies negative and ends the sequence. Use a `bias` > 0, or "
+            "`readout='abs'` or 'square'."
+        )

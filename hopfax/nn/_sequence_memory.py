@@ -16,8 +16,7 @@ from .._event_driven import EventDriven
 from .._simulate import Diffrax, simulate
 from .._types import ArrayLike
 from ..constraints import AbstractConstraint, Masked, Positive, Unconstrained
-from ..networks import FieldState, TwoTimescaleHopfield
-from ..networks._base import Learning
+from ..networks import FieldState, Learning, TwoTimescaleHopfield
 from ..networks._sequential import Readout
 from ..patterns import Patterns, as_key
 from ._precision import arrived, widened

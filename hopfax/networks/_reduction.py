@@ -7,34 +7,25 @@ equal patterns stay equal and weighted classes replace them ("classes"). Otherwi
 integrated ("sites").
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._inputs import Pulses
-from ._types import PerPattern, is_concrete
-from .networks import AbstractHopfield, FieldState
-from .patterns import ENUMERATED, Patterns
-
-Reduction: TypeAlias = Literal["auto", "sites", "span", "classes"]
-
-
-class Core(eqx.Module):
-    """What is integrated: `main` is y (P,) in the span form, else x (N,); `noise` is the filtered
-    private noise (N,) that the span form carries along."""
-
-    main: Array
-    slow: PerPattern | None
-    noise: Float[Array, " N"] | None = None
+from .._inputs import Pulses
+from .._types import PerPattern, is_concrete
+from ..patterns import ENUMERATED, Patterns
+from ._base import AbstractSystem, Core, Reduction
+from ._states import FieldState
 
 
-class System(eqx.Module):
-    """One run's equation of motion in its reduced form."""
+class HopfieldSystem(AbstractSystem):
+    """A run of an `AbstractHopfield`: `main` is y (P,) in the span form, which carries private
+    noise along, else x (N,)."""
 
-    network: AbstractHopfield  # its patterns are classes where those are used
+    network: Any  # its patterns are classes where those are used
     patterns: Patterns  # the full ones
     decoder: Float[Array, "P P"] | None
     stimulus: Any
@@ -43,6 +34,11 @@ class System(eqx.Module):
     t0: Float[Array, ""]
     span: bool = eqx.field(static=True)
     noisy: bool = eqx.field(static=True)
+
+    @property
+    def small(self) -> bool:
+        """Whether the span form is integrated, without noise."""
+        return self.span and not self.noisy
 
     def outside(self, t) -> Float[Array, " N"] | None:
         """$r(t)$: the decaying part of the start and what currents have added since."""
@@ -119,7 +115,7 @@ def has_classes(patterns: Patterns) -> bool:
     return is_concrete(patterns.xi) and patterns.P < 64 and patterns.N > 2 * patterns.P
 
 
-def choose(network: AbstractHopfield, state: FieldState, current: Any, noise: Any) -> Reduction:
+def smallest(network: Any, state: FieldState, current: Any, noise: Any) -> Reduction:
     """The smallest exact form of a run; decided by structure alone where P <= 7."""
     moving = isinstance(current, diffrax.AbstractPath) and not isinstance(current, Pulses)
     if not network.keep_diagonal or moving:
@@ -133,34 +129,32 @@ def choose(network: AbstractHopfield, state: FieldState, current: Any, noise: An
     return "classes"
 
 
-def refuse(wanted: Reduction, network, state, current, noise) -> None:
-    """ValueError if the asked form is not exact here."""
+def inexact(wanted: Reduction, network, state, current, noise) -> str | None:
+    """Why the asked form is not exact here; None if it is."""
     if wanted in ("auto", "sites"):
-        return
+        return None
     if not network.keep_diagonal:
-        reason = "`keep_diagonal=False` takes the field out of the patterns' span"
-    elif wanted == "classes" and noise is not None:
-        reason = "private noise makes every neuron different"
-    elif isinstance(current, diffrax.AbstractPath) and not isinstance(current, Pulses):
-        reason = "a time-dependent `current` acts outside the patterns' span"
-    elif wanted == "classes" and state.weights is None:
-        reason = "the start `field` is not known to lie in the span (use `weights`)"
-    elif wanted == "classes" and current is not None:
-        reason = "a `current` can differ between neurons with equal patterns"
-    else:
-        return
-    raise ValueError(f"reduction={wanted!r} is not exact here: {reason}.")
+        return "`keep_diagonal=False` takes the field out of the patterns' span"
+    if wanted == "classes" and noise is not None:
+        return "private noise makes every neuron different"
+    if isinstance(current, diffrax.AbstractPath) and not isinstance(current, Pulses):
+        return "a time-dependent `current` acts outside the patterns' span"
+    if wanted == "classes" and state.weights is None:
+        return "the start `field` is not known to lie in the span (use `weights`)"
+    if wanted == "classes" and current is not None:
+        return "a `current` can differ between neurons with equal patterns"
+    return None
 
 
-def build(
-    network: AbstractHopfield,
+def reduced(
+    network: Any,
     state: FieldState,
     t0,
     stimulus,
     current,
     noisy: bool,
     reduction: Reduction,
-) -> tuple[System, Core]:
+) -> tuple[HopfieldSystem, Core]:
     """The reduced system of a run and its start."""
     full = network.patterns
     if reduction == "classes":
@@ -172,7 +166,17 @@ def build(
     # Weights say more than a field: with them the start follows the patterns' derivatives.
     field = state.field if state.weights is None else full.field(state.weights)
     rest = field if span and state.weights is None else None
-    system = System(network, full, network.decoder(), stimulus, current, rest, t0, span, noisy)
+    system = HopfieldSystem(
+        network=network,
+        patterns=full,
+        decoder=network.decoder(),
+        stimulus=stimulus,
+        current=current,
+        rest=rest,
+        t0=t0,
+        span=span,
+        noisy=noisy,
+    )
     if not span:
         return system, Core(field, state.saliency)
     start = state.weights if state.weights is not None else jnp.zeros(full.P, full.xi.dtype)

@@ -1,0 +1,290 @@
+"""The Hopfield family: the recurrent field has the rank of the patterns."""
+
+import abc
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from equinox import AbstractClassVar, AbstractVar
+from jaxtyping import Array, Float
+
+from .._activations import AbstractActivation, GaussianAverage
+from .._errors import as_float, check_finite, check_option, check_shape
+from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
+from ..patterns import Patterns
+from . import _reduction
+from ._base import AbstractFlow, Bound, Inputs, Reduction, check_patterns
+from ._states import FieldState
+
+Learning: TypeAlias = Literal["hebbian", "pseudo_inverse"]
+_Network = TypeVar("_Network", bound="AbstractHopfield")
+
+
+class AbstractHopfield(AbstractFlow):
+    r"""The family with a leak and a recurrent field in the span of the patterns:
+
+    $$\dot x = -x + \sum_\mu w_\mu(m, z)\, \xi^\mu + I(t), \qquad
+    m = R\, \frac1N \Xi\, \psi(x).$$
+
+    $R$ is the identity for Hebbian learning and $C^{-1}$, the inverse of the patterns' Gram matrix,
+    for the pseudo-inverse rule (Personnaz, Guyon, Dreyfus 1985). All exact reductions rest on this
+    shape.
+    """
+
+    patterns: AbstractVar[Patterns]
+    activation: AbstractVar[AbstractActivation]
+    learning: AbstractVar[Learning]
+    keep_diagonal: AbstractVar[bool]
+    stimulated: AbstractClassVar[str]
+
+    @abc.abstractmethod
+    def saliency(
+        self, slow: PerPattern | None, evidence: PerPattern | None
+    ) -> Float[Array, " P"] | None:
+        r"""Current saliency, from the state's `slow` part or the stimulus' overlaps `evidence`."""
+
+    @abc.abstractmethod
+    def recurrent(self, overlaps: PerPattern, saliency: PerPattern | None) -> PerPattern:
+        """$w$, the weights of the recurrent field."""
+
+    @abc.abstractmethod
+    def slow_rate(self, overlaps: PerPattern, slow: PerPattern | None) -> PerPattern | None:
+        """Time derivative of the state's slow part."""
+
+    @abc.abstractmethod
+    def residual(
+        self,
+        rates: PerNeuron,
+        saliency: PerPattern | None,
+        decoder: Float[Array, "P P"] | None,
+    ) -> PerNeuron | None:
+        """What the neurons feel of each other outside the patterns' span; None for nothing."""
+
+    def decoder(self) -> Float[Array, "P P"] | None:
+        """$R$; None for the identity."""
+        if self.learning == "hebbian":
+            return None
+        return jnp.linalg.inv(self.patterns.gram())
+
+    def read(self, rates: PerNeuron, decoder: Float[Array, "P P"] | None) -> PerPattern:
+        """Overlaps of firing rates."""
+        m = self.patterns.overlap(rates)
+        return m if decoder is None else decoder @ m
+
+    def overlaps(self, state: FieldState) -> PerPattern:
+        r"""$m = R\, \Xi\, \psi(x) / N$, the overlaps that the slow equation reads."""
+        return self.read(self.activation(state.field), self.decoder())
+
+    def vector_field(self, t, state: FieldState, inputs: Inputs | None = None) -> FieldState:
+        r"""$\dot x$, $\dot z$ and (where the state has them) $\dot y = w - y$.
+
+        **Arguments:** `t` is not used, the networks are autonomous. `inputs`: the values now of
+        stimulus and current, each of shape (N,) or None.
+        """
+        inputs = Inputs() if inputs is None else inputs
+        decoder = self.decoder()
+        rates = self.activation(state.field)
+        m = self.read(rates, decoder)
+        evidence = None if inputs.stimulus is None else self.patterns.overlap(inputs.stimulus)
+        saliency = self.saliency(state.saliency, evidence)
+        w = self.recurrent(m, saliency)
+        field = self.patterns.field(w) - state.field
+        if (rest := self.residual(rates, saliency, decoder)) is not None:
+            field = field + rest
+        if inputs.current is not None:
+            field = field + inputs.current
+        weights = None if state.weights is None else w - state.weights
+        return FieldState(field, self.slow_rate(m, state.saliency), weights)
+
+    def rates(self, state: FieldState) -> PerNeuron:
+        r"""$\psi(x)$."""
+        return self.activation(state.field)
+
+    def checked(self, state: FieldState) -> FieldState:
+        """`state` in the patterns' dtype. **Raises:** TypeError/ValueError if it is none of this
+        network's."""
+        return checked_state(self, state)
+
+    def smallest(self, state: FieldState, current: Any, noise: Any) -> Reduction:
+        """The smallest exact form of a run; decided by structure alone where P <= 7."""
+        return _reduction.smallest(self, state, current, noise)
+
+    def inexact(self, wanted: Reduction, state: FieldState, current, noise) -> str | None:
+        """Why a form is not exact here; None if it is."""
+        return _reduction.inexact(wanted, self, state, current, noise)
+
+    def reduced(self, state, t0, stimulus, current, noisy, reduction):
+        """The system of a run in this form, and its start."""
+        return _reduction.reduced(self, state, t0, stimulus, current, noisy, reduction)
+
+    def merged(self: _Network) -> _Network:
+        """The network with classes of equal neurons in place of neurons, where these are known and
+        make it smaller. It is the same for starts in the span of the patterns, and without private
+        inputs or noise."""
+        patterns = self.patterns
+        known = patterns.counts is None and is_concrete(patterns.xi) and patterns.P < 64
+        if not known or not self.keep_diagonal:
+            return self
+        classes = patterns.site_classes().patterns
+        smaller = 2 * classes.N <= patterns.N
+        return eqx.tree_at(lambda n: n.patterns, self, classes) if smaller else self
+
+    def mean_field(self: _Network, noise: ArrayLike) -> _Network:
+        r"""The noiseless network that this one becomes under private noise, $N \to \infty$.
+
+        For SDE strength $\sigma$ = `noise` each field fluctuates with stationary standard deviation
+        $\sigma/\sqrt2$, and averaging over neurons turns $\psi$ into its Gaussian average: exact
+        for fixed P, once the fluctuations are stationary.
+        """
+        noise = as_float(noise, "noise", self.patterns.xi.dtype)
+        averaged = GaussianAverage(self.activation, noise / 2**0.5)
+        return eqx.tree_at(lambda network: network.activation, self, averaged)
+
+
+class AbstractQuadraticHopfield(AbstractHopfield):
+    r"""Couplings that do not depend on the state: $w = K(z)\, m + b$, a quadratic energy.
+
+    $K$ is diagonal (given as a vector) or a matrix. `keep_diagonal=False` removes the
+    self-couplings $W_{ii}$, adding $-W_{ii} \psi(x_i)$, which takes the field out of the span.
+    """
+
+    @abc.abstractmethod
+    def coupling(self, saliency: PerPattern | None) -> Float[Array, "..."]:
+        """$K$, of shape (P,) if diagonal, else (P, P)."""
+
+    @abc.abstractmethod
+    def offset(self) -> PerPattern | None:
+        """$b$, the constant part of the weights; None for zero."""
+
+    def recurrent(self, overlaps: PerPattern, saliency: PerPattern | None) -> PerPattern:
+        """$w$, the weights of the recurrent field."""
+        K, b = self.coupling(saliency), self.offset()
+        w = K * overlaps if K.ndim == 1 else K @ overlaps
+        return w if b is None else w + b
+
+    def self_coupling(
+        self, saliency: PerPattern | None, decoder: Float[Array, "P P"] | None
+    ) -> PerNeuron:
+        """$W_{ii}$ of every neuron."""
+        xi, K = self.patterns.xi, self.coupling(saliency)
+        dual = xi if decoder is None else decoder @ xi
+        driven = K[:, None] * dual if K.ndim == 1 else K @ dual
+        return (xi * driven).sum(0) / self.patterns.size
+
+    def residual(self, rates, saliency, decoder):
+        r"""$-W_{ii} \psi(x_i)$ without the diagonal."""
+        return None if self.keep_diagonal else -self.self_coupling(saliency, decoder) * rates
+
+    def energy(self, state: FieldState, inputs: Inputs | None = None) -> Float[Array, ""]:
+        r"""The energy that the fast flow descends while saliency stands still:
+
+        $$E = \sum_i \int_0^{\psi(x_i)} \psi^{-1}(s)\, ds - \frac N2\, m \cdot K m - N\, b \cdot m
+        - I \cdot \psi(x),$$
+
+        plus $\frac12 \sum_i W_{ii} \psi(x_i)^2$ without the diagonal. $dE/dt = -\sum_i \psi'(x_i)
+        \dot x_i^2 \le 0$. Additive noise does *not* sample $e^{-E/T}$, because the flow is not a
+        plain gradient. Hopfield, PNAS 81 (1984); for saliency, Betteti et al., arXiv:2411.05849.
+
+        **Raises:** ValueError where the coupling matrix need not be symmetric: a matrix $K$, or
+        pseudo-inverse learning with unequal saliencies (there is no such energy).
+        """
+        inputs = Inputs() if inputs is None else inputs
+        evidence = None if inputs.stimulus is None else self.patterns.overlap(inputs.stimulus)
+        saliency = self.saliency(state.saliency, evidence)
+        K = self.coupling(saliency)
+        if K.ndim != 1 or (self.learning == "pseudo_inverse" and saliency is not None):
+            raise ValueError(
+                f"{type(self).__name__} with learning={self.learning!r} has couplings that are not "
+                "symmetric in general, so it has no energy of the quadratic form."
+            )
+        rates = self.activation(state.field)
+        raw = self.patterns.overlap(rates)
+        m = self.read(rates, self.decoder())
+        density = (
+            self.patterns.mean(self.activation.potential(state.field)) - (raw * K * m).sum() / 2
+        )
+        if (b := self.offset()) is not None:
+            density = density - (b * raw).sum()
+        if inputs.current is not None:
+            density = density - self.patterns.mean(inputs.current * rates)
+        if not self.keep_diagonal:
+            own = self.self_coupling(saliency, self.decoder())
+            density = density + self.patterns.mean(own * rates**2) / 2
+        return self.patterns.size * density
+
+
+def start(network: AbstractHopfield, field, weights, default, saliency=None) -> FieldState:
+    """A `FieldState` from exactly one of `field`, `weights` or the network's `default` weights."""
+    patterns, dtype = network.patterns, network.patterns.xi.dtype
+    if field is not None and weights is not None:
+        raise ValueError("give `field` (N,) or `weights` (P,), its coefficients, not both.")
+    if field is not None:
+        field = as_float(field, "field", dtype)
+        check_shape(field, "field", (patterns.N,), "(N,)")
+        check_finite(field, "field")
+        return FieldState(field, saliency)
+    if weights is None:
+        if default is None:
+            raise ValueError(
+                f"{type(network).__name__}.init needs `field` (N,) or `weights` (P,), the "
+                "coefficients of a start field in the span of the patterns."
+            )
+        weights = default
+    weights = as_float(weights, "weights", dtype)
+    check_shape(weights, "weights", (patterns.P,), "(P,)")
+    check_finite(weights, "weights")
+    kept = weights if network.keep_diagonal else None
+    return FieldState(patterns.field(weights), saliency, kept)
+
+
+def checked_state(network: AbstractHopfield, state: Any) -> FieldState:
+    """The arrays of a state in the patterns' dtype, of the right shapes and consistent."""
+    if not isinstance(state, FieldState):
+        raise TypeError(f"`state0` must come from network.init(...), got {type(state).__name__}.")
+    dtype = network.patterns.xi.dtype
+    P, N = network.patterns.xi.shape
+    field = as_float(state.field, "state0.field", dtype)
+    check_shape(field, "state0.field", (N,), "(N,)")
+    check_finite(field, "state0.field")
+    saliency, weights = state.saliency, state.weights
+    if saliency is None and hasattr(network, "tau"):
+        raise ValueError("`state0.saliency` is missing; make the state with network.init(...).")
+    if saliency is not None:
+        saliency = as_float(saliency, "state0.saliency", dtype)
+        check_shape(saliency, "state0.saliency", (P,), "(P,)")
+        check_finite(saliency, "state0.saliency")
+    if weights is not None:
+        weights = as_float(weights, "state0.weights", dtype)
+        check_shape(weights, "state0.weights", (P,), "(P,)")
+        check_finite(weights, "state0.weights")
+        spanned = network.patterns.field(weights)
+        if is_concrete(field) and is_concrete(spanned):
+            gap = np.max(np.abs(np.asarray(field) - np.asarray(spanned)))
+            if gap > 1e-3 * (1 + np.max(np.abs(np.asarray(field)))):
+                raise ValueError(
+                    "`state0.field` and `state0.weights` disagree (field = sum_mu weights_mu "
+                    "xi^mu); make the state with network.init(field=...) instead of editing it."
+                )
+    return FieldState(field, saliency, weights)
+
+
+def check_options(network: AbstractHopfield) -> None:
+    """Structure that every network of the family shares."""
+    check_option(network.learning, "learning", ("hebbian", "pseudo_inverse"))
+    check_patterns(network.patterns)
+    if not isinstance(network.activation, AbstractActivation):
+        raise TypeError(
+            "`activation` must be a hopfax activation such as HardTanh(), got "
+            f"{network.activation!r}."
+        )
+
+
+def activation_bounds(activation: AbstractActivation, where: str = "activation") -> Iterable[Bound]:
+    """Domain of an activation's parameters, and of the one that it wraps."""
+    for name in ("gain", "std"):
+        if (value := getattr(activation, name, None)) is not None:
+            yield Bound(f"{where}.{name}", value, 0.0, True)
+    if (inner := getattr(activation, "activation", None)) is not None:
+        yield from activation_bounds(inner, f"{where}.activation")

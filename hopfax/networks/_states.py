@@ -1,0 +1,44 @@
+"""States of networks in continuous time."""
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from .._types import PerNeuron, PerPattern
+
+
+class FieldState(eqx.Module):
+    r"""State of a Hopfield network.
+
+    - `field`: $x$, one value a neuron.
+    - `saliency`: $z$, one value a memory, where it is part of the dynamics; else None.
+    - `weights`: $y$ with $x = \sum_\mu y_\mu \xi^\mu$ where the field is known to lie in the span
+      of the patterns, else None. It says what `field` says, in P numbers, and exact reductions rely
+      on it (and then ignore `field`): to change the field, make a new state with `network.init`.
+    """
+
+    field: PerNeuron
+    saliency: PerPattern | None = None
+    weights: PerPattern | None = None
+
+    @property
+    def neurons(self) -> PerNeuron:
+        """One number a neuron: the field."""
+        return self.field
+
+
+class RateState(eqx.Module):
+    r"""State of a firing-rate network.
+
+    - `rates`: $x \ge 0$, one firing rate a neuron.
+    - `saliency`: $z$, one value a memory, where it is part of the dynamics; else None.
+    - `inhibition`: the rate of the inhibitory unit, where there is one; else None.
+    """
+
+    rates: PerNeuron
+    saliency: PerPattern | None = None
+    inhibition: Float[Array, ""] | None = None
+
+    @property
+    def neurons(self) -> PerNeuron:
+        """One number a neuron: the rate."""
+        return self.rates
