@@ -157,3 +157,58 @@ def test_images_and_files(tmp_path):
     np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match="[Oo]bject arrays"):
         hx.patterns.load(tmp_path / "pickle.npy")
+
+
+def test_sets_of_active_neurons():
+    patterns = hx.patterns.balanced(0.2, 1000)
+    gram = np.asarray(patterns.xi) @ np.asarray(patterns.xi).T
+    assert (gram == np.where(np.eye(6), 200, 40)).all()
+    assert int(np.asarray(patterns.xi).all(0).sum()) == 40
+    flower = hx.patterns.sunflower(5, 0.2, 0.4, 1000)
+    gram = np.asarray(flower.xi) @ np.asarray(flower.xi).T
+    assert (gram == np.where(np.eye(5), 200, 80)).all()
+    few = hx.patterns.sparse(jr.key(0), 7, 50, 0.3)
+    assert (np.asarray(few.xi).sum(1) == 15).all() and set(np.unique(few.xi)) == {0.0, 1.0}
+    assert len(np.unique(np.asarray(few.xi), axis=0)) == 7
+    cue = hx.patterns.degrade(few, jr.key(1), 2, 9)
+    assert cue.sum() == 9 and (np.asarray(cue) <= np.asarray(few.xi[2])).all()
+    other = hx.patterns.degrade(few, jr.key(2), 2, 9)
+    assert (np.asarray(cue) != np.asarray(other)).any()
+    made = hx.patterns.active(np.array([[3.0, -1.0, 2.0, 2.0], [0.0, 5.0, -2.0, 1.0]]), 0.5)
+    assert (np.asarray(made.xi) == [[1, 0, 1, 0], [0, 1, 0, 1]]).all()
+    assert (np.asarray(hx.patterns.active(hx.Patterns([[1.0, -1.0]])).xi) == [[1, 0]]).all()
+
+
+@pytest.mark.parametrize("P", [3, 9])
+def test_column_classes(P):
+    patterns = hx.patterns.sparse(jr.key(P), P, 400, 0.25)
+    xi = np.asarray(patterns.xi)
+    classes = patterns.column_classes()
+    assert (np.asarray(classes.patterns.xi)[:, np.asarray(classes.index)] == xi).all()
+    assert np.asarray(classes.counts).sum() == 400
+    found = np.unique(xi, axis=1).shape[1]
+    assert (np.asarray(classes.counts) > 0).sum() == found
+    assert classes.patterns.N == (8 if P == 3 else found)
+    if P == 3:
+        traced = jax.jit(lambda xi: hx.Patterns(xi).column_classes().counts)(xi)
+        assert (np.asarray(traced) == np.asarray(classes.counts)).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: hx.patterns.balanced(0.3, 900), "`q` must be 1/2"),
+        (lambda: hx.patterns.balanced(0.2, 1010), "multiple of 1/q"),
+        (lambda: hx.patterns.sunflower(3, 0.2, 0.33, 100), "q N and r q N whole"),
+        (lambda: hx.patterns.sunflower(30, 0.2, 0.5, 100), "`N` must be at least 310"),
+        (lambda: hx.patterns.sparse(jr.key(0), 3, 10, 0.33), "`q` must give a whole"),
+        (lambda: hx.patterns.active(np.ones((2, 4)), 1.0), "`q` must leave"),
+        (
+            lambda: hx.patterns.degrade(hx.patterns.balanced(0.5, 8), jr.key(0), 0, 5),
+            "`kept` must be at most 4",
+        ),
+    ],
+)
+def test_impossible_sets_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

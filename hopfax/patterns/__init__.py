@@ -1,5 +1,12 @@
 """Memories: stored, packed into bits, made anew when needed, or spread over devices."""
 
+from ._active import (
+    active as active,
+    balanced as balanced,
+    degrade as degrade,
+    sparse as sparse,
+    sunflower as sunflower,
+)
 from ._base import AbstractPatterns as AbstractPatterns, as_key as as_key
 from ._many import (
     GeneratedPatterns as GeneratedPatterns,

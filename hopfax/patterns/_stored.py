@@ -199,6 +199,27 @@ class Patterns(AbstractPatterns):
         empty = np.ones((self.P, classes))  # no class is empty here
         return _merge(self, jnp.asarray(index), jnp.asarray(sign), classes, empty)
 
+    def column_classes(self) -> "SiteClasses":
+        """Group neurons of active and silent memories (entries 1 and 0) whose columns are equal.
+
+        Like `site_classes`, but opposite columns stay apart, as they must where the activation is
+        not odd. P <= 7: all $2^P$ classes, some perhaps empty, also under jit; else only those that
+        occur. **Raises:** TypeError under a trace where values are needed.
+        """
+        if self.P <= ENUMERATED:
+            return _enumerate_columns(self)
+        if not is_concrete(self.xi):
+            raise TypeError(
+                "column classes of more than 7 patterns depend on their values, which a trace "
+                "hides; call it outside jit."
+            )
+        columns = np.ascontiguousarray(np.asarray(self.xi).T)
+        keys = columns.view(f"V{columns.itemsize * self.P}").ravel()
+        _, present, index = np.unique(keys, return_index=True, return_inverse=True)
+        classes = len(present)
+        ones = jnp.ones(self.N, self.dtype)
+        return _merge(self, jnp.asarray(index), ones, classes, np.zeros((self.P, classes)))
+
 
 class SiteClasses(eqx.Module):
     """Neurons grouped into classes of equals: `xi[:, i] = sign[i] * patterns.xi[:, index[i]]`.
@@ -387,6 +408,16 @@ def _enumerate_classes(patterns: Patterns) -> SiteClasses:
     bits = (np.arange(classes)[None, :] >> np.arange(patterns.P - 1)[:, None]) & 1
     every = np.concatenate([np.ones((1, classes)), 2.0 * bits - 1])
     return _merge(patterns, _bit_keys(patterns.xi), patterns.xi[0], classes, every)
+
+
+@eqx.filter_jit
+def _enumerate_columns(patterns: Patterns) -> SiteClasses:
+    P = patterns.P
+    places = np.arange(P)
+    every = ((np.arange(2**P)[None, :] >> places[:, None]) & 1).astype(float)
+    weights = jnp.asarray(2**places, jnp.int32)[:, None]
+    keys = ((patterns.xi > 0.5).astype(jnp.int32) * weights).sum(0, dtype=jnp.int32)
+    return _merge(patterns, keys, jnp.ones(patterns.N, patterns.dtype), 2**P, every)
 
 
 @eqx.filter_jit
