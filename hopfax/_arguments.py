@@ -147,8 +147,9 @@ def quarantine(given: Arguments) -> tuple[Arguments, Bool[Array, ""]]:
 
     for bound in network.domain():
         lowest = 0.0 if np.isinf(bound.lower) else bound.lower
-        value = safe(bound.value, lowest + 1.0 if bound.strict else lowest)
-        network = eqx.tree_at(operator.attrgetter(bound.name), network, value)
+        where = operator.attrgetter(bound.name)
+        value = safe(where(network), lowest + 1.0 if bound.strict else lowest)
+        network = eqx.tree_at(where, network, value)
     xi = network.patterns.xi  # large and shared: only its own faults may touch it
     if not is_concrete(xi):  # else it has been checked, and may stay known to a trace
         xi = jnp.where(jnp.isfinite(xi), xi, 1.0)

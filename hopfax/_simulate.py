@@ -24,7 +24,7 @@ from ._inputs import Pulses
 from ._noise import OrnsteinHeun, StepBrownian
 from ._trajectory import Trajectory
 from ._types import ArrayLike, is_concrete
-from .networks import AbstractFlow, AbstractSystem, Core, Reduction
+from .networks import AbstractFlow, AbstractSystem, Core, HopfieldSystem, Reduction
 
 _FIXED_STEP = 0.05  # of noisy runs, in fast time constants
 
@@ -127,14 +127,16 @@ def simulate(
     noisy = given.noise is not None
     inputs = given.stimulus, given.current
     system, core = network.reduced(state0, ts[0], *inputs, noisy, reduction)
-    if isinstance(chosen, EventDriven):
+    if isinstance(chosen, EventDriven) and isinstance(system, HopfieldSystem):
         limit = _event_driven.UNLIMITED if max_steps is None else max_steps
         task = _event_driven.Task(system, core, ts, valid, network)
         settings = _event_driven.Settings(chosen, reduction, derivative, limit)
         trajectory = _event_driven.run(task, settings, observe)
     else:
         run = _Run(system, core, ts, valid, given.noise, given.key, network)
-        complete = _complete(chosen, given, core, derivative)
+        by_events = isinstance(chosen, EventDriven)
+        complete = by_pieces(chosen, system) if by_events else chosen
+        complete = _complete(complete, given, core, derivative)
         trajectory = _integrate(run, complete, reduction, derivative, observe, event, max_steps)
     if throw:
         _raise_if_failed(trajectory, max_steps)
@@ -160,6 +162,17 @@ def _method(method: Any, given: Arguments, event: Any) -> Diffrax | EventDriven:
         return Diffrax()
     raise ValueError(
         f'`method=EventDriven(...)` cannot integrate this run: {reason}. "auto" takes diffrax.'
+    )
+
+
+def by_pieces(method: EventDriven, system: Any) -> Diffrax:
+    """The event-driven integration of a rate network, by diffrax."""
+    tol = max(method.tol, 8 * float(jnp.finfo(system.t0.dtype).eps))
+    return Diffrax(
+        _event_driven.SeriesStep(system, method.order),
+        _event_driven.UntilKink(system, method.order, tol),
+        dense=method.dense,
+        switches=method.switches,
     )
 
 
@@ -298,6 +311,7 @@ def _harvest(run: _Run, solution, solver: SwitchLog, terms, reduction) -> Trajec
         "rejected": solution.stats["num_rejected_steps"],
     }
     path = solution.interpolation
+    by_events = isinstance(solver.solver, _event_driven.SeriesStep)
     return Trajectory(
         ts=run.ts,
         overlaps=overlaps,
@@ -308,7 +322,7 @@ def _harvest(run: _Run, solution, solver: SwitchLog, terms, reduction) -> Trajec
         switches=locate(log, solver, terms),
         counters=counters,
         reduction=reduction,
-        method="diffrax",
+        method="event-driven" if by_events else "diffrax",
         dense=None if path is None else _Dense(path, run.system),
         evidence=evidence,
     )

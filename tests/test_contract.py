@@ -48,9 +48,13 @@ def test_vector_field_is_the_derivative(name):
     h = 1e-4
     ts = jnp.array([0.0, h])
     later = hx.simulate(network, state, ts, method=zoo.fixed("sites"), **inputs).final
-    assert_close((later.field - state.field) / h, rate.field, 1e-3, "first order in h = 1e-4")
-    spanned = network.patterns.field(rate.weights)
-    assert_close(spanned, rate.field, 1e-12, "the field stays in the span of the patterns")
+    for end, begin, slope in zip(*map(zoo.parts, (later, state, rate)), strict=True):
+        assert_close((end - begin) / h, slope, 1e-3, "first order in h = 1e-4")
+    assert network.overlaps(state).shape == (network.patterns.P,)
+    if (weights := getattr(rate, "weights", None)) is not None:
+        spanned = network.patterns.field(weights)
+        assert_close(spanned, rate.field, 1e-12, "the field stays in the span of the patterns")
+    assert network.rates(state).shape == (network.patterns.N,)
 
 
 @EVERY
@@ -64,8 +68,8 @@ def test_jit_vmap_and_loop_agree(name):
             np.isfinite(b).all()
         ) else np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b))
     batch = jax.tree.map(lambda x: jnp.stack([x, 0.9 * x]), state)
-    several = jax.vmap(lambda s: run(network, s, inputs).final.field)(batch)
-    assert_close(several[0], eager.final.field, 1e-12, "the same steps, rounding apart")
+    several = jax.vmap(lambda s: run(network, s, inputs).final.neurons)(batch)
+    assert_close(several[0], eager.final.neurons, 1e-12, "the same steps, rounding apart")
     assert np.abs(several[1] - several[0]).max() > 1e-5  # and the other lane is another run
 
 
@@ -75,7 +79,7 @@ def test_gradients_are_finite_and_not_all_zero(name):
 
     def loss(network, state, inputs):
         out = run(network, state, inputs)
-        return (out.overlaps**2).sum() + jnp.sum(out.final.field**2)
+        return (out.overlaps**2).sum() + jnp.sum(out.final.neurons**2)
 
     gradients = eqx.filter_grad(lambda args: loss(*args))((network, state, inputs))
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(gradients)]
@@ -139,10 +143,7 @@ def test_round_trip_through_a_file(name, tmp_path):
 def test_dtype_follows_the_patterns(name):
     network, state, _ = NETWORKS[name]
     single = jax.tree.map(lambda x: x.astype(jnp.float32), network)
-    start = single.init(
-        weights=np.asarray(state.weights),
-        **({} if state.saliency is None else {"saliency": np.asarray(state.saliency)}),
-    )
+    start = single.init(**zoo.arguments(state))
     inputs = hx.Inputs(stimulus=jnp.ones(network.patterns.N, jnp.float32))
     rate = single.vector_field(0.0, start, inputs)
     assert {leaf.dtype for leaf in jax.tree.leaves((start, rate))} == {jnp.dtype("float32")}

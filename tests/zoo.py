@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import reference as ref
 
 import hopfax as hx
@@ -38,6 +39,42 @@ class Specimen(NamedTuple):
     inputs: dict
 
 
+def arguments(state) -> dict[str, Any]:
+    """What `init` makes the state from, as NumPy arrays."""
+    found = {k: np.asarray(v) for k, v in vars(state).items() if v is not None}
+    if "weights" in found:
+        del found["field"]
+    return found
+
+
+def parts(state) -> list:
+    """The state of the neurons and what is slow, whatever the network."""
+    slow = (getattr(state, name, None) for name in ("saliency", "inhibition"))
+    return [state.neurons, *(part for part in slow if part is not None)]
+
+
+def rate_networks() -> dict[str, Specimen]:
+    """Every network of firing rates."""
+    patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
+    mixed = jnp.array([0.8, 0.3, 0.1])
+    plain = hx.RateMemory(patterns, activation=hx.Logistic(2.0, 0.1))
+    driven = hx.InputDrivenRateMemory(patterns, learning="covariance")
+    stimulus = patterns.field(jnp.array([1.0, 0.9, 0.5]))
+    dale = hx.DaleRateMemory(patterns, tau_inhibition=0.5, activation=hx.RectifiedTanh())
+    moving = hx.TwoTimescaleRateMemory(
+        patterns, hx.cyclic(3), kappa=3.0, tau=5.0, bias=0.2, activation=hx.HardSigmoid(2.0, 0.1)
+    )
+    called = moving.init(saliency=jnp.array([1.2, 0.3, 0.0]), weights=mixed)
+    return {
+        "DaleRateMemory": Specimen(dale, dale.init(weights=mixed, inhibition=0.1), {}),
+        "InputDrivenRateMemory": Specimen(
+            driven, driven.init(weights=mixed), dict(stimulus=stimulus)
+        ),
+        "RateMemory": Specimen(plain, plain.init(weights=mixed), {}),
+        "TwoTimescaleRateMemory": Specimen(moving, called, {}),
+    }
+
+
 def networks() -> dict[str, Specimen]:
     """Every network; a new one gets a line here."""
     patterns = hx.patterns.hadamard([1, 2, 3], 16)  # the third is the product of the others
@@ -56,6 +93,7 @@ def networks() -> dict[str, Specimen]:
         ),
         "OneTimescaleHopfield": Specimen(one, one.init(weights=weights), {}),
         "TwoTimescaleHopfield": Specimen(two, start, {}),
+        **rate_networks(),
     }
 
 

@@ -1,5 +1,6 @@
 """The event-driven integrator: Taylor series inside a cell, closed form on plateaus."""
 
+from ._pieces import SeriesStep as SeriesStep, UntilKink as UntilKink
 from ._run import (
     UNLIMITED as UNLIMITED,
     EventDriven as EventDriven,

@@ -14,6 +14,7 @@ from .._inputs import Pulses
 from .._trajectory import Switches, Trajectory
 from ..networks import (
     AbstractQuadraticHopfield,
+    AbstractRateMemory,
     Core,
     Hopfield,
     HopfieldSystem,
@@ -22,6 +23,7 @@ from ..networks import (
     TwoTimescaleHopfield,
 )
 from ._integrate import integrate
+from ._pieces import rate_obstacle
 from ._problem import Pieces, Problem
 from ._series import Law
 from ._step import Options
@@ -71,6 +73,8 @@ def obstacle(network: Any, stimulus: Any, current: Any, noise: Any, event: Any) 
     for name, value in (("stimulus", stimulus), ("current", current)):
         if isinstance(value, diffrax.AbstractPath) and not isinstance(value, Pulses):
             return f"`{name}` changes in time other than by hopfax.Pulses"
+    if isinstance(network, AbstractRateMemory):
+        return rate_obstacle(network, current, noise)
     reasons = {
         f"the law of {type(network).__name__} is not known to it": type(network) not in _KNOWN,
         f"{type(network.activation).__name__} is not piecewise linear": not isinstance(

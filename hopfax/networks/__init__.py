@@ -22,6 +22,14 @@ from ._family import (
 )
 from ._hopfield import Hopfield as Hopfield, OneTimescaleHopfield as OneTimescaleHopfield
 from ._input_driven import InputDrivenHopfield as InputDrivenHopfield
+from ._rate import (
+    AbstractRateMemory as AbstractRateMemory,
+    DaleRateMemory as DaleRateMemory,
+    InputDrivenRateMemory as InputDrivenRateMemory,
+    RateMemory as RateMemory,
+)
+from ._rate_reduction import RateSystem as RateSystem
+from ._rate_sequential import TwoTimescaleRateMemory as TwoTimescaleRateMemory
 from ._reduction import HopfieldSystem as HopfieldSystem
 from ._sequential import (
     Readout as Readout,

@@ -20,13 +20,15 @@ _Flow = TypeVar("_Flow", bound="AbstractFlow")
 
 
 class Bound(NamedTuple):
-    """Domain of one parameter: finite and `>= lower` (`> lower` if `strict`)."""
+    """Domain of a parameter: `value`, usually its own, is finite and `>= lower` (`> lower` if
+    `strict`). `label` says what `value` is otherwise."""
 
     name: str
     value: Array
     lower: float = -np.inf
     strict: bool = False
     hint: str = ""
+    label: str = ""
 
 
 class Inputs(NamedTuple):
@@ -208,7 +210,8 @@ def check_domain(network: AbstractNetwork) -> None:
     if isinstance(network.patterns, Patterns):
         check_finite(network.patterns.xi, "patterns.xi")
     for bound in network.domain():
-        check_at_least(bound.value, bound.name, bound.lower, strict=bound.strict, hint=bound.hint)
+        name = bound.label or bound.name
+        check_at_least(bound.value, name, bound.lower, strict=bound.strict, hint=bound.hint)
 
 
 def in_domain(network: AbstractNetwork) -> Bool[Array, ""]:

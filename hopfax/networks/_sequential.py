@@ -24,7 +24,7 @@ from ._family import (
 from ._states import FieldState
 
 Readout: TypeAlias = Literal["linear", "abs", "square", "relu"]
-_READOUTS = {"linear": lambda m: m, "abs": jnp.abs, "square": jnp.square, "relu": jax.nn.relu}
+READOUTS = {"linear": lambda m: m, "abs": jnp.abs, "square": jnp.square, "relu": jax.nn.relu}
 
 
 def cyclic(P: int) -> Float[Array, "P P"]:
@@ -97,7 +97,7 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
         self.patterns, self.activation = patterns, activation
         self.readout, self.learning, self.keep_diagonal = readout, learning, keep_diagonal
         check_options(self)
-        check_option(readout, "readout", tuple(_READOUTS))
+        check_option(readout, "readout", tuple(READOUTS))
         self.transition = as_float(transition, "transition", patterns.xi.dtype)
         P, N = patterns.xi.shape
         hint = ""
@@ -142,7 +142,7 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
 
     def slow_rate(self, overlaps, slow):
         r"""$(-z + \kappa A f(m)) / \tau$."""
-        drive = self.transition @ _READOUTS[self.readout](overlaps)
+        drive = self.transition @ READOUTS[self.readout](overlaps)
         return (self.kappa * drive - slow) / self.tau
 
     def pitfalls(self, state, current, noise):

@@ -1,0 +1,276 @@
+r"""Rate networks with piecewise-linear activations, in steps from kink to kink.
+
+Between the times at which a neuron (or class of equal neurons) meets a kink of $\phi$ the motion is
+analytic: linear, or with slow saliencies bilinear. A Taylor series of variable step carries it, cut
+at the first such time, which is found as for Hopfield networks. Here diffrax does the rest (saves,
+derivatives, events): a solver whose step is the series, and a controller that ends it in time. Step
+times carry no derivative, and need none, as motion is continuous across kinks.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from .._inputs import Pulses
+from .._rate_activations import HardSigmoid, ThresholdLinear
+from ..networks import AbstractRateMemory, Core, RateSystem
+from ._crossing import margins, safe_time, slack, tangle
+
+_SEARCH = 6  # looks at the margins in a step; a search that has not ended ends the step
+_CAPS = (1.0, 0.5, 0.2, 0.08, 0.03)  # parts of a step up to which to look
+_MANY = 64  # neurons without classes beyond which each would have kinks of its own
+
+
+def rate_obstacle(network: AbstractRateMemory, current: Any, noise: Any) -> str | None:
+    """Why a run cannot go from kink to kink; None if it can."""
+    if not isinstance(network.activation, HardSigmoid | ThresholdLinear):
+        return f"{type(network.activation).__name__} is not piecewise linear"
+    if noise is not None:
+        return "`noise` has no events"
+    if getattr(network, "readout", "linear") != "linear":
+        return "a `readout` other than 'linear' has kinks, or is not bilinear"
+    if network.patterns.N > _MANY and network.smallest(None, current, noise) != "classes":
+        return "its neurons do not fall into classes, and each has kinks of its own"
+    return None
+
+
+class Expansion(eqx.Module):
+    """Taylor coefficients of a state, stacked, with those of $u = 2\\rho(I - I^*) - 1$ and the side
+    on which each neuron is: -1 silent, 1 saturated, 0 between."""
+
+    core: Core
+    u: Array
+    side: Array
+
+    def at(self, h: Any) -> Core:
+        """The state a time `h` after the expansion point."""
+        return jax.tree.map(lambda terms: _horner(terms, h), self.core)
+
+    def radius(self, tol: float) -> Array:
+        """How far the last two terms stay below `tol`, relative to the first (or to 1)."""
+        leaves = jax.tree.leaves(self.core)
+        last = len(self.u) - 1
+        tiny = jnp.finfo(self.u.dtype).tiny
+
+        def size(k):
+            return jnp.stack([jnp.abs(leaf[k]).max() for leaf in leaves]).max()
+
+        scale = tol * jnp.maximum(size(0), 1.0)
+        terms = ((scale / jnp.maximum(size(k), tiny)) ** (1 / k) for k in (last - 1, last))
+        return jnp.minimum(*terms)
+
+
+class _Terms(eqx.Module):
+    """Coefficients of orders 0 to K, those not yet known zero."""
+
+    x: Array
+    slow: Any
+    m: Array
+    saliency: Any
+    current: Array
+
+    def put(self, k, **values: Any) -> "_Terms":
+        """With coefficients number k."""
+
+        def at(terms, value):
+            return lax.dynamic_update_index_in_dim(terms, value.astype(terms.dtype), k, 0)
+
+        new = {name: jax.tree.map(at, getattr(self, name), v) for name, v in values.items()}
+        return _Terms(**(vars(self) | new))
+
+
+def expand(system: RateSystem, t: Array, core: Core, order: int) -> Expansion:
+    """The motion from `core` on, inside its cell."""
+    network, patterns = system.network, system.network.patterns
+    phi: Any = network.activation
+    rho, threshold = (v.astype(core.main.dtype) for v in (phi.gain, phi.threshold))
+    saliency, input_now = system.saliency(t, core), system.current
+    if isinstance(input_now, diffrax.AbstractPath):
+        input_now = input_now.evaluate(t, left=False)
+
+    def room(leaf):
+        return jnp.zeros((order + 1, *leaf.shape), leaf.dtype).at[0].set(leaf)
+
+    m = jnp.zeros(patterns.P, core.main.dtype)
+    kept = jax.tree.map(room, (core.main, core.slow, m, saliency, jnp.zeros_like(core.main)))
+
+    def extend(k, terms: _Terms, side: Any) -> _Terms:
+        """With the currents of order k, and the state of order k + 1 that follows from them."""
+        x, slow = (jax.tree.map(lambda leaf: leaf[k], part) for part in (terms.x, terms.slow))
+        m, mean = system.wiring.overlaps(patterns, x), patterns.mean(x)
+        terms = terms.put(k, m=m)
+        if saliency is not None and slow is not None:
+            first = jnp.asarray(k == 0)
+            terms = terms.put(k, saliency=jnp.where(first, saliency, slow))
+        now = system.wiring.currents(patterns, _product(network, terms, k), mean)
+        if (more := network.uniform(mean, slow)) is not None:
+            now = now + more
+        if input_now is not None:
+            now = now + jnp.where(jnp.asarray(k == 0), input_now, 0.0)
+        terms = terms.put(k, current=now)
+        # at order 0 the activation itself will do: it is continuous
+        rate = phi(now) if side is None else jnp.where(side == 0, rho * now, 0.0)
+        n = jnp.asarray(k + 1, x.dtype)
+        change = jax.tree.map(lambda leaf: leaf / n, network.slow_rate(m, mean, slow))
+        return terms.put(jnp.minimum(k + 1, order), x=(rate - x) / n, slow=change)
+
+    terms = extend(0, _Terms(*kept), None)
+    ahead = extend(1, terms, jnp.zeros_like(core.main))  # only for its currents
+    side = lax.stop_gradient(_side(phi, ahead.current[0], ahead.current[1]))
+    terms = lax.fori_loop(1, order, lambda k, terms: extend(k, terms, side), terms)
+    last = extend(order, terms, side).current
+    u = (2 * rho * last).at[0].add(-2 * rho * threshold - 1)
+    return Expansion(Core(terms.x, terms.slow), u, side)
+
+
+def _product(network: AbstractRateMemory, terms: _Terms, k) -> Array:
+    """Coefficient k of the drive, which is bilinear in overlaps and saliencies, with a part that is
+    linear in saliencies alone."""
+    if terms.saliency is None:
+        return network.drive(terms.m[k], None)
+    orders = jnp.arange(len(terms.m))
+    opposite = jnp.roll(terms.saliency[::-1], k + 1, axis=0)  # number k - j at j
+    alone = jax.vmap(network.drive)(jnp.zeros_like(terms.m), opposite)
+    pairs = jax.vmap(network.drive)(terms.m, opposite) - alone
+    return alone[0] + jnp.where((orders <= k)[:, None], pairs, 0.0).sum(0)
+
+
+def _side(phi: Any, current: Array, change: Array) -> Array:
+    """Where each neuron is. One at a kink, or there in no time, is where it goes to."""
+    rho, threshold = (v.astype(current.dtype) for v in (phi.gain, phi.threshold))
+    u, du = 2 * rho * (current - threshold) - 1, 2 * rho * change
+    near = slack(u.dtype) + tangle(u.dtype) * jnp.abs(du)
+
+    def above(edge):
+        return jnp.where(jnp.abs(u - edge) <= near, du > 0, u > edge)
+
+    top = above(1.0) if phi.ceiling == 1 else jnp.zeros(u.shape, bool)
+    return jnp.where(top, 1.0, jnp.where(above(-1.0), 0.0, -1.0)).astype(u.dtype)
+
+
+def _horner(terms: Array, h: Any) -> Array:
+    total = terms[-1]
+    for k in range(len(terms) - 2, -1, -1):
+        total = total * h + terms[k]
+    return total
+
+
+class Polynomial(diffrax.AbstractLocalInterpolation):
+    """Dense output: the series itself."""
+
+    t0: Any
+    t1: Any
+    core: Core
+
+    def evaluate(self, t0, t1=None, left=True):
+        """The state at `t0`; with `t1`, its increment from `t0` to `t1`."""
+        del left
+
+        def at(t):
+            return jax.tree.map(lambda terms: _horner(terms, t - self.t0), self.core)
+
+        if t1 is None:
+            return at(t0)
+        return jax.tree.map(lambda late, early: late - early, at(t1), at(t0))
+
+
+class SeriesStep(diffrax.AbstractSolver):
+    """One step is the Taylor series of the cell in which it begins."""
+
+    system: RateSystem
+    degree: int = eqx.field(static=True)
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar[Callable] = Polynomial
+
+    def order(self, terms):
+        """The degree of the series."""
+        return self.degree
+
+    def init(self, terms, t0, t1, y0, args):
+        """No state."""
+        return None
+
+    def step(self, terms, t0, t1, y0: Core, args, solver_state, made_jump):
+        """The series at the end of the step."""
+        series = expand(self.system, jnp.asarray(t0), y0, self.degree)
+        return series.at(t1 - t0), None, dict(core=series.core), None, diffrax.RESULTS.successful
+
+    def func(self, terms, t0, y0, args):
+        """The vector field."""
+        return terms.vf(t0, y0, args)
+
+
+class UntilKink(diffrax.AbstractStepSizeController):
+    """Ends a step where the series ends to be accurate, an input jumps or a neuron meets a kink,
+    whatever comes first."""
+
+    system: RateSystem
+    degree: int = eqx.field(static=True)
+    tol: float = eqx.field(static=True)
+
+    def wrap(self, direction):
+        """The same."""
+        return self
+
+    def init(self, terms, t0, t1, y0, dt0, args, func, error_order):
+        """The end of the first step."""
+        return self.end(t0, y0), None
+
+    def adapt_step_size(
+        self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state
+    ):
+        """Every step is accepted; the end of the next."""
+        following = self.end(t1, y1_candidate)
+        return True, t1, following, False, None, diffrax.RESULTS.successful
+
+    def end(self, t, core: Core) -> Array:
+        """Where a step from `t` ends."""
+        t, core = lax.stop_gradient((jnp.asarray(t), core))
+        system = jax.tree.map(lax.stop_gradient, self.system)
+        series = expand(system, t, core, self.degree)
+        reach, edge = series.radius(self.tol), self._edge(t)
+        reach = jnp.minimum(reach, edge - t)
+        length = _first_crossing(series, reach, system.network.activation.ceiling)
+        soonest = 8 * jnp.finfo(t.dtype).eps * jnp.maximum(jnp.abs(t), 1.0)
+        ahead = t + jnp.maximum(length, soonest)
+        return jnp.where(length >= edge - t, edge, ahead)
+
+    def _edge(self, t):
+        """When an input jumps next."""
+        inputs = [v for v in (self.system.stimulus, self.system.current) if isinstance(v, Pulses)]
+        following = [jnp.where(v.edges > t, v.edges, jnp.inf).min() for v in inputs]
+        return jnp.stack([jnp.asarray(jnp.inf, t.dtype), *following]).min()
+
+
+def _first_crossing(series: Expansion, reach: Array, ceiling: float) -> Array:
+    """The first time up to `reach` at which a neuron leaves its side, or a safe time before."""
+    u, side = series.u, series.side
+    late, dtype = slack(u.dtype), u.dtype
+    du = u[1:] * jnp.arange(1, len(u), dtype=dtype)[:, None]
+    unbounded = (side == 0) & (ceiling > 1)
+
+    def search(cap):
+        curvature, power = jnp.zeros_like(u[0]), jnp.ones((), dtype)
+        for k in range(2, len(u)):
+            curvature = curvature + (k * (k - 1) * power) * jnp.abs(u[k])
+            power = power * cap
+        curvature = curvature + float(jnp.finfo(dtype).eps) ** 2  # no division by zero
+
+        def advance(_, t):
+            both = margins(_horner(u, t), _horner(du, t), side)
+            ahead, other = (safe_time(g + late, slope, curvature) for g, slope in both)
+            ahead = jnp.where(unbounded, jnp.inf, ahead)
+            t_next = t + jnp.minimum(ahead, other).min()
+            return jnp.where(t_next < cap, t_next, cap)
+
+        return lax.fori_loop(0, _SEARCH, advance, jnp.zeros((), dtype))
+
+    # The bound on the curvature is the better, the less of the step it must hold for.
+    caps = reach * jnp.asarray(_CAPS, dtype)
+    return jax.vmap(search)(caps).max()

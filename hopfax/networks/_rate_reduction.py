@@ -1,0 +1,161 @@
+r"""Exact reduction of firing-rate networks to classes of equal neurons.
+
+Neurons whose columns of $\xi$ and inputs agree feel the same current for ever. So each is its
+class's mean $X_c$ plus a difference from it that decays as $e^{-t}$, whatever the start, and as
+these differences cancel in all overlaps, the means obey the network's equation among themselves.
+"""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from .._inputs import Pulses
+from .._types import PerPattern, is_concrete
+from ..patterns import ENUMERATED, Patterns, SiteClasses
+from ._base import AbstractSystem, Core, Reduction
+from ._states import RateState
+from ._wiring import Wiring
+
+
+class RateSystem(AbstractSystem):
+    """A run of an `AbstractRateMemory`: `main` is the rates, of classes or of all neurons; under
+    noise its filtered part is carried along, so that `main` is smooth."""
+
+    network: Any  # its patterns are classes where those are used
+    patterns: Patterns  # the full ones
+    wiring: Wiring
+    stimulus: Any
+    current: Any
+    rest: Float[Array, " N"] | None  # of the start, what lies beside the means of classes
+    index: Int[Array, " N"] | None
+    t0: Float[Array, ""]
+
+    @property
+    def small(self) -> bool:
+        """Whether classes are integrated."""
+        return self.index is not None
+
+    def rates(self, core: Core) -> Float[Array, "..."]:
+        """Rates of the network's neurons (or classes)."""
+        return core.main if core.noise is None else core.main + core.noise
+
+    def saliency(self, t, core: Core) -> PerPattern | None:
+        """Saliency now: part of the state, or read from the stimulus."""
+        return self.network.saliency(core.slow, self.evidence(t))
+
+    def evidence(self, t) -> PerPattern | None:
+        """What the stimulus says of each memory (already read if it is constant)."""
+        if isinstance(self.stimulus, diffrax.AbstractPath):
+            now = self.stimulus.evaluate(t, left=False)
+            return self.wiring.evidence(self.patterns, now)
+        return self.stimulus
+
+    def overlaps(self, t, core: Core) -> PerPattern:
+        """Overlaps of the reduced state; equal to those of the full network."""
+        return self.wiring.overlaps(self.network.patterns, self.rates(core))
+
+    def derivative(self, t, core: Core, args: Any = None) -> Core:
+        """Right-hand side, in the form diffrax wants."""
+        current = self.current
+        if isinstance(current, diffrax.AbstractPath):
+            current = current.evaluate(t, left=False)
+        noise = None if core.noise is None else -core.noise
+        target, slow = self.network.targets(
+            self.wiring, self.rates(core), core.slow, self.saliency(t, core), current
+        )
+        return Core(target - core.main, slow, noise)
+
+    def state(self, t, core: Core) -> RateState:
+        """The full state that the user sees."""
+        rates = self.rates(core)
+        if self.index is not None:
+            rates = rates[self.index]
+        if self.rest is not None:
+            rates = rates + self.rest * jnp.exp(self.t0 - t)
+        return self.network.joined(rates, core.slow)
+
+
+def _has_classes(patterns: Patterns) -> bool:
+    if patterns.counts is not None:
+        return False
+    if patterns.P <= ENUMERATED:
+        return 2 * 2**patterns.P <= patterns.N
+    if not is_concrete(patterns.xi) or patterns.P >= 64:
+        return False
+    return 2 * patterns.column_classes().patterns.N <= patterns.N
+
+
+def _equal_in_classes(patterns: Patterns, current: Any) -> bool:
+    """Whether neurons of a class are known to get the same current."""
+    if current is None:
+        return True
+    values = current.values if isinstance(current, Pulses) else current
+    if isinstance(values, diffrax.AbstractPath):
+        return False
+    if not (is_concrete(values) and is_concrete(patterns.xi)):
+        return False
+    with jax.ensure_compile_time_eval():  # these values are known, also inside a trace
+        classes = patterns.column_classes()
+        rows = np.asarray(values).reshape(-1, patterns.N)
+        means = np.asarray(jax.vmap(classes.average)(jnp.asarray(rows)))
+        spread = np.abs(rows - means[:, np.asarray(classes.index)]).max()
+    return bool(spread <= 8 * np.finfo(rows.dtype).eps * (1 + np.abs(rows).max()))
+
+
+def smallest(network: Any, current: Any, noise: Any) -> Reduction:
+    """Classes, where they are exact and worth it."""
+    patterns = network.patterns
+    fine = noise is None and _has_classes(patterns) and _equal_in_classes(patterns, current)
+    return "classes" if fine else "sites"
+
+
+def inexact(wanted: Reduction, network: Any, current: Any, noise: Any) -> str | None:
+    """Why the asked form is not exact here; None if it is."""
+    if wanted in ("auto", "sites"):
+        return None
+    if wanted == "span":
+        return "rates do not lie in the span of the memories (they have 'classes')"
+    if noise is not None:
+        return "private noise makes every neuron different"
+    if not _equal_in_classes(network.patterns, current):
+        return "the `current` differs between neurons with equal memories, or is not known here"
+    return None
+
+
+def reduced(network, state: RateState, t0, stimulus, current, noisy: bool, reduction: Reduction):
+    """The reduced system of a run and its start."""
+    full = network.patterns
+    wiring = network.wiring()
+    if stimulus is not None and not isinstance(stimulus, diffrax.AbstractPath):
+        stimulus = wiring.evidence(full, stimulus)
+    main, rest, index = state.rates, None, None
+    if reduction == "classes":
+        classes = full.column_classes()
+        index, main = classes.index, classes.average(state.rates)
+        rest = state.rates - main[index]
+        current = _averaged(classes, current)
+        network = eqx.tree_at(lambda n: n.patterns, network, classes.patterns)
+    system = RateSystem(
+        network=network,
+        patterns=full,
+        wiring=wiring,
+        stimulus=stimulus,
+        current=current,
+        rest=rest,
+        index=index,
+        t0=t0,
+    )
+    quiet = jnp.zeros(full.N, full.dtype) if noisy else None
+    return system, Core(main, network.slow_part(state), quiet)
+
+
+def _averaged(classes: SiteClasses, current: Any) -> Any:
+    if isinstance(current, Pulses):
+        values = jax.vmap(classes.average)(current.values)
+        return eqx.tree_at(lambda pulses: pulses.values, current, values)
+    return None if current is None else classes.average(current)

@@ -1,0 +1,151 @@
+"""Two timescales on rates: slow saliency moves a rate memory through a sequence."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._errors import as_float, check_finite, check_option, check_shape
+from .._rate_activations import AbstractRateActivation, Logistic
+from .._types import ArrayLike, is_concrete
+from ..patterns import Patterns
+from ._base import Bound, check_domain, parameter
+from ._rate import AbstractRateMemory, number, rate_bounds, start
+from ._sequential import READOUTS, Readout
+from ._states import RateState
+from ._wiring import RateLearning, check_design
+
+
+class TwoTimescaleRateMemory(AbstractRateMemory):
+    r"""A rate memory steered by slow saliency $z$.
+
+    $$\dot x = -x + \phi\Big(\Delta \sum_\mu z_\mu (m_\mu + b_\mu)(\xi^\mu - q) + \gamma \langle x
+    \rangle + I\Big), \qquad \tau \dot z = -z + \kappa\, A f(m).$$
+
+    The active memory's saliency decays until, at the critical saliency $s_c$
+    (`hopfax.theory.rate.critical_saliency`), its active state disappears and the rates fall.
+    Multiplied saliencies alone leave the network silent then, since there is nothing to multiply:
+    the additive part $b_\mu$, which saliency scales as well, ignites the memory that A has charged
+    meanwhile. To leading order in $1/\tau$ and b the saliency at which memories take over follows
+    the map of `TwoTimescaleHopfield` with $s_c$ in place of 1, so an endless chain is sustained for
+    $\kappa \ge 4 s_c$. A stimulus adds to the saliencies, as in `InputDrivenRateMemory`.
+    Betteti, Baggio, Zampieri 2026, arXiv:2603.03201, for the slow equation; arXiv:2411.07388 for
+    the rates.
+
+    **Arguments:** `patterns`, `a`, `b`, `activation`, `learning` as in `RateMemory`, and
+
+    - `transition`: $A$, (P, P); entry `[next, current]` is how strongly `current` calls `next`.
+    - `kappa`: the gain $\kappa \ge 0$ of the slow equation, a scalar or (P,), one for each *driven*
+      memory. (Not the inverse secant slope of $\phi$, which goes by the same letter.)
+    - `tau`: slow over fast time constant, $> 0$, a scalar or (P,).
+    - `bias`: $b_\mu$, a scalar or (P,), in units of the current that an active memory sends: 0.1
+      to 0.3 at the default currents.
+    - `readout`: $f$, "linear", "abs", "square" or "relu".
+    """
+
+    patterns: Patterns
+    transition: Float[Array, "P P"]
+    kappa: Float[Array, "*#P"]
+    tau: Float[Array, "*#P"]
+    bias: Float[Array, "*#P"]
+    activation: AbstractRateActivation
+    a: Float[Array, ""]
+    b: Float[Array, ""]
+    readout: Readout = eqx.field(static=True)
+    learning: RateLearning = eqx.field(static=True)
+    stimulated = "optional"
+
+    def __init__(
+        self,
+        patterns: Patterns,
+        transition: ArrayLike,
+        *,
+        kappa: ArrayLike,
+        tau: ArrayLike,
+        bias: ArrayLike = 0.0,
+        readout: Readout = "linear",
+        a: ArrayLike = -0.3,
+        b: ArrayLike = 0.95,
+        activation: AbstractRateActivation | None = None,
+        learning: RateLearning = "projection",
+    ):
+        self.activation = Logistic() if activation is None else activation
+        check_design(patterns, self.activation, learning)
+        check_option(readout, "readout", tuple(READOUTS))
+        self.patterns, self.learning, self.readout = patterns, learning, readout
+        self.transition = as_float(transition, "transition", patterns.dtype)
+        check_shape(self.transition, "transition", (patterns.P, patterns.P), "(P, P)")
+        self.kappa = parameter(kappa, "kappa", patterns)
+        self.tau = parameter(tau, "tau", patterns)
+        self.bias = parameter(bias, "bias", patterns)
+        self.a, self.b = number(a, "a", patterns), number(b, "b", patterns)
+        check_domain(self)
+
+    def init(
+        self,
+        *,
+        saliency: ArrayLike,
+        rates: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+    ) -> RateState:
+        r"""A start state.
+
+        **Arguments:** `saliency`: $z(0)$, (P,). `rates` (N,) or `weights` (P,) as in
+        `RateMemory.init`; by default the most salient memory is active.
+        """
+        saliency = as_float(saliency, "saliency", self.patterns.dtype)
+        check_shape(saliency, "saliency", (self.patterns.P,), "(P,)")
+        check_finite(saliency, "saliency")
+        if rates is None and weights is None:
+            weights = jax.nn.one_hot(jnp.argmax(saliency), self.patterns.P, dtype=saliency.dtype)
+        return RateState(start(self, rates, weights), saliency)
+
+    def saliency(self, slow, evidence):
+        """The slow state, and what the stimulus says if there is one."""
+        return slow if evidence is None else slow + evidence
+
+    def drive(self, overlaps, saliency):
+        """$z (m + b)$."""
+        assert saliency is not None  # it is part of the state
+        return saliency * (overlaps + self.bias)
+
+    def uniform(self, mean, slow):
+        """None."""
+        return None
+
+    def slow_rate(self, overlaps, mean, slow):
+        r"""$(-z + \kappa A f(m)) / \tau$."""
+        called = self.transition @ READOUTS[self.readout](overlaps)
+        return (self.kappa * called - slow) / self.tau
+
+    def slow_part(self, state):
+        """$z$."""
+        if state.saliency is None:
+            raise ValueError("`state0.saliency` is missing; make the state with network.init(...).")
+        return state.saliency
+
+    def joined(self, rates, slow):
+        """A state of rates and z."""
+        return RateState(rates, slow)
+
+    def pitfalls(self, state, current: Any, noise: Any):
+        """Nothing that lights the next memory."""
+        quiet = is_concrete(self.bias) and not np.asarray(self.bias).any()
+        calls = is_concrete(self.transition) and np.asarray(self.transition).any()
+        if quiet and calls and current is None and noise is None:
+            yield (
+                "saliency only multiplies what neurons send, so that the network falls silent when "
+                "a memory ends: set a `bias` (0.1 to 0.3), or give a `current` or `noise`."
+            )
+
+    def domain(self):
+        r"""$\kappa \ge 0$, $\tau > 0$, the rest as in `RateMemory`."""
+        yield from rate_bounds(self)
+        yield Bound("kappa", self.kappa, 0.0)
+        fast = "For saliency without a delay use InputDrivenRateMemory."
+        yield Bound("tau", self.tau, 0.0, True, fast)
+        yield Bound("transition", self.transition)
+        yield Bound("bias", self.bias)
