@@ -114,31 +114,34 @@ def expand(system: RateSystem, t: Array, core: Core, order: int) -> Expansion:
         if input_now is not None:
             now = now + jnp.where(jnp.asarray(k == 0), input_now, 0.0)
         terms = terms.put(k, current=now)
-        # at order 0 the activation itself will do: it is continuous
-        rate = phi(now) if side is None else jnp.where(side == 0, rho * now, 0.0)
+        rate = phi(now)
+        if side is not None:
+            value, base = jnp.where(k == 0, side, 0.0), jnp.where(k == 0, threshold, 0.0)
+            rate = jnp.where(side == 0, rho * (now - base), jnp.maximum(value, 0.0))
         n = jnp.asarray(k + 1, x.dtype)
         change = jax.tree.map(lambda leaf: leaf / n, network.slow_rate(m, mean, slow))
         return terms.put(jnp.minimum(k + 1, order), x=(rate - x) / n, slow=change)
 
-    terms = extend(0, _Terms(*kept), None)
-    ahead = extend(1, terms, jnp.zeros_like(core.main))  # only for its currents
-    side = lax.stop_gradient(_side(phi, ahead.current[0], ahead.current[1]))
-    terms = lax.fori_loop(1, order, lambda k, terms: extend(k, terms, side), terms)
+    empty = _Terms(*kept)
+    # Currents and their slopes are continuous: they tell the side, whatever it is.
+    ahead = extend(1, extend(0, empty, None), jnp.zeros_like(core.main)).current
+    side = lax.stop_gradient(_side(phi, ahead[0], ahead[1]))
+    terms = lax.fori_loop(0, order, lambda k, terms: extend(k, terms, side), empty)
     last = extend(order, terms, side).current
     u = (2 * rho * last).at[0].add(-2 * rho * threshold - 1)
     return Expansion(Core(terms.x, terms.slow), u, side)
 
 
 def _product(network: AbstractRateMemory, terms: _Terms, k) -> Array:
-    """Coefficient k of the drive, which is bilinear in overlaps and saliencies, with a part that is
-    linear in saliencies alone."""
+    """Coefficient k of the drive: a Cauchy product of saliencies and overlaps, and what is added,
+    linear in saliencies."""
     if terms.saliency is None:
         return network.drive(terms.m[k], None)
     orders = jnp.arange(len(terms.m))
     opposite = jnp.roll(terms.saliency[::-1], k + 1, axis=0)  # number k - j at j
-    alone = jax.vmap(network.drive)(jnp.zeros_like(terms.m), opposite)
-    pairs = jax.vmap(network.drive)(terms.m, opposite) - alone
-    return alone[0] + jnp.where((orders <= k)[:, None], pairs, 0.0).sum(0)
+    product = jnp.where((orders <= k)[:, None], terms.m * opposite, 0.0).sum(0)
+    more = network.added(terms.saliency[k])
+    return product if more is None else product + more
 
 
 def _side(phi: Any, current: Array, change: Array) -> Array:
@@ -231,15 +234,15 @@ class UntilKink(diffrax.AbstractStepSizeController):
 
     def end(self, t, core: Core) -> Array:
         """Where a step from `t` ends."""
-        t, core = lax.stop_gradient((jnp.asarray(t), core))
-        system = jax.tree.map(lax.stop_gradient, self.system)
+        edge = self._edge(jnp.asarray(t))
+        # Motion bends only where the user's inputs jump: these times alone have derivatives.
+        system, t, core, until = lax.stop_gradient((self.system, jnp.asarray(t), core, edge))
         series = expand(system, t, core, self.degree)
-        reach, edge = series.radius(self.tol), self._edge(t)
-        reach = jnp.minimum(reach, edge - t)
+        reach = jnp.minimum(series.radius(self.tol), until - t)
         length = _first_crossing(series, reach, system.network.activation.ceiling)
         soonest = 8 * jnp.finfo(t.dtype).eps * jnp.maximum(jnp.abs(t), 1.0)
         ahead = t + jnp.maximum(length, soonest)
-        return jnp.where(length >= edge - t, edge, ahead)
+        return jnp.where(length >= until - t, edge, ahead)
 
     def _edge(self, t):
         """When an input jumps next."""

@@ -31,11 +31,11 @@ _Network = TypeVar("_Network", bound="AbstractRateMemory")
 class AbstractRateMemory(AbstractFlow):
     r"""The family of firing-rate networks that store memories at rates:
 
-    $$\dot x = -x + \phi(I), \qquad I_i = \Delta \sum_\mu d_\mu(m)\, (\xi^\mu_i + c_\mu) + \gamma
-    \langle x \rangle + g + u_i.$$
+    $$\dot x = -x + \phi(I), \qquad I_i = \Delta \sum_\mu (s_\mu m_\mu + o_\mu)(\xi^\mu_i + c_\mu) +
+    \gamma \langle x \rangle + g + u_i.$$
 
     The recurrent currents have rank P + 1 (see `RateMemory` for the design); subclasses say what
-    drive $d$ a memory has at overlaps m, and which uniform current g there is besides.
+    saliency s memories have, what o is added to it, and which uniform current g there is besides.
     """
 
     patterns: AbstractVar[Patterns]
@@ -50,8 +50,8 @@ class AbstractRateMemory(AbstractFlow):
         """Current saliency, from the state's slow part or a stimulus; None for all ones."""
 
     @abc.abstractmethod
-    def drive(self, overlaps: PerPattern, saliency: PerPattern | None) -> PerPattern:
-        """$d$, what a memory adds to the currents in units of $b - a$; linear in the overlaps."""
+    def added(self, saliency: PerPattern | None) -> PerPattern | None:
+        """$o$, linear in the saliencies; None for nothing."""
 
     @abc.abstractmethod
     def uniform(self, mean: Float[Array, ""], slow: Any) -> Float[Array, ""] | None:
@@ -89,6 +89,11 @@ class AbstractRateMemory(AbstractFlow):
     def rates(self, state: RateState) -> PerNeuron:
         """$x$."""
         return state.rates
+
+    def drive(self, overlaps: PerPattern, saliency: PerPattern | None) -> PerPattern:
+        """$s m + o$."""
+        drive = overlaps if saliency is None else saliency * overlaps
+        return drive if (more := self.added(saliency)) is None else drive + more
 
     def targets(
         self,
@@ -149,7 +154,7 @@ class AbstractRateMemory(AbstractFlow):
                 "symmetric in general, or inhibition with a delay, and no energy of this form."
             )
         m, p = wiring.overlaps(self.patterns, x), self.patterns.overlap(x) + wiring.lift * mean
-        constant = self.drive(jnp.zeros_like(m), saliency)
+        constant = self.drive(jnp.zeros_like(m), saliency)  # o
         pull = (self.drive(m, saliency) + constant) / 2
         density = -wiring.step * (p * pull).sum() - wiring.background * mean**2 / 2
         density = density + self.patterns.mean(self.activation.potential(x))
@@ -325,9 +330,9 @@ class RateMemory(AbstractRateMemory):
         """None: no memory is more salient than another."""
         return None
 
-    def drive(self, overlaps, saliency):
-        """The overlaps."""
-        return overlaps
+    def added(self, saliency):
+        """None."""
+        return None
 
     def uniform(self, mean, slow):
         """None."""
@@ -400,10 +405,9 @@ class InputDrivenRateMemory(AbstractRateMemory):
             raise ValueError(without_stimulus(self))
         return evidence
 
-    def drive(self, overlaps, saliency):
-        """Saliencies times overlaps."""
-        assert saliency is not None  # by `saliency` above
-        return saliency * overlaps
+    def added(self, saliency):
+        """None."""
+        return None
 
     def uniform(self, mean, slow):
         """None."""
@@ -490,9 +494,9 @@ class DaleRateMemory(AbstractRateMemory):
         """None: no memory is more salient than another."""
         return None
 
-    def drive(self, overlaps, saliency):
-        """The overlaps."""
-        return overlaps
+    def added(self, saliency):
+        """None."""
+        return None
 
     def uniform(self, mean, slow):
         r"""$c\,(\langle x \rangle - y)$: W holds the inhibition already, at rest."""

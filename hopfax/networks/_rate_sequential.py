@@ -107,10 +107,9 @@ class TwoTimescaleRateMemory(AbstractRateMemory):
         """The slow state, and what the stimulus says if there is one."""
         return slow if evidence is None else slow + evidence
 
-    def drive(self, overlaps, saliency):
-        """$z (m + b)$."""
-        assert saliency is not None  # it is part of the state
-        return saliency * (overlaps + self.bias)
+    def added(self, saliency):
+        """$z b$."""
+        return None if saliency is None else saliency * self.bias
 
     def uniform(self, mean, slow):
         """None."""

@@ -143,8 +143,12 @@ def check_design(patterns: Any, activation: Any, learning: Any) -> None:
         raise TypeError(
             f"`activation` must be one of rates, such as Logistic(4.8, 0.2), got {activation!r}."
         )
-    if not is_concrete(patterns.xi):
-        return
+    if is_concrete(patterns.xi):
+        with jax.ensure_compile_time_eval():  # values are known, also inside a trace
+            _check_values(patterns, learning)
+
+
+def _check_values(patterns: Patterns, learning: str) -> None:
     xi = np.asarray(patterns.xi)
     if not ((xi == 0) | (xi == 1)).all():
         bad = tuple(int(i) for i in np.argwhere((xi != 0) & (xi != 1))[0])
