@@ -93,22 +93,24 @@ def _cells(phi, couplings, inputs, most):
 
 
 def _folds(phi, E):
-    """Where $G_E$ turns: it rises up to the first current, and again from the second on."""
+    """Where $G_E$ turns, and its values there: it rises up to the first current, and again from
+    the second on."""
     rho, start = phi.gain.astype(E.dtype), phi.threshold.astype(E.dtype)
     steep = E * rho > 1
     ratio = jnp.where(steep, E * rho, 1.0)
     if isinstance(phi, RectifiedTanh):
-        width = jnp.arccosh(jnp.where(steep, ratio, 2.0)) / rho
-        return start, start + jnp.where(steep, width, 0.0)
-    centre = start + 1 / (2 * rho)
-    small = 1 / (2 * ratio * (1 + jnp.sqrt(1 - 1 / ratio)))  # the lower rate of slope 1/E
-    width = jnp.where(steep, centre - phi.inverse(jnp.where(steep, small, 0.25)), 0.0)
-    return centre - width, centre + width
+        first, second = start, start + jnp.arccosh(jnp.sqrt(ratio)) / rho
+    else:
+        small = 1 / (2 * ratio * (1 + jnp.sqrt(1 - 1 / ratio)))  # the lower rate of slope 1/E
+        first = phi.inverse(small)
+        second = 2 * start + 1 / rho - first
+    return first, second, first - E * phi(first), second - E * phi(second)
 
 
 def _scan(phi, couplings, inputs, most):
     """Sign changes of the residual along the curves, and pairs of roots between two nodes."""
-    curve = _Curve(*stop_gradient((phi, couplings, inputs)))
+    frozen = stop_gradient((phi, couplings, inputs))
+    curve = _Curve(*frozen, _folds(frozen[0], frozen[1].E))
     nodes = curve.nodes()
     n, branches = len(nodes), jnp.arange(3)[:, None]
     z, allowed = curve.follow(branches, nodes)
@@ -175,11 +177,7 @@ class _Curve(eqx.Module):
     phi: Logistic | RectifiedTanh
     couplings: tuple
     inputs: tuple
-
-    def turns(self):
-        E = self.couplings[3]
-        first, second = _folds(self.phi, E)
-        return first, second, first - E * self.phi(first), second - E * self.phi(second)
+    turns: tuple
 
     def nodes(self):
         """Currents y, dense where phi is steep at y or at z, with the ends of the branches."""
@@ -190,7 +188,7 @@ class _Curve(eqx.Module):
         low = self.inputs[0] + jnp.minimum(A, 0.0) + jnp.minimum(B, 0.0) - pad
         high = self.inputs[0] + jnp.maximum(A, 0.0) + jnp.maximum(B, 0.0) + pad
         steep = start + jnp.asarray(np.linspace(-4.0, 5.0, NODES), A.dtype) / rho
-        first, second, _, _ = self.turns()
+        first, second, _, _ = self.turns
         z = jnp.concatenate([steep, first[None], second[None]])
         divide = jnp.where(C == 0, 1.0, C)
         rate = jnp.where(C == 0, 0.5, (z - E * phi(z) - self.inputs[1]) / divide)
@@ -203,7 +201,7 @@ class _Curve(eqx.Module):
     def follow(self, branch, y):
         """z on a branch, and whether the branch reaches y."""
         C, E = self.couplings[2:]
-        first, second, at_first, at_second = self.turns()
+        first, second, at_first, at_second = self.turns
         w = self.inputs[1] + C * self.phi(y)
         slack = 16 * jnp.finfo(w.dtype).eps * (1 + abs(w) + abs(E))
         below, above = w <= at_first + slack, w >= at_second - slack
@@ -247,34 +245,31 @@ def fold(phi, kappa, gamma, q, a, b):
     known = jnp.isfinite(jnp.stack([kappa, gamma, *begin])).all() & (phi.gain > 0)
     begin = jnp.where(known, begin, jnp.arange(2.0, dtype=begin.dtype)[::-1])
     length = begin[0] - begin[1]
-    ahead = walk.tangent(begin)
-    ahead = jnp.where(walk.slope(begin, ahead) > 0, -ahead, ahead)
+    # which way along the curve; kept, as the sign of H keeps to one side, in corners as well
+    sense = jnp.where(walk.rises(begin), -1.0, 1.0).astype(begin.dtype)
 
-    def on(state):
-        _, _, _, steps, falling = state
-        return falling & (steps < 4096)
+    def falls(point):
+        """Whether the branch goes on: the groups still differ, and the saliency still falls."""
+        return (point[0] > point[1]) & (walk.rises(point) == (sense < 0))
 
     def move(state):
-        point, ahead, _, steps, _ = state
+        point, _, steps, _ = state
         size = walk.step(point, length)
-        new, turned = walk.advance(point, ahead, size)
-        falling = walk.falls(new, turned)
-        point, ahead = jnp.where(falling, new, point), jnp.where(falling, turned, ahead)
-        return point, ahead, size, steps + 1, falling
+        new = walk.advance(point, sense * size)
+        on = falls(new)
+        return jnp.where(on, new, point), size, steps + 1, on
 
-    start = (begin, ahead, length, 0, walk.falls(begin, ahead) & known)
-    point, ahead, size, _, falling = jax.lax.while_loop(on, move, start)
+    start = (begin, length, 0, known)
+    point, size, _, on = jax.lax.while_loop(lambda s: s[3] & (s[2] < 4096), move, start)
 
     def halve(_, state):
-        point, ahead, size = state
-        size = size / 2
-        new, turned = walk.advance(point, ahead, size)
-        falling = walk.falls(new, turned)
-        return jnp.where(falling, new, point), jnp.where(falling, turned, ahead), size
+        point, size = state
+        new = walk.advance(point, sense * size / 2)
+        return jnp.where(falls(new), new, point), size / 2
 
-    point, ahead, _ = jax.lax.fori_loop(0, 60, halve, (point, ahead, size))
+    point, _ = jax.lax.fori_loop(0, 60, halve, (point, size))
     saliency = walk.at_fold(phi, kappa, gamma, q, stop_gradient(point))
-    found = known & ~falling & (saliency > 0)
+    found = known & ~on & (saliency > 0)
     return jnp.where(found, saliency, jnp.nan), jnp.where(found, point, jnp.nan)
 
 
@@ -297,15 +292,13 @@ class _Walk(eqx.Module):
         along = jnp.stack([-across[1], across[0]])
         return along / jnp.sqrt(jnp.maximum((along**2).sum(), jnp.finfo(point.dtype).tiny))
 
-    def slope(self, point, ahead):
-        """Sign of the change of the saliency (its logarithm, where the groups differ)."""
+    def rises(self, point):
+        """Whether the saliency grows along the tangent (its logarithm, where the groups differ)."""
+        ahead = self.tangent(point)
         rates, slopes = self.phi(point), self.phi.slope(point) * ahead
         difference = rates[0] - rates[1]
-        return (ahead[0] - ahead[1]) * difference - (slopes[0] - slopes[1]) * (point[0] - point[1])
-
-    def falls(self, point, ahead):
-        """Whether the branch goes on: the groups still differ, and the saliency still falls."""
-        return (point[0] > point[1]) & (self.slope(point, ahead) < 0)
+        change = (ahead[0] - ahead[1]) * difference
+        return change > (slopes[0] - slopes[1]) * (point[0] - point[1])
 
     def step(self, point, length):
         """Small against the memory and, near the steep part, against that."""
@@ -314,14 +307,13 @@ class _Walk(eqx.Module):
         distance = jnp.maximum(outside - 1 / rho, 0.0).min()
         return jnp.minimum(length / 128, (1 / rho + 2 * distance) / 32)
 
-    def advance(self, point, ahead, size):
-        new = point + size * ahead
+    def advance(self, point, size):
+        new = point + size * self.tangent(point)
         for _ in range(4):
             across = self.gradient(new)
             square = jnp.maximum((across**2).sum(), jnp.finfo(point.dtype).tiny)
             new = new - self.balance(new) * across / square
-        along = self.tangent(new)
-        return new, jnp.where((along * ahead).sum() < 0, -along, along)
+        return new
 
     def at_fold(self, phi, kappa, gamma, q, point):
         """The saliency there; one scaled current is frozen and the other follows from the balance.
@@ -345,4 +337,10 @@ class _Walk(eqx.Module):
         correction = left / jnp.where(divide == 0, 1.0, divide)
         currents = jnp.where(keep, mixed, mixed - correction)
         rates = phi(currents)
-        return (currents[0] - currents[1]) / (kappa * (rates[0] - rates[1]))
+        merged = rho * (point[0] - point[1]) < 1e-5  # in the uniform state, where H = G_gamma
+        secant = (currents[0] - currents[1]) / jnp.where(merged, 1.0, rates[0] - rates[1])
+        middle = (point[0] + point[1]) / 2
+        own = 1 - self.gamma * self.phi.slope(middle)
+        middle = middle - (middle - gamma * phi(middle)) / jnp.where(own == 0, 1.0, own)
+        slope = phi.slope(middle)
+        return jnp.where(merged, 1 / jnp.where(slope > 0, slope, jnp.nan), secant) / kappa

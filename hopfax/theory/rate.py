@@ -719,6 +719,12 @@ def critical_inhibition(
 
     $$-t' \delta' \tau^2 + (\delta' + t t' - \delta)\, \tau - t = 0.$$
 
+    A memory that is stable while the unit stands still is stable for every $\tau_I$ (for any P and
+    symmetric weights: $1 + \tau z$ and the response $c\, e^T M (z + 1 - K' M)^{-1} e$ of the
+    excitatory network are positive real, so their sum has no zero with Re z >= 0). So is each
+    stable memory of the balanced set with the smallest c, where the block has the eigenvalues
+    $\kappa \phi' - 1$.
+
     **Arguments:** `phi`, `a`, `b`, `q`: as in `design`. `inhibition`: c; default
     $\max(0, \kappa - \gamma)$, that of the balanced set.
 
@@ -858,7 +864,7 @@ def phase(
     slopes = jnp.maximum(phi.slope(a), phi.slope(b))
     margin = 1 - slopes * jnp.maximum(made.kappa, made.gamma)
     regime = jnp.where(values.stable, jnp.where(margin > 0, 2, 1), 0)
-    regime = jnp.where(exists, regime, -1)
+    regime = jnp.where(exists, regime, -1).astype(jnp.int32)
     return Phase(made.kappa, made.gamma, values.greatest, values.stable, margin, regime)
 
 
