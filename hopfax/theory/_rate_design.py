@@ -5,6 +5,7 @@ Nothing here looks at a network: patterns enter as an array, weights as factors 
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -26,6 +27,7 @@ class Design(NamedTuple):
     exists: Bool[Array, "..."]
 
 
+@eqx.filter_jit
 def design(phi, a, b, q, r):
     """Without checks: what is out of range is NaN."""
     exists = (a < b) & (q > 0) & (q < 1) & (r >= 0) & (r < 1)

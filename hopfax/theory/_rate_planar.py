@@ -62,30 +62,25 @@ def _cells(phi, couplings, inputs, most):
     """One candidate in each pair of straight pieces; a singular one (a continuum) has none."""
     A, B, C, E = couplings
     rho, start = phi.gain.astype(A.dtype), phi.threshold.astype(A.dtype)
-    zero, infinity = jnp.zeros_like(A), jnp.full_like(A, jnp.inf)
-    end = start + 1 / rho
-    pieces = [
-        (zero, zero, -infinity, start),
-        (-rho * start, rho, start, end),
-    ]  # offset, slope, ends
+    zero, infinity, end = jnp.zeros_like(A), jnp.full_like(A, jnp.inf), start + 1 / rho
+    ends = [-infinity, start, infinity]
+    slopes, offsets = [zero, rho], [zero, -rho * start]
     if phi.ceiling == 1.0:
-        pieces.append((zero + 1, zero, end, infinity))
-    else:
-        pieces[1] = (*pieces[1][:3], infinity)
-    found = []
-    for offset1, slope1, low1, high1 in pieces:
-        for offset2, slope2, low2, high2 in pieces:
-            right1 = inputs[0] + A * offset1 + B * offset2
-            right2 = inputs[1] + C * offset1 + E * offset2
-            a11, a12, a21, a22 = 1 - A * slope1, -B * slope2, -C * slope1, 1 - E * slope2
-            determinant = a11 * a22 - a12 * a21
-            regular = determinant != 0
-            divide = jnp.where(regular, determinant, 1.0)
-            y = (a22 * right1 - a12 * right2) / divide
-            z = (a11 * right2 - a21 * right1) / divide
-            inside = (y >= low1) & (y < high1) & (z >= low2) & (z < high2)
-            found.append((y, z, regular & inside))
-    y, z, there = (jnp.stack(part) for part in zip(*found, strict=True))
+        ends, slopes, offsets = [*ends[:2], end, infinity], [*slopes, zero], [*offsets, zero + 1]
+    slopes, offsets, ends = map(jnp.stack, (slopes, offsets, ends))
+    first, second = (at.ravel() for at in np.indices((len(slopes), len(slopes))))
+    right1 = inputs[0] + A * offsets[first] + B * offsets[second]
+    right2 = inputs[1] + C * offsets[first] + E * offsets[second]
+    a11, a12 = 1 - A * slopes[first], -B * slopes[second]
+    a21, a22 = -C * slopes[first], 1 - E * slopes[second]
+    determinant = a11 * a22 - a12 * a21
+    regular = determinant != 0
+    divide = jnp.where(regular, determinant, 1.0)
+    y = (a22 * right1 - a12 * right2) / divide
+    z = (a11 * right2 - a21 * right1) / divide
+    inside = (y >= ends[first]) & (y < ends[first + 1])
+    inside = inside & (z >= ends[second]) & (z < ends[second + 1])
+    there = regular & inside
     return y, z, there, there.sum()
 
 
@@ -308,12 +303,12 @@ class _Walk(eqx.Module):
         return jnp.minimum(length / 128, (1 / rho + 2 * distance) / 32)
 
     def advance(self, point, size):
-        new = point + size * self.tangent(point)
-        for _ in range(4):
-            across = self.gradient(new)
+        def back(_, point):
+            across = self.gradient(point)
             square = jnp.maximum((across**2).sum(), jnp.finfo(point.dtype).tiny)
-            new = new - self.balance(new) * across / square
-        return new
+            return point - self.balance(point) * across / square
+
+        return jax.lax.fori_loop(0, 4, back, point + size * self.tangent(point))
 
     def at_fold(self, phi, kappa, gamma, q, point):
         """The saliency there; one scaled current is frozen and the other follows from the balance.

@@ -35,6 +35,7 @@ spectra, planar reduction, thresholds of saliency and inhibition are derived her
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.lax import stop_gradient
@@ -270,13 +271,18 @@ def spectrum(
     P = as_count(P, "P")
     check_option(learning, "learning", ("covariance", "projection"))
     made, _, _, q, r = _checked(phi, a, b, q, r if learning == "covariance" else None)
+    return Spectrum(*_spectrum(made, q, r, P), P - 1)
+
+
+@eqx.filter_jit
+def _spectrum(made, q, r, P):
     beta = made.beta
     first = made.alpha * (q + (P - 1) * r * q + P * (beta**2 - 2 * beta * q))
     off = made.alpha * made.gamma * P * (q - beta) ** 2
     gap = root((first - made.gamma) ** 2 / 4 + off)
     upper, lower = ((first + made.gamma) / 2 + sign * gap for sign in (1, -1))
     largest = jnp.maximum(made.kappa, upper) if P > 1 else upper
-    return Spectrum(made.kappa, upper, lower, largest, P - 1)
+    return made.kappa, upper, lower, largest
 
 
 # Stability of a memory
@@ -297,6 +303,9 @@ def stability(phi: AbstractRateActivation, a: Any, b: Any, q: Any) -> Stability:
     $$q (\gamma - \kappa)(d_b - d_a) - (1 - d_b \kappa)(1 - d_a \gamma) > 0
     \quad \text{(published), or if} \quad d_b (\gamma q + \kappa (1-q)) > 1.$$
 
+    The published one is $1 - T + \Delta < 0$, a single eigenvalue above 1; the last one adds cases
+    with two.
+
     **Arguments:** as `design`; r = q, or projection.
 
     **Returns:** a `Stability`, broadcast. `block` < 0 is exact for P = 1, necessary for any P.
@@ -310,6 +319,7 @@ def stability(phi: AbstractRateActivation, a: Any, b: Any, q: Any) -> Stability:
     return _stability(phi, made, a, b, q)
 
 
+@eqx.filter_jit
 def _stability(phi, made, a, b, q):
     kappa, gamma = made.kappa, made.gamma
     silent, active = (jnp.where(made.exists, phi.slope(v), jnp.nan) for v in (a, b))
@@ -355,6 +365,7 @@ def balanced_spectrum(phi: AbstractRateActivation, a: Any, b: Any, q: Any) -> Ba
     return _balanced(phi, made, a, b, q)
 
 
+@eqx.filter_jit
 def _balanced(phi, made, a, b, q):
     silent, active = phi.slope(a), phi.slope(b)
     block = jnp.stack(eigenvalues(planar(made.kappa, made.gamma, q), active, silent), -1)
@@ -516,15 +527,16 @@ def critical_saliency(phi: AbstractRateActivation, a: Any, b: Any, q: Any) -> Cr
     """
     made, _, _, q, _ = _checked(phi, a, b, q, None)
     _check_known(phi)
+    return CriticalSaliency(*_critical_saliency(phi, made, q))
+
+
+@eqx.filter_jit
+def _critical_saliency(phi, made, q):
     gain, rate, fold = _active_branch(phi, q.dtype)
     saliency = (gain - made.gamma * q) / (made.kappa * (1 - q))
     exists = made.exists & fold & (made.gamma <= 0)
-    return CriticalSaliency(
-        jnp.where(exists, saliency, jnp.nan),
-        jnp.where(fold, gain, jnp.nan),
-        jnp.where(fold, rate, jnp.nan),
-        exists,
-    )
+    gain, rate = (jnp.where(fold, part, jnp.nan) for part in (gain, rate))
+    return jnp.where(exists, saliency, jnp.nan), gain, rate, exists
 
 
 def _active_branch(phi, dtype):
@@ -655,7 +667,7 @@ def dale_jacobian(
     tau: Any,
     inhibition: Any = None,
     learning: str = "projection",
-) -> Float[Array, "N+1 N+1"]:
+) -> Float[Array, "n n"]:
     r"""Jacobian at a memory of the network with excitatory weights and one inhibitory unit.
 
     $$\dot x = -x + \phi(W_E x - c\, y\, 1 + u), \quad \tau_I \dot y = -y + \langle x \rangle,
@@ -665,7 +677,7 @@ def dale_jacobian(
     **Arguments:** `xi`, `phi`, `a`, `b`, `mu`, `learning`: as in `memory_eigenvalues`. `tau`:
     $\tau_I > 0$. `inhibition`: c; default that of `dale_inhibition`.
 
-    **Returns:** the whole matrix, neurons first. `dale_eigenvalues` does not need it.
+    **Returns:** the whole matrix, n = N + 1, neurons first. `dale_eigenvalues` does not need it.
 
     **Raises:** ValueError for `tau` <= 0, and as `memory_eigenvalues` does.
 
@@ -742,6 +754,11 @@ def critical_inhibition(
     else:
         c = as_float(inhibition, "inhibition", q.dtype)
         check_at_least(c, "inhibition", 0.0, strict=False)
+    return _critical_inhibition(phi, made, a, b, q, c)
+
+
+@eqx.filter_jit
+def _critical_inhibition(phi, made, a, b, q, c):
     silent, active = phi.slope(a), phi.slope(b)
 
     def block(gamma):
@@ -908,7 +925,9 @@ def _checked(phi, a, b, q, r):
         _check_range(r, "r", "the overlap of memories in units of q N, in [0, 1)", r >= 0)
     made = _design(phi, a, b, q, r)
     if _all_concrete(a, b, q, r, phi.gain, phi.threshold) and not bool(made.exists.all()):
-        silent, active = (np.ravel(phi(v))[0] for v in (a, b))
+        bad = np.argmin(np.ravel(made.exists))
+        shape = made.exists.shape
+        silent, active = (np.ravel(jnp.broadcast_to(phi(v), shape))[bad] for v in (a, b))
         raise ValueError(
             f"`a` and `b` must lead to different rates, but phi(a) = {silent:g} and phi(b) = "
             f"{active:g}: put the threshold of `phi` between them."
