@@ -371,8 +371,8 @@ def test_planar_equilibria_are_all_there_are(kind):
     counts = []
     for i in range(12):
         phi = kind(np.exp(draw(0.0, 3.2)), draw(-0.3, 0.8))
-        a, q = draw(-1.0, 0.6), draw(0.05, 0.6)
-        b = max(a, float(phi.threshold)) + draw(0.05, 1.2)
+        start, width, q = float(phi.threshold), 1 / float(phi.gain), draw(0.05, 0.6)
+        a, b = start + 0.3 * width - draw(0, 1.0), start + 0.6 * width + draw(0, 1.0)
         inputs = (draw(-0.5, 2.0), *draw(-0.5, 0.5, 2)) if i % 2 else (1.0, 0.0, 0.0)
         found = rate.planar_equilibria(phi, a, b, q, *inputs)
         mine = np.stack([found.active, found.silent], 1)[: int(found.count)]
