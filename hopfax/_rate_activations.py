@@ -115,7 +115,8 @@ class RectifiedTanh(AbstractRateActivation):
 
     def slope(self, y):
         rho, start = _of(self, y)
-        steep = rho / jnp.cosh(rho * jnp.clip(y - start, 0.0, 300 / rho)) ** 2
+        tail = jnp.exp(-2 * rho * jnp.maximum(y - start, 0.0))
+        steep = 4 * rho * tail / (1 + tail) ** 2  # 1/cosh^2, which overflows nowhere
         return jnp.where(y > start, steep, jnp.zeros((), y.dtype))
 
     def inverse(self, x):

@@ -66,3 +66,9 @@ def test_bad_parameters_are_named(kind):
         kind(threshold=np.zeros(2))
     phi = kind(np.float32(2.0))
     assert phi(jnp.ones(3, jnp.float32)).dtype == jnp.float32
+
+
+def test_slopes_have_derivatives_however_far_in_saturation():
+    for name, phi in zoo.rate_activations().items():
+        bend = jax.grad(phi.slope)(jnp.asarray(1e3, jnp.float32))
+        assert float(bend) == 0, name
