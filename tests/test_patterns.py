@@ -194,6 +194,15 @@ def test_column_classes(P):
         assert (np.asarray(traced) == np.asarray(classes.counts)).all()
 
 
+def test_columns_of_other_entries_are_no_classes_of_zeros_and_ones():
+    xi = np.where(np.arange(8) < 4, 1.0, 0.0)[None] * [[1.0], [1.0]]
+    xi[1, 0] = 0.7
+    classes = hx.Patterns(xi).column_classes()
+    assert (np.asarray(classes.patterns.xi)[:, np.asarray(classes.index)] == xi).all()
+    hidden = jax.jit(lambda xi: hx.Patterns(xi).column_classes().patterns.xi)(xi)
+    assert np.isnan(hidden).any()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -203,6 +212,7 @@ def test_column_classes(P):
         (lambda: hx.patterns.sunflower(30, 0.2, 0.5, 100), "`N` must be at least 310"),
         (lambda: hx.patterns.sparse(jr.key(0), 3, 10, 0.33), "`q` must give a whole"),
         (lambda: hx.patterns.active(np.ones((2, 4)), 1.0), "`q` must leave"),
+        (lambda: hx.patterns.active(np.ones(4)), "a row for every memory"),
         (
             lambda: hx.patterns.degrade(hx.patterns.balanced(0.5, 8), jr.key(0), 0, 5),
             "`kept` must be at most 4",

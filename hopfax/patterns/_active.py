@@ -79,6 +79,10 @@ def active(values: Any, q: float | None = None) -> Patterns:
     """
     values = as_float(values.xi if isinstance(values, Patterns) else values, "values")
     check_finite(values, "values")
+    if values.ndim < 2:
+        raise ValueError(
+            f"`values` must have a row for every memory, shape (P, N), got {values.shape}."
+        )
     values = values.reshape(len(values), -1)
     N = values.shape[1]
     if q is None:

@@ -203,10 +203,11 @@ class Patterns(AbstractPatterns):
         """Group neurons of active and silent memories (entries 1 and 0) whose columns are equal.
 
         Like `site_classes`, but opposite columns stay apart, as they must where the activation is
-        not odd. P <= 7: all $2^P$ classes, some perhaps empty, also under jit; else only those that
-        occur. **Raises:** TypeError under a trace where values are needed.
+        not odd. P <= 7: all $2^P$ classes, some perhaps empty, also under jit, where they are NaN
+        if entries turn out to be others than 0 and 1; else only those that occur.
+        **Raises:** TypeError under a trace where values are needed.
         """
-        if self.P <= ENUMERATED:
+        if self.P <= ENUMERATED and may_be_active(self.xi):
             return _enumerate_columns(self)
         if not is_concrete(self.xi):
             raise TypeError(
@@ -410,6 +411,14 @@ def _enumerate_classes(patterns: Patterns) -> SiteClasses:
     return _merge(patterns, _bit_keys(patterns.xi), patterns.xi[0], classes, every)
 
 
+def may_be_active(xi: Array) -> bool:
+    """Whether entries are 0 and 1, as far as is known."""
+    if not is_concrete(xi):
+        return True
+    values = np.asarray(xi)
+    return bool(((values == 0) | (values == 1)).all())
+
+
 @eqx.filter_jit
 def _enumerate_columns(patterns: Patterns) -> SiteClasses:
     P = patterns.P
@@ -417,6 +426,8 @@ def _enumerate_columns(patterns: Patterns) -> SiteClasses:
     every = ((np.arange(2**P)[None, :] >> places[:, None]) & 1).astype(float)
     weights = jnp.asarray(2**places, jnp.int32)[:, None]
     keys = ((patterns.xi > 0.5).astype(jnp.int32) * weights).sum(0, dtype=jnp.int32)
+    legal = ((patterns.xi == 0) | (patterns.xi == 1)).all()
+    patterns = eqx.tree_at(lambda p: p.xi, patterns, jnp.where(legal, patterns.xi, jnp.nan))
     return _merge(patterns, keys, jnp.ones(patterns.N, patterns.dtype), 2**P, every)
 
 
