@@ -102,3 +102,12 @@ def test_escape_of_a_smooth_activation():
     z0, z1 = start * np.exp(-found / tau), kappa * (1 - np.exp(-found / tau))
     a = float(hx.theory.sequential.retrieval_amplitude(z0, hx.Tanh()))
     assert_close(z1 * (1 - np.tanh(a) ** 2), 1.0, 1e-7, "Hermite interpolation, (1/50)^4 / 400")
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_escapes_are_those_of_a_hopfield_network():
+    patterns = hx.patterns.sunflower(2, 0.25, 0.5, 16)
+    network = hx.TwoTimescaleRateMemory(patterns, hx.cyclic(2), kappa=2.0, tau=5.0, bias=0.1)
+    run = trajectory(jnp.ones((3, 2)))
+    with pytest.raises(TypeError, match="must be a TwoTimescaleHopfield"):
+        hx.observables.escape_times(run, network)

@@ -66,7 +66,14 @@ def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float
     interpolation of the saved saliencies, whose derivatives the slow equation gives: relative error
     about $(\Delta t/\tau)^4/400$ for save spacing $\Delta t$; a shorter dwell is missed. A stimulus
     is taken to change linearly from save to save.
+
+    **Raises:** TypeError for another network, such as one of rates; ValueError without saliency.
     """
+    if not isinstance(network, TwoTimescaleHopfield):
+        raise TypeError(
+            "`network` must be a TwoTimescaleHopfield, whose memories lose their stability at a "
+            f"saliency that is known to it, got {type(network).__name__}."
+        )
     ts, m, z = trajectory.ts, trajectory.overlaps, trajectory.saliency
     if z is None:
         raise ValueError("`escape_times` needs a trajectory with saliency.")
