@@ -119,6 +119,32 @@ def test_classes_replace_neurons_whatever_the_start():
         hx.simulate(network, state, ts, method=zoo.fixed("classes"), **noisy)
 
 
+def test_classes_are_not_assumed_where_they_are_not():
+    """Patterns that are classes already, entries between 0 and 1, classes beyond counting."""
+    xi = np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0]])
+    counted = hx.RateMemory(hx.Patterns(xi, counts=[2.0, 3.0, 3.0, 12.0]))
+    state, ts = counted.init(rates=[0.1, 0.5, 0.9, 0.3]), jnp.array([0.0, 1.0])
+    with pytest.raises(ValueError, match="are classes already"):
+        hx.simulate(counted, state, ts, method=zoo.fixed("classes"))
+    grey = hx.RateMemory(FLOWER)
+    grey = eqx.tree_at(lambda n: n.patterns.xi, grey, FLOWER.xi.at[0, :3].set(jnp.array([0.7])))
+    state = grey.init(rates=0.5 * FLOWER.xi[1])
+    runs = [hx.simulate(grey, state, ts, method=zoo.fixed(f)) for f in ("auto", "sites")]
+    assert_close(runs[0].overlaps, runs[1].overlaps, 1e-13, ROUNDING)
+    hidden = eqx.filter_jit(
+        lambda n: hx.simulate(n, state, ts, method=zoo.fixed(), throw=False).status
+    )
+    assert int(hidden(grey)) != 0  # no answer rather than that of other memories
+
+
+def test_a_log_of_many_classes_holds_times_and_no_states():
+    for patterns, few in ((hx.patterns.sparse(jr.key(3), 9, 2000, 0.3), False), (BALANCED, True)):
+        network = hx.RateMemory(patterns)
+        state = network.init(weights=np.eye(patterns.P)[0])
+        system, _ = network.reduced(state, jnp.zeros(()), None, None, False, "classes")
+        assert system.small is few
+
+
 def test_a_million_neurons_cost_what_their_classes_do():
     ts = np.linspace(0.0, 5.0, 3)
     finals = []
@@ -404,6 +430,11 @@ def test_a_memory_at_a_kink_comes_to_rest():
             "`noise` has no events",
         ),
         (
+            hx.RateMemory(FLOWER, activation=hx.HardSigmoid()),
+            dict(event=lambda t, state, network: state.rates.mean() - 0.1),
+            "stops a run at the end of a step",
+        ),
+        (
             hx.RateMemory(hx.patterns.sparse(jr.key(2), 9, 200, 0.3), activation=hx.HardSigmoid()),
             {},
             "do not fall into classes",
@@ -461,6 +492,12 @@ def test_sweep_and_fit_know_rates_as_any_network():
         (
             lambda: hx.RateMemory(hx.Patterns([[1.0, 1, 0, 0], [0, 0, 1, 1]])),
             "linearly independent",
+        ),
+        (
+            lambda: hx.RateMemory(
+                hx.Patterns([[1.0, 0.0], [1.0, 0.0]], check_patterns=False), learning="covariance"
+            ),
+            "must differ, but all of them are equal",
         ),
         (lambda: hx.RateMemory(FLOWER, a=1.0, b=0.5), "`phi\\(b\\) - phi\\(a\\)` must be > 0"),
         (

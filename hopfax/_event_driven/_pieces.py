@@ -27,12 +27,14 @@ _CAPS = (1.0, 0.5, 0.2, 0.08, 0.03)  # parts of a step up to which to look
 _MANY = 64  # neurons without classes beyond which each would have kinks of its own
 
 
-def rate_obstacle(network: AbstractRateMemory, current: Any, noise: Any) -> str | None:
+def rate_obstacle(network: AbstractRateMemory, current: Any, noise: Any, event: Any) -> str | None:
     """Why a run cannot go from kink to kink; None if it can."""
     if not isinstance(network.activation, HardSigmoid | ThresholdLinear):
         return f"{type(network.activation).__name__} is not piecewise linear"
     if noise is not None:
         return "`noise` has no events"
+    if event is not None:
+        return "a user's `event` stops a run at the end of a step, and steps are long here"
     if getattr(network, "readout", "linear") != "linear":
         return "a `readout` other than 'linear' has kinks, or is not bilinear"
     if network.patterns.N > _MANY and network.smallest(None, current, noise) != "classes":

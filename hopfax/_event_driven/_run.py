@@ -74,7 +74,7 @@ def obstacle(network: Any, stimulus: Any, current: Any, noise: Any, event: Any) 
         if isinstance(value, diffrax.AbstractPath) and not isinstance(value, Pulses):
             return f"`{name}` changes in time other than by hopfax.Pulses"
     if isinstance(network, AbstractRateMemory):
-        return rate_obstacle(network, current, noise)
+        return rate_obstacle(network, current, noise, event)
     reasons = {
         f"the law of {type(network).__name__} is not known to it": type(network) not in _KNOWN,
         f"{type(network.activation).__name__} is not piecewise linear": not isinstance(

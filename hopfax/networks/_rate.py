@@ -362,8 +362,8 @@ class InputDrivenRateMemory(AbstractRateMemory):
     I\Big), \qquad s = s(u).$$
 
     The saliencies are calibrated: $u = \sum_\mu s_\mu \xi^\mu$, plus any constant, gives $s$ (for
-    "covariance" if $r = q$), and at $s_\mu = 1$ memory $\mu$ is held exactly as in `RateMemory`. It
-    survives, at lower rates, down to a critical saliency
+    "covariance" and "pseudo_inverse" if $r = q$), and at $s_\mu = 1$ memory $\mu$ is held exactly
+    as in `RateMemory`. It survives, at lower rates, down to a critical saliency
     (`hopfax.theory.rate.critical_saliency`). Saliency multiplies what the neurons send, so alone
     it does not bring a silent network to a memory: add a weak `current`.
     Betteti, Baggio, Bullo, Zampieri, arXiv:2411.05849 and arXiv:2411.07388.
@@ -443,8 +443,9 @@ class DaleRateMemory(AbstractRateMemory):
     **Arguments:** as in `RateMemory`, and
 
     - `tau_inhibition`: $\tau_I > 0$, in units of the neurons' time constant.
-    - `inhibition`: $c \ge 0$; default the least for which all synapses are excitatory, found in
-      $O(N^2 P)$ operations, or $O(C^2 P)$ of classes of neurons, whenever a run begins.
+    - `inhibition`: $c \ge 0$; default the least for which all synapses of this design are
+      excitatory, found once, in $O(N^2 P)$ operations, or $O(C^2 P)$ of C classes of neurons. It
+      stays as it is where a sweep or a fit changes other parameters of the network.
     """
 
     patterns: Patterns

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 from .._inputs import Pulses
 from .._types import PerPattern, is_concrete
 from ..patterns import ENUMERATED, Patterns, SiteClasses
+from ..patterns._stored import may_be_active
 from ._base import AbstractSystem, Core, Reduction
 from ._states import RateState
 from ._wiring import Wiring
@@ -37,8 +38,8 @@ class RateSystem(AbstractSystem):
 
     @property
     def small(self) -> bool:
-        """Whether classes are integrated."""
-        return self.index is not None
+        """Whether a few classes are integrated."""
+        return self.index is not None and self.network.patterns.N <= 2**ENUMERATED
 
     def rates(self, core: Core) -> Float[Array, "..."]:
         """Rates of the network's neurons (or classes)."""
@@ -83,7 +84,7 @@ class RateSystem(AbstractSystem):
 def _has_classes(patterns: Patterns) -> bool:
     if patterns.counts is not None:
         return False
-    if patterns.P <= ENUMERATED:
+    if patterns.P <= ENUMERATED and may_be_active(patterns.xi):
         return 2 * 2**patterns.P <= patterns.N
     if not is_concrete(patterns.xi) or patterns.P >= 64:
         return False
@@ -122,6 +123,8 @@ def inexact(wanted: Reduction, network: Any, current: Any, noise: Any) -> str | 
         return "rates do not lie in the span of the memories (they have 'classes')"
     if noise is not None:
         return "private noise makes every neuron different"
+    if network.patterns.counts is not None:
+        return "the `counts` of the patterns say that they are classes already"
     if not _equal_in_classes(network.patterns, current):
         return "the `current` differs between neurons with equal memories, or is not known here"
     return None

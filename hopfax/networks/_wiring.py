@@ -41,7 +41,8 @@ class Wiring(eqx.Module):
         return self.read @ patterns.overlap(rates) + self.shift * patterns.mean(rates)
 
     def evidence(self, patterns: Patterns, stimulus: PerNeuron) -> PerPattern:
-        r"""Saliencies that a stimulus sets: $s$ for $u = \sum_\mu s_\mu \xi^\mu$ + const."""
+        r"""Saliencies that a stimulus sets: $s$ for $u = \sum_\mu s_\mu \xi^\mu$ + const, exactly
+        for projection, or if memories overlap as chance would have it."""
         return self.judge @ patterns.overlap(stimulus) + self.tilt * patterns.mean(stimulus)
 
     def currents(self, patterns: Patterns, drive: PerPattern, mean: Array) -> PerNeuron:
@@ -167,7 +168,10 @@ def _check_values(patterns: Patterns, learning: str) -> None:
             f"{q.min():.4g} and {q.max():.4g}. Use learning='pseudo_inverse', or "
             "hopfax.patterns.active(values, q) for memories of activity q."
         )
-    if learning != "covariance":
+    if learning == "covariance":
+        if patterns.P > 1 and (xi == xi[0]).all():
+            raise ValueError("`patterns` of a rate memory must differ, but all of them are equal.")
+    else:
         gram = np.asarray(patterns.gram()) - (q[:, None] * q if learning == "projection" else 0)
         small = np.linalg.eigvalsh(gram)[0]
         if small < 8 * patterns.P * rounding:
