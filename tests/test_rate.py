@@ -433,7 +433,7 @@ def test_what_has_no_events_says_so(network, extra, reason):
         )
 
 
-def test_sweep_and_fit_know_rates_as_any_network():
+def test_a_sweep_treats_a_bad_design_as_a_status():
     network = hx.RateMemory(FLOWER, activation=hx.HardSigmoid())
     point = hx.Point(network, {"weights": 0.7 * np.eye(4)[0]}, np.linspace(0, 20, 3))
     found = hx.sweep(
@@ -446,6 +446,20 @@ def test_sweep_and_fit_know_rates_as_any_network():
     assert (status[:, 0] == 0).all() and (status[:, 1] == 4).all()  # b < a is no design
     assert found["overlap"].values[0, 0] == pytest.approx(1.0, abs=1e-6)
     assert found["overlap"].values[1, 0] < 0.1  # threshold above b's reach: it falls silent
+
+
+@pytest.mark.slow
+def test_a_fit_finds_the_gain_of_a_sequence():
+    patterns = hx.patterns.sunflower(4, 0.2, 0.2, 100)
+
+    def make(kappa):
+        return hx.TwoTimescaleRateMemory(patterns, hx.cyclic(4), kappa=kappa, tau=20.0, bias=0.2)
+
+    start = dict(saliency=[1.5, 0, 0, 0])
+    run = hx.simulate(make(3.0), make(3.0).init(**start), np.array([0.0, 70.0]))
+    loss = hx.losses.switch_times(run.switches.time[:3], init=start)
+    fitted = hx.fit(make(2.6), loss, where=lambda n: n.kappa, steps=40, progress=False)
+    assert float(fitted.model.kappa) == pytest.approx(3.0, rel=1e-6)
 
 
 @pytest.mark.usefixtures("as_a_user_runs_it")
