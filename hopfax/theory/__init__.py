@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 from . import sequential as sequential
 
 if TYPE_CHECKING:
-    from . import dense as dense
+    from . import dense as dense, rate as rate
+
+_LATE = ("dense", "rate")
 
 
 def __getattr__(name: str):
-    """`dense` is imported when it is first used."""
-    if name == "dense":
-        return importlib.import_module(f"{__name__}.dense")
+    """`dense` and `rate` are imported when they are first used."""
+    if name in _LATE:
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted({*globals(), "dense"})
+    return sorted({*globals(), *_LATE})
