@@ -15,6 +15,9 @@ REGIME_COLOURS = {
     "tie": "#F2E88A",
     "undecided": "#F0B98B",
     "failed": "#555555",
+    "unstable": "#E4E4E4",
+    "stable": "#66B99B",
+    "certified": "#BFDDF2",
 }
 _LABELS = {
     "kappa": r"gain $\kappa$",
@@ -27,8 +30,14 @@ _LABELS = {
     "overlap": "largest overlap at the end",
     "steps": "solver steps",
     "status": "status",
+    "gain": r"gain $\rho$",
+    "threshold": r"threshold current $I^*$",
+    "a": r"current $a$ of silent neurons",
+    "b": r"current $b$ of active neurons",
+    "storage": "stability of a memory",
 }
 _SYMBOLS = {"kappa": r"\kappa", "tau": r"\tau", "bias": "b", "noise": r"\sigma"}
+_SYMBOLS |= {"gain": r"\rho", "threshold": "I^*", "a": "a", "b": "b"}
 
 
 def new_axes(rows: int = 1, size: tuple[float, float] = (6.4, 4.8)) -> Any:
