@@ -120,7 +120,9 @@ class RateSweep:
         """The grid; what is fixed is an axis of one value."""
         counts = iter(self.points)
         return {
-            name: np.linspace(*value, next(counts)) if len(value) > 1 else np.array(value)
+            name: np.linspace(value[0], value[-1], next(counts))
+            if len(value) > 1
+            else np.array(value)
             for name, value in self.values().items()
         }
 
@@ -307,19 +309,15 @@ def stored(place: pathlib.Path) -> Any:
         return xr.open_zarr(folder / DIAGRAM, consolidated=False).load()
     if not (folder / STORE / "sweep.json").is_file():
         return None
-    asked = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()
-    }
+    given: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in asked.items()}
     beside = None
     if (folder / SIMULATED / "sweep.json").is_file():
         beside = open_sweep(folder / SIMULATED, partial=True)
-    return together(open_sweep(folder / STORE, partial=True), beside, RateSweep(**asked))
+    return together(open_sweep(folder / STORE, partial=True), beside, RateSweep(**given))
 
 
-def verdicts(dataset: Any) -> Any:
-    """Of the simulated points: their coordinates, eigenvalue and distance, and whether both agree."""
-    import numpy as np
-
+def verdicts(dataset: Any) -> list[tuple[dict[str, float], float, float, bool]]:
+    """Of the simulated points: coordinates, eigenvalue, distance, and whether these two agree."""
     from ..plots._grid import dims_of
 
     eigenvalue, distance = dataset["eigenvalue"].values, dataset["distance"].values

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ._axes import COLOURS, new_axes, symbol
-from ._grid import NO_VALUE, coordinates, dims_of, gaps, ordered, scale, sides, values_of
+from ._grid import NO_VALUE, coordinates, dims_of, gaps, ordered, sides, values_of
 from ._paint import gap_handles, mesh, paint_of
 from ._sweeps import legend_below
 
@@ -18,7 +18,7 @@ _WORDS = {
     "stable": "stable, but not by the sufficient condition",
     "certified": "stable by the sufficient condition",
 }
-_LINES = {
+_LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "eigenvalue": (
         r"exact: $\lambda_{\max} = 0$",
         dict(colors="black", linewidths=2.6),
@@ -125,7 +125,7 @@ def _borders(ax, x, y, found: dict[str, np.ndarray]) -> list[Any]:
         if min(values.shape) < 2 or not good.size or good.min() >= 0 or good.max() <= 0:
             continue
         ax.contour(x.values, y.values, np.ma.masked_invalid(values), levels=[0.0], **style)
-        line = dict(color=style["colors"], lw=style["linewidths"])
+        line: dict[str, Any] = dict(color=style["colors"], lw=style["linewidths"])
         handles.append(Line2D([], [], ls=style.get("linestyles", "-"), label=text, **line))
     return handles
 
