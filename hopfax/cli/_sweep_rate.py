@@ -83,7 +83,7 @@ class RateSweep:
         folder = self.out or _common.output_folder("sweep", {"record": record})
         with _common.precision(self.precision):
             if self.dry_run:
-                _common.say(str(hx.sweep_plan(self._theory(), self.grid(), **self._how())))
+                _common.say(str(hx.sweep_plan(self.theory(), self.grid(), **self._how())))
                 beside = math.prod(self.simulate)
                 _common.say(f"and {beside} simulations of {self.size()} neurons" if beside else "")
                 return 0
@@ -124,6 +124,14 @@ class RateSweep:
             if len(value) > 1
             else np.array(value)
             for name, value in self.values().items()
+        }
+
+    def coarse_grid(self) -> dict[str, np.ndarray]:
+        """The points that are simulated."""
+        counts = iter(self.simulate)
+        return {
+            name: _some(axis, next(counts)) if axis.size > 1 else axis
+            for name, axis in self.grid().items()
         }
 
     def size(self) -> int:
@@ -190,8 +198,13 @@ class RateSweep:
                 "--out FOLDER writes elsewhere."
             )
 
-    def _theory(self) -> _rate.Storage:
+    def theory(self) -> _rate.Storage:
+        """What is computed at every point."""
         return _rate.Storage(self.activation, self.q, self.input)
+
+    def simulation(self) -> _rate.Perturbed:
+        """What is simulated at some."""
+        return _rate.Perturbed(self.activation, self.q, self.size(), self.seed)
 
     def _how(self) -> dict[str, Any]:
         return {"chunk": "auto" if self.chunk is None else self.chunk}
@@ -208,7 +221,7 @@ class RateSweep:
                 shutil.rmtree(place, ignore_errors=True)
         grid = self.grid()
         if fresh:
-            plan = hx.sweep_plan(self._theory(), grid, **self._how())
+            plan = hx.sweep_plan(self.theory(), grid, **self._how())
             took = f"about {plan.duration} to compute on {plan.hardware}"
             beside = math.prod(self.simulate)
             more = f", and {beside} simulations" if beside else ""
@@ -218,12 +231,11 @@ class RateSweep:
             folder.mkdir(parents=True, exist_ok=True)
             file.write_text(record)
             resume: Any = "must" if self.resume else "auto"
-            found = hx.sweep(self._theory(), grid, store=store, resume=resume, **how, **self._how())
+            found = hx.sweep(self.theory(), grid, store=store, resume=resume, **how, **self._how())
             beside = None
             if math.prod(self.simulate):
-                coarse = {name: _some(grid[name], n) for name, n in self._coarse().items()}
-                run = _rate.Perturbed(self.activation, self.q, self.size(), self.seed)
-                beside = hx.sweep(run, grid | coarse, store=folder / SIMULATED, **how)
+                where = folder / SIMULATED
+                beside = hx.sweep(self.simulation(), self.coarse_grid(), store=where, **how)
         except BaseException as error:
             if not (store / "sweep.json").is_file():  # nothing was begun
                 _common.remove_empty(file, store / ".writer.lock", store, folder)
@@ -231,11 +243,6 @@ class RateSweep:
                 error.add_note(f"To resume: {_again(folder)}")
             raise
         return together(found, beside, self)
-
-    def _coarse(self) -> dict[str, int]:
-        """How many values of the swept axes are simulated."""
-        swept = [name for name, value in self.values().items() if len(value) > 1]
-        return dict(zip(swept, self.simulate, strict=True))
 
 
 def _some(values: np.ndarray, number: int) -> np.ndarray:

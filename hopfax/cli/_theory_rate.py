@@ -149,8 +149,8 @@ def thresholds(settings: RateTheory) -> str:
         rows.append((f"{float(phi.threshold):g}", *(_common.number(part, 6) for part in parts)))
     head = ("I*", "g*", "s_c, silent at 0", "s_c, exact", "critical tau_I")
     note = (
-        "s_c: saliency below which the input-driven network has no such memory, for silent rates 0\n"
-        "(gamma <= 0) and exactly. tau_I: time constant of an inhibitory unit (Dale's law) from\n"
+        "s_c: saliency below which the input-driven network has no such memory, for silent rates\n"
+        "0 (gamma <= 0) and exactly. tau_I: time constant of an inhibitory unit (Dale's law) from\n"
         "which on the memory oscillates away. A dash: none."
     )
     return f"Thresholds\n\n{_common.table(head, rows)}\n\n{note}"
