@@ -1,10 +1,12 @@
 """The command line of rate memories: sweep, theory, reproduce, plot."""
 
 import dataclasses
+import json
 import re
 import tomllib
 
 import jax
+import jax.numpy as jnp
 import matplotlib
 import numpy as np
 import pytest
@@ -12,8 +14,8 @@ import xarray as xr
 from helpers import assert_close
 
 import hopfax as hx
-from hopfax.cli import _common, _rate
-from hopfax.cli._sweep_rate import RateSweep, stored, together, verdicts
+from hopfax.cli import _common, _rate, _reproduce_rate as made, _reproduce_rate_figures as figures
+from hopfax.cli._sweep_rate import RateSweep, report, stored, together, verdicts
 from hopfax.theory import rate
 
 matplotlib.use("Agg")
@@ -193,8 +195,6 @@ def test_a_disagreement_is_counted_and_listed():
     )
     dataset = together(found, runs, RateSweep())
     assert [row[3] for row in verdicts(dataset)] == [True, False, False]
-    from hopfax.cli._sweep_rate import report
-
     text = report(dataset)
     assert "Simulations: 3, of which 1 agree with the eigenvalue, 2 do not (1 of them marg" in text
     assert re.search(r"^4\.8 +0\.5 +-0\.3 +0\.95 +0\.5000 +1e-05$", text, re.MULTILINE)
@@ -204,3 +204,105 @@ def test_a_disagreement_is_counted_and_listed():
 def test_settings_name_the_family():
     assert _common.settings(RateSweep())["network"] == "rate"
     assert jax.tree.leaves(_rate.Storage("logistic", 0.2, None)) == []
+
+
+# reproduce
+
+
+def results():
+    """Made-up results in which every claim holds."""
+    rows = [
+        made._Row("logistic", -0.3, 0.2, 1.25, -0.25, -1.0, -0.9998, -0.9999, 1e-9),
+        made._Row("hard_sigmoid", -0.3, 0.75, 1.3, -0.26, 3.75, 5.25, 5.25, 0.9),
+    ]
+    settings = RateSweep(points=(3, 2), simulate=(1, 1))
+    dims, shape = _rate.VALUES, (1, 3, 2, 1)
+    codes = np.array([2, 2, 0, 0, 1, 0]).reshape(shape)
+    found = {name: (dims, np.ones(shape)) for name in ("kappa", "gamma", "block", "margin")}
+    found |= {"storage": (dims, codes.astype(np.int8)), "status": (dims, np.zeros(shape, int))}
+    found |= {"eigenvalue": (dims, np.where(codes > 0, -1.0, 1.0))}
+    distance = np.full(shape, np.nan)
+    distance[0, 0] = 1e-9
+    runs = {"distance": (dims, distance), "status": (dims, np.zeros(shape, int))}
+    diagram = together(*(xr.Dataset(v, settings.grid()) for v in (found, runs)), settings)
+    cues = made._Cues(
+        np.array([0.05, 0.25, 0.4, 0.5]),
+        np.array([[0.0, 0.0], [0.2, 0.0], [0.8, 1.0], [1.0, 1.0]]),
+        np.zeros((4, 2)),
+        np.array([[0.003, 0.003], [0.041, 0.003], [0.16, 0.2], [0.2, 0.2]]),
+    )
+    rest = np.array([[0.003, 0.003], [0.27, 0.0], [1.0, 0.0]])
+    stable = np.array([True, False, True])
+    paths = np.linspace(rest[[1, 1]], rest[[0, 2]], 5).swapaxes(0, 1)
+    branch = np.array([[0.52, 0.9, 0.8], [1.0, 1.0, 0.3]])
+    saliency = made._Saliency(-0.3, 0.2, 0.5135, 0.51354, 1e-4, branch, branch[:, :2])
+    return made.Results(
+        residuals={"balanced set": 1e-17},
+        rows=rows,
+        diagrams=[diagram],
+        cues=cues,
+        planes=[made._Plane(-0.3, (0.0, 0.0), rest, stable, paths)] * 4,
+        saliencies=[saliency],
+        moved={
+            "saliency alone": (0.0, 0.0, 0.003),
+            "with a weak input": (0.0, 1.0, 0.2),
+            "old memory salient": (1.0, 0.0, 0.2),
+        },
+        saturated=np.full(3, 1e-12),
+        delays=np.array([[3.0, -0.1, -0.1], [6.0, 0.1, 0.1]]),
+        critical_delay=(5.45, 5.46),
+        crosstalk=(0.057, 0.0575, 0.001, 1e-18),
+    )
+
+
+def test_claims_tables_and_figures_from_results():
+    found = results()
+    claims = made._claims(found)
+    assert all(claim.holds for claim in claims)
+    counts = [claim.simulation for claim in claims if claim.why.startswith("a count")]
+    assert counts == [2, 2, 0, 2, 2, 2, 2]
+    text = made._table(found)
+    assert re.search(r"^hard sigmoid .* 9\.0e-01 +unstable$", text, re.MULTILINE)
+    assert re.search(r"^40% +50% ", text, re.MULTILINE) and "2, of which 2 agree" in text
+    for draw in (figures.phase_diagrams, figures.cues, figures.phase_planes, figures.thresholds):
+        draw(found).canvas.draw()
+
+    # A number that is off fails its claim, and no other.
+    broken = found.rows[0]._replace(growth=-0.98, distance=0.5)
+    wrong = dataclasses.replace(found, rows=[broken, found.rows[1]], critical_delay=(5.45, 5.6))
+    failed = [claim.claim for claim in made._claims(wrong) if not claim.holds]
+    assert len(failed) == 3 and "logistic, a = -0.3, I* = 0.2" in failed[0]
+
+
+@pytest.mark.slow
+def test_cues_end_in_the_memory_in_spurious_states_or_quiescence():
+    patterns = hx.patterns.balanced(0.2, 1000)
+    cues = made._cues(patterns, (100, 250, 600), 4)
+    assert_close(cues.overlap[2], np.ones(4), 1e-6, "recalled from 60 % of the active neurons")
+    assert_close(cues.mean[0], np.full(4, 0.002861), 1e-6, "0.00286 = phi(gamma 0.00286)")
+    # of the core, of the memory without it, or nothing
+    gaps = abs(cues.mean[1][:, None] - [0.0029, 0.041, 0.16]).min(1)
+    assert gaps.max() < 1e-3 and cues.overlap[1].max() < 0.9
+    phi = hx.Logistic()
+    gamma = float(rate.design(phi, -0.3, 0.95, 0.2).gamma)
+    quiet = float(cues.mean[0, 0])
+    assert_close(phi(jnp.asarray(gamma * quiet)), quiet, 1e-8, "uniform states")
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_every_claim_of_the_paper_holds(command, tmp_path):
+    status, out, err = command("reproduce", "rate", "--out", "rep")
+    assert status == 0, err
+    claims = json.loads((tmp_path / "rep/claims.json").read_text())
+    assert all(claim["holds"] and claim["why"] and claim["conditions"] for claim in claims)
+    assert len({claim["claim"] for claim in claims}) == len(claims) > 35
+    pictures = {"phase_diagrams", "cues", "phase_planes", "thresholds"}
+    assert {file.stem for file in (tmp_path / "rep").glob("*.png")} == pictures
+    rows = json.loads((tmp_path / "rep/stability_table.json").read_text())
+    # greatest eigenvalues of N x N Jacobians, found apart from this package
+    exact = [-0.9998, -0.9687, 6.0363, -0.5695, -0.6807, 3.5786, -1.0, 5.25]
+    assert [row["eigenvalue"] for row in rows] == pytest.approx(exact, abs=5e-5)
+    assert [row["growth"] for row in rows] == pytest.approx(exact, abs=2e-4)
+    assert [row["stable"] for row in rows] == [value < 0 for value in exact]
+    assert "From cues that keep some" in out

@@ -85,8 +85,8 @@ class _Saliency(NamedTuple):
     predicted: float
     measured: float
     resolution: float
-    branch: np.ndarray  # (n, 3): saliency and active rate of the memory and of the saddle below
-    runs: np.ndarray  # (n, 2): saliency and simulated active rate
+    branch: np.ndarray  # (n, 3): saliency, overlap at the memory and at the saddle below it
+    runs: np.ndarray  # (n, 2): saliency and simulated overlap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -344,8 +344,7 @@ def _planes(side: int) -> list[_Plane]:
 
 @eqx.filter_jit
 def _lowered(patterns, rates, a, threshold, saliencies, horizon):
-    """All rates, the overlap with memory 0 and its active rate, as its saliency is lowered step by
-    step."""
+    """All rates, and the overlap with memory 0, as its saliency is lowered step by step."""
     import hopfax as hx
 
     network = hx.InputDrivenRateMemory(patterns, a=a, b=B, activation=_phi(threshold))
@@ -354,14 +353,13 @@ def _lowered(patterns, rates, a, threshold, saliencies, horizon):
     def step(rates, s):
         state, stimulus = network.init(rates=rates), s * patterns.xi[0]
         run = hx.simulate(network, state, ts, stimulus=stimulus, throw=False)
-        active = _groups(0.0, run.final, network)[0]
-        return run.final.rates, (run.final.rates, run.overlaps[-1, 0], active)
+        return run.final.rates, (run.final.rates, run.overlaps[-1, 0])
 
     return jax.lax.scan(step, rates, saliencies)[1]
 
 
 def _saliencies(balanced, cases) -> list[_Saliency]:
-    """The saliency at which a memory ends, and its rates till then."""
+    """The saliency at which a memory ends, and its overlap till then."""
 
     import hopfax as hx
 
@@ -369,7 +367,7 @@ def _saliencies(balanced, cases) -> list[_Saliency]:
 
     found = []
     for a, threshold in cases:
-        phi = _phi(threshold)
+        phi, b = _phi(threshold), jnp.asarray(B)
         predicted = float(rate.critical_saliency_planar(phi, a, B, Q).saliency)
         low, high, every = *SALIENCY, []
         network = hx.RateMemory(balanced, a=a, b=B, activation=phi)
@@ -377,8 +375,8 @@ def _saliencies(balanced, cases) -> list[_Saliency]:
         for horizon in (HORIZON, SLOW / 4, SLOW):
             tried = np.linspace(high, low, LANES)
             numbers = map(jnp.asarray, (a, threshold, tried, horizon))
-            states, overlap, active = _lowered(balanced, rates, *numbers)
-            every.append(np.stack([tried, np.asarray(active)], 1))
+            states, overlap = _lowered(balanced, rates, *numbers)
+            every.append(np.stack([tried, np.asarray(overlap)], 1))
             last = int(np.argmax(np.asarray(overlap) < 0.5))  # the first that does not hold it
             known = max(last - 2, 0)  # certainly held: at the last one it may have been leaving
             middle, half = (tried[last - 1] + tried[last]) / 2, (tried[last - 1] - tried[last]) / 2
@@ -388,8 +386,8 @@ def _saliencies(balanced, cases) -> list[_Saliency]:
             rest = rate.planar_equilibria(phi, a, B, Q, saliency=s)
             there = np.asarray(rest.exists)
             active, silent = (np.asarray(part)[there] for part in (rest.active, rest.silent))
-            order = np.argsort(active - silent)[::-1]
-            branch.append((s, active[order[0]], active[order[1]]))
+            overlaps = np.sort(active - silent)[::-1] / float(phi(b) - phi(jnp.asarray(a)))
+            branch.append((s, *overlaps[:2]))
         numbers = (predicted, float(middle), float(half))
         found.append(_Saliency(a, threshold, *numbers, np.array(branch), every[0]))
     return found
@@ -784,10 +782,18 @@ def _table(found: Results) -> str:
         for share, overlap, mean in zip(cues.kept, cues.overlap, cues.mean, strict=True)
     ]
     cue_head = ("kept", "recalled", "least overlap", "largest", "least mean rate", "largest")
+    from ._sweep_rate import agreement, verdicts
+
+    diagrams = [
+        f"Phase diagram over {' and '.join(n for n in _rate.VALUES if dataset.sizes[n] > 1)}\n"
+        f"{agreement(verdicts(dataset))}"
+        for dataset in found.diagrams
+    ]
+    last = "\n\n".join(diagrams)
     return (
         f"Stability of a memory of the balanced set, N = {NEURONS}: theory and simulation\n\n"
         f"{_common.table(head, rows)}\n\nFrom cues that keep some of the active neurons\n\n"
-        f"{_common.table(cue_head, lines)}"
+        f"{_common.table(cue_head, lines)}\n\n{last}"
     )
 
 

@@ -69,7 +69,7 @@ def cues(found: Results) -> Any:
     }
     for (text, level), ls in zip(levels.items(), ("-", "--", "-.", ":"), strict=True):
         right.axhline(level, color=COLOURS[1], lw=1.2, ls=ls, label=text)
-    left.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0.02, 0.9))
+    left.legend(fontsize="small", loc="center right")
     right.legend(fontsize="small", loc="center right")
     figure.suptitle(
         rf"balanced set, $N = {NEURONS}$, $q = {Q:g}$, logistic, $\rho = 4.8$, $I^* = 0.2$, "
@@ -122,7 +122,7 @@ def phase_planes(found: Results) -> Any:
 
 
 def thresholds(found: Results) -> Any:
-    """Rates of a memory over its saliency, and what delayed inhibition does."""
+    """Overlap of a memory over its saliency, and what delayed inhibition does."""
     from ..plots._axes import COLOURS
 
     figure = new_figure(figsize=(10.4, 4.4))
@@ -133,10 +133,10 @@ def thresholds(found: Results) -> Any:
         left.plot(s, memory, color=colour, lw=1.5, label=f"{text}: $s_c = {case.predicted:.4f}$")
         left.plot(s, saddle, color=colour, lw=1.1, ls="--")
         left.plot(*case.runs.T, "o", color=colour, mfc="white", ms=5)
-    left.set(xlabel=r"saliency $s_\mu$ of the memory", ylabel="rate of its active neurons")
+    left.set(xlabel=r"saliency $s_\mu$ of the memory", ylabel="overlap $m_\\mu$ with it")
     left.set(xlim=(0.2, 1.3), ylim=(-0.03, 1.05))
     left.set_title("memory (line) and saddle (dashed); runs (circles)", fontsize="medium")
-    left.legend(fontsize="small", loc="center left", bbox_to_anchor=(0.0, 0.42))
+    left.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.0, 0.06))
     tau, growth, theory = found.delays.T
     right.plot(tau, theory, color=COLOURS[0], lw=1.5, label="greatest eigenvalue")
     right.plot(tau, growth, "o", color=COLOURS[0], mfc="white", ms=5, label="simulation")

@@ -356,11 +356,12 @@ def report(dataset: Any) -> str:
         rows.append((text, int((there & (dataset["alone"].values == 1)).sum())))
     parts = [_common.table(("a memory of the balanced set is", "points"), rows)]
     if "distance" in dataset:
-        parts.append(_agreement(verdicts(dataset)))
+        parts.append(agreement(verdicts(dataset)))
     return "\n\n".join(parts)
 
 
-def _agreement(rows: Any) -> str:
+def agreement(rows: Any) -> str:
+    """How many simulations agree with the eigenvalue, and which do not."""
     wrong = [row for row in rows if not row[3]]
     clear = [row for row in wrong if abs(row[1]) > _rate.MARGINAL]
     lines = [

@@ -30,14 +30,8 @@ _LABELS = {
     "overlap": "largest overlap at the end",
     "steps": "solver steps",
     "status": "status",
-    "gain": r"gain $\rho$",
-    "threshold": r"threshold current $I^*$",
-    "a": r"current $a$ of silent neurons",
-    "b": r"current $b$ of active neurons",
-    "storage": "stability of a memory",
 }
 _SYMBOLS = {"kappa": r"\kappa", "tau": r"\tau", "bias": "b", "noise": r"\sigma"}
-_SYMBOLS |= {"gain": r"\rho", "threshold": "I^*", "a": "a", "b": "b"}
 
 
 def new_axes(rows: int = 1, size: tuple[float, float] = (6.4, 4.8)) -> Any:

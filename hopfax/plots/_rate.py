@@ -4,13 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from ._axes import COLOURS, new_axes, symbol
+from ._axes import COLOURS, new_axes
 from ._grid import NO_VALUE, coordinates, dims_of, gaps, ordered, sides, values_of
 from ._paint import gap_handles, mesh, paint_of
 from ._sweeps import legend_below
 
-#: The values that a design is made of.
-DESIGN = {"gain", "threshold", "a", "b"}
+#: The values that a design is made of: symbol, and label of an axis.
+DESIGN = {
+    "gain": (r"\rho", r"gain $\rho$"),
+    "threshold": ("I^*", "threshold current $I^*$"),
+    "a": ("a", "current $a$ of silent neurons"),
+    "b": ("b", "current $b$ of active neurons"),
+}
 #: Largest distance at the end, from which on a perturbed run has left its memory.
 LEFT = 1e-3
 _WORDS = {
@@ -42,7 +47,7 @@ def is_storage(dataset: Any) -> bool:
     """Whether a dataset is a storage diagram, as `hopfax sweep --network rate` makes it."""
     long = [dim for dim in dims_of(dataset) if dataset.sizes[dim] > 1]
     return (
-        DESIGN <= set(dataset.coords)
+        set(DESIGN) <= set(dataset.coords)
         and {"storage", "eigenvalue"} <= set(dataset.data_vars)
         and len(long) == 2
     )
@@ -91,6 +96,9 @@ def storage_diagram(dataset: Any, ax: Any = None, *, theory: bool = True) -> Any
     if "distance" in dataset:
         handles += _marks(ax, x, y, place["eigenvalue"], place["distance"])
     ax.set(xlim=x.limits, ylim=y.limits)
+    for side, name in (("x", x.name), ("y", y.name)):
+        if name in DESIGN:
+            ax.set(**{f"{side}label": DESIGN[name][1]})
     ax.set_title(title, fontsize="medium")
     legend_below(ax, handles, 2)
     return ax
@@ -99,9 +107,10 @@ def storage_diagram(dataset: Any, ax: Any = None, *, theory: bool = True) -> Any
 def _title(dataset: Any) -> str:
     fixed = [dim for dim in dims_of(dataset) if dataset.sizes[dim] == 1]
     parts = [
-        f"{symbol(name)} = {float(dataset[name][0]):.4g}"
+        f"${DESIGN[name][0]}$ = {float(dataset[name][0]):.4g}"
         for dim in fixed
         for name in coordinates(dataset, dim)
+        if name in DESIGN
     ]
     if "q" in dataset.attrs:
         parts.append(f"$q$ = {dataset.attrs['q']:g}")
