@@ -1,7 +1,6 @@
 """One task for every family: damaged images, and a sequence."""
 
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
 from helpers import assert_close
@@ -16,12 +15,18 @@ pytest.importorskip("sklearn")
 def test_damage_is_what_it_says():
     images = comparison.load()
     assert images.shape == (10, 64) and images.sum(1).tolist() == [24] * 10
+    image = np.asarray(images[3])
+    rng = np.random.default_rng(1)
     for share in (0.25, 0.5, 1.0):
-        left = erase(jr.key(1), images[3], share)
-        assert left.sum() == 24 - round(24 * share) and not (left > images[3]).any()
-        turned = flip(jr.key(1), images[3], share)
-        assert abs(turned - images[3]).sum() == round(64 * share)
-    assert not jnp.array_equal(erase(jr.key(1), images[3], 0.5), erase(jr.key(2), images[3], 0.5))
+        left = erase(rng, image, share)
+        assert left.sum() == 24 - round(24 * share) and not (left > image).any()
+        turned = flip(rng, image, share)
+        assert abs(turned - image).sum() == round(64 * share)
+    assert image.sum() == 24  # as it was
+    given, again = (comparison.task(2, (0.5,), (0.25,)) for _ in range(2))
+    assert given.erased.shape == given.flipped.shape == (1, 2, 10, 64)
+    assert jnp.array_equal(given.erased, again.erased)
+    assert not jnp.array_equal(given.erased[0, 0], given.erased[0, 1])
 
 
 def test_every_network_holds_every_image():
