@@ -32,24 +32,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .. import (
+from .._activations import Tanh
+from .._errors import missing
+from .._interactions import Power
+from .._iterate import iterate
+from .._simulate import simulate
+from ..networks import (
     DenseMemory,
     Hopfield,
     InputDrivenHopfield,
     InputDrivenRateMemory,
-    Patterns,
-    Power,
     RateMemory,
-    Tanh,
     TwoTimescaleHopfield,
     TwoTimescaleRateMemory,
     cyclic,
-    iterate,
-    simulate,
 )
-from .._errors import missing
 from ..observables import visited
-from ..patterns import active
+from ..patterns import Patterns, active
 
 INK, PIXELS = 24, 64
 #: Damage, as a share of the ink or of all pixels.
