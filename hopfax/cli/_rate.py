@@ -46,7 +46,7 @@ class Storage(eqx.Module):
         phi = law(self.kind)(gain, threshold)
         found = rate.phase(gain, threshold, a, b, self.q, law(self.kind))
         outputs = {
-            "storage": found.regime.astype(jnp.int8),
+            "storage": found.storage.astype(jnp.int8),
             "eigenvalue": found.eigenvalue,
             "block": rate.stability(phi, a, b, self.q).block,
             "margin": found.margin,

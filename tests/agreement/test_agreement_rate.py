@@ -47,7 +47,7 @@ def test_a_memory_survives_a_perturbation_where_its_eigenvalues_say_so(kind):
         run = hx.simulate(network, start, jnp.array([0.0, 40.0]), method=hx.Diffrax(), throw=False)
         far = jnp.linalg.norm(run.final.rates - memory)
         verdict = rate.phase(gain, threshold, a, b, 0.2, kind)
-        return far / jnp.linalg.norm(shift), verdict.eigenvalue, verdict.regime, run.status
+        return far / jnp.linalg.norm(shift), verdict.eigenvalue, verdict.storage, run.status
 
     far, leading, regime, status = map(np.asarray, jax.jit(jax.vmap(one))(gain, threshold, a, b))
     kinks = np.stack([threshold, threshold + 1 / gain]) if kind is not hx.Logistic else np.zeros(0)
