@@ -324,7 +324,7 @@ EXACT = hx.EventDriven(order=24, tol=1e-14)
     [
         (hx.HardSigmoid(4.8, 0.2), (-0.3, 0.95)),
         (hx.HardSigmoid(2.0, 0.1), (0.15, 0.5)),
-        (hx.ThresholdLinear(0.9, 0.1), (-0.3, 0.7)),
+        pytest.param(hx.ThresholdLinear(0.9, 0.1), (-0.3, 0.7), marks=pytest.mark.slow),
     ],
 )
 def test_steps_from_kink_to_kink(phi, currents):
@@ -343,6 +343,7 @@ def test_steps_from_kink_to_kink(phi, currents):
     assert int(run.stats["steps"]) < 60
 
 
+@pytest.mark.slow
 def test_kinks_of_two_timescales_pulses_and_derivatives():
     patterns = hx.patterns.sunflower(3, 0.2, 0.25, 40)
     ts = np.linspace(0.0, 60.0, 4)
@@ -384,6 +385,7 @@ def test_kinks_of_two_timescales_pulses_and_derivatives():
         assert_close(ratio, 1.0, 1e-6, "central differences of a smooth function")
 
 
+@pytest.mark.slow
 def test_a_memory_at_a_kink_comes_to_rest():
     """b at the upper kink itself: the run ends there without endless tiny steps."""
     network = hx.RateMemory(FLOWER, b=0.2 + 1 / 4.8, activation=hx.HardSigmoid())
@@ -433,6 +435,7 @@ def test_what_has_no_events_says_so(network, extra, reason):
         )
 
 
+@pytest.mark.slow
 def test_a_sweep_treats_a_bad_design_as_a_status():
     network = hx.RateMemory(FLOWER, activation=hx.HardSigmoid())
     point = hx.Point(network, {"weights": 0.7 * np.eye(4)[0]}, np.linspace(0, 20, 3))
