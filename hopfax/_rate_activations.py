@@ -54,7 +54,7 @@ def _parameters(gain: Any, threshold: Any) -> tuple[Array, Array]:
     return gain, threshold
 
 
-def _of(phi: AbstractRateActivation, x: Array) -> tuple[Array, Array]:
+def _of(phi: AbstractRateActivation, x: Any) -> tuple[Array, Array]:
     """Gain and threshold in the dtype of `x`."""
     return phi.gain.astype(x.dtype), phi.threshold.astype(x.dtype)
 

@@ -3,9 +3,22 @@
 Do not import hopfax here: the type-checking import hook of the test run is installed later.
 """
 
-import jax
-import jaxtyping
-import pytest
+import os
+from importlib.metadata import version
+
+# Most of the time of the tests is that of the compiler, whose programs then run for milliseconds:
+# these options halve it. XLA reads them when it starts, and aborts at one that it does not know, as
+# later ones do at the last. `XLA_FLAGS= pytest` compiles as for a user.
+QUICKLY = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_parallel_codegen_split_count=1",
+) + ("--xla_cpu_use_fusion_emitters=false",) * version("jaxlib").startswith("0.10.")
+os.environ.setdefault("XLA_FLAGS", " ".join(QUICKLY))
+
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")

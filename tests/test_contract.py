@@ -14,6 +14,13 @@ import hopfax as hx
 
 NETWORKS, MAPS = zoo.networks(), zoo.maps()
 EVERY = pytest.mark.parametrize("name", list(NETWORKS))
+EACH_COMPILES = pytest.mark.parametrize(  # one of them is enough where slow tests are left out
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "TwoTimescaleHopfield" else [pytest.mark.slow])
+        for name in NETWORKS
+    ],
+)
 EVERY_MAP = pytest.mark.parametrize("name", list(MAPS))
 TS = jnp.linspace(0.0, 6.0, 4)
 
@@ -57,7 +64,7 @@ def test_vector_field_is_the_derivative(name):
     assert network.rates(state).shape == (network.patterns.N,)
 
 
-@EVERY
+@EACH_COMPILES
 def test_jit_vmap_and_loop_agree(name):
     network, state, inputs = NETWORKS[name]
     eager = run(network, state, inputs)
@@ -73,7 +80,7 @@ def test_jit_vmap_and_loop_agree(name):
     assert np.abs(several[1] - several[0]).max() > 1e-5  # and the other lane is another run
 
 
-@EVERY
+@EACH_COMPILES
 def test_gradients_are_finite_and_not_all_zero(name):
     network, state, inputs = NETWORKS[name]
 

@@ -505,3 +505,59 @@ def test_missing_matplotlib_is_named_with_its_cure(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r'pip install "hopfax\[plot\]"'):
         plots.saliency_map(5.0)
+
+
+# Rate memories
+
+
+def storage(**more: Any):
+    """A storage diagram over gain and threshold: stable where the threshold is below 0.5."""
+    gain, threshold = np.linspace(1.0, 5.0, 5), np.linspace(0.0, 1.0, 4)
+    dims, shape = ("gain", "threshold", "a", "b"), (5, 4, 1, 1)
+    eigenvalue = np.broadcast_to((threshold - 0.5)[:, None, None], shape).copy()
+    codes = np.where(eigenvalue < -0.2, 2, np.where(eigenvalue < 0, 1, 0)).astype(np.int8)
+    codes[4, 3] = -1
+    eigenvalue[4, 3] = np.nan
+    flags = {"flag_values": [0, 1, 2], "flag_meanings": "unstable stable certified"}
+    data = {
+        "storage": (dims, codes, flags),
+        "eigenvalue": (dims, eigenvalue),
+        "status": (dims, np.zeros(shape, int)),
+    }
+    coords = {"gain": gain, "threshold": threshold, "a": [-0.3], "b": [0.95]}
+    data |= {name: (dims, value.reshape(shape)) for name, value in more.items()}
+    return xr.Dataset(data, coords, {"activation": "hard_sigmoid", "q": 0.2, "input": 0.3})
+
+
+def test_a_storage_diagram_shows_areas_the_border_and_simulations():
+    distance = np.full((5, 4), np.nan)
+    distance[0] = [1e-9, 0.5, 0.5, 0.5]  # the second contradicts the eigenvalue
+    alone = np.zeros((5, 4))
+    alone[:2, :2] = 1
+    ax = plots.storage_diagram(storage(distance=distance, alone=alone))
+    names = texts(ax)
+    assert names[:3] == [
+        "unstable",
+        "stable, but not by the sufficient condition",
+        "stable by the sufficient condition",
+    ]
+    assert any("no design" in name for name in names) and any("u_S = 0.3" in n for n in names)
+    assert r"\rho" in ax.get_xlabel() and "I^*" in ax.get_ylabel()
+    assert "hard sigmoid" in ax.get_title() and "0.95" in ax.get_title()
+    for part, places in (("attracts", [0]), ("repels", [1, 2, 3]), ("differ", [1])):
+        x, y = line(ax, part)
+        assert_close(x, np.ones(len(places)), 1e-12, "the first gain")
+        assert_close(y, np.array(places) / 3, 1e-12, "the thresholds of these runs")
+    border = [c for c in ax.collections if len(c.get_paths()) and c.get_linewidth()[0] > 2]
+    (path,) = border[0].get_paths()
+    assert_close(path.vertices[:, 1], np.full(len(path.vertices), 0.5), 1e-12, "the eigenvalue's 0")
+    bare = plots.storage_diagram(storage(), theory=False)
+    assert not any("exact" in name for name in texts(bare))
+
+
+def test_the_overview_of_a_storage_diagram_is_one():
+    figure = plots.overview(storage())
+    (ax,) = figure.axes
+    assert "stable by the sufficient condition" in texts(ax)
+    with pytest.raises(ValueError, match="`dataset` must have `storage`"):
+        plots.storage_diagram(storage().isel(gain=[0]))

@@ -350,7 +350,7 @@ EXACT = hx.EventDriven(order=24, tol=1e-14)
     [
         (hx.HardSigmoid(4.8, 0.2), (-0.3, 0.95)),
         (hx.HardSigmoid(2.0, 0.1), (0.15, 0.5)),
-        (hx.ThresholdLinear(0.9, 0.1), (-0.3, 0.7)),
+        pytest.param(hx.ThresholdLinear(0.9, 0.1), (-0.3, 0.7), marks=pytest.mark.slow),
     ],
 )
 def test_steps_from_kink_to_kink(phi, currents):
@@ -369,6 +369,7 @@ def test_steps_from_kink_to_kink(phi, currents):
     assert int(run.stats["steps"]) < 60
 
 
+@pytest.mark.slow
 def test_kinks_of_two_timescales_pulses_and_derivatives():
     patterns = hx.patterns.sunflower(3, 0.2, 0.25, 40)
     ts = np.linspace(0.0, 60.0, 4)
@@ -394,7 +395,7 @@ def test_kinks_of_two_timescales_pulses_and_derivatives():
         run = hx.simulate(network, state, ts, method=EXACT, current=push, throw=False)
         return run.final.saliency @ jnp.array([1.0, 2.0, -1.0]) + run.overlaps[-1, 1], run
 
-    values = jnp.array([2.5, 4.8, 0.03, 23.0])
+    values = jnp.array([2.5, 4.8, 0.03, 23.9])
     (_, run), slopes = end(values)
     network, push = make(values)
     expected = follow(network, network.init(saliency=jnp.array([1.5, 0.2, 0])), ts, push)
@@ -410,6 +411,7 @@ def test_kinks_of_two_timescales_pulses_and_derivatives():
         assert_close(ratio, 1.0, 1e-6, "central differences of a smooth function")
 
 
+@pytest.mark.slow
 def test_a_memory_at_a_kink_comes_to_rest():
     """b at the upper kink itself: the run ends there without endless tiny steps."""
     network = hx.RateMemory(FLOWER, b=0.2 + 1 / 4.8, activation=hx.HardSigmoid())
@@ -464,7 +466,8 @@ def test_what_has_no_events_says_so(network, extra, reason):
         )
 
 
-def test_sweep_and_fit_know_rates_as_any_network():
+@pytest.mark.slow
+def test_a_sweep_treats_a_bad_design_as_a_status():
     network = hx.RateMemory(FLOWER, activation=hx.HardSigmoid())
     point = hx.Point(network, {"weights": 0.7 * np.eye(4)[0]}, np.linspace(0, 20, 3))
     found = hx.sweep(
@@ -477,6 +480,20 @@ def test_sweep_and_fit_know_rates_as_any_network():
     assert (status[:, 0] == 0).all() and (status[:, 1] == 4).all()  # b < a is no design
     assert found["overlap"].values[0, 0] == pytest.approx(1.0, abs=1e-6)
     assert found["overlap"].values[1, 0] < 0.1  # threshold above b's reach: it falls silent
+
+
+@pytest.mark.slow
+def test_a_fit_finds_the_gain_of_a_sequence():
+    patterns = hx.patterns.sunflower(4, 0.2, 0.2, 100)
+
+    def make(kappa):
+        return hx.TwoTimescaleRateMemory(patterns, hx.cyclic(4), kappa=kappa, tau=20.0, bias=0.2)
+
+    start = dict(saliency=[1.5, 0, 0, 0])
+    run = hx.simulate(make(3.0), make(3.0).init(**start), np.array([0.0, 70.0]))
+    loss = hx.losses.switch_times(run.switches.time[:3], init=start)
+    fitted = hx.fit(make(2.6), loss, where=lambda n: n.kappa, steps=40, progress=False)
+    assert float(fitted.model.kappa) == pytest.approx(3.0, rel=1e-6)
 
 
 @pytest.mark.usefixtures("as_a_user_runs_it")

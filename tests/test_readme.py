@@ -17,7 +17,7 @@ def test_the_code_of_the_readme(tmp_path, monkeypatch):
     matplotlib.use("Agg")
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     space: dict = {}
     source = "\n".join(blocks).replace("jnp.linspace(2, 7, 50)", "jnp.linspace(2, 7, 6)")
     source = source.replace("0.02, 40)", "0.02, 4)")
@@ -47,6 +47,11 @@ def test_the_code_of_the_readme(tmp_path, monkeypatch):
     exact = space["exact"]
     np.testing.assert_allclose(exact.overlap, [0.609, 0.727, 0.907, 0.981, 0.995], atol=6e-4)
     assert exact.error.max() < 3e-4
+    overlaps = np.asarray(space["recalled"].overlaps[-1])
+    np.testing.assert_allclose(overlaps, np.eye(6)[0], rtol=0, atol=1e-6)  # the solver's 1e-8
+    rates, numbers = hx.theory.rate, (space["phi"], -0.3, 0.95, 0.2)
+    assert abs(float(rates.balanced_spectrum(*numbers).greatest) + 0.9998) < 5e-5
+    assert abs(float(rates.critical_saliency(*numbers).saliency) - 0.5134) < 5e-5
     retrieved = space["layer"](space["states"], space["items"])
     (told,) = re.findall(r"layer\(states, items\)  # (\(.*?\));", text)
     assert str(retrieved.shape) == told

@@ -634,19 +634,19 @@ def test_phases_are_those_of_the_table_and_beyond():
         assert_close(found.eigenvalue, greatest, FOUR, "digits given")
         assert_close(found.kappa, kappa, FOUR, "digits given")
         assert_close(found.gamma, gamma, FOUR, "digits given")
-        assert int(found.regime) == (2 if greatest < 0 else 0)
+        assert int(found.storage) == (2 if greatest < 0 else 0)
         assert (found.margin > 0) == bool(
             rate.stability(kind(4.8, threshold), a, 0.95, 0.2).sufficient
         )
     # stable, though the sufficient condition does not say so
-    assert int(rate.phase(1.5, 0.2, 0.6, 0.9, 0.5, HardSigmoid).regime) in (0, 1)
+    assert int(rate.phase(1.5, 0.2, 0.6, 0.9, 0.5, HardSigmoid).storage) in (0, 1)
     for bad in (
         (4.8, 0.2, 0.95, 0.95, 0.2),
         (-1.0, 0.2, -0.3, 0.95, 0.2),
         (4.8, 0.2, -0.3, 0.95, 1.0),
     ):
         found = rate.phase(*bad)
-        assert int(found.regime) == -1 and not bool(found.stable) and np.isnan(found.eigenvalue)
+        assert int(found.storage) == -1 and not bool(found.stable) and np.isnan(found.eigenvalue)
 
 
 def test_phases_of_a_grid():
@@ -659,7 +659,7 @@ def test_phases_of_a_grid():
 
     run = jax.value_and_grad(eigenvalue, argnums=(0, 1, 2, 3), has_aux=True)
     (_, found), gradient = jax.jit(jax.vmap(run))(*columns)
-    regime = np.asarray(found.regime)
+    regime = np.asarray(found.storage)
     assert set(regime.tolist()) == {-1, 0, 1, 2}
     assert (np.asarray(found.stable) == (regime > 0)).all()
     assert (np.isnan(found.eigenvalue) == (regime < 0)).all()

@@ -83,11 +83,13 @@ def _commands(network: str | None) -> dict[str, type]:
     from ._run import Run
     from ._sweep import Sweep
     from ._sweep_dense import DenseSweep
+    from ._sweep_rate import RateSweep
     from ._theory import Theory
     from ._theory_dense import DenseTheory
+    from ._theory_rate import RateTheory
 
-    dense = network == "dense"
-    sweep, theory = (DenseSweep, DenseTheory) if dense else (Sweep, Theory)
+    families = {"dense": (DenseSweep, DenseTheory), "rate": (RateSweep, RateTheory)}
+    sweep, theory = families.get(network or "", (Sweep, Theory))
     kinds = (sweep, Run, Fit, theory, Plot, Reproduce, Doctor)
     return dict(zip(_common.COMMANDS, kinds, strict=True))
 

@@ -28,7 +28,7 @@ class Plot:
     def __call__(self) -> int:
         """Draw and say where."""
         from .. import open_sweep
-        from ._sweep_dense import stored
+        from . import _sweep_dense, _sweep_rate
 
         inside = self.store / "sweep"
         store = inside if (inside / "sweep.json").is_file() else self.store
@@ -37,8 +37,11 @@ class Plot:
         if out.suffix not in (".png", ".pdf", ".svg"):
             raise ValueError(f"`out` must end in .png, .pdf or .svg, got {str(out)!r}.")
         with _common.precision("float64"):
-            dense = None if (store / "sweep.json").is_file() else stored(self.store)
-            dataset = open_sweep(store, partial=True).load() if dense is None else dense
+            dataset = _sweep_rate.stored(self.store)
+            if dataset is None and not (store / "sweep.json").is_file():
+                dataset = _sweep_dense.stored(self.store)
+            if dataset is None:
+                dataset = open_sweep(store, partial=True).load()
             figure = draw(dataset, theory=self.theory)
             out.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(out, dpi=150)

@@ -18,12 +18,13 @@ class Reproduce:
 
     sequential: figures 2 and 3 of arXiv:2603.03201. Betteti, Baggio, Zampieri 2026, A Dynamical
     Theory of Sequential Retrieval in Input-Driven Hopfield Networks. dense: trajectories, basins
-    and capacities of arXiv:2506.00851. Mimura, Takeuchi, Sumikawa, Kabashima, Coolen 2026. Every
-    number is computed here: claims.json holds theory, simulation and the conditions under which a
-    claim is true.
+    and capacities of arXiv:2506.00851. Mimura, Takeuchi, Sumikawa, Kabashima, Coolen 2026. rate:
+    storage, stability, phase diagrams and retrieval of the firing-rate memories of
+    arXiv:2411.07388. Betteti, Baggio, Bullo, Zampieri 2025. Every number is computed here:
+    claims.json holds theory, simulation and the conditions under which a claim is true.
     """
 
-    target: Positional[Literal["sequential", "dense"]] = "sequential"
+    target: Positional[Literal["sequential", "dense", "rate"]] = "sequential"
     """What to reproduce."""
     precision: _common.Precision = "float64"
     """Floating-point precision."""
@@ -36,6 +37,8 @@ class Reproduce:
         """Compute, print, write; 0 if every claim holds."""
         if self.target == "dense":
             from ._reproduce_dense import reproduce
+        elif self.target == "rate":
+            from ._reproduce_rate import reproduce
         else:
             from ._reproduce_sequential import reproduce
 

@@ -25,7 +25,7 @@ class Sweep:
     A million runs: hopfax sweep --points 1000000 (--dry-run first tells what it takes).
     """
 
-    network: Literal["sequential", "dense"] = "sequential"
+    network: Literal["sequential", "dense", "rate"] = "sequential"
     """Family of networks; each has options of its own."""
     patterns: str = "hadamard"
     """Memories: hadamard, random, a .npy or .npz file, or a folder of PNG or JPEG images."""

@@ -27,7 +27,7 @@ class DenseSweep:
     complete. Example: hopfax sweep --network dense --orders 2 3 4 --simulate 256
     """
 
-    network: Literal["sequential", "dense"] = "dense"
+    network: Literal["sequential", "dense", "rate"] = "dense"
     """Family of networks; each has options of its own."""
     interaction: _dense.Interaction = "power"
     """Interaction: power, sum of (xi.h)^n, or many_body, over distinct neurons."""

@@ -19,7 +19,7 @@ class Theory:
     Example: hopfax theory --kappa 4 5 6 --memories 4 --tau 100
     """
 
-    network: Literal["sequential", "dense"] = "sequential"
+    network: Literal["sequential", "dense", "rate"] = "sequential"
     """Family of networks; each has options of its own."""
     kappa: tuple[float, ...] = (5.0,)
     """Gains to tabulate."""

@@ -17,7 +17,7 @@ class DenseTheory:
     state of overlap m is put right in one step. Example: hopfax theory --network dense --orders 2 3
     """
 
-    network: Literal["sequential", "dense"] = "dense"
+    network: Literal["sequential", "dense", "rate"] = "dense"
     """Family of networks; each has options of its own."""
     orders: tuple[int, ...] = (3, 4, 5, 6, 7, 8)
     """Orders n of the interaction to tabulate."""

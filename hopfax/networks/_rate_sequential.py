@@ -29,9 +29,11 @@ class TwoTimescaleRateMemory(AbstractRateMemory):
     (`hopfax.theory.rate.critical_saliency`), its active state disappears and the rates fall.
     Multiplied saliencies alone leave the network silent then, since there is nothing to multiply:
     the additive part $b_\mu$, which saliency scales as well, ignites the memory that A has charged
-    meanwhile. To leading order in $1/\tau$ and b the saliency at which memories take over follows
-    the map of `TwoTimescaleHopfield` with $s_c$ in place of 1, so an endless chain is sustained for
-    $\kappa \ge 4 s_c$. A stimulus adds to the saliencies, as in `InputDrivenRateMemory`.
+    meanwhile. While it waits for that, saliencies follow the map of `TwoTimescaleHopfield` with
+    $s_c$ in place of 1, so that gains of about $4 s_c$ sustain a sequence (1.8 to 2 at the default
+    currents and five memories). At larger $\kappa b$ the called memory takes over before the
+    active one ends, and dwells shorten. A stimulus adds to the saliencies, as in
+    `InputDrivenRateMemory`.
     Betteti, Baggio, Zampieri 2026, arXiv:2603.03201, for the slow equation; arXiv:2411.07388 for
     the rates.
 

@@ -13,6 +13,7 @@ from ._panels import (
     overview as overview,
     scatter as scatter,
 )
+from ._rate import storage_diagram as storage_diagram
 from ._runs import trajectory as trajectory
 from ._sweeps import (
     curves as curves,

@@ -15,6 +15,9 @@ REGIME_COLOURS = {
     "tie": "#F2E88A",
     "undecided": "#F0B98B",
     "failed": "#555555",
+    "unstable": "#E4E4E4",
+    "stable": "#66B99B",
+    "certified": "#BFDDF2",
 }
 _LABELS = {
     "kappa": r"gain $\kappa$",

@@ -27,6 +27,7 @@ from ._grid import (
     without_single,
 )
 from ._paint import cloud, gap_handles, mesh, paint_of
+from ._rate import is_storage, storage_diagram
 from ._sweeps import curves, dwell_curve, legend_above, legend_below, phase_diagram
 
 _MOST = 6  # variables in one figure
@@ -39,7 +40,7 @@ def overview(dataset: Any, figure: Any = None, *, theory: bool = True) -> Any:
     over the gain), or `maps` where there is no `regime`. More: `facets`. Axes of one value go into
     the title. An axis `seed` is averaged over: numbers become their mean, and `regime` the share of
     seeds with a sequence (if there is none, with the most frequent regime). Of dense memories over
-    load, start and order: `retrieval_diagram`, one an order.
+    load, start and order: `retrieval_diagram`, one an order. Of rate memories: `storage_diagram`.
 
     **Arguments:** `dataset`: of `hopfax.sweep`, in memory. `figure`: an empty figure to draw into;
     its size is changed. `theory`: whether to draw predictions, where there are any.
@@ -54,6 +55,10 @@ def overview(dataset: Any, figure: Any = None, *, theory: bool = True) -> Any:
     figure.set_layout_engine("constrained")
     if is_diagram(dataset):
         diagrams(dataset, figure, theory=theory)
+        return figure
+    if is_storage(dataset):
+        figure.set_size_inches(6.8, 6.8)
+        storage_diagram(dataset, figure.subplots(), theory=theory)
         return figure
     dataset, seeds = over_seeds(ordered(dataset))
     single = cut = ""

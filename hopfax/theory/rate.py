@@ -198,11 +198,11 @@ class Crosstalk(NamedTuple):
 
 
 class Phase(NamedTuple):
-    r"""What a design of the balanced set does; NaN and `regime` -1 where there is none.
+    r"""What a design of the balanced set does; NaN and `storage` -1 where there is none.
 
     `eigenvalue`: the greatest one of the Jacobian at a memory. `margin`:
     $1 - \max(\phi'(a), \phi'(b)) \max(\kappa, \gamma)$, positive where the sufficient condition
-    holds. `regime`: -1 no design, 0 unstable, 1 stable, 2 stable by the sufficient condition too.
+    holds. `storage`: -1 no design, 0 unstable, 1 stable, 2 stable by the sufficient condition too.
     """
 
     kappa: Float[Array, "..."]
@@ -210,7 +210,7 @@ class Phase(NamedTuple):
     eigenvalue: Float[Array, "..."]
     stable: Bool[Array, "..."]
     margin: Float[Array, "..."]
-    regime: Int[Array, "..."]
+    storage: Int[Array, "..."]
 
 
 # Design
@@ -880,9 +880,9 @@ def phase(
     values = _balanced(phi, made, a, b, q)
     slopes = jnp.maximum(phi.slope(a), phi.slope(b))
     margin = 1 - slopes * jnp.maximum(made.kappa, made.gamma)
-    regime = jnp.where(values.stable, jnp.where(margin > 0, 2, 1), 0)
-    regime = jnp.where(exists, regime, -1).astype(jnp.int32)
-    return Phase(made.kappa, made.gamma, values.greatest, values.stable, margin, regime)
+    storage = jnp.where(values.stable, jnp.where(margin > 0, 2, 1), 0)
+    storage = jnp.where(exists, storage, -1).astype(jnp.int32)
+    return Phase(made.kappa, made.gamma, values.greatest, values.stable, margin, storage)
 
 
 # Checks

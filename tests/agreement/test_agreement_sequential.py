@@ -63,17 +63,16 @@ def test_first_switch(tau, measured):
 
 
 def test_escape_happens_when_theory_says():
-    """At z = 1, but for the sites that the seed frees a little earlier, at z = 1 + (P - 2) b."""
-    gaps = []
+    """At z = 1, whatever the seed, and the memory is left soon after."""
     for bias in (0.01, 0.001):
         network, state = zoo.cycle(P=4, N=16, kappa=5.0, tau=50.0, bias=bias)
         run = hx.simulate(network, state, jnp.linspace(0.0, 200.0, 81))
         escapes = np.asarray(hx.observables.escape_times(run, network))
         switches = np.asarray(hx.observables.switch_times(run))
-        gaps.append(abs(escapes[0] - theory.escape_time(4.0, 50.0)))
+        reason = "the run's tolerance, 1e-9, over 1/tau, the rate at which z passes 1"
+        assert_close(escapes[0], theory.escape_time(4.0, 50.0), 5e-8, reason)
         delays = switches - escapes[: len(switches)]
         assert (delays > 0).all() and (delays < 3 * np.log(50.0)).all()
-    assert gaps[0] < 0.01 and gaps[1] < gaps[0] / 5
 
 
 def test_itinerary_of_a_branching_matrix():

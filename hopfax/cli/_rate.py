@@ -1,0 +1,95 @@
+"""What the commands about rate memories share: the theory at a point, and simulations of it."""
+
+from typing import Any, Literal, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+Kind: TypeAlias = Literal["logistic", "rectified_tanh", "hard_sigmoid"]
+#: What a design is made of, in the order in which axes are drawn.
+VALUES = ("gain", "threshold", "a", "b")
+#: Values where nothing else is said, those of arXiv:2411.07388.
+REFERENCE = {"gain": 4.8, "threshold": 0.2, "a": -0.3, "b": 0.95}
+ACTIVITY = 0.2
+#: How a memory is tested: each rate is moved by `NUDGE`, and after `HORIZON` all must be nearer.
+NUDGE, HORIZON = 1e-3, 40.0
+#: An eigenvalue so small that it changes a perturbation by less than e^4 in this time.
+MARGINAL = 0.1
+
+
+def law(kind: Kind) -> Any:
+    """The class of an activation by its name."""
+    import hopfax as hx
+
+    classes = {"logistic": hx.Logistic, "rectified_tanh": hx.RectifiedTanh}
+    return (classes | {"hard_sigmoid": hx.HardSigmoid})[kind]
+
+
+class Storage(eqx.Module):
+    """Stability of the balanced set at activity q, over gain, threshold and both currents.
+
+    A function that `hopfax.sweep` takes. With an `input` to the active neurons of a memory, `alone`
+    says whether that leaves a single state of rest in the memory's plane.
+    """
+
+    kind: Kind = eqx.field(static=True)
+    q: float = eqx.field(static=True)
+    input: float | None = eqx.field(static=True)
+
+    def __call__(self, gain: Any, threshold: Any, a: Any, b: Any) -> dict[str, Any]:
+        """The outputs at one point."""
+        from ..theory import rate
+
+        phi = law(self.kind)(gain, threshold)
+        found = rate.phase(gain, threshold, a, b, self.q, law(self.kind))
+        outputs = {
+            "storage": found.storage.astype(jnp.int8),
+            "eigenvalue": found.eigenvalue,
+            "block": rate.stability(phi, a, b, self.q).block,
+            "margin": found.margin,
+            "kappa": found.kappa,
+            "gamma": found.gamma,
+        }
+        if self.input is not None:
+            alone = rate.globally_stable(phi, a, b, self.q, input_active=self.input).stable
+            outputs["alone"] = alone & found.stable
+        return outputs
+
+
+class Perturbed(eqx.Module):
+    """How far the rates are from memory 0 of the balanced set at the end, when they began at most
+    `NUDGE` away from it; over gain, threshold and both currents.
+
+    Neurons with the same memories are moved alike, at random: what is private decays anyway.
+    """
+
+    patterns: Any
+    direction: jax.Array
+    kind: Kind = eqx.field(static=True)
+
+    def __init__(self, kind: Kind, q: float, N: int, seed: int = 0):
+        import hopfax as hx
+
+        self.patterns, self.kind = hx.patterns.balanced(q, N), kind
+        weights = jr.normal(jr.key(seed), (self.patterns.P + 1,), self.patterns.dtype)
+        direction = weights[0] + self.patterns.field(weights[1:])
+        self.direction = direction / abs(direction).max()
+
+    def __call__(self, gain: Any, threshold: Any, a: Any, b: Any) -> dict[str, Any]:
+        """The outputs at one point."""
+        import hopfax as hx
+
+        phi = law(self.kind)(gain, threshold)
+        network = hx.RateMemory(self.patterns, a=a, b=b, activation=phi)
+        memory = network.rescaled(np.eye(self.patterns.P)[0])
+        nudge = jnp.asarray(NUDGE, memory.dtype)
+        start = network.init(rates=jnp.maximum(memory + nudge * self.direction, 0.0))
+        ts = np.array([0.0, HORIZON])
+        run = hx.simulate(network, start, ts, throw=False)
+        return {
+            "distance": abs(run.final.rates - memory).max(),
+            "status": run.status,
+        }
