@@ -2,14 +2,25 @@
 
 import json
 
-import matplotlib
 import pytest
-from helpers import ROOT
-from matplotlib import pyplot
+from helpers import ROOT, run_python
 
-matplotlib.use("Agg")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LONG = ("05_fit_a_sequence",)
+RUN = """
+import json, pathlib, warnings
+from matplotlib import pyplot
+import hopfax
+warnings.simplefilter("error", hopfax.PhysicsWarning)
+cells = json.loads(pathlib.Path({file!r}).read_text())["cells"]
+namespace = {{"__name__": "__main__"}}
+for number, cell in enumerate(cell for cell in cells if cell["cell_type"] == "code"):
+    exec(compile("".join(cell["source"]), f"code cell {{number}}", "exec"), namespace)
+figures = pyplot.get_fignums()
+assert figures, "the notebook draws nothing"
+for figure in figures:
+    pyplot.figure(figure).canvas.draw()
+"""
 
 
 def code_cells(file):
@@ -37,14 +48,8 @@ def test_outputs_are_stripped(file):
     ],
 )
 def test_notebook_runs_from_top_to_bottom(file):
-    namespace = {"__name__": "__main__"}
-    try:
-        for number, cell in enumerate(code_cells(file)):
-            source = "".join(cell["source"])
-            exec(compile(source, f"{file.name}, code cell {number}", "exec"), namespace)
-        figures = pyplot.get_fignums()
-        assert figures, "the notebook draws nothing"
-        for figure in figures:
-            pyplot.figure(figure).canvas.draw()
-    finally:
-        pyplot.close("all")
+    """In an interpreter of its own, compiled as for a user, but without silent promotion."""
+    environment = dict(
+        XLA_FLAGS="", JAX_ENABLE_X64="1", JAX_NUMPY_DTYPE_PROMOTION="strict", MPLBACKEND="Agg"
+    )
+    run_python(RUN.format(file=str(file)), **environment)
