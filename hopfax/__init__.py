@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import (
     constraints as constraints,
-    designs as designs,
-    losses as losses,
     observables as observables,
     patterns as patterns,
     theory as theory,
@@ -34,15 +32,6 @@ from ._errors import (
     SweepWarning as SweepWarning,
 )
 from ._event_driven import EventDriven as EventDriven
-from ._fit import (
-    ENDINGS as ENDINGS,
-    Design as Design,
-    FitResult as FitResult,
-    SequenceFit as SequenceFit,
-    design_cycle as design_cycle,
-    fit as fit,
-    fit_sequence as fit_sequence,
-)
 from ._inputs import Pulses as Pulses
 from ._interactions import (
     AbstractInteraction as AbstractInteraction,
@@ -74,7 +63,6 @@ from ._sweep import (
     sweep_plan as sweep_plan,
 )
 from ._trajectory import Switches as Switches, Trajectory as Trajectory
-from .losses import Events as Events
 from .networks import (
     AbstractFlow as AbstractFlow,
     AbstractHopfield as AbstractHopfield,
@@ -108,17 +96,39 @@ from .patterns import (
 )
 
 if _TYPE_CHECKING:
-    from . import nn as nn, plots as plots
+    from . import designs as designs, losses as losses, nn as nn, plots as plots
+    from ._fit import (
+        ENDINGS as ENDINGS,
+        Design as Design,
+        FitResult as FitResult,
+        SequenceFit as SequenceFit,
+        design_cycle as design_cycle,
+        fit as fit,
+        fit_sequence as fit_sequence,
+    )
+    from .losses import Events as Events
 
 __version__ = _version("hopfax")
 
+#: What is imported when it is first used, and from where: who simulates need not wait.
+_LATE = {name: name for name in ("designs", "losses", "nn", "plots")} | {
+    "Design": "_fit",
+    "ENDINGS": "_fit",
+    "Events": "losses",
+    "FitResult": "_fit",
+    "SequenceFit": "_fit",
+    "design_cycle": "_fit",
+    "fit": "_fit",
+    "fit_sequence": "_fit",
+}
+
 
 def __getattr__(name: str):
-    """`nn` and `plots` are imported when they are first used: who simulates need not wait."""
-    if name in ("nn", "plots"):
-        return _importlib.import_module(f"hopfax.{name}")
-    raise AttributeError(f"module 'hopfax' has no attribute {name!r}")
+    if name not in _LATE:
+        raise AttributeError(f"module 'hopfax' has no attribute {name!r}")
+    module = _importlib.import_module(f"hopfax.{_LATE[name]}")
+    return module if _LATE[name] == name else getattr(module, name)
 
 
 def __dir__():
-    return sorted({*globals(), "nn", "plots"})
+    return sorted({*globals(), *_LATE})

@@ -10,7 +10,6 @@ from jaxtyping import Array, Float, Int
 from .._trajectory import Trajectory
 from .._types import is_concrete
 from ..networks import TwoTimescaleHopfield
-from ..theory.sequential import retrieval_amplitude
 
 #: Regime names; the code of a regime is its place here.
 REGIMES = ("sequence", "collapse", "locked", "mixed", "tie", "undecided")
@@ -113,6 +112,8 @@ def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float
 
 def _stability(z, leader, network: TwoTimescaleHopfield):
     """Positive while the memory `leader` is a stable equilibrium."""
+    from ..theory.sequential import retrieval_amplitude  # late: it is all that needs theory here
+
     slope = network.activation.slope(jnp.zeros((), z.dtype))
     own = z[leader] * slope - 1
     a = retrieval_amplitude(z[leader], network.activation)

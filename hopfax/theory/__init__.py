@@ -3,16 +3,14 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from . import sequential as sequential
-
 if TYPE_CHECKING:
-    from . import dense as dense, rate as rate
+    from . import dense as dense, rate as rate, sequential as sequential
 
-_LATE = ("dense", "rate")
+_LATE = ("dense", "rate", "sequential")
 
 
 def __getattr__(name: str):
-    """`dense` and `rate` are imported when they are first used."""
+    """Each is imported when it is first used."""
     if name in _LATE:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
