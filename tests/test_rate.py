@@ -119,6 +119,14 @@ def test_classes_replace_neurons_whatever_the_start():
         hx.simulate(network, state, ts, method=zoo.fixed("classes"), **noisy)
 
 
+def test_many_sparse_memories_are_independent_in_single_precision():
+    xi = hx.patterns.sparse(jr.key(4), 100, 2000, 0.005).xi
+    network = hx.RateMemory(hx.Patterns(jnp.asarray(xi, jnp.float32)))
+    first = np.eye(100, dtype=np.float32)[0]
+    found = network.overlaps(network.init(weights=first))
+    assert_close(found, first, 1e-4, "rounding of float32 and an inverse of condition 10")
+
+
 def test_classes_are_not_assumed_where_they_are_not():
     """Patterns that are classes already, entries between 0 and 1, classes beyond counting."""
     xi = np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0]])
