@@ -99,9 +99,10 @@ def simulate(
     - `current`: input added to the field. (N,) or a path.
     - `noise`: $\sigma$ of $dx = \dots dt + \sigma\, dB$, independent for every neuron. Needs `key`.
       In a saturated well the field then fluctuates with standard deviation $\sigma / \sqrt 2$.
-    - `method`: "auto" integrates hard tanh exactly, event by event (`EventDriven`), and gives
-      diffrax what that cannot do: smooth activations, `noise`, `event`, inputs other than constants
-      and `Pulses`, a `stimulus` of two timescales, `keep_diagonal=False`. Or say which, with its
+    - `method`: "auto" integrates hard tanh exactly, event by event (`EventDriven`), likewise rates
+      with kinks, and gives diffrax what that cannot do: smooth activations, `noise`, `event`,
+      inputs other than constants and `Pulses`, for `TwoTimescaleHopfield` a `stimulus`, for rates
+      more than 64 neurons without classes, `keep_diagonal=False`. Or say which, with its
       settings: `EventDriven(order=24, tol=1e-14)`, `Diffrax(solver, controller)`.
     - `derivative`: which derivative the run will serve, "reverse" (`grad`, `vjp`) or "forward"
       (`jvp`, `jacfwd`). Event-driven derivatives are exact; those of diffrax are its steps'.

@@ -119,6 +119,14 @@ def test_classes_replace_neurons_whatever_the_start():
         hx.simulate(network, state, ts, method=zoo.fixed("classes"), **noisy)
 
 
+def test_many_sparse_memories_are_independent_in_single_precision():
+    xi = hx.patterns.sparse(jr.key(4), 100, 2000, 0.005).xi
+    network = hx.RateMemory(hx.Patterns(jnp.asarray(xi, jnp.float32)))
+    first = np.eye(100, dtype=np.float32)[0]
+    found = network.overlaps(network.init(weights=first))
+    assert_close(found, first, 1e-4, "rounding of float32 and an inverse of condition 10")
+
+
 def test_classes_are_not_assumed_where_they_are_not():
     """Patterns that are classes already, entries between 0 and 1, classes beyond counting."""
     xi = np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0]])
@@ -190,6 +198,53 @@ def test_energy_decreases_and_is_that_of_the_matrix():
         driven.energy(driven.init(weights=jnp.eye(4)[0]), hx.Inputs(stimulus=FLOWER.xi[0]))
 
 
+def test_energy_of_saliencies_and_what_they_add():
+    """Its slope holds the currents: they lead from the rates to the flow."""
+    x = jnp.asarray(np.random.default_rng(6).uniform(0.05, 0.95, 100))
+    made = dict(learning="covariance")
+    slow = hx.TwoTimescaleRateMemory(
+        FLOWER, hx.cyclic(4), kappa=2.0, tau=3.0, bias=[0.3, 0.1, 0.2, 0.0], **made
+    )
+    driven = hx.InputDrivenRateMemory(FLOWER, **made)
+    z = jnp.array([0.9, 0.4, -0.2, 0.3])
+    u = 0.1 * FLOWER.xi[2]
+    for network, state in ((slow, slow.init(saliency=z, rates=x)), (driven, driven.init(rates=x))):
+        inputs = hx.Inputs(stimulus=FLOWER.field(z + 0.1), current=u)
+        slope = jax.grad(
+            lambda rates, network=network, state=state, inputs=inputs: network.energy(
+                eqx.tree_at(lambda s: s.rates, state, rates), inputs
+            )
+        )(x)
+        phi = network.activation
+        flow = phi(phi.inverse(x) - slope) - x
+        assert_close(network.vector_field(0.0, state, inputs).rates, flow, 1e-11, ROUNDING)
+
+
+def test_every_driven_memory_has_its_own_gain_and_stimuli_add_to_saliency():
+    kappa, tau, z = np.array([1.0, 2.0, 3.0, 4.0]), np.array([5.0, 6.0, 7.0, 8.0]), np.arange(4.0)
+    network = hx.TwoTimescaleRateMemory(FLOWER, hx.cyclic(4), kappa=kappa, tau=tau, bias=0.1)
+    state = network.init(saliency=z, weights=[0.9, 0.5, 0.2, 0.1])
+    m = np.asarray(network.overlaps(state))
+    slow = network.vector_field(0.0, state).saliency
+    assert_close(slow, (kappa * np.roll(m, 1) - z) / tau, 1e-12, ROUNDING)
+    more = network.init(saliency=z + 0.5, weights=[0.9, 0.5, 0.2, 0.1])
+    pushed = network.vector_field(0.0, state, hx.Inputs(stimulus=FLOWER.field(jnp.full(4, 0.5))))
+    assert_close(pushed.rates, network.vector_field(0.0, more).rates, 1e-12, ROUNDING)
+
+
+def test_least_inhibition_is_found_in_blocks_and_over_neurons_that_exist():
+    far = np.zeros((2, 300))
+    far[0, 260:280] = far[1, 280:] = 1  # the least synapses join these: they are in the last rows
+    merged = hx.patterns.balanced(0.2, 1000)  # 64 classes, most of them empty
+    for patterns in (hx.Patterns(far), merged):
+        network = hx.RateMemory(patterns)
+        least = patterns.N * dense(network)[0].min()
+        whole = network.wiring().most_negative(patterns)
+        assert float(whole) == pytest.approx(least, rel=1e-10)
+        dale = hx.DaleRateMemory(patterns, tau_inhibition=1.0)
+        assert float(dale.inhibition) == pytest.approx(-least, rel=1e-10)
+
+
 def test_gradients_of_the_final_overlap():
     """With respect to a and b, gain, threshold and an input, against central differences."""
     patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
@@ -226,7 +281,9 @@ def test_saliency_is_calibrated_and_steers():
     network = hx.InputDrivenRateMemory(five)
     wiring = network.wiring()
     s = jnp.array([0.4, 1.0, 0.4, 0.4, 0.4])
-    assert_close(wiring.evidence(five, five.field(s) + 0.7), s, 1e-12, ROUNDING)
+    for learning in ("projection", "covariance", "pseudo_inverse"):
+        wires = hx.InputDrivenRateMemory(five, learning=learning).wiring()
+        assert_close(wires.evidence(five, five.field(s) + 0.7), s, 1e-12, ROUNDING)
     state = network.init(weights=jnp.eye(5)[0])
     ts = np.linspace(0.0, 60.0, 3)
     weak = hx.simulate(network, state, ts, stimulus=five.field(s))

@@ -280,9 +280,10 @@ class RateMemory(AbstractRateMemory):
     - "pseudo_inverse": $W = H \bar X^+$ with currents H and re-scaled memories $\bar X$: exact for
       any independent memories, but not symmetric, so without an energy.
 
-    A memory is stable if $\phi$ is flat at a and b compared with its secant, $\max(\phi'(a),
-    \phi'(b)) \max(\kappa, \gamma) < 1$; exact conditions are in `hopfax.theory.rate`. With
-    $\gamma < 0$, as for the default currents, the state in which all neurons fire is excluded.
+    With projection (or r = q) a memory is stable if $\phi$ is flat at a and b compared with its
+    secant, $\max(\phi'(a), \phi'(b)) \max(\kappa, \gamma) < 1$; exact conditions, also for the
+    others, are in `hopfax.theory.rate`. With $\gamma < 0$, there for the default currents and
+    q < 0.24, the state in which all neurons fire is excluded.
     Rates stay positive, and in [0, 1] if $\phi$ does, without noise. The $N \times N$ matrix is
     never built. Time is in units of the neurons' time constant.
     Betteti, Baggio, Bullo, Zampieri 2025, Neural Computation 37(10), arXiv:2411.07388.

@@ -174,7 +174,7 @@ def _check_values(patterns: Patterns, learning: str) -> None:
     else:
         gram = np.asarray(patterns.gram()) - (q[:, None] * q if learning == "projection" else 0)
         small = np.linalg.eigvalsh(gram)[0]
-        if small < 8 * patterns.P * rounding:
+        if small < 8 * np.trace(gram) * rounding:
             raise ValueError(
                 f"learning={learning!r} needs linearly independent memories, but the least "
                 f"eigenvalue of their {'covariance' if learning == 'projection' else 'Gram'} "
