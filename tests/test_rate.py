@@ -14,6 +14,7 @@ from helpers import assert_close
 from scipy.integrate import solve_ivp
 
 import hopfax as hx
+from hopfax._event_driven._pieces import expand
 
 ROUNDING = "rounding of sums over neurons"
 A, B = -0.3, 0.95
@@ -90,8 +91,8 @@ def test_classes_replace_neurons_whatever_the_start():
     """A start that differs inside classes, with a current and pulses that do not."""
     network = hx.RateMemory(FLOWER)
     state = network.init(rates=np.random.default_rng(1).uniform(0, 1, 100))
-    edges, values = [0.0, 1.0, 6.0], 0.3 * np.asarray(FLOWER.xi)[:2]
-    ts = jnp.linspace(0.0, 6.0, 4)
+    edges, values = [-3.0, -2.0, 3.0], 0.3 * np.asarray(FLOWER.xi)[:2]
+    ts = jnp.linspace(-3.0, 3.0, 4)
     runs = [
         hx.simulate(
             network,
@@ -400,6 +401,31 @@ def follow(network, state, ts, current=0.0):
 
 
 EXACT = hx.EventDriven(order=24, tol=1e-14)
+
+
+def test_series_solve_the_equation_of_every_network():
+    """The slope of the series is the flow at its value, a little later as well."""
+    patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
+    made = dict(activation=hx.HardSigmoid(2.0, 0.1), a=0.15, b=0.5)
+    rates = 0.2 + 0.3 * patterns.xi[0] + 0.1 * patterns.xi[1]
+    dale = hx.DaleRateMemory(patterns, tau_inhibition=0.5, **made)
+    slow = hx.TwoTimescaleRateMemory(patterns, hx.cyclic(3), kappa=2.0, tau=3.0, bias=0.2, **made)
+    driven = hx.InputDrivenRateMemory(patterns, **made)
+    z = jnp.array([0.9, 0.4, 0.2])
+    for network, state, stimulus in (
+        (dale, dale.init(rates=rates, inhibition=0.3), None),
+        (slow, slow.init(rates=rates, saliency=z), patterns.field(z / 10)),
+        (driven, driven.init(rates=rates), patterns.field(z)),
+    ):
+        push = 0.05 * patterns.xi[2]
+        system, core = network.reduced(state, jnp.zeros(()), stimulus, push, False, "sites")
+        series = jax.jit(lambda core, system=system: expand(system, jnp.zeros(()), core, 12))(core)
+        assert (np.asarray(series.side) == 0).any()
+        h = jnp.asarray(0.01)
+        later, slope = jax.jvp(series.at, (h,), (jnp.ones(()),))
+        flow = system.derivative(h, later)
+        for found, expected in zip(jax.tree.leaves(slope), jax.tree.leaves(flow), strict=True):
+            assert_close(found, expected, 1e-12, "no kink is so near, and terms of order 12 vanish")
 
 
 @pytest.mark.parametrize(
