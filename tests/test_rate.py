@@ -238,11 +238,11 @@ def test_least_inhibition_is_found_in_blocks_and_over_neurons_that_exist():
     far[0, 260:280] = far[1, 280:] = 1  # the least synapses join these: they are in the last rows
     merged = hx.patterns.balanced(0.2, 1000)  # 64 classes, most of them empty
     for patterns in (hx.Patterns(far), merged):
-        network = hx.RateMemory(patterns)
+        network = hx.RateMemory(patterns, learning="covariance")
         least = patterns.N * dense(network)[0].min()
         whole = network.wiring().most_negative(patterns)
         assert float(whole) == pytest.approx(least, rel=1e-10)
-        dale = hx.DaleRateMemory(patterns, tau_inhibition=1.0)
+        dale = hx.DaleRateMemory(patterns, tau_inhibition=1.0, learning="covariance")
         assert float(dale.inhibition) == pytest.approx(-least, rel=1e-10)
 
 
