@@ -6,9 +6,10 @@ Do not import hopfax here: the type-checking import hook of the test run is inst
 import os
 from importlib.metadata import version
 
-# Most of the time of the tests is that of the compiler: before jaxlib 0.12, whose emitters of fused
-# loops cost less, a third of it goes with the older ones, for programs that run as fast. XLA reads
-# its options when it starts, and aborts at one it does not know. `XLA_FLAGS= pytest` goes without.
+# Most of the time of the tests is that of the compiler. With jaxlib 0.10 a third of it goes with the
+# older emitters of fused loops, for programs that run as fast (0.11 was not tried, 0.12 gains
+# nothing). XLA reads its options when it starts, and aborts at one it does not know.
+# `XLA_FLAGS= pytest` goes without.
 if version("jaxlib").startswith("0.10."):
     quickly = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
     os.environ.setdefault("XLA_FLAGS", quickly)
