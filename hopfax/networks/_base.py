@@ -1,22 +1,24 @@
-"""What every network has: a state, an equation of motion, and the exact form that is integrated."""
+"""What every network owes: its physics. Everything else has a default here."""
 
 import abc
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from equinox import AbstractClassVar, AbstractVar
+from equinox import AbstractVar
 from jaxtyping import Array, Bool, Float
 
-from .._errors import as_float, check_at_least, check_finite
-from .._types import ArrayLike, PerNeuron, PerPattern
+from .._errors import as_float, check_at_least, check_finite, check_shape
+from .._types import ArrayLike, Input, PerNeuron, PerPattern, State
 from ..patterns import AbstractPatterns, Patterns
+from ._forms import AbstractForms, Sites
+from ._states import Inputs, neurons_of
 
-Reduction: TypeAlias = Literal["auto", "sites", "span", "classes"]
 _Flow = TypeVar("_Flow", bound="AbstractFlow")
+_Model = TypeVar("_Model")
 
 
 class Bound(NamedTuple):
@@ -29,13 +31,6 @@ class Bound(NamedTuple):
     strict: bool = False
     hint: str = ""
     label: str = ""
-
-
-class Inputs(NamedTuple):
-    """What reaches the neurons at one moment: `stimulus` sets saliency, `current` is added."""
-
-    stimulus: PerNeuron | None = None
-    current: PerNeuron | None = None
 
 
 class AbstractNetwork(eqx.Module):
@@ -55,104 +50,100 @@ class AbstractNetwork(eqx.Module):
         """The domain of every parameter, checked before a run."""
 
 
-class Core(eqx.Module):
-    """What is integrated of a state: `main`, the part that all else follows from, `slow`, what has
-    a time constant of its own, and `noise` (N,), the filtered private noise if it is carried
-    along."""
-
-    main: Array
-    slow: Any
-    noise: Float[Array, " N"] | None = None
-
-
-class AbstractSystem(eqx.Module):
-    """One run's equation of motion in its reduced form."""
-
-    patterns: AbstractVar[Patterns]  # all of them
-    stimulus: AbstractVar[Any]
-
-    @property
-    @abc.abstractmethod
-    def small(self) -> bool:
-        """Whether a state is a few numbers whatever N, so that many can be kept."""
-
-    @abc.abstractmethod
-    def derivative(self, t, core: Core, args: Any = None) -> Core:
-        """Right-hand side, in the form diffrax wants."""
-
-    @abc.abstractmethod
-    def overlaps(self, t, core: Core) -> PerPattern:
-        """Overlaps of the reduced state; equal to those of the full network."""
-
-    @abc.abstractmethod
-    def saliency(self, t, core: Core) -> PerPattern | None:
-        """Saliency now: part of the state, or read from the stimulus."""
-
-    @abc.abstractmethod
-    def evidence(self, t) -> PerPattern | None:
-        """What the stimulus says of each memory now; None without one."""
-
-    @abc.abstractmethod
-    def state(self, t, core: Core) -> Any:
-        """The full state that the user sees."""
-
-
 class AbstractFlow(AbstractNetwork):
-    """A network in continuous time.
+    r"""A network in continuous time.
 
-    Everything that runs networks (`simulate`, `sweep`, `fit`) asks them for what is below and for
-    nothing else.
+    A new network is a final subclass with a field `patterns` and the six abstract methods below:
+    its physics. It then runs in `simulate`, `sweep`, `refine` and `fit`, on all its neurons and
+    through diffrax, and is saved, loaded and drawn like any other. A state is a pytree of floating
+    arrays, whose first array has one number a neuron, $x$; private noise acts on that one.
+
+    The other methods have defaults, and a network that knows more overrides them: it may take a
+    stimulus (`stimulated`), have saliencies (`saliencies`), a slow time constant (`slow_constant`,
+    `slow_rate`), smaller exact forms (`forms`), or warn of runs that will disappoint (`pitfalls`).
+
+    **Example:**
+
+    ```python
+    class Rectified(hx.AbstractFlow):
+        patterns: hx.Patterns
+
+        def init(self, *, field):
+            return jnp.asarray(field)
+
+        def rates(self, state):
+            return jnp.maximum(jnp.tanh(3 * state), 0.0)
+
+        def overlaps(self, state):
+            return self.patterns.overlap(self.rates(state))
+
+        def vector_field(self, t, state, inputs=None):
+            return self.patterns.field(self.overlaps(state)) - state
+
+        def energy(self, state, inputs=None):
+            return jnp.sum(state**2) / 2
+
+        def domain(self):
+            return ()
+
+    network = Rectified(hx.patterns.hadamard(3, 16))
+    start = network.init(field=network.patterns.xi[1])
+    hx.simulate(network, start, jnp.array([0.0, 5.0])).overlaps[-1]  # the second is largest
+    ```
     """
 
-    activation: AbstractVar[Any]
     #: Whether a run "never", "optional"ly or always ("required") has a `stimulus`.
-    stimulated: AbstractClassVar[str]
+    stimulated: ClassVar[Literal["never", "optional", "required"]] = "never"
+    #: The exact forms of a run: on all neurons, unless a family knows smaller ones.
+    forms: ClassVar[AbstractForms] = Sites()
 
     @abc.abstractmethod
-    def init(self, **start: Any) -> Any:
+    def init(self, **start: Any) -> State:
         """A start state, from named arrays that the subclass lists."""
 
     @abc.abstractmethod
-    def vector_field(self, t: Any, state: Any, inputs: Inputs | None = None) -> Any:
+    def vector_field(self, t: Any, state: State, inputs: Inputs | None = None) -> State:
         r"""Time derivative of `state`, in units of the fast time constant $\tau_x = 1$."""
 
     @abc.abstractmethod
-    def rates(self, state: Any) -> PerNeuron:
+    def rates(self, state: State) -> PerNeuron:
         """Firing rates of all neurons."""
 
     @abc.abstractmethod
-    def energy(self, state: Any, inputs: Inputs | None = None) -> Float[Array, ""]:
-        """The energy that the flow descends."""
+    def energy(self, state: State, inputs: Inputs | None = None) -> Float[Array, ""]:
+        """The energy that the flow descends. **Raises:** ValueError where there is none."""
 
-    @abc.abstractmethod
-    def checked(self, state: Any) -> Any:
-        """`state` in the patterns' dtype. **Raises:** TypeError/ValueError if it is none of this
-        network's."""
+    def saliencies(self, state: State, inputs: Inputs | None = None) -> PerPattern | None:
+        """Saliency of every memory now; None where all are equal for ever."""
+        return None
 
-    def pitfalls(self, state: Any, current: Any, noise: Any) -> Iterable[str]:
+    def slow_constant(self) -> Array | None:
+        r"""$\tau$, the time constant of what is slow, a scalar or (P,); None where nothing is."""
+        return None
+
+    def escape_level(self) -> Float[Array, ""] | None:
+        """The saliency below which an active memory is unstable; None where it is not known."""
+        return None
+
+    def checked(self, state: State) -> State:
+        """`state` in the patterns' dtype.
+
+        **Raises:** TypeError/ValueError if it is none of this network's: its arrays are not
+        floats, the first has not one number a neuron, or `vector_field` and `overlaps` do not take
+        it or return something of another shape.
+        """
+        return _checked_state(self, state)
+
+    def pitfalls(self, state: State, current: Input, noise: Any) -> Iterable[str]:
         """Why a legal run with concrete values will hardly show what it is meant to show; nothing,
         unless a subclass knows better."""
         return ()
 
-    @abc.abstractmethod
-    def smallest(self, state: Any, current: Any, noise: Any) -> Reduction:
-        """The smallest exact form of a run."""
-
-    @abc.abstractmethod
-    def inexact(self, wanted: Reduction, state: Any, current: Any, noise: Any) -> str | None:
-        """Why a form is not exact here; None if it is."""
-
-    @abc.abstractmethod
-    def reduced(
-        self, state: Any, t0, stimulus: Any, current: Any, noisy: bool, reduction: Reduction
-    ) -> tuple[AbstractSystem, Core]:
-        """The system of a run in this form, and its start."""
-
-    @abc.abstractmethod
     def merged(self: _Flow) -> _Flow:
         """The network with classes of equal neurons in place of neurons, where these are known and
         make it smaller. It is the same for starts without a difference between equal neurons, and
         without private inputs or noise."""
+        return self.forms.merged(self)
 
 
 class AbstractMap(AbstractNetwork):
@@ -186,6 +177,64 @@ def parameter(value: ArrayLike, name: str, patterns: Patterns) -> Array:
             f"`{name}` must be a scalar or have shape (P,) = ({patterns.P},), got {value.shape}."
         )
     return value
+
+
+def _checked_state(network: AbstractFlow, state: State) -> State:
+    kind, N, dtype = type(network).__name__, network.patterns.N, network.patterns.dtype
+
+    def cast(path: Any, leaf: Any) -> Array:
+        name = "state0" + jax.tree_util.keystr(path)
+        leaf = as_float(leaf, name, dtype)
+        check_finite(leaf, name)
+        return leaf
+
+    state = jax.tree_util.tree_map_with_path(cast, state)
+    if not jax.tree.leaves(state):
+        raise TypeError(f"`state0` of a {kind} must hold arrays, got {state!r}.")
+    check_shape(neurons_of(state), "state0 (its first array, one number a neuron)", (N,), "(N,)")
+    given = jnp.zeros(N, dtype) if network.stimulated == "required" else None
+    rate = jax.eval_shape(lambda s: network.vector_field(jnp.zeros((), dtype), s, Inputs(given)), state)
+    wanted = jax.eval_shape(lambda s: s, state)
+    if jax.tree.structure(rate) != jax.tree.structure(wanted) or _shapes(rate) != _shapes(wanted):
+        raise ValueError(
+            f"{kind}.vector_field must return the derivative of every array of the state, "
+            f"{wanted}, but returns {rate}."
+        )
+    m = jax.eval_shape(network.overlaps, state)
+    if getattr(m, "shape", None) != (network.patterns.P,):
+        raise ValueError(
+            f"{kind}.overlaps must return an array of shape (P,) = ({network.patterns.P},), but "
+            f"returns {m}."
+        )
+    return state
+
+
+def _shapes(tree: Any) -> list[tuple[tuple[int, ...], Any]]:
+    return [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
+
+
+def check_kind(network: Any, kind: type, name: str = "network", why: str = "") -> None:
+    """TypeError unless the argument `name` is a `kind` of network."""
+    if not isinstance(network, kind):
+        wanted = kind.__name__.removeprefix("Abstract")
+        raise TypeError(f"`{name}` must be a {wanted}, got {type(network).__name__}{why}.")
+
+
+def check_flow(network: Any, instead: str) -> None:
+    """TypeError unless `network` runs in continuous time. `instead`: what to do with one in
+    discrete time."""
+    if isinstance(network, AbstractMap):
+        raise TypeError(
+            f"`network` is a {type(network).__name__}, in discrete time{instead}"
+        )
+    if not isinstance(network, AbstractFlow):
+        raise TypeError(f"`network` must be a hopfax network, got {type(network).__name__}.")
+    check_patterns(network.patterns)
+
+
+def merged(model: _Model) -> _Model:
+    """A network with classes of equal neurons in place of neurons; any other model as it is."""
+    return model.merged() if isinstance(model, AbstractFlow) else model
 
 
 def without_stimulus(network: AbstractFlow) -> str:

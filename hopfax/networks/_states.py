@@ -1,9 +1,24 @@
-"""States of networks in continuous time."""
+"""States of networks in continuous time, and what reaches them from outside."""
+
+from typing import NamedTuple
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float
 
-from .._types import PerNeuron, PerPattern
+from .._types import PerNeuron, PerPattern, State
+
+
+class Inputs(NamedTuple):
+    """What reaches the neurons at one moment: `stimulus` sets saliency, `current` is added."""
+
+    stimulus: PerNeuron | None = None
+    current: PerNeuron | None = None
+
+
+def neurons_of(state: State) -> PerNeuron:
+    """One number a neuron: the first array of a state."""
+    return jax.tree.leaves(state)[0]
 
 
 class FieldState(eqx.Module):

@@ -2,18 +2,18 @@
 
 import equinox as eqx
 
-from .._activations import AbstractActivation, HardTanh
-from .._types import ArrayLike
-from ..patterns import Patterns
-from ._base import without_stimulus
-from ._family import (
+from ..._activations import AbstractActivation, HardTanh
+from ..._types import ArrayLike
+from ...patterns import Patterns
+from .._base import without_stimulus
+from .._field import (
     AbstractQuadraticHopfield,
     Learning,
     activation_bounds,
     check_options,
     start,
 )
-from ._states import FieldState
+from .._states import FieldState
 
 
 class InputDrivenHopfield(AbstractQuadraticHopfield):
@@ -65,14 +65,6 @@ class InputDrivenHopfield(AbstractQuadraticHopfield):
     def coupling(self, saliency):
         """The saliencies, on the diagonal."""
         return saliency
-
-    def offset(self):
-        """None."""
-        return None
-
-    def slow_rate(self, overlaps, slow):
-        """None: saliency follows the stimulus at once."""
-        return None
 
     def domain(self):
         """Only the activation has parameters."""

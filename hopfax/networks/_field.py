@@ -1,25 +1,33 @@
-"""The Hopfield family: the recurrent field has the rank of the patterns."""
+"""Networks whose recurrent field lies in the span of the patterns: Hopfield's, and dense flows."""
 
 import abc
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from equinox import AbstractClassVar, AbstractVar
+from equinox import AbstractVar
 from jaxtyping import Array, Float
 
 from .._activations import AbstractActivation, GaussianAverage
 from .._errors import as_float, check_finite, check_option, check_shape
-from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
+from .._types import ArrayLike, PerNeuron, PerPattern, State, is_concrete
 from ..patterns import Patterns
-from . import _reduction
-from ._base import AbstractFlow, Bound, Inputs, Reduction, check_patterns
-from ._states import FieldState
+from ._base import AbstractFlow, Bound, check_patterns
+from ._field_forms import Couplings, FieldForms
+from ._states import FieldState, Inputs
 
 Learning: TypeAlias = Literal["hebbian", "pseudo_inverse"]
 _Network = TypeVar("_Network", bound="AbstractHopfield")
+
+
+class Relaxation(NamedTuple):
+    """What the field relaxes to, and how what is slow changes."""
+
+    weights: PerPattern  # w, of the field in the patterns
+    residual: PerNeuron | None  # of the field outside their span; None for nothing
+    slow: PerPattern | None  # time derivative of the state's slow part
 
 
 class AbstractHopfield(AbstractFlow):
@@ -37,23 +45,21 @@ class AbstractHopfield(AbstractFlow):
     activation: AbstractVar[AbstractActivation]
     learning: AbstractVar[Learning]
     keep_diagonal: AbstractVar[bool]
-    stimulated: AbstractClassVar[str]
-
-    @abc.abstractmethod
-    def saliency(
-        self, slow: PerPattern | None, evidence: PerPattern | None
-    ) -> Float[Array, " P"] | None:
-        r"""Current saliency, from the state's `slow` part or the stimulus' overlaps `evidence`."""
+    forms = FieldForms()
 
     @abc.abstractmethod
     def recurrent(self, overlaps: PerPattern, saliency: PerPattern | None) -> PerPattern:
         """$w$, the weights of the recurrent field."""
 
-    @abc.abstractmethod
-    def slow_rate(self, overlaps: PerPattern, slow: PerPattern | None) -> PerPattern | None:
-        """Time derivative of the state's slow part."""
+    def saliency(self, slow: PerPattern | None, evidence: PerPattern | None) -> PerPattern | None:
+        r"""Current saliency, from the state's `slow` part or the stimulus' overlaps `evidence`; None
+        where no memory is more salient than another."""
+        return None
 
-    @abc.abstractmethod
+    def slow_rate(self, overlaps: PerPattern, slow: PerPattern | None) -> PerPattern | None:
+        """Time derivative of the state's slow part; None where nothing is slow."""
+        return None
+
     def residual(
         self,
         rates: PerNeuron,
@@ -61,6 +67,30 @@ class AbstractHopfield(AbstractFlow):
         decoder: Float[Array, "P P"] | None,
     ) -> PerNeuron | None:
         """What the neurons feel of each other outside the patterns' span; None for nothing."""
+        return None
+
+    def couplings(self, saliency: PerPattern | None) -> Couplings | str:
+        """What an exact integrator needs of the recurrent field, or why there is none."""
+        return f"the law of {type(self).__name__} is not known to it"
+
+    def relax(
+        self,
+        rates: PerNeuron,
+        slow: PerPattern | None,
+        saliency: PerPattern | None,
+        decoder: Float[Array, "P P"] | None,
+    ) -> Relaxation:
+        r"""The equation of motion, but for the leak and the inputs: $w(m, z)$, what lies outside
+        the patterns' span, and $\dot z$.
+
+        Vector field, reduced forms and layers all call this. `rates` are those of all neurons, or
+        of classes where the network's patterns are classes.
+        """
+        m = self.read(rates, decoder)
+        weights = self.recurrent(m, saliency)
+        return Relaxation(
+            weights, self.residual(rates, saliency, decoder), self.slow_rate(m, slow)
+        )
 
     def decoder(self) -> Float[Array, "P P"] | None:
         """$R$; None for the identity."""
@@ -84,19 +114,20 @@ class AbstractHopfield(AbstractFlow):
         stimulus and current, each of shape (N,) or None.
         """
         inputs = Inputs() if inputs is None else inputs
-        decoder = self.decoder()
         rates = self.activation(state.field)
-        m = self.read(rates, decoder)
-        evidence = None if inputs.stimulus is None else self.patterns.overlap(inputs.stimulus)
-        saliency = self.saliency(state.saliency, evidence)
-        w = self.recurrent(m, saliency)
-        field = self.patterns.field(w) - state.field
-        if (rest := self.residual(rates, saliency, decoder)) is not None:
-            field = field + rest
-        if inputs.current is not None:
-            field = field + inputs.current
-        weights = None if state.weights is None else w - state.weights
-        return FieldState(field, self.slow_rate(m, state.saliency), weights)
+        saliency = self.saliencies(state, inputs)
+        pull = self.relax(rates, state.saliency, saliency, self.decoder())
+        field = self.patterns.field(pull.weights) - state.field
+        for part in (pull.residual, inputs.current):
+            field = field if part is None else field + part
+        weights = None if state.weights is None else pull.weights - state.weights
+        return FieldState(field, pull.slow, weights)
+
+    def saliencies(self, state: FieldState, inputs: Inputs | None = None) -> PerPattern | None:
+        """Saliency of every memory now, from the state and the stimulus."""
+        stimulus = None if inputs is None else inputs.stimulus
+        evidence = None if stimulus is None else self.patterns.overlap(stimulus)
+        return self.saliency(state.saliency, evidence)
 
     def rates(self, state: FieldState) -> PerNeuron:
         r"""$\psi(x)$."""
@@ -106,30 +137,6 @@ class AbstractHopfield(AbstractFlow):
         """`state` in the patterns' dtype. **Raises:** TypeError/ValueError if it is none of this
         network's."""
         return checked_state(self, state)
-
-    def smallest(self, state: FieldState, current: Any, noise: Any) -> Reduction:
-        """The smallest exact form of a run; decided by structure alone where P <= 7."""
-        return _reduction.smallest(self, state, current, noise)
-
-    def inexact(self, wanted: Reduction, state: FieldState, current, noise) -> str | None:
-        """Why a form is not exact here; None if it is."""
-        return _reduction.inexact(wanted, self, state, current, noise)
-
-    def reduced(self, state, t0, stimulus, current, noisy, reduction):
-        """The system of a run in this form, and its start."""
-        return _reduction.reduced(self, state, t0, stimulus, current, noisy, reduction)
-
-    def merged(self: _Network) -> _Network:
-        """The network with classes of equal neurons in place of neurons, where these are known and
-        make it smaller. It is the same for starts in the span of the patterns, and without private
-        inputs or noise."""
-        patterns = self.patterns
-        known = patterns.counts is None and is_concrete(patterns.xi) and patterns.P < 64
-        if not known or not self.keep_diagonal:
-            return self
-        classes = patterns.site_classes().patterns
-        smaller = 2 * classes.N <= patterns.N
-        return eqx.tree_at(lambda n: n.patterns, self, classes) if smaller else self
 
     def mean_field(self: _Network, noise: ArrayLike) -> _Network:
         r"""The noiseless network that this one becomes under private noise, $N \to \infty$.
@@ -154,9 +161,13 @@ class AbstractQuadraticHopfield(AbstractHopfield):
     def coupling(self, saliency: PerPattern | None) -> Float[Array, "..."]:
         """$K$, of shape (P,) if diagonal, else (P, P)."""
 
-    @abc.abstractmethod
     def offset(self) -> PerPattern | None:
         """$b$, the constant part of the weights; None for zero."""
+        return None
+
+    def couplings(self, saliency: PerPattern | None) -> Couplings | str:
+        """$K$ and $b$, of a network without a slow equation."""
+        return Couplings(self.coupling(saliency), self.offset())
 
     def recurrent(self, overlaps: PerPattern, saliency: PerPattern | None) -> PerPattern:
         """$w$, the weights of the recurrent field."""
@@ -191,8 +202,7 @@ class AbstractQuadraticHopfield(AbstractHopfield):
         pseudo-inverse learning with unequal saliencies (there is no such energy).
         """
         inputs = Inputs() if inputs is None else inputs
-        evidence = None if inputs.stimulus is None else self.patterns.overlap(inputs.stimulus)
-        saliency = self.saliency(state.saliency, evidence)
+        saliency = self.saliencies(state, inputs)
         K = self.coupling(saliency)
         if K.ndim != 1 or (self.learning == "pseudo_inverse" and saliency is not None):
             raise ValueError(
@@ -249,7 +259,7 @@ def checked_state(network: AbstractHopfield, state: Any) -> FieldState:
     check_shape(field, "state0.field", (N,), "(N,)")
     check_finite(field, "state0.field")
     saliency, weights = state.saliency, state.weights
-    if saliency is None and hasattr(network, "tau"):
+    if saliency is None and network.slow_constant() is not None:
         raise ValueError("`state0.saliency` is missing; make the state with network.init(...).")
     if saliency is not None:
         saliency = as_float(saliency, "state0.saliency", dtype)

@@ -1,7 +1,7 @@
 """Two timescales: slow saliency moves a fast Hopfield field through a sequence of memories."""
 
 from collections.abc import Iterator
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,28 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._activations import AbstractActivation, HardTanh
-from .._errors import as_float, check_finite, check_option, check_shape
-from .._types import ArrayLike, PerPattern, is_concrete
-from ..patterns import Patterns
-from ._base import Bound, parameter
-from ._family import (
+from ..._activations import AbstractActivation, HardTanh
+from ..._errors import as_float, check_finite, check_option, check_shape
+from ..._types import ArrayLike, PerPattern, is_concrete
+from ...patterns import Patterns
+from .._base import Bound, parameter
+from .._field import (
     AbstractQuadraticHopfield,
     Learning,
     activation_bounds,
     check_options,
     start,
 )
-from ._states import FieldState
-
-Readout: TypeAlias = Literal["linear", "abs", "square", "relu"]
-READOUTS = {"linear": lambda m: m, "abs": jnp.abs, "square": jnp.square, "relu": jax.nn.relu}
-
-
-def cyclic(P: int) -> Float[Array, "P P"]:
-    """The transition matrix of the cycle 0 -> 1 -> ... -> P-1 -> 0: entry [mu + 1, mu] is 1."""
-    return jnp.roll(jnp.eye(P), 1, axis=0)
-
+from .._field_forms import Couplings, SlowLaw
+from .._slow import READOUTS, Readout, saliency_rate
+from .._states import FieldState
 
 class TwoTimescaleHopfield(AbstractQuadraticHopfield):
     r"""Fast Hopfield field $x$ steered by slow saliency $z$.
@@ -142,8 +135,23 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
 
     def slow_rate(self, overlaps, slow):
         r"""$(-z + \kappa A f(m)) / \tau$."""
-        drive = self.transition @ READOUTS[self.readout](overlaps)
-        return (self.kappa * drive - slow) / self.tau
+        equation = (self.transition, self.kappa, self.tau, self.readout)
+        return saliency_rate(overlaps, slow, *equation)
+
+    def couplings(self, saliency):
+        """The saliencies, the bias, and the slow equation."""
+        drive = jnp.broadcast_to(self.kappa, (self.patterns.P,))[:, None] * self.transition
+        slow = SlowLaw(drive, jnp.atleast_1d(1 / self.tau), self.readout)
+        return Couplings(self.coupling(saliency), self.offset(), slow)
+
+    def slow_constant(self):
+        r"""$\tau$."""
+        return self.tau
+
+    def escape_level(self):
+        r"""$1 / \psi'(0)$: with hard tanh the saturated state ends there; smooth activations lose
+        stability somewhat before."""
+        return 1 / self.activation.slope(jnp.zeros((), self.patterns.xi.dtype))
 
     def pitfalls(self, state, current, noise):
         """A start that cannot move, or seeds of the wrong sign."""

@@ -4,19 +4,19 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._activations import AbstractActivation, HardTanh
-from .._errors import as_float, check_shape
-from .._types import ArrayLike, PerPattern
-from ..patterns import Patterns
-from ._base import Bound
-from ._family import (
+from ..._activations import AbstractActivation, HardTanh
+from ..._errors import as_float, check_shape
+from ..._types import ArrayLike, PerPattern
+from ...patterns import Patterns
+from .._base import Bound
+from .._field import (
     AbstractQuadraticHopfield,
     Learning,
     activation_bounds,
     check_options,
     start,
 )
-from ._states import FieldState
+from .._states import FieldState
 
 
 class Hopfield(AbstractQuadraticHopfield):
@@ -39,7 +39,6 @@ class Hopfield(AbstractQuadraticHopfield):
     activation: AbstractActivation
     learning: Learning = eqx.field(static=True)
     keep_diagonal: bool = eqx.field(static=True)
-    stimulated = "never"
 
     def __init__(
         self,
@@ -59,21 +58,9 @@ class Hopfield(AbstractQuadraticHopfield):
         r"""The state with this `field` (N,), or with $x = \sum_\mu$ `weights`$_\mu \xi^\mu$."""
         return start(self, field, weights, None)
 
-    def saliency(self, slow, evidence):
-        """None: no memory is more salient than another."""
-        return None
-
     def coupling(self, saliency):
         """The identity."""
         return jnp.ones(self.patterns.P, self.patterns.xi.dtype)
-
-    def offset(self):
-        """None."""
-        return None
-
-    def slow_rate(self, overlaps, slow):
-        """None: nothing is slow."""
-        return None
 
     def domain(self):
         """Only the activation has parameters."""
@@ -99,7 +86,6 @@ class OneTimescaleHopfield(AbstractQuadraticHopfield):
     activation: AbstractActivation
     learning: Learning = eqx.field(static=True)
     keep_diagonal: bool = eqx.field(static=True)
-    stimulated = "never"
 
     def __init__(
         self,
@@ -122,21 +108,9 @@ class OneTimescaleHopfield(AbstractQuadraticHopfield):
         r"""The state with this `field` (N,), or with $x = \sum_\mu$ `weights`$_\mu \xi^\mu$."""
         return start(self, field, weights, None)
 
-    def saliency(self, slow, evidence):
-        """None: depth and order of the memories are both in `Q`."""
-        return None
-
     def coupling(self, saliency):
         """`Q`."""
         return self.Q
-
-    def offset(self) -> PerPattern | None:
-        """None."""
-        return None
-
-    def slow_rate(self, overlaps, slow):
-        """None: nothing is slow."""
-        return None
 
     def domain(self):
         """`Q` is finite."""

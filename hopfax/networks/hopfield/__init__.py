@@ -1,0 +1,5 @@
+"""Hopfield networks with quadratic energies: one timescale, driven by input, two timescales."""
+
+from ._input_driven import InputDrivenHopfield as InputDrivenHopfield
+from ._one_timescale import Hopfield as Hopfield, OneTimescaleHopfield as OneTimescaleHopfield
+from ._two_timescale import TwoTimescaleHopfield as TwoTimescaleHopfield
