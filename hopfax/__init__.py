@@ -19,6 +19,7 @@ from ._activations import (
     Rational as Rational,
     Tanh as Tanh,
 )
+from ._engines import Diffrax as Diffrax, EventDriven as EventDriven
 from ._errors import (
     ConfigMismatch as ConfigMismatch,
     FitWarning as FitWarning,
@@ -31,7 +32,6 @@ from ._errors import (
     SweepFailed as SweepFailed,
     SweepWarning as SweepWarning,
 )
-from ._event_driven import EventDriven as EventDriven
 from ._inputs import Pulses as Pulses
 from ._interactions import (
     AbstractInteraction as AbstractInteraction,
@@ -52,7 +52,7 @@ from ._rate_activations import (
     ThresholdLinear as ThresholdLinear,
 )
 from ._serialise import load as load, save as save
-from ._simulate import Diffrax as Diffrax, simulate as simulate
+from ._simulate import simulate as simulate
 from ._status import STATUS as STATUS
 from ._sweep import (
     Point as Point,

@@ -14,9 +14,8 @@ from jaxtyping import Array, Bool
 from ._errors import PhysicsWarning, as_float, check_at_least, check_finite, check_shape
 from ._types import is_concrete
 from .networks import (
-    AbstractFlow,
-    AbstractMap,
     check_domain,
+    check_flow,
     in_domain,
     without_stimulus,
 )
@@ -38,12 +37,7 @@ class Arguments(eqx.Module):
 def checked(given: Arguments) -> Arguments:
     """Structure always, values where they are concrete; everything in the patterns' dtype."""
     network, state0 = given.network, given.state0
-    if isinstance(network, AbstractMap):
-        raise TypeError(
-            f"`network` is a {type(network).__name__}, in discrete time: run it by hopfax.iterate."
-        )
-    if not isinstance(network, AbstractFlow):
-        raise TypeError(f"`network` must be a hopfax network, got {type(network).__name__}.")
+    check_flow(network, ": run it by hopfax.iterate.")
     dtype = network.patterns.dtype
     check_domain(network)
     state0 = network.checked(state0)

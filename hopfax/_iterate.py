@@ -14,7 +14,7 @@ from . import _status
 from ._errors import SimulationError, as_float, check_finite, check_shape
 from ._trajectory import Switches, Trajectory
 from ._types import ArrayLike, is_concrete
-from .networks import AbstractMap, SpinState, check_domain, in_domain
+from .networks import AbstractMap, SpinState, check_domain, check_map, in_domain
 from .patterns import as_key
 
 _FEW = 4096  # memories whose overlaps are saved unless others are named
@@ -54,11 +54,7 @@ def iterate(
     **Raises:** ValueError/TypeError for bad arguments; `SimulationError` if the run fails and
     `throw`.
     """
-    if not isinstance(network, AbstractMap):
-        raise TypeError(
-            f"`network` must be a network in discrete time, got {type(network).__name__}; flows "
-            "are integrated by hopfax.simulate."
-        )
+    check_map(network)
     if not isinstance(state0, SpinState):
         raise TypeError(f"`state0` must come from network.init(...), got {type(state0).__name__}.")
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _activations, _interactions, _rate_activations, constraints, networks, patterns
+from ._engines import EventDriven
 from ._errors import LoadError
-from ._event_driven import EventDriven
 
 _FORMAT = "hopfax-model"
 _SCHEMA = 1

@@ -1,11 +1,10 @@
-"""The event-driven integrator: Taylor series inside a cell, closed form on plateaus."""
+"""Engines: which one integrates a run, or why an exact one cannot.
 
-from ._pieces import SeriesStep as SeriesStep, UntilKink as UntilKink
-from ._run import (
-    UNLIMITED as UNLIMITED,
-    EventDriven as EventDriven,
-    Settings as Settings,
-    Task as Task,
-    obstacle as obstacle,
-    run as run,
-)
+`diffrax` takes every run. Exact engines take those whose system says, by `law`, that its motion is
+piecewise polynomial: `hopfield` for hard tanh, `kinks` for rates.
+"""
+
+from ._diffrax import Noise as Noise
+from ._engine import integrate as integrate
+from ._methods import Auto as Auto, Diffrax as Diffrax, EventDriven as EventDriven
+from ._task import Settings as Settings, Task as Task

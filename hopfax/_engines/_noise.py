@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .networks import Core
+from ..networks import Core
 
 
 class StepBrownian(diffrax.AbstractBrownianPath):

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._status import LIMIT
-from ._trajectory import FLOOR, RETRIEVED, Switches
-from .networks import AbstractSystem, Core
+from .._status import LIMIT
+from .._trajectory import FLOOR, RETRIEVED, Switches
+from ..networks import AbstractSystem, Core
 
 
 class Divergence(eqx.Module):

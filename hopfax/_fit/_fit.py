@@ -18,7 +18,7 @@ from .._errors import FitWarning, check_at_least, check_option
 from .._progress import progress as bar
 from .._types import is_concrete
 from ..losses import Recording
-from ..networks import AbstractFlow
+from ..networks import merged
 from ..patterns import Patterns, as_key
 from . import _checkpoint
 from ._result import (
@@ -244,11 +244,11 @@ def _stepper(model, loss, variables, data, batch_size, optimizer, tolerance, der
 def _smaller(model: Any, loss: Any, variables: Variables) -> Any:
     """The model with classes of equal neurons in place of neurons where nothing can tell the
     difference. (Under a trace patterns are not known, and classes of many cannot be found.)"""
-    if not isinstance(model, AbstractFlow) or not isinstance(loss, Recording):
+    if not isinstance(loss, Recording):
         return model
     if any("patterns" in name for name in variables.names) or not loss.sees_classes_only:
         return model
-    return model.merged()
+    return merged(model)
 
 
 def _real_valued(model: Any) -> Any:

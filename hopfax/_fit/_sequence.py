@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._engines import Auto, Diffrax, EventDriven
 from .._errors import FitWarning, as_float, check_option, check_shape
-from .._event_driven import EventDriven, obstacle
-from .._simulate import Diffrax, simulate
+from .._simulate import simulate
 from .._trajectory import Trajectory
 from ..constraints import AbstractConstraint, Masked, Simplex
 from ..losses import (
@@ -28,7 +28,7 @@ from ..losses import (
     order as order_loss,
     switch_times,
 )
-from ..networks import TwoTimescaleHopfield
+from ..networks import TwoTimescaleHopfield, check_kind
 from ..observables import switch_times as switches_of, visited
 from ..theory.sequential import critical_gain
 from ._design import design_cycle, design_gains, handover
@@ -155,11 +155,8 @@ def fit_sequence(
 
     Theory of the singular limit: Betteti, Baggio, Zampieri 2026, arXiv:2603.03201.
     """
-    if not isinstance(network, TwoTimescaleHopfield):
-        raise TypeError(
-            f"`network` must be a TwoTimescaleHopfield, got {type(network).__name__}: only that "
-            "one moves by itself."
-        )
+    why = ": only that one moves by itself"
+    check_kind(network, TwoTimescaleHopfield, why=why)
     check_option(strategy, "strategy", ("auto", "design", "surrogate", "gradient"))
     if strategy == "design" and where is not None:
         raise ValueError("`where` is not for strategy='design', which sets `transition`.")
@@ -469,8 +466,7 @@ def replay(network: TwoTimescaleHopfield, saliency: Any, events: Events) -> Traj
         whole = last - float(events.time[0])
         end = (_ROUNDS if events.cycle else 1) * whole + 3 * whole / events.memory.size
     slots = 1 << max(2 * count, 32).bit_length()
-    refused = obstacle(network, None, None, None, None)
-    method = EventDriven(switches=slots) if refused is None else Diffrax(switches=slots)
+    method = Auto(EventDriven(switches=slots), Diffrax(switches=slots))
     ts = jnp.array([0.0, end], network.patterns.xi.dtype)
     return simulate(network, network.init(saliency=saliency), ts, method=method, throw=False)
 
@@ -494,8 +490,7 @@ def compare(run: Trajectory, events: Events) -> tuple[float, float]:
 
 
 def _gain(network: TwoTimescaleHopfield) -> float:
-    gain = getattr(network.activation, "gain", None)
-    return 1.0 if gain is None else float(gain)
+    return float(network.activation.slope(jnp.zeros((), network.patterns.dtype)))
 
 
 class _OfNetwork(AbstractLoss):

@@ -107,10 +107,6 @@ def _settings(point: Point) -> dict[str, Any]:
         else:
             digest = hashlib.sha256(array.tobytes()).hexdigest()
             found[where] = {"shape": array.shape, "dtype": str(array.dtype), "sha256": digest}
-    network = point.network
-    for name in ("readout", "learning", "keep_diagonal"):
-        if hasattr(network, name):
-            found[name] = getattr(network, name)
-    found["activation"] = type(network.activation).__name__
+    found |= point.network.options()
     found["observe"] = getattr(point.observe, "__qualname__", type(point.observe).__name__)
     return found | {"per_tau": point.per_tau, "max_steps": point.max_steps}

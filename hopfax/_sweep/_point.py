@@ -17,7 +17,7 @@ from .._arguments import check_times
 from .._errors import as_float
 from .._simulate import simulate
 from .._types import ArrayLike
-from ..networks import AbstractFlow, AbstractMap
+from ..networks import AbstractFlow, check_flow
 from ..observables import Selected, summary
 
 _NAME = re.compile(r"^([A-Za-z_][A-Za-z0-9_.]*)(?:\[([-0-9, ]+)\])?$")
@@ -68,15 +68,10 @@ class Point(eqx.Module):
         per_tau: bool = False,
         max_steps: int = 65536,
     ):
-        if isinstance(network, AbstractMap):
-            raise TypeError(
-                f"`network` is a {type(network).__name__}, in discrete time; sweep a function of "
-                "named values that calls hopfax.iterate."
-            )
-        if not isinstance(network, AbstractFlow):
-            raise TypeError(f"`network` must be a hopfax network, got {type(network).__name__}.")
-        if per_tau and not hasattr(network, "tau"):
-            raise ValueError(f"`per_tau` needs a network with `tau`, not {type(network).__name__}.")
+        check_flow(network, "; sweep a function of named values that calls hopfax.iterate.")
+        if per_tau and network.slow_constant() is None:
+            kind = type(network).__name__
+            raise ValueError(f"`per_tau` needs a network with a slow time constant, not {kind}.")
         dtype = network.patterns.dtype
         if not isinstance(init, Mapping):
             raise TypeError(f"`init` must be a dict of arguments of network.init, got {init!r}.")
@@ -153,7 +148,7 @@ class Point(eqx.Module):
         network = point.network
         ts = point.ts
         if point.per_tau:
-            ts = ts * jnp.max(operator.attrgetter("tau")(network))
+            ts = ts * jnp.max(jnp.asarray(network.slow_constant()))
         trajectory = simulate(
             network,
             network.init(**point.init),

@@ -7,11 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._activations import HardTanh
 from .._errors import as_float, check_at_least
 from .._simulate import simulate
 from .._types import ArrayLike
-from ..networks import TwoTimescaleHopfield
 from ._base import LOST, AbstractLoss, Derivative
 from ._events import Events, events_of
 
@@ -110,8 +108,7 @@ class EventMap(AbstractLoss):
     def __call__(self, network: Any, *, derivative: Derivative = "reverse") -> Float[Array, " R"]:
         del derivative  # a plain function serves both
         P = self.saliency.size
-        gain = getattr(network.activation, "gain", None)
-        gain = jnp.ones_like(self.margin) if gain is None else gain
+        gain = network.activation.slope(jnp.zeros_like(self.margin))
         drive = gain * jnp.broadcast_to(network.kappa, (P,))[:, None] * network.transition
         tau = jnp.broadcast_to(network.tau, (P,))
         ids = jnp.arange(P, dtype=jnp.int32)
@@ -199,8 +196,3 @@ def check_memories(events: Events, P: int) -> None:
     highest = int(np.max(np.asarray(events.memory)))
     if highest >= P:
         raise ValueError(f"`target` names memory {highest}, but there are {P}: 0..{P - 1}.")
-
-
-def is_exact_for(network: Any) -> bool:
-    """Whether the event map is that of `network`, but for finite tau and correlations."""
-    return isinstance(network, TwoTimescaleHopfield) and isinstance(network.activation, HardTanh)

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._engines import Auto, Diffrax, EventDriven
 from .._errors import as_float, check_at_least
-from .._event_driven import EventDriven, obstacle
-from .._simulate import Diffrax, simulate
+from .._simulate import simulate
 from .._trajectory import Trajectory
 from .._types import ArrayLike, is_concrete
+from ..networks import neurons_of
 from ._base import LOST, AbstractLoss, Derivative, stack
 
 _SLOTS = 64  # switches that a run logs by default
@@ -138,7 +139,7 @@ def matched_switches(run: Trajectory, order, count: int) -> Float[Array, " K"]:
 
 def _field(t, state, network):
     """The field, saved at every time."""
-    return state.neurons
+    return neurons_of(state)
 
 
 class Recording(AbstractLoss):
@@ -194,11 +195,10 @@ class Recording(AbstractLoss):
             return self.method
         count = max(term.count() for term in self.terms)
         slots = max(_SLOTS, 1 << (count + count // 4).bit_length())
-        if obstacle(network, self.stimulus, self.current, self.noise, None) is not None:
-            return Diffrax(switches=slots)
         patterns = network.patterns
         many = min(patterns.N, 2 ** (patterns.P - 1)) > _MANY
-        return EventDriven(tol=_TIGHT if many else 1e-9, switches=slots)
+        exact = EventDriven(tol=_TIGHT if many else 1e-9, switches=slots)
+        return Auto(exact, Diffrax(switches=slots))
 
 
 def same_run(*recordings: Recording) -> Recording:

@@ -4,36 +4,49 @@ from ._base import (
     AbstractFlow as AbstractFlow,
     AbstractMap as AbstractMap,
     AbstractNetwork as AbstractNetwork,
-    AbstractSystem as AbstractSystem,
     Bound as Bound,
-    Core as Core,
-    Inputs as Inputs,
-    Reduction as Reduction,
     check_domain as check_domain,
+    check_flow as check_flow,
+    check_kind as check_kind,
+    check_map as check_map,
     in_domain as in_domain,
+    merged as merged,
     without_stimulus as without_stimulus,
 )
 from ._dense import DenseMemory as DenseMemory, SpinState as SpinState
 from ._dense_flow import DenseFlow as DenseFlow
-from ._family import (
+from ._field import (
     AbstractHopfield as AbstractHopfield,
     AbstractQuadraticHopfield as AbstractQuadraticHopfield,
     Learning as Learning,
 )
-from ._hopfield import Hopfield as Hopfield, OneTimescaleHopfield as OneTimescaleHopfield
-from ._input_driven import InputDrivenHopfield as InputDrivenHopfield
-from ._rate import (
+from ._field_forms import HardTanhLaw as HardTanhLaw, HopfieldSystem as HopfieldSystem
+from ._forms import (
+    AbstractForms as AbstractForms,
+    AbstractLaw as AbstractLaw,
+    AbstractSystem as AbstractSystem,
+    Core as Core,
+    Reduction as Reduction,
+    Sites as Sites,
+)
+from ._slow import Readout as Readout, cyclic as cyclic
+from ._states import (
+    FieldState as FieldState,
+    Inputs as Inputs,
+    RateState as RateState,
+    neurons_of as neurons_of,
+)
+from .hopfield import (
+    Hopfield as Hopfield,
+    InputDrivenHopfield as InputDrivenHopfield,
+    OneTimescaleHopfield as OneTimescaleHopfield,
+    TwoTimescaleHopfield as TwoTimescaleHopfield,
+)
+from .rate import (
     AbstractRateMemory as AbstractRateMemory,
     DaleRateMemory as DaleRateMemory,
     InputDrivenRateMemory as InputDrivenRateMemory,
     RateMemory as RateMemory,
+    TwoTimescaleRateMemory as TwoTimescaleRateMemory,
 )
-from ._rate_reduction import RateSystem as RateSystem
-from ._rate_sequential import TwoTimescaleRateMemory as TwoTimescaleRateMemory
-from ._reduction import HopfieldSystem as HopfieldSystem
-from ._sequential import (
-    Readout as Readout,
-    TwoTimescaleHopfield as TwoTimescaleHopfield,
-    cyclic as cyclic,
-)
-from ._states import FieldState as FieldState, RateState as RateState
+from .rate._forms import KinkLaw as KinkLaw, RateSystem as RateSystem

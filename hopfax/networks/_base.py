@@ -1,6 +1,7 @@
 """What every network owes: its physics. Everything else has a default here."""
 
 import abc
+import dataclasses
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
@@ -48,6 +49,18 @@ class AbstractNetwork(eqx.Module):
     @abc.abstractmethod
     def domain(self) -> Iterable[Bound]:
         """The domain of every parameter, checked before a run."""
+
+    def options(self) -> dict[str, Any]:
+        """What besides arrays makes the network what it is, by name: its options, and the classes
+        of its parts. They are written beside the results of a sweep."""
+        found: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.metadata.get("static", False):
+                found[field.name] = value
+            elif isinstance(value, eqx.Module) and not isinstance(value, AbstractPatterns):
+                found[field.name] = type(value).__name__
+        return found
 
 
 class AbstractFlow(AbstractNetwork):
@@ -193,7 +206,11 @@ def _checked_state(network: AbstractFlow, state: State) -> State:
         raise TypeError(f"`state0` of a {kind} must hold arrays, got {state!r}.")
     check_shape(neurons_of(state), "state0 (its first array, one number a neuron)", (N,), "(N,)")
     given = jnp.zeros(N, dtype) if network.stimulated == "required" else None
-    rate = jax.eval_shape(lambda s: network.vector_field(jnp.zeros((), dtype), s, Inputs(given)), state)
+
+    def rate_of(state):
+        return network.vector_field(jnp.zeros((), dtype), state, Inputs(given))
+
+    rate = jax.eval_shape(rate_of, state)
     wanted = jax.eval_shape(lambda s: s, state)
     if jax.tree.structure(rate) != jax.tree.structure(wanted) or _shapes(rate) != _shapes(wanted):
         raise ValueError(
@@ -224,12 +241,19 @@ def check_flow(network: Any, instead: str) -> None:
     """TypeError unless `network` runs in continuous time. `instead`: what to do with one in
     discrete time."""
     if isinstance(network, AbstractMap):
-        raise TypeError(
-            f"`network` is a {type(network).__name__}, in discrete time{instead}"
-        )
+        raise TypeError(f"`network` is a {type(network).__name__}, in discrete time{instead}")
     if not isinstance(network, AbstractFlow):
         raise TypeError(f"`network` must be a hopfax network, got {type(network).__name__}.")
     check_patterns(network.patterns)
+
+
+def check_map(network: Any) -> None:
+    """TypeError unless `network` runs in discrete time."""
+    if not isinstance(network, AbstractMap):
+        raise TypeError(
+            f"`network` must be a network in discrete time, got {type(network).__name__}; flows "
+            "are integrated by hopfax.simulate."
+        )
 
 
 def merged(model: _Model) -> _Model:

@@ -24,7 +24,7 @@ from .._interactions import (
 from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
 from ..patterns import AbstractPatterns, as_key
 from ._base import AbstractMap, Bound
-from ._family import activation_bounds
+from ._field import activation_bounds
 from ._stream import Block, collect, stream
 
 Rule: TypeAlias = Literal["leading", "difference"]

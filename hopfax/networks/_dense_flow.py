@@ -9,10 +9,10 @@ from .._errors import as_float, check_at_least, check_finite, check_shape
 from .._interactions import AbstractInteraction
 from .._types import ArrayLike
 from ..patterns import Patterns
-from ._base import Bound, Inputs
+from ._base import Bound
 from ._dense import interaction_bounds
-from ._family import AbstractHopfield, activation_bounds, check_options, start
-from ._states import FieldState
+from ._field import AbstractHopfield, activation_bounds, check_options, start
+from ._states import FieldState, Inputs
 
 
 class DenseFlow(AbstractHopfield):
@@ -44,7 +44,6 @@ class DenseFlow(AbstractHopfield):
     tau_hidden: Float[Array, ""] | None
     learning = "hebbian"
     keep_diagonal = True
-    stimulated = "never"
 
     def __init__(
         self,
@@ -96,15 +95,15 @@ class DenseFlow(AbstractHopfield):
         w = overlaps if saliency is None else saliency
         return jax.grad(self.interaction.lagrangian)(w, self.patterns.size)
 
+    def slow_constant(self):
+        r"""$\tau_h$."""
+        return self.tau_hidden
+
     def slow_rate(self, overlaps, slow):
         r"""$\dot w$."""
         if slow is None or self.tau_hidden is None:
             return None
         return (overlaps - slow) / self.tau_hidden
-
-    def residual(self, rates, saliency, decoder):
-        """None: all couplings are kept."""
-        return None
 
     def energy(self, state: FieldState, inputs: Inputs | None = None) -> Float[Array, ""]:
         r"""The energy that the flow descends where L is convex:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from .._activations import AbstractActivation, GaussianAverage
 from .._errors import as_float, check_finite, check_option, check_shape
-from .._types import ArrayLike, PerNeuron, PerPattern, State, is_concrete
+from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
 from ..patterns import Patterns
 from ._base import AbstractFlow, Bound, check_patterns
 from ._field_forms import Couplings, FieldForms
@@ -52,8 +52,8 @@ class AbstractHopfield(AbstractFlow):
         """$w$, the weights of the recurrent field."""
 
     def saliency(self, slow: PerPattern | None, evidence: PerPattern | None) -> PerPattern | None:
-        r"""Current saliency, from the state's `slow` part or the stimulus' overlaps `evidence`; None
-        where no memory is more salient than another."""
+        r"""Current saliency, from the state's `slow` part or the overlaps `evidence` of the
+        stimulus; None where no memory is more salient than another."""
         return None
 
     def slow_rate(self, overlaps: PerPattern, slow: PerPattern | None) -> PerPattern | None:
@@ -88,9 +88,7 @@ class AbstractHopfield(AbstractFlow):
         """
         m = self.read(rates, decoder)
         weights = self.recurrent(m, saliency)
-        return Relaxation(
-            weights, self.residual(rates, saliency, decoder), self.slow_rate(m, slow)
-        )
+        return Relaxation(weights, self.residual(rates, saliency, decoder), self.slow_rate(m, slow))
 
     def decoder(self) -> Float[Array, "P P"] | None:
         """$R$; None for the identity."""

@@ -74,8 +74,9 @@ class HopfieldSystem(AbstractSystem):
         start = zero if self.rest is None else self.rest * jnp.exp(self.t0 - t)
         if self.current is None:
             return start
-        if not isinstance(self.current, Pulses):
+        if not isinstance(self.current, diffrax.AbstractPath):
             return start - self.current * jnp.expm1(self.t0 - t)
+        assert isinstance(self.current, Pulses)  # other paths are integrated on all neurons
         # A pulse from a to b adds its value times the integral of exp(s - t) from a to b.
         inner = jnp.clip(self.current.edges[1:-1], self.t0, t)
         edges = jnp.concatenate([self.t0[None], inner, t[None]])

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from .._errors import as_count, as_float, check_option
 from .._types import ArrayLike, default_float
-from ..networks import FieldState, TwoTimescaleHopfield
+from ..networks import FieldState, TwoTimescaleHopfield, check_kind
 from ..networks._base import Inputs
 from ._linear import LinearSystem, Mode, Modes
 
@@ -254,10 +254,7 @@ class TwoTimescaleSelector(AbstractSelector):
         dt: float = 0.25,
         substeps: int = 4,
     ):
-        if not isinstance(network, TwoTimescaleHopfield):
-            raise TypeError(
-                f"`network` must be a TwoTimescaleHopfield, got {type(network).__name__}."
-            )
+        check_kind(network, TwoTimescaleHopfield)
         _check_positive(beta, "beta")
         substeps = as_count(substeps, "substeps")
         if not 0 < dt < 1:

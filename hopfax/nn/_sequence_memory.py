@@ -11,13 +11,12 @@ from jaxtyping import Array, Float
 
 from .. import _status
 from .._activations import AbstractActivation
+from .._engines import Diffrax, EventDriven
 from .._errors import as_count, as_float, check_at_least, check_option, check_shape
-from .._event_driven import EventDriven
-from .._simulate import Diffrax, simulate
+from .._simulate import simulate
 from .._types import ArrayLike
 from ..constraints import AbstractConstraint, Masked, Positive, Unconstrained
-from ..networks import FieldState, Learning, TwoTimescaleHopfield
-from ..networks._sequential import Readout
+from ..networks import FieldState, Learning, Readout, TwoTimescaleHopfield, check_kind
 from ..patterns import Patterns, as_key
 from ._precision import arrived, widened
 
@@ -131,10 +130,7 @@ class SequenceMemory(eqx.Module):
 
         **Raises:** ValueError/TypeError naming the argument.
         """
-        if not isinstance(network, TwoTimescaleHopfield):
-            raise TypeError(
-                f"`network` must be a TwoTimescaleHopfield, got {type(network).__name__}."
-            )
+        check_kind(network, TwoTimescaleHopfield)
         if not isinstance(method, ExponentialEuler | Diffrax | EventDriven):
             raise TypeError(
                 "`method` must be hopfax.nn.ExponentialEuler(...), hopfax.EventDriven(...) or "
@@ -280,13 +276,13 @@ class SequenceMemory(eqx.Module):
 
         def body(state, _):
             rates = network.activation(state.field)
-            m = network.read(rates, decoder)
             saliency = network.saliency(state.saliency, evidence)
-            drive = network.patterns.field(network.recurrent(m, saliency)) + current
-            if (rest := network.residual(rates, saliency, decoder)) is not None:
-                drive = drive + rest
+            pull = network.relax(rates, state.saliency, saliency, decoder)
+            drive = network.patterns.field(pull.weights) + current
+            if pull.residual is not None:
+                drive = drive + pull.residual
             field = state.field + fast * (drive - state.field)
-            z = state.saliency + slow * network.slow_rate(m, state.saliency)
+            z = state.saliency + slow * pull.slow
             return FieldState(field, z), None
 
         return lax.scan(body, state, length=steps)[0]

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from .._trajectory import Trajectory
 from .._types import is_concrete
-from ..networks import TwoTimescaleHopfield
+from ..networks import TwoTimescaleHopfield, check_kind
 
 #: Regime names; the code of a regime is its place here.
 REGIMES = ("sequence", "collapse", "locked", "mixed", "tie", "undecided")
@@ -68,11 +68,8 @@ def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float
 
     **Raises:** TypeError for another network, such as one of rates; ValueError without saliency.
     """
-    if not isinstance(network, TwoTimescaleHopfield):
-        raise TypeError(
-            "`network` must be a TwoTimescaleHopfield, whose memories lose their stability at a "
-            f"saliency that is known to it, got {type(network).__name__}."
-        )
+    why = ", whose memories lose their stability at a saliency that is not known"
+    check_kind(network, TwoTimescaleHopfield, why=why)
     ts, m, z = trajectory.ts, trajectory.overlaps, trajectory.saliency
     if z is None:
         raise ValueError("`escape_times` needs a trajectory with saliency.")

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from .._trajectory import Trajectory
-from ..networks import AbstractHopfield, TwoTimescaleHopfield
+from ..networks import AbstractHopfield
 from ._axes import COLOURS, new_axes
 
 
@@ -46,8 +45,9 @@ def trajectory(
         for mu, z in enumerate(np.asarray(traj.saliency).T):
             axes[1].plot(ts, z, color=COLOURS[mu % len(COLOURS)], lw=1.4)
         axes[1].set_ylabel("saliency $z$")
-        if isinstance(network, TwoTimescaleHopfield):
-            level = 1 / float(network.activation.slope(jnp.zeros((), ts.dtype)))
+        level = None if network is None else network.escape_level()
+        if level is not None:
+            level = float(level)
             axes[1].axhline(level, color="0.5", lw=0.9, ls=":")
             text = f"escape, $z = {level:.3g}$"
             place = dict(xytext=(3, 0), textcoords="offset points", va="center", rotation=90)

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._status import LIMIT
+from ..._status import LIMIT
 from ._series import Cell, Law, contract
 
 Readout: TypeAlias = Literal["linear", "abs", "square", "relu"]

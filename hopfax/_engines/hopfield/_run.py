@@ -1,125 +1,38 @@
 """From a run's arguments to the integrator's problem, and from its output to a `Trajectory`."""
 
+from collections.abc import Callable
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array
 
-from .. import _status
-from .._activations import HardTanh
-from .._inputs import Pulses
-from .._trajectory import Switches, Trajectory
-from ..networks import (
-    AbstractQuadraticHopfield,
-    AbstractRateMemory,
-    Core,
-    Hopfield,
-    HopfieldSystem,
-    InputDrivenHopfield,
-    OneTimescaleHopfield,
-    TwoTimescaleHopfield,
-)
+from ... import _status
+from ..._inputs import Pulses
+from ..._trajectory import Switches, Trajectory
+from ...networks import Core, HardTanhLaw, HopfieldSystem
+from .._methods import EventDriven
+from .._task import Settings, Task, blanked
 from ._integrate import integrate
-from ._pieces import rate_obstacle
 from ._problem import Pieces, Problem
 from ._series import Law
 from ._step import Options
 
-_KNOWN = (Hopfield, InputDrivenHopfield, OneTimescaleHopfield, TwoTimescaleHopfield)
 _MANY = 64  # classes beyond which a series for every kink costs more than steps over them
-UNLIMITED = 2**31 - 1
-
-
-class EventDriven(eqx.Module):
-    r"""Exact integration of networks with hard tanh, event by event.
-
-    Between the times at which a neuron (or class of equal neurons) meets $|g x| = 1$ the motion is
-    polynomial; it is integrated by a Taylor series of variable step, cut at the first such time.
-    While all neurons are saturated it has a closed form, and one step covers the plateau whatever
-    $\tau$. There is no error but the series' truncation and rounding, switch and escape times are
-    roots of the solution itself, and derivatives are exact, because the motion is continuous
-    across the boundaries of cells.
-
-    With more than 64 neurons (or classes) a transit meets so many boundaries that it is made in
-    Runge-Kutta steps of tolerance `tol` instead, whose errors are larger than that; plateaus stay
-    closed. `Diffrax` is as good there if plateaus are short (tau below about 100).
-
-    Rate networks with a hard sigmoid or threshold-linear neurons go from kink to kink in the same
-    way, in classes or with at most 64 neurons, but without closed plateaus.
-
-    - `order`: of the Taylor series.
-    - `tol`: the size of its last terms, relative to the state, that a step may have. With
-      `EventDriven(order=24, tol=1e-14)` errors are those of rounding. Not below 8 ulp.
-    - `dense`: keep what `Trajectory.evaluate` needs (of a rate network `order` + 1 states for each
-      of `max_steps` steps).
-    - `switches`: how many switches the log of a run can hold; later ones are only counted.
-    """
-
-    order: int = eqx.field(default=12, static=True)
-    tol: float = eqx.field(default=1e-9, static=True)
-    dense: bool = eqx.field(default=False, static=True)
-    switches: int = eqx.field(default=64, static=True)
-
-    def __check_init__(self):
-        if not isinstance(self.order, int) or self.order < 3:
-            raise ValueError(f"`order` must be an int of at least 3, got {self.order!r}.")
-        if not 0 < self.tol < 1:
-            raise ValueError(f"`tol` must lie between 0 and 1, got {self.tol!r}.")
-        if self.switches < 1:
-            raise ValueError(f"`switches` must be at least 1, got {self.switches}.")
-
-
-def obstacle(network: Any, stimulus: Any, current: Any, noise: Any, event: Any) -> str | None:
-    """Why a run cannot be integrated by events; None if it can."""
-    for name, value in (("stimulus", stimulus), ("current", current)):
-        if isinstance(value, diffrax.AbstractPath) and not isinstance(value, Pulses):
-            return f"`{name}` changes in time other than by hopfax.Pulses"
-    if isinstance(network, AbstractRateMemory):
-        return rate_obstacle(network, current, noise, event)
-    reasons = {
-        f"the law of {type(network).__name__} is not known to it": type(network) not in _KNOWN,
-        f"{type(network.activation).__name__} is not piecewise linear": not isinstance(
-            network.activation, HardTanh
-        ),
-        "`keep_diagonal=False` takes the field out of the patterns' span": (
-            not network.keep_diagonal
-        ),
-        "`noise` has no events": noise is not None,
-        "a `stimulus` beside the slow saliency is not known to it": (
-            stimulus is not None and isinstance(network, TwoTimescaleHopfield)
-        ),
-        "a user's `event` is looked for at the steps of a Runge-Kutta method": event is not None,
-    }
-    return next((reason for reason, holds in reasons.items() if holds), None)
-
-
-class Task(eqx.Module):
-    """A run: its reduced system and start, its save times, and whether its values are legal."""
-
-    system: Any  # a HopfieldSystem
-    core: Core
-    ts: Array
-    valid: Bool[Array, ""]
-    network: Any  # the full one
-
-
-class Settings(eqx.Module):
-    """How to run it."""
-
-    method: EventDriven
-    reduction: str = eqx.field(static=True)
-    derivative: str = eqx.field(static=True)
-    max_steps: int = eqx.field(static=True)
+_UNLIMITED = 2**31 - 1  # steps, where `max_steps` is None
 
 
 @eqx.filter_jit
-def run(task: Task, settings: Settings, observe: Any = None) -> Trajectory:
-    """Integrate one run by events."""
-    system, ts, method = task.system, task.ts, settings.method
-    values, facts = integrate(_problem(system, task.core, ts), _options(task, settings))
+def run(
+    task: Task, settings: Settings, method: EventDriven, observe: Callable | None = None
+) -> Trajectory:
+    """Integrate one run of a network with hard tanh by events."""
+    system, ts = task.system, task.ts
+    law = system.law(task.core)
+    assert isinstance(system, HopfieldSystem) and isinstance(law, HardTanhLaw)  # as for this engine
+    problem = _problem(system, law, task.core, ts)
+    values, facts = integrate(problem, _options(system, settings, method, law, ts))
     values, facts = jax.tree.map(lambda leaf: leaf[..., 0], (values, facts))
     slow = task.core.slow is not None
     P = values.y.shape[1]
@@ -133,14 +46,8 @@ def run(task: Task, settings: Settings, observe: Any = None) -> Trajectory:
         seen = None if observe is None else observe(t, system.state(t, core), task.network)
         return system.overlaps(t, core), system.saliency(t, core), seen
 
-    def blank(leaf):
-        mask = reached.reshape(reached.shape + (1,) * (leaf.ndim - 1))
-        if jnp.issubdtype(leaf.dtype, jnp.floating):
-            return jnp.where(mask, leaf, jnp.nan)
-        return leaf if leaf.dtype == bool else jnp.where(mask, leaf, -1)
-
     safe = (jnp.where(reached[:, None], leaf, 0.0) for leaf in (values.y, values.z))
-    overlaps, saliency, seen = jax.tree.map(blank, jax.vmap(save)(ts, *safe))
+    overlaps, saliency, seen = blanked(jax.vmap(save)(ts, *safe), reached)
     return Trajectory(
         ts=ts,
         overlaps=overlaps,
@@ -155,7 +62,7 @@ def run(task: Task, settings: Settings, observe: Any = None) -> Trajectory:
         reduction=settings.reduction,
         method="event-driven",
         escapes=ts[0] + values.escape if slow else None,
-        dense=_Again(task, settings) if method.dense else None,
+        dense=_Again(task, settings, method) if method.dense else None,
     )
 
 
@@ -164,38 +71,40 @@ class _Again(eqx.Module):
 
     task: Task
     settings: Settings
+    method: EventDriven
 
     def __call__(self, times) -> dict[str, Array | None]:
         order = jnp.argsort(times)
         ts = jnp.concatenate([self.task.ts[:1], times[order], self.task.ts[-1:]])
         task = eqx.tree_at(lambda task: task.ts, self.task, ts)
-        again = run(task, self.settings)
+        again = run(task, self.settings, self.method)
         back = jnp.argsort(order)
         pair = (again.overlaps, again.saliency)
         overlaps, saliency = (None if v is None else v[1:-1][back] for v in pair)
         return {"overlaps": overlaps, "saliency": saliency}
 
 
-def _options(task: Task, settings: Settings) -> Options:
-    method, T = settings.method, task.ts.shape[0]
+def _options(
+    system: HopfieldSystem, settings: Settings, method: EventDriven, law: HardTanhLaw, ts: Array
+) -> Options:
+    T, slow, most = ts.shape[0], law.couplings.slow, settings.max_steps
     return Options(
         order=method.order,
-        tol=max(method.tol, 8 * float(jnp.finfo(task.ts.dtype).eps)),
-        readout=getattr(task.network, "readout", "linear"),
-        max_steps=settings.max_steps,
+        tol=max(method.tol, 8 * float(jnp.finfo(ts.dtype).eps)),
+        readout="linear" if slow is None else slow.readout,
+        max_steps=_UNLIMITED if most is None else most,
         slots=min(2 + T // 512, 8),
         chunk=64 if T <= 512 else min(T // 8, 1024),
         log=method.switches,
         reverse=settings.derivative == "reverse",
-        transit="series" if task.system.network.patterns.N <= _MANY else "runge-kutta",
+        transit="series" if system.network.patterns.N <= _MANY else "runge-kutta",
     )
 
 
-def _problem(system: HopfieldSystem, core: Core, ts) -> Problem:
-    network, patterns = system.network, system.network.patterns
+def _problem(system: HopfieldSystem, law: HardTanhLaw, core: Core, ts) -> Problem:
+    patterns = system.network.patterns
     dtype = patterns.xi.dtype
-    gain = getattr(network.activation, "gain", None)
-    gain = jnp.ones((), dtype) if gain is None else gain.astype(dtype)
+    gain = law.gain
     share = jnp.ones(patterns.N, dtype) if patterns.counts is None else patterns.counts
     read = patterns.xi * (share / patterns.size)
     read = read if system.decoder is None else system.decoder @ read
@@ -207,11 +116,11 @@ def _problem(system: HopfieldSystem, core: Core, ts) -> Problem:
         if isinstance(system.stimulus, Pulses):
             levels = _lane(jax.vmap(system.evidence)(starts))
         pieces = Pieces(_lane(edges - ts[0]), _lane(jax.vmap(push)(starts)), levels)
-    law, z0 = _law(system, core, ts[0], push(ts[0]))
+    motion, z0 = _motion(law, core, push(ts[0]))
     rows = gain * jnp.concatenate([patterns.xi, directions]).T
     y0 = jnp.concatenate([core.main, start])
     fixed = _lane(rows), _lane(read), _lane(1 / gain)
-    return Problem(law, *fixed, pieces, _lane(ts - ts[0]), _lane(y0), _lane(z0))
+    return Problem(motion, *fixed, pieces, _lane(ts - ts[0]), _lane(y0), _lane(z0))
 
 
 def _lane(array):
@@ -228,7 +137,7 @@ def _outside(system: HopfieldSystem, dtype):
     if current is None:
         N = system.network.patterns.N  # classes, if nothing lies outside
         return decaying[:, :N], start, lambda t: unpushed
-    driven = current.values if isinstance(current, Pulses) else current[None]
+    driven = current.values if isinstance(current, Pulses) else jnp.asarray(current)[None]
     directions = jnp.concatenate([decaying, driven])
     start = jnp.concatenate([start, jnp.zeros(len(driven), dtype)])
 
@@ -252,21 +161,16 @@ def _edges(system: HopfieldSystem, t0):
     return edges, jnp.concatenate([jnp.minimum(t0, edges[0] - 1)[None], edges])
 
 
-def _law(system: HopfieldSystem, core: Core, t0, push) -> tuple[Law, Any]:
+def _motion(law: HardTanhLaw, core: Core, push) -> tuple[Law, Any]:
     """The law of motion and the start of its slow part: of saliency where it has dynamics, else of
     a saliency that stands still (rate 0) or, for a matrix of couplings, of none."""
-    network = system.network
-    assert isinstance(network, AbstractQuadraticHopfield)  # as every known one
-    P, dtype = network.patterns.P, network.patterns.xi.dtype
-    offset = network.offset()
+    K, offset, slow = law.couplings
+    P, dtype = K.shape[0], K.dtype
     bias = _lane(jnp.zeros(P, dtype) if offset is None else offset)
-    if isinstance(network, TwoTimescaleHopfield):
-        drive = jnp.broadcast_to(network.kappa, (P,))[:, None] * network.transition
-        rate = jnp.atleast_1d(1 / network.tau)
-        square = network.readout == "square"
-        return Law(bias, _lane(push), _lane(drive), _lane(rate), None, square), core.slow
+    if slow is not None:
+        drive, rate = slow.drive[..., None], slow.rate
+        return Law(bias, _lane(push), drive, _lane(rate), None, slow.readout == "square"), core.slow
     still, none = jnp.zeros((1, 1), dtype), jnp.zeros((P, P, 1), dtype)
-    K = network.coupling(system.saliency(t0, core))
     mix, z0 = (None, K) if K.ndim == 1 else (_lane(K), jnp.zeros(P, dtype))
     return Law(bias, _lane(push), none, still, mix, False), z0
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from .._trajectory import FLOOR, RETRIEVED
-from ._crossing import left, margins, moved, root_of, safe_time, slack
+from ..._trajectory import FLOOR, RETRIEVED
+from .._crossing import left, margins, moved, root_of, safe_time, slack
 from ._plateau import Plateau, plateau
 from ._problem import FIRST, Problem, Readout, State, highest, passed, pick, readout_slope
 from ._series import Cell, Series, contract, expand, expand_reverse, horner_slope

@@ -17,29 +17,24 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from .._inputs import Pulses
-from .._rate_activations import HardSigmoid, ThresholdLinear
-from ..networks import AbstractRateMemory, Core, RateSystem
-from ._crossing import margins, safe_time, slack, tangle
+from ..._inputs import Pulses
+from ...networks import AbstractRateMemory, Core, RateSystem
+from .._crossing import margins, safe_time, slack, tangle
+from .._methods import Diffrax, EventDriven
 
 _SEARCH = 6  # looks at the margins in a step; a search that has not ended ends the step
 _CAPS = (1.0, 0.5, 0.2, 0.08, 0.03)  # parts of a step up to which to look
-_MANY = 64  # neurons without classes beyond which each would have kinks of its own
 
 
-def rate_obstacle(network: AbstractRateMemory, current: Any, noise: Any, event: Any) -> str | None:
-    """Why a run cannot go from kink to kink; None if it can."""
-    if not isinstance(network.activation, HardSigmoid | ThresholdLinear):
-        return f"{type(network.activation).__name__} is not piecewise linear"
-    if noise is not None:
-        return "`noise` has no events"
-    if event is not None:
-        return "a user's `event` stops a run at the end of a step, and steps are long here"
-    if getattr(network, "readout", "linear") != "linear":
-        return "a `readout` other than 'linear' has kinks, or is not bilinear"
-    if network.patterns.N > _MANY and network.smallest(None, current, noise) != "classes":
-        return "its neurons do not fall into classes, and each has kinks of its own"
-    return None
+def by_kinks(method: EventDriven, system: RateSystem) -> Diffrax:
+    """What diffrax is given so that it goes from kink to kink."""
+    tol = max(method.tol, 8 * float(jnp.finfo(system.t0.dtype).eps))
+    return Diffrax(
+        SeriesStep(system, method.order),
+        UntilKink(system, method.order, tol),
+        dense=method.dense,
+        switches=method.switches,
+    )
 
 
 class Expansion(eqx.Module):

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation, HardTanh
 from ..._errors import as_float, check_shape
-from ..._types import ArrayLike, PerPattern
+from ..._types import ArrayLike
 from ...patterns import Patterns
 from .._base import Bound
 from .._field import (

@@ -25,6 +25,7 @@ from .._field_forms import Couplings, SlowLaw
 from .._slow import READOUTS, Readout, saliency_rate
 from .._states import FieldState
 
+
 class TwoTimescaleHopfield(AbstractQuadraticHopfield):
     r"""Fast Hopfield field $x$ steered by slow saliency $z$.
 
@@ -125,7 +126,7 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
             return slow
         return slow + evidence
 
-    def coupling(self, saliency):
+    def coupling(self, saliency: PerPattern) -> PerPattern:
         """The saliencies, on the diagonal."""
         return saliency
 
@@ -133,12 +134,12 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
         """The bias of every memory."""
         return jnp.broadcast_to(self.bias, (self.patterns.P,))
 
-    def slow_rate(self, overlaps, slow):
+    def slow_rate(self, overlaps: PerPattern, slow: PerPattern) -> PerPattern:
         r"""$(-z + \kappa A f(m)) / \tau$."""
         equation = (self.transition, self.kappa, self.tau, self.readout)
         return saliency_rate(overlaps, slow, *equation)
 
-    def couplings(self, saliency):
+    def couplings(self, saliency: PerPattern) -> Couplings:
         """The saliencies, the bias, and the slow equation."""
         drive = jnp.broadcast_to(self.kappa, (self.patterns.P,))[:, None] * self.transition
         slow = SlowLaw(drive, jnp.atleast_1d(1 / self.tau), self.readout)

@@ -14,24 +14,32 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._inputs import Pulses
-from .._types import PerPattern, is_concrete
-from ..patterns import ENUMERATED, Patterns, SiteClasses
-from ..patterns._stored import may_be_active
-from ._base import AbstractSystem, Core, Reduction
-from ._states import RateState
+from ..._inputs import Pulses
+from ..._rate_activations import HardSigmoid, ThresholdLinear
+from ..._types import Input, Network, PerPattern, is_concrete
+from ...patterns import ENUMERATED, Patterns, SiteClasses
+from ...patterns._stored import may_be_active
+from .._forms import AbstractForms, AbstractLaw, AbstractSystem, Core, Reduction, value_at
+from .._states import RateState
 from ._wiring import Wiring
+
+_MANY = 64  # neurons without classes beyond which each would have kinks of its own
+
+
+class KinkLaw(AbstractLaw):
+    """A run of rates with a piecewise-linear activation: between kinks linear, or with slow
+    saliencies bilinear. The system itself is all that its engine needs."""
 
 
 class RateSystem(AbstractSystem):
     """A run of an `AbstractRateMemory`: `main` is the rates, of classes or of all neurons; under
     noise its filtered part is carried along, so that `main` is smooth."""
 
-    network: Any  # its patterns are classes where those are used
+    network: Network  # its patterns are classes where those are used
     patterns: Patterns  # the full ones
     wiring: Wiring
-    stimulus: Any
-    current: Any
+    stimulus: Input  # what it says of the memories if it is constant
+    current: Input
     rest: Float[Array, " N"] | None  # of the start, what lies beside the means of classes
     index: Int[Array, " N"] | None
     t0: Float[Array, ""]
@@ -62,14 +70,26 @@ class RateSystem(AbstractSystem):
 
     def derivative(self, t, core: Core, args: Any = None) -> Core:
         """Right-hand side, in the form diffrax wants."""
-        current = self.current
-        if isinstance(current, diffrax.AbstractPath):
-            current = current.evaluate(t, left=False)
+        current = value_at(self.current, t)
         noise = None if core.noise is None else -core.noise
         target, slow = self.network.targets(
             self.wiring, self.rates(core), core.slow, self.saliency(t, core), current
         )
         return Core(target - core.main, slow, noise)
+
+    def law(self, core: Core) -> KinkLaw | str:
+        """Whether the motion between kinks is a series, and kinks are few."""
+        network = self.network
+        for name, value in (("stimulus", self.stimulus), ("current", self.current)):
+            if isinstance(value, diffrax.AbstractPath) and not isinstance(value, Pulses):
+                return f"`{name}` changes in time other than by hopfax.Pulses"
+        if not isinstance(network.activation, HardSigmoid | ThresholdLinear):
+            return f"{type(network.activation).__name__} is not piecewise linear"
+        if (reason := network.kinks()) is not None:
+            return reason
+        if self.index is None and network.patterns.N > _MANY:
+            return "its neurons do not fall into classes, and each has kinks of its own"
+        return KinkLaw()
 
     def state(self, t, core: Core) -> RateState:
         """The full state that the user sees."""
@@ -108,57 +128,76 @@ def _equal_in_classes(patterns: Patterns, current: Any) -> bool:
     return bool(spread <= 8 * np.finfo(rows.dtype).eps * (1 + np.abs(rows).max()))
 
 
-def smallest(network: Any, current: Any, noise: Any) -> Reduction:
-    """Classes, where they are exact and worth it."""
-    patterns = network.patterns
-    fine = noise is None and _has_classes(patterns) and _equal_in_classes(patterns, current)
-    return "classes" if fine else "sites"
-
-
-def inexact(wanted: Reduction, network: Any, current: Any, noise: Any) -> str | None:
-    """Why the asked form is not exact here; None if it is."""
-    if wanted in ("auto", "sites"):
-        return None
-    if wanted == "span":
-        return "rates do not lie in the span of the memories (they have 'classes')"
-    if noise is not None:
-        return "private noise makes every neuron different"
-    if network.patterns.counts is not None:
-        return "the `counts` of the patterns say that they are classes already"
-    if not _equal_in_classes(network.patterns, current):
-        return "the `current` differs between neurons with equal memories, or is not known here"
-    return None
-
-
-def reduced(network, state: RateState, t0, stimulus, current, noisy: bool, reduction: Reduction):
-    """The reduced system of a run and its start."""
-    full = network.patterns
-    wiring = network.wiring()
-    if stimulus is not None and not isinstance(stimulus, diffrax.AbstractPath):
-        stimulus = wiring.evidence(full, stimulus)
-    main, rest, index = state.rates, None, None
-    if reduction == "classes":
-        classes = full.column_classes()
-        index, main = classes.index, classes.average(state.rates)
-        rest = state.rates - main[index]
-        current = _averaged(classes, current)
-        network = eqx.tree_at(lambda n: n.patterns, network, classes.patterns)
-    system = RateSystem(
-        network=network,
-        patterns=full,
-        wiring=wiring,
-        stimulus=stimulus,
-        current=current,
-        rest=rest,
-        index=index,
-        t0=t0,
-    )
-    quiet = jnp.zeros(full.N, full.dtype) if noisy else None
-    return system, Core(main, network.slow_part(state), quiet)
-
-
 def _averaged(classes: SiteClasses, current: Any) -> Any:
     if isinstance(current, Pulses):
         values = jax.vmap(classes.average)(current.values)
         return eqx.tree_at(lambda pulses: pulses.values, current, values)
     return None if current is None else classes.average(current)
+
+
+class RateForms(AbstractForms):
+    """All neurons, or classes of neurons that have the same memories."""
+
+    def smallest(self, network, state, current: Input, noise: Any) -> Reduction:
+        """Classes, where they are exact and worth it."""
+        patterns = network.patterns
+        fine = noise is None and _has_classes(patterns) and _equal_in_classes(patterns, current)
+        return "classes" if fine else "sites"
+
+    def inexact(self, wanted: Reduction, network, state, current: Input, noise: Any) -> str | None:
+        """Why the asked form is not exact here; None if it is."""
+        if wanted in ("auto", "sites"):
+            return None
+        if wanted == "span":
+            return "rates do not lie in the span of the memories (they have 'classes')"
+        if noise is not None:
+            return "private noise makes every neuron different"
+        if network.patterns.counts is not None:
+            return "the `counts` of the patterns say that they are classes already"
+        if not _equal_in_classes(network.patterns, current):
+            return "the `current` differs between neurons with equal memories, or is not known here"
+        return None
+
+    def reduced(
+        self,
+        network,
+        state: RateState,
+        t0,
+        stimulus: Input,
+        current: Input,
+        noisy: bool,
+        reduction: Reduction,
+    ) -> tuple[RateSystem, Core]:
+        """The reduced system of a run and its start."""
+        full = network.patterns
+        wiring = network.wiring()
+        if stimulus is not None and not isinstance(stimulus, diffrax.AbstractPath):
+            stimulus = wiring.evidence(full, stimulus)
+        main, rest, index = state.rates, None, None
+        if reduction == "classes":
+            classes = full.column_classes()
+            index, main = classes.index, classes.average(state.rates)
+            rest = state.rates - main[index]
+            current = _averaged(classes, current)
+            network = eqx.tree_at(lambda n: n.patterns, network, classes.patterns)
+        system = RateSystem(
+            network=network,
+            patterns=full,
+            wiring=wiring,
+            stimulus=stimulus,
+            current=current,
+            rest=rest,
+            index=index,
+            t0=t0,
+        )
+        quiet = jnp.zeros(full.N, full.dtype) if noisy else None
+        return system, Core(main, network.slow_part(state), quiet)
+
+    def merged(self, network):
+        """Classes of neurons, where these are known; the same for starts in `weights`."""
+        patterns = network.patterns
+        if patterns.counts is not None or not is_concrete(patterns.xi) or patterns.P >= 64:
+            return network
+        classes = patterns.column_classes().patterns
+        smaller = 2 * classes.N <= patterns.N
+        return eqx.tree_at(lambda n: n.patterns, network, classes) if smaller else network

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import as_float, check_finite, check_option, check_shape
-from .._rate_activations import AbstractRateActivation, Logistic
-from .._types import ArrayLike, is_concrete
-from ..patterns import Patterns
-from ._base import Bound, check_domain, parameter
-from ._rate import AbstractRateMemory, number, rate_bounds, start
-from ._sequential import READOUTS, Readout
-from ._states import RateState
+from ..._errors import as_float, check_finite, check_option, check_shape
+from ..._rate_activations import AbstractRateActivation, Logistic
+from ..._types import ArrayLike, is_concrete
+from ...patterns import Patterns
+from .._base import Bound, check_domain, parameter
+from .._slow import READOUTS, Readout, saliency_rate
+from .._states import RateState
+from ._family import AbstractRateMemory, number, rate_bounds, start
 from ._wiring import RateLearning, check_design
 
 
@@ -113,14 +113,20 @@ class TwoTimescaleRateMemory(AbstractRateMemory):
         """$z b$."""
         return None if saliency is None else saliency * self.bias
 
-    def uniform(self, mean, slow):
-        """None."""
-        return None
-
     def slow_rate(self, overlaps, mean, slow):
         r"""$(-z + \kappa A f(m)) / \tau$."""
-        called = self.transition @ READOUTS[self.readout](overlaps)
-        return (self.kappa * called - slow) / self.tau
+        equation = (self.transition, self.kappa, self.tau, self.readout)
+        return saliency_rate(overlaps, slow, *equation)
+
+    def slow_constant(self):
+        r"""$\tau$."""
+        return self.tau
+
+    def kinks(self):
+        """A readout with kinks of its own, or a square."""
+        if self.readout == "linear":
+            return None
+        return "a `readout` other than 'linear' has kinks, or is not bilinear"
 
     def slow_part(self, state):
         """$z$."""

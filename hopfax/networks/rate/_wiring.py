@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._activations import AbstractActivation
-from .._errors import check_option
-from .._rate_activations import AbstractRateActivation
-from .._types import PerNeuron, PerPattern, is_concrete
-from ..patterns import Patterns
-from ._base import check_patterns
+from ..._activations import AbstractActivation
+from ..._errors import check_option
+from ..._rate_activations import AbstractRateActivation
+from ..._types import PerNeuron, PerPattern, is_concrete
+from ...patterns import Patterns
+from .._base import check_patterns
 
 RateLearning: TypeAlias = Literal["projection", "covariance", "pseudo_inverse"]
 _BLOCK = 256  # rows of the coupling matrix that are looked at together

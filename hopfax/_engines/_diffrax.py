@@ -1,0 +1,199 @@
+"""The engine for everything that diffrax can integrate, which is every run."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+from jaxtyping import Array, Float
+
+from .. import _status
+from .._inputs import Pulses
+from .._trajectory import Trajectory
+from ..networks import AbstractSystem
+from ._methods import Diffrax
+from ._noise import OrnsteinHeun, StepBrownian
+from ._switches import Divergence, Log, SwitchLog, UserEvent, locate
+from ._task import Settings, Task, blanked
+
+_FIXED_STEP = 0.05  # of noisy runs, in fast time constants
+
+
+class Noise(eqx.Module):
+    """Strength and key of private noise; None for none."""
+
+    strength: Float[Array, ""] | None = None
+    key: jax.Array | None = None
+
+
+def complete(method: Diffrax, task: Task, derivative: str, private: Noise, inputs) -> Diffrax:
+    """Fill in the defaults that depend on noise and dtype, and step onto the edges of pulses."""
+    noisy, dtype = private.strength is not None, task.ts.dtype
+    solver, controller, dt0 = method.solver, method.controller, method.dt0
+    if solver is None:
+        exact = task.core.noise is not None
+        solver = OrnsteinHeun() if exact else diffrax.ShARK() if noisy else diffrax.Tsit5()
+    if controller is None and (noisy or not isinstance(solver, diffrax.AbstractAdaptiveSolver)):
+        controller = diffrax.ConstantStepSize()
+    if controller is None:
+        tolerance = 1e-8 if dtype == np.float64 else 1e-5
+        controller = diffrax.PIDController(rtol=tolerance, atol=tolerance, pcoeff=0.3, icoeff=0.4)
+    if dt0 is None and isinstance(controller, diffrax.ConstantStepSize):
+        dt0 = _FIXED_STEP
+    if derivative == "forward" and getattr(solver, "scan_kind", "") is None:
+        solver = eqx.tree_at(lambda s: s.scan_kind, solver, "lax", is_leaf=lambda x: x is None)
+    edges = [v.edges for v in inputs if isinstance(v, Pulses)]
+    if edges and isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
+        controller = diffrax.ClipStepSizeController(
+            controller, jump_ts=jnp.sort(jnp.concatenate(edges))
+        )
+    dt0 = None if dt0 is None else jnp.asarray(dt0, dtype)
+    return Diffrax(solver, controller, dt0, method.reduction, method.dense, method.switches)
+
+
+def _terms(task: Task, method: Diffrax, private: Noise) -> Any:
+    drift = diffrax.ODETerm(task.system.derivative)
+    if private.strength is None or private.key is None:
+        return drift
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), task.core)
+    if isinstance(method.controller, diffrax.ConstantStepSize):
+        path = StepBrownian(private.key, shapes, _levy_area(method.solver))
+    else:
+        span = (task.ts[-1] - task.ts[0]) * 2.0**-20
+        path = diffrax.VirtualBrownianTree(
+            task.ts[0], task.ts[-1], span, shapes, private.key, _levy_area(method.solver)
+        )
+    noisy = task.core.main if task.core.noise is None else task.core.noise
+    given = private.strength
+
+    def on(leaf):
+        return jnp.ones_like(leaf) * given if leaf is noisy else jnp.zeros_like(leaf)
+
+    strength = jax.tree.map(on, task.core)
+
+    def diffusion(t, y, args):
+        return lx.DiagonalLinearOperator(strength)
+
+    return diffrax.MultiTerm(drift, diffrax.ControlTerm(diffusion, path))
+
+
+def _levy_area(solver) -> Any:
+    area = getattr(solver, "minimal_levy_area", diffrax.BrownianIncrement)
+    known = (diffrax.SpaceTimeLevyArea, diffrax.SpaceTimeTimeLevyArea)
+    return next((kind for kind in known if issubclass(kind, area)), diffrax.BrownianIncrement)
+
+
+@eqx.filter_jit
+def run(
+    task: Task,
+    settings: Settings,
+    method: Diffrax,
+    private: Noise,
+    observe: Callable | None = None,
+    event: Callable | None = None,
+    name: str = "diffrax",
+) -> Trajectory:
+    """Integrate one run by a method that is `complete`."""
+    system, network = task.system, task.network
+    assert method.solver is not None and method.controller is not None  # by `_complete`
+    solver = SwitchLog(method.solver, system, method.switches)
+    terms = _terms(task, method, private)
+
+    def save(t, core, args):
+        seen = None if observe is None else observe(t, system.state(t, core), network)
+        evidence = None if core.slow is None else system.evidence(t)
+        return system.overlaps(t, core), system.saliency(t, core), seen, evidence
+
+    tests = (Divergence(),)
+    if event is not None:
+        tests += (UserEvent(event, system, network),)
+    adjoints = {"reverse": diffrax.RecursiveCheckpointAdjoint, "forward": diffrax.ForwardMode}
+    solution = diffrax.diffeqsolve(
+        terms,
+        solver,
+        t0=task.ts[0],
+        t1=task.ts[-1],
+        dt0=method.dt0,
+        y0=task.core,
+        saveat=diffrax.SaveAt(
+            subs={
+                "saves": diffrax.SubSaveAt(ts=task.ts, fn=save),
+                "end": diffrax.SubSaveAt(t1=True),
+            },
+            dense=method.dense,
+            solver_state=True,
+        ),
+        stepsize_controller=method.controller,
+        adjoint=adjoints[settings.derivative](),
+        event=diffrax.Event(tests),
+        max_steps=settings.max_steps,
+        throw=False,
+    )
+    return _harvest(task, solution, solver, terms, settings.reduction, name)
+
+
+def _harvest(
+    task: Task, solution, solver: SwitchLog, terms: Any, reduction: str, name: str
+) -> Trajectory:
+    reached = jnp.isfinite(solution.ts["saves"])
+    end = jax.tree.map(lambda leaf: leaf[-1], solution.ys["end"])
+    t_end = solution.ts["end"][-1]
+    status = _status_of(solution, task.valid, end)
+    reached = reached & (status != _status.INVALID_PARAMETER)
+
+    overlaps, saliency, seen, evidence = blanked(solution.ys["saves"], reached)
+    log: Log = solution.solver_state[1]
+    counters = {
+        "steps": solution.stats["num_steps"],
+        "accepted": solution.stats["num_accepted_steps"],
+        "rejected": solution.stats["num_rejected_steps"],
+    }
+    path = solution.interpolation
+    return Trajectory(
+        ts=task.ts,
+        overlaps=overlaps,
+        saliency=saliency,
+        observed=seen,
+        final=task.system.state(t_end, end),
+        status=status,
+        switches=locate(log, solver, terms),
+        counters=counters,
+        reduction=reduction,
+        method=name,
+        dense=None if path is None else _Dense(path, task.system),
+        evidence=evidence,
+    )
+
+
+class _Dense(eqx.Module):
+    """Overlaps and saliency from a solver's dense output."""
+
+    path: Any
+    system: AbstractSystem
+
+    def __call__(self, times) -> dict[str, Array | None]:
+        def at(t):
+            core = self.path.evaluate(t)
+            return self.system.overlaps(t, core), self.system.saliency(t, core)
+
+        overlaps, saliency = jax.vmap(at)(times)
+        return {"overlaps": overlaps, "saliency": saliency}
+
+
+def _status_of(solution, valid, end) -> Array:
+    """Our code from the solver's result, by name, and from a look at the values."""
+    results = diffrax.RESULTS
+    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(end)]).all()
+    diverged, *stopped = solution.event_mask
+    code = jnp.asarray(_status.SOLVER_FAILED, jnp.int32)
+    code = jnp.where(solution.result == results.successful, _status.OK, code)
+    code = jnp.where(solution.result == results.max_steps_reached, _status.MAX_STEPS, code)
+    for mask in stopped:
+        code = jnp.where(mask, _status.STOPPED_BY_EVENT, code)
+    code = jnp.where(diverged, _status.DIVERGED, code)
+    code = jnp.where(finite, code, _status.NONFINITE)
+    return jnp.where(valid, code, _status.INVALID_PARAMETER).astype(jnp.int32)

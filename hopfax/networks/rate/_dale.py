@@ -1,0 +1,100 @@
+"""A firing-rate memory that obeys Dale's law."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..._rate_activations import AbstractRateActivation, Logistic
+from ..._types import ArrayLike
+from ...patterns import Patterns
+from .._base import Bound, check_domain
+from .._states import RateState
+from ._family import AbstractRateMemory, number, rate_bounds, start
+from ._wiring import RateLearning, check_design
+
+
+class DaleRateMemory(AbstractRateMemory):
+    r"""A rate memory that obeys Dale's law: excitatory synapses and one inhibitory unit.
+
+    $$\dot x = -x + \phi\Big(W_E x - c\, y + u\Big), \qquad \tau_I \dot y = -y + \langle x \rangle,
+    \qquad W_E = W + \frac cN 1 1^T \ge 0,$$
+
+    with the W of `RateMemory`. Equilibria are the same; $\tau_I \to 0$ is the same network. Slow
+    inhibition can destabilise a memory (`hopfax.theory.rate` has the extended Jacobian), but not
+    one whose neurons are saturated. arXiv:2411.07388 for W.
+
+    **Arguments:** as in `RateMemory`, and
+
+    - `tau_inhibition`: $\tau_I > 0$, in units of the neurons' time constant.
+    - `inhibition`: $c \ge 0$; default the least for which all synapses of this design are
+      excitatory, found once, in $O(N^2 P)$ operations, or $O(C^2 P)$ of C classes of neurons. It
+      stays as it is where a sweep or a fit changes other parameters of the network.
+    """
+
+    patterns: Patterns
+    activation: AbstractRateActivation
+    a: Float[Array, ""]
+    b: Float[Array, ""]
+    tau_inhibition: Float[Array, ""]
+    inhibition: Float[Array, ""]
+    learning: RateLearning = eqx.field(static=True)
+
+    def __init__(
+        self,
+        patterns: Patterns,
+        *,
+        tau_inhibition: ArrayLike,
+        inhibition: ArrayLike | None = None,
+        a: ArrayLike = -0.3,
+        b: ArrayLike = 0.95,
+        activation: AbstractRateActivation | None = None,
+        learning: RateLearning = "projection",
+    ):
+        self.activation = Logistic() if activation is None else activation
+        check_design(patterns, self.activation, learning)
+        self.patterns, self.learning = patterns, learning
+        self.a, self.b = number(a, "a", patterns), number(b, "b", patterns)
+        self.tau_inhibition = number(tau_inhibition, "tau_inhibition", patterns)
+        self.inhibition = self.a  # until the synapses are known
+        if inhibition is None:
+            inhibition = jnp.maximum(0.0, -self.wiring().most_negative(self.merged().patterns))
+        self.inhibition = number(inhibition, "inhibition", patterns)
+        check_domain(self)
+
+    def init(
+        self,
+        *,
+        rates: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+        inhibition: ArrayLike | None = None,
+    ) -> RateState:
+        """As `RateMemory.init`; the inhibitory unit starts at `inhibition`, by default at rest."""
+        rates = start(self, rates, weights)
+        y = self.patterns.mean(rates) if inhibition is None else inhibition
+        return RateState(rates, None, number(y, "inhibition", self.patterns))
+
+    def uniform(self, mean, slow):
+        r"""$c\,(\langle x \rangle - y)$: W holds the inhibition already, at rest."""
+        return self.inhibition * (mean - slow)
+
+    def slow_rate(self, overlaps, mean, slow):
+        r"""$\dot y$."""
+        return (mean - slow) / self.tau_inhibition
+
+    def slow_part(self, state):
+        """$y$."""
+        if state.inhibition is None:
+            raise ValueError(
+                "`state0.inhibition` is missing; make the state with network.init(...)."
+            )
+        return state.inhibition
+
+    def joined(self, rates, slow):
+        """A state of rates and y."""
+        return RateState(rates, None, slow)
+
+    def domain(self):
+        r"""$\tau_I > 0$, $c \ge 0$, the rest as in `RateMemory`."""
+        yield from rate_bounds(self)
+        yield Bound("tau_inhibition", self.tau_inhibition, 0.0, True)
+        yield Bound("inhibition", self.inhibition, 0.0)

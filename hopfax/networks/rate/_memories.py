@@ -1,0 +1,138 @@
+"""Firing-rate memories without a slow variable."""
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from ..._rate_activations import AbstractRateActivation, Logistic
+from ..._types import ArrayLike
+from ...patterns import Patterns
+from .._base import check_domain, without_stimulus
+from .._states import RateState
+from ._family import AbstractRateMemory, number, rate_bounds, start
+from ._wiring import RateLearning, check_design
+
+
+class RateMemory(AbstractRateMemory):
+    r"""An associative memory of firing rates.
+
+    $$\dot x = -x + \phi(W x + u)$$
+
+    Memories are sets of active neurons, $\xi^\mu_i \in \{0, 1\}$. W holds them at *chosen currents*
+    $a < b$ of silent and active neurons: the re-scaled memories $\phi(a) + (\phi(b) - \phi(a))\,
+    \xi^\mu$ are exact equilibria at u = 0, with current $a + (b - a) \xi^\mu$. With activity q,
+    $\langle\bar x\rangle = (1-q) \phi(a) + q \phi(b)$ and $\kappa = (b-a) / (\phi(b) - \phi(a))$,
+
+    - "projection": $W = \kappa Z (Z^T Z)^{-1} Z^T + \frac{\gamma}{N} 1 1^T$, $Z = \xi - q$,
+      $\gamma = ((1-q) a + q b) / \langle\bar x\rangle$: exact for linearly independent memories of
+      equal activity;
+    - "covariance": $W = \frac{\kappa}{N q (1-r)} (\xi - \beta)(\xi - \beta)^T + \frac{\gamma}{N}
+      1 1^T$ with $\beta = q ((1-r) \phi(a) + r \phi(b)) / \langle\bar x\rangle$ and $\gamma =
+      ((1-\beta) a + \beta b) / \langle\bar x\rangle$: exact if besides all pairs overlap in
+      $r q N$ neurons, else with r (and q) their mean and a crosstalk that grows with P/N;
+    - "pseudo_inverse": $W = H \bar X^+$ with currents H and re-scaled memories $\bar X$: exact for
+      any independent memories, but not symmetric, so without an energy.
+
+    With projection (or r = q) a memory is stable if $\phi$ is flat at a and b compared with its
+    secant, $\max(\phi'(a), \phi'(b)) \max(\kappa, \gamma) < 1$; exact conditions, also for the
+    others, are in `hopfax.theory.rate`. With $\gamma < 0$, there for the default currents and
+    q < 0.24, the state in which all neurons fire is excluded.
+    Rates stay positive, and in [0, 1] if $\phi$ does, without noise. The $N \times N$ matrix is
+    never built. Time is in units of the neurons' time constant.
+    Betteti, Baggio, Bullo, Zampieri 2025, Neural Computation 37(10), arXiv:2411.07388.
+
+    **Arguments:**
+
+    - `patterns`: the memories, entries 0 and 1 (`hopfax.patterns.balanced`, `sparse`, `active`).
+    - `a`, `b`: currents of silent and active neurons.
+    - `activation`: $\phi$, e.g. `Logistic(gain, threshold)`, the default with 4.8 and 0.2.
+    - `learning`: the design, "projection", "covariance" or "pseudo_inverse".
+
+    **Raises:** ValueError/TypeError naming the argument.
+    """
+
+    patterns: Patterns
+    activation: AbstractRateActivation
+    a: Float[Array, ""]
+    b: Float[Array, ""]
+    learning: RateLearning = eqx.field(static=True)
+
+    def __init__(
+        self,
+        patterns: Patterns,
+        *,
+        a: ArrayLike = -0.3,
+        b: ArrayLike = 0.95,
+        activation: AbstractRateActivation | None = None,
+        learning: RateLearning = "projection",
+    ):
+        self.activation = Logistic() if activation is None else activation
+        check_design(patterns, self.activation, learning)
+        self.patterns, self.learning = patterns, learning
+        self.a, self.b = number(a, "a", patterns), number(b, "b", patterns)
+        check_domain(self)
+
+    def init(
+        self, *, rates: ArrayLike | None = None, weights: ArrayLike | None = None
+    ) -> RateState:
+        r"""The state with these `rates` (N,), or with those of `rescaled(weights)` (P,): memory
+        $\mu$ for the $\mu$-th unit vector, the quiescent background for zeros."""
+        return RateState(start(self, rates, weights))
+
+    def domain(self):
+        r"""$\rho > 0$, $\phi(b) > \phi(a)$, the rest finite."""
+        yield from rate_bounds(self)
+
+
+class InputDrivenRateMemory(AbstractRateMemory):
+    r"""A rate memory whose synapses follow the stimulus (input-driven plasticity).
+
+    $$\dot x = -x + \phi\Big(\Delta \sum_\mu s_\mu m_\mu (\xi^\mu - q) + \gamma \langle x \rangle +
+    I\Big), \qquad s = s(u).$$
+
+    The saliencies are calibrated: $u = \sum_\mu s_\mu \xi^\mu$, plus any constant, gives $s$ (for
+    "covariance" and "pseudo_inverse" if $r = q$), and at $s_\mu = 1$ memory $\mu$ is held exactly
+    as in `RateMemory`. It survives, at lower rates, down to a critical saliency
+    (`hopfax.theory.rate.critical_saliency`). Saliency multiplies what the neurons send, so alone
+    it does not bring a silent network to a memory: add a weak `current`.
+    Betteti, Baggio, Bullo, Zampieri, arXiv:2411.05849 and arXiv:2411.07388.
+
+    **Arguments:** as in `RateMemory`.
+    """
+
+    patterns: Patterns
+    activation: AbstractRateActivation
+    a: Float[Array, ""]
+    b: Float[Array, ""]
+    learning: RateLearning = eqx.field(static=True)
+    stimulated = "required"
+
+    def __init__(
+        self,
+        patterns: Patterns,
+        *,
+        a: ArrayLike = -0.3,
+        b: ArrayLike = 0.95,
+        activation: AbstractRateActivation | None = None,
+        learning: RateLearning = "projection",
+    ):
+        self.activation = Logistic() if activation is None else activation
+        check_design(patterns, self.activation, learning)
+        self.patterns, self.learning = patterns, learning
+        self.a, self.b = number(a, "a", patterns), number(b, "b", patterns)
+        check_domain(self)
+
+    def init(
+        self, *, rates: ArrayLike | None = None, weights: ArrayLike | None = None
+    ) -> RateState:
+        """As `RateMemory.init`."""
+        return RateState(start(self, rates, weights))
+
+    def saliency(self, slow, evidence):
+        """What the stimulus says."""
+        if evidence is None:
+            raise ValueError(without_stimulus(self))
+        return evidence
+
+    def domain(self):
+        r"""$\rho > 0$, $\phi(b) > \phi(a)$, the rest finite."""
+        yield from rate_bounds(self)
