@@ -70,6 +70,7 @@ from .networks import (
     AbstractNetwork as AbstractNetwork,
     AbstractQuadraticHopfield as AbstractQuadraticHopfield,
     AbstractRateMemory as AbstractRateMemory,
+    Bound as Bound,
     DaleRateMemory as DaleRateMemory,
     DenseFlow as DenseFlow,
     DenseMemory as DenseMemory,

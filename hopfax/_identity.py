@@ -5,6 +5,7 @@ import functools
 import hashlib
 import inspect
 import json
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -79,6 +80,37 @@ def _array(value: Any) -> str:
     return f"{kind} {' '.join(listed)}"
 
 
+#: Where public names stood in earlier versions, whose stores name them by it.
+_FORMER = (
+    (
+        r"hopfax\.theory\._(singular|handover|itinerary|thresholds|memoryless|drift)",
+        "hopfax.theory.sequential",
+    ),
+    (r"hopfax\.theory\._rate\w*", "hopfax.theory.rate"),
+    (r"hopfax\.theory\._(kernels|gfa|first_steps|orthants)", "hopfax.theory.dense"),
+    (r"hopfax\.cli\._sweep_(dense|rate)", r"hopfax.cli.\1"),
+)
+
+
+def place(home: str) -> str:
+    """The public module of a module of hopfax, by which its functions and classes are known: files
+    inside a package, and a network's family, may change without changing what a sweep computes."""
+    for former, now in _FORMER:
+        home = re.sub(rf"^{former}$", now, home)
+    home = re.sub(r"\._.*$", "", home)  # from the first private name on
+    return re.sub(r"^hopfax\.networks\..*$", "hopfax.networks", home)
+
+
+def canonical(config: Mapping[str, str]) -> dict[str, str]:
+    """A description with the names of today, whatever version wrote it."""
+
+    def renamed(entry: str) -> str:
+        found = re.match(r"^(hopfax(?:\.\w+)*):", entry)
+        return entry if found is None else place(found[1]) + entry[found.end(1) :]
+
+    return {key: renamed(entry) for key, entry in config.items()}
+
+
 def _sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -98,7 +130,7 @@ def _function(value: Any, where: str, tag: str | None) -> str:
             "of a module, or pass sweep(..., tag='a name for this version of it')."
         )
     if known:
-        return f"{home}:{name}"
+        return f"{place(home)}:{name}"
     try:
         source = inspect.getsource(inspect.unwrap(value))
     except (OSError, TypeError) as error:
@@ -116,6 +148,7 @@ def digest(config: Mapping[str, Any]) -> str:
 
 def difference(stored: Mapping[str, str], asked: Mapping[str, str], most: int = 5) -> str:
     """The entries in which two descriptions differ, for a message."""
+    stored, asked = canonical(stored), canonical(asked)
     keys = sorted(k for k in {*stored, *asked} if stored.get(k) != asked.get(k))
     lines = [
         f"{key} ({_readable(stored.get(key))} in the store, {_readable(asked.get(key))} now)"

@@ -1,10 +1,12 @@
 """Models to and from files: a JSON header, then the arrays. No pickle, no code."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,6 +23,7 @@ _SCHEMA = 1
 _PARTS = (eqx.nn.Linear, eqx.nn.LayerNorm, EventDriven)
 
 
+@functools.cache
 def _registry() -> dict[str, type]:
     """The classes that a file may name: the public modules of this library and the layers of
     Equinox that its own are made of, and nothing else."""
@@ -43,8 +46,11 @@ def save(path: Any, model: eqx.Module, *, notes: dict[str, Any] | None = None) -
     NumPy's format. The file appears only when it is complete. `notes`: anything that can be written
     as JSON, kept in the header, e.g. how the model was made.
 
+    A class from outside hopfax, such as a network of your own, is named by its module and its own
+    name; `load` then wants it in `classes`.
+
     **Raises:** TypeError if `model` holds something that is neither an array, a number, a string,
-    None, nor a public hopfax class.
+    None, nor an equinox Module that can be found again by its name.
     """
     path = pathlib.Path(path)
     leaves: list[np.ndarray] = []
@@ -62,19 +68,24 @@ def save(path: Any, model: eqx.Module, *, notes: dict[str, Any] | None = None) -
         partial.unlink(missing_ok=True)
 
 
-def load(path: Any, *, cast: bool = False) -> Any:
+def load(path: Any, *, cast: bool = False, classes: Iterable[type] = ()) -> Any:
     """Read what `save` wrote.
 
+    A file names classes and never brings code: those of hopfax are known, others are taken from
+    `classes` and from nowhere else. A class is filled field by field; its `__init__` does not run.
+
     **Arguments:** `cast`: allow float64 arrays to become float32 where double precision is off.
+    `classes`: classes from outside hopfax that the file may name, e.g. a network of your own.
 
     **Raises:** LoadError, naming the file and what is wrong with it, if it is truncated, of another
     format or schema, or names an unknown class. Never a partial model.
     """
     path = pathlib.Path(path)
+    known = _registry() | {_name(kind): _module(kind) for kind in classes}
     with open(path, "rb") as file:
         header = _header(path, file)
         try:
-            model = _decode(header.get("model"), "model", file, path, cast)
+            model = _decode(header.get("model"), "model", _Source(path, file, cast, known))
         except (TypeError, ValueError) as error:
             if isinstance(error, LoadError):
                 raise
@@ -106,6 +117,29 @@ def _header(path: pathlib.Path, file: Any) -> dict[str, Any]:
     return header
 
 
+def _name(kind: type) -> str | None:
+    """How a file names a class; None for one that cannot be found again by a name."""
+    if _registry().get(kind.__name__) is kind:
+        return kind.__name__
+    own = kind.__module__.split(".")[0] != "hopfax" and "<locals>" not in kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}" if own else None
+
+
+def _module(kind: Any) -> type:
+    if not (isinstance(kind, type) and issubclass(kind, eqx.Module)):
+        raise TypeError(f"`classes` must list classes derived from equinox.Module, got {kind!r}.")
+    return kind
+
+
+class _Source(NamedTuple):
+    """A file that is read: what it may name, and how its arrays are taken."""
+
+    path: pathlib.Path
+    file: Any
+    cast: bool
+    known: dict[Any, type]
+
+
 def _encode(value: Any, where: str, leaves: list[np.ndarray]) -> Any:
     if isinstance(value, jax.Array | np.ndarray):
         array = np.asarray(value)
@@ -119,10 +153,11 @@ def _encode(value: Any, where: str, leaves: list[np.ndarray]) -> Any:
     if isinstance(value, dict):
         entries = [[key, _encode(value[key], f"{where}[{key!r}]", leaves)] for key in value]
         return {"dict": entries}
-    name = type(value).__name__
-    if _registry().get(name) is not type(value):
+    kind = type(value)
+    if not isinstance(value, eqx.Module) or (name := _name(kind)) is None:
         raise TypeError(
-            f"`{where}` is a {name}, which cannot be saved: it is no public hopfax class."
+            f"`{where}` is a {kind.__qualname__}, which cannot be saved: it is neither a public "
+            "hopfax class nor an equinox Module defined at the top of a module of your own."
         )
     fields = {
         field.name: _encode(getattr(value, field.name), f"{where}.{field.name}", leaves)
@@ -131,26 +166,27 @@ def _encode(value: Any, where: str, leaves: list[np.ndarray]) -> Any:
     return {"class": name, "fields": fields}
 
 
-def _decode(node: Any, where: str, file: Any, path: pathlib.Path, cast: bool) -> Any:
+def _decode(node: Any, where: str, source: _Source) -> Any:
+    path = source.path
     if not isinstance(node, dict):
         raise LoadError(f"{path}: the header is damaged at {where}.")
     if "array" in node:
-        return _read_array(node["array"], where, file, path, cast)
+        return _read_array(node["array"], where, source)
     if "value" in node:
         return node["value"]
     if "dict" in node:
-        return {
-            key: _decode(entry, f"{where}[{key!r}]", file, path, cast)
-            for key, entry in node["dict"]
-        }
+        return {key: _decode(entry, f"{where}[{key!r}]", source) for key, entry in node["dict"]}
     for kind in (tuple, list):
         if kind.__name__ in node:
             entries = enumerate(node[kind.__name__])
-            return kind(_decode(e, f"{where}[{k}]", file, path, cast) for k, e in entries)
-    registry = _registry()
-    if node.get("class") not in registry:
-        raise LoadError(f"{path}: {where} is of the unknown class {node.get('class')!r}.")
-    kind = registry[node["class"]]
+            return kind(_decode(e, f"{where}[{k}]", source) for k, e in entries)
+    name = node.get("class")
+    if name not in source.known:
+        hint = ""
+        if isinstance(name, str) and "." in name:
+            hint = f" If it is yours, pass load(..., classes=[{name.rsplit('.', 1)[-1]}])."
+        raise LoadError(f"{path}: {where} is of the unknown class {name!r}.{hint}")
+    kind = source.known[name]
     expected = {field.name for field in dataclasses.fields(kind)}
     if not isinstance(node.get("fields"), dict) or set(node["fields"]) != expected:
         raise LoadError(
@@ -158,7 +194,7 @@ def _decode(node: Any, where: str, file: Any, path: pathlib.Path, cast: bool) ->
             f"{sorted(node.get('fields', {}))}."
         )
     values = {
-        name: _decode(node["fields"][name], f"{where}.{name}", file, path, cast)
+        name: _decode(node["fields"][name], f"{where}.{name}", source)
         for name in (field.name for field in dataclasses.fields(kind))
     }
     model = object.__new__(kind)
@@ -172,9 +208,10 @@ def _plain(array: np.ndarray) -> np.ndarray:
     return array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "V" else array
 
 
-def _read_array(expected, where: str, file: Any, path: pathlib.Path, cast: bool) -> jax.Array:
+def _read_array(expected: Any, where: str, source: _Source) -> jax.Array:
+    path = source.path
     try:
-        array = np.load(file, allow_pickle=False)
+        array = np.load(source.file, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise LoadError(f"{path} is truncated or damaged at {where}.") from error
     shape, dtype = tuple(expected[0]), expected[1]
@@ -186,7 +223,7 @@ def _read_array(expected, where: str, file: Any, path: pathlib.Path, cast: bool)
             f"{array.dtype}{list(array.shape)}."
         )
     narrow = jax.dtypes.canonicalize_dtype(array.dtype)
-    if narrow != array.dtype and not cast:
+    if narrow != array.dtype and not source.cast:
         raise LoadError(
             f"{path}: {where} is {array.dtype}, but double precision is off; enable it with "
             'jax.config.update("jax_enable_x64", True), or load(path, cast=True).'

@@ -16,7 +16,7 @@ FLOORS = (
     ("patterns", "_activations", "_rate_activations", "_interactions", "_inputs"),
     ("networks", "theory"),
     ("_trajectory",),
-    ("_events", "_event_driven", "_noise", "_arguments"),
+    ("_engines", "_arguments"),
     ("_simulate", "_iterate", "observables"),
     ("_lanes", "losses", "constraints"),
     ("_sweep", "designs", "_fit", "nn"),

@@ -16,7 +16,7 @@ import zoo
 from helpers import assert_close
 
 import hopfax as hx
-from hopfax._event_driven import _integrate, _run, _series, _solve, _transit
+from hopfax._engines.hopfield import _integrate, _run, _series, _solve, _transit
 
 EXACT = hx.EventDriven(order=24, tol=1e-14)
 TS = np.linspace(0.0, 150.0, 31)

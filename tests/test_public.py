@@ -23,7 +23,7 @@ def _module(name):
     found = hx
     for part in name.split(".")[1:]:
         if name.endswith(".flax"):
-            import hopfax.nn.flax
+            pass
         found = getattr(found, part)
     return found
 

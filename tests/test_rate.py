@@ -14,7 +14,7 @@ from helpers import assert_close
 from scipy.integrate import solve_ivp
 
 import hopfax as hx
-from hopfax._event_driven._pieces import expand
+from hopfax._engines.kinks._series_step import expand
 
 ROUNDING = "rounding of sums over neurons"
 A, B = -0.3, 0.95
@@ -150,7 +150,9 @@ def test_a_log_of_many_classes_holds_times_and_no_states():
     for patterns, few in ((hx.patterns.sparse(jr.key(3), 9, 2000, 0.3), False), (BALANCED, True)):
         network = hx.RateMemory(patterns)
         state = network.init(weights=np.eye(patterns.P)[0])
-        system, _ = network.reduced(state, jnp.zeros(()), None, None, False, "classes")
+        system, _ = network.forms.reduced(
+            network, state, jnp.zeros(()), None, None, False, "classes"
+        )
         assert system.small is few
 
 
@@ -418,7 +420,9 @@ def test_series_solve_the_equation_of_every_network():
         (driven, driven.init(rates=rates), patterns.field(z)),
     ):
         push = 0.05 * patterns.xi[2]
-        system, core = network.reduced(state, jnp.zeros(()), stimulus, push, False, "sites")
+        system, core = network.forms.reduced(
+            network, state, jnp.zeros(()), stimulus, push, False, "sites"
+        )
         series = jax.jit(lambda core, system=system: expand(system, jnp.zeros(()), core, 12))(core)
         assert (np.asarray(series.side) == 0).any()
         h = jnp.asarray(0.01)

@@ -94,7 +94,7 @@ def test_no_object_arrays(file):
 
 
 def test_what_cannot_be_saved_says_so(tmp_path):
-    with pytest.raises(TypeError, match="no public hopfax class"):
+    with pytest.raises(TypeError, match="neither a public hopfax class"):
         hx.save(tmp_path / "x", zoo.tight())
     assert not list(tmp_path.iterdir())
 

@@ -6,6 +6,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import outside
 import reference as ref
 
 import hopfax as hx
@@ -49,6 +50,8 @@ def arguments(state) -> dict[str, Any]:
 
 def parts(state) -> list:
     """The state of the neurons and what is slow, whatever the network."""
+    if isinstance(state, outside.Adapted):
+        return [state.field, state.fatigue]
     slow = (getattr(state, name, None) for name in ("saliency", "inhibition"))
     return [state.neurons, *(part for part in slow if part is not None)]
 
@@ -93,6 +96,7 @@ def networks() -> dict[str, Specimen]:
         ),
         "OneTimescaleHopfield": Specimen(one, one.init(weights=weights), {}),
         "TwoTimescaleHopfield": Specimen(two, start, {}),
+        "from outside": Specimen(*outside.tiring(), {}),
         **rate_networks(),
     }
 

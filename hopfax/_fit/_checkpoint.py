@@ -8,7 +8,7 @@ from typing import Any
 import equinox as eqx
 
 from .._errors import ConfigMismatch, LoadError
-from .._identity import describe, difference
+from .._identity import canonical, describe, difference
 
 _FORMAT, _SCHEMA = "hopfax-fit", 1
 
@@ -51,7 +51,7 @@ def read(path: pathlib.Path, config: dict[str, str], like: Any) -> Any:
             raise LoadError(f"`checkpoint`: {path} is no checkpoint of a fit.") from error
         if not known:
             raise LoadError(f"`checkpoint`: {path} is no checkpoint of this version.")
-        if header["config"] != config:
+        if canonical(header["config"]) != config:
             raise ConfigMismatch(
                 f"`checkpoint`: {path} belongs to another fit, which differs in "
                 f"{difference(header['config'], config)}. Choose another file, or delete it."

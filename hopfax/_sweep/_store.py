@@ -31,7 +31,7 @@ from .._errors import (
     SweepWarning,
     missing,
 )
-from .._identity import difference, digest
+from .._identity import canonical, difference, digest
 from ._dataset import attributes_of, dims_of, xarray
 from ._grid import Blocks, Grid
 from ._job import Record, Variable
@@ -166,11 +166,12 @@ class Store:
 
     def compare(self, manifest: Manifest, config: dict[str, str]) -> None:
         """ConfigMismatch unless the sweep here is that of `config`, in its entries."""
-        blocks = {"chunk": manifest.config["chunk"]}
+        stored = canonical(manifest.config)  # an earlier version may have written it
+        blocks = {"chunk": stored["chunk"]}
         asked = blocks | config
-        if manifest.config == asked:
+        if stored == asked:
             return
-        if manifest.config == asked | blocks:
+        if stored == asked | blocks:
             raise ConfigMismatch(
                 f"`store`: {self.path} holds this sweep in blocks of {blocks['chunk']} points. "
                 "Leave `chunk` (--chunk) out to go on with it; it changes no result."

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 
 from .._trajectory import Trajectory
-from ..networks import AbstractHopfield
+from ..networks import AbstractFlow
 from ._axes import COLOURS, new_axes
 
 
 def trajectory(
     traj: Trajectory,
-    network: AbstractHopfield | None = None,
+    network: AbstractFlow | None = None,
     *,
     predicted: Any = None,
     axes: Any = None,
