@@ -25,8 +25,8 @@ class Tiring(hx.AbstractFlow):
     tau: Float[Array, ""]
 
     def init(self, *, field, fatigue=None):
-        field = jnp.asarray(field, self.patterns.dtype)
-        return Adapted(field, 0.0 * field if fatigue is None else jnp.asarray(fatigue))
+        fatigue = jnp.zeros_like(field) if fatigue is None else fatigue
+        return Adapted(*(jnp.asarray(part, self.patterns.dtype) for part in (field, fatigue)))
 
     def rates(self, state):
         return jnp.tanh(3 * state.field)

@@ -33,7 +33,7 @@ def integrate(
     if isinstance(method, Diffrax):
         return by_diffrax(method)
     law = task.system.law(task.core)
-    reason = law if isinstance(law, str) else _obstacle(private, event)
+    reason = _obstacle(private, event) or (law if isinstance(law, str) else None)
     if reason is not None:
         if isinstance(method, Auto):
             return by_diffrax(method.steps)
@@ -52,5 +52,5 @@ def _obstacle(private: Noise, event: Callable | None) -> str | None:
     if private.strength is not None:
         return "`noise` has no events"
     if event is not None:
-        return "a user's `event` is looked for at the ends of steps, and exact steps are long"
+        return "a user's `event` stops a run at the end of a step, and exact steps are long"
     return None
