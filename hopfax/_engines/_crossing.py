@@ -1,39 +1,73 @@
-r"""The first time at which a class leaves its cell, and roots inside a step.
+r"""The first time at which a class meets the boundary of its cell, and roots inside a step.
 
-Every boundary is a margin $g(t) \ge 0$, linear in the field, whose curvature is bounded from below
-over the rest of the step: $\ddot g \ge -M$. So from any time $t$ no boundary is met before the
-root of $g + \dot g h - M h^2/2 = 0$. Repeating that finds the first crossing of any of them, from
-below, quadratically, and never jumps over one; stopped early it is still a safe step.
+How far a lane stays inside its cell is told by *margins*, one for every boundary: functions
+$g(t) \ge 0$, linear in the field, that are zero on the boundary. Over the rest of a step the
+curvature of each is bounded from below, $\ddot g \ge -M$, so that from any time $t$
+
+$$g(t + h) \ge g(t) + \dot g(t)\, h - M h^2 / 2,$$
+
+and no boundary is met before the parabola on the right is zero (`safe_time`). Going to that time
+and asking again converges to the first crossing of any boundary, from below and quadratically:
+
+    g  |\
+       | \ .
+       |  \  `.
+       |   \    `.            .   the margin g
+       |    \      `.         \   the parabola below it, zero at the next time to look
+       +-----+-------`.-------> t
+       t    next    crossing
+
+It never jumps over a crossing, as a search at sample points does where a margin is negative
+between two of them, and a search that is stopped early has still found a safe end for the step.
 """
+
+from collections.abc import Callable
+from typing import TypeAlias
 
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Bool, Float
+
+#: A function of time in a step (or none, yet to be made): its value and its slope.
+ValueAndSlope: TypeAlias = Callable[[Array], tuple[Array, Array]]
 
 
 def slack(dtype) -> float:
-    """Margins are met this much late, so that rounding cannot flip a class back and forth."""
+    """How far beyond its boundary a class is when it counts as having crossed it.
+
+    A class that changes cells exactly on the boundary may lie on either side of it by rounding. It
+    would be sent back at once, and the run would take steps of length zero for ever."""
     return 64 * float(jnp.finfo(dtype).eps)
 
 
 def tangle(dtype) -> float:
-    """Crossings closer in time than this are taken as one; its square is below rounding."""
+    """Crossings that are closer in time than this are taken as one.
+
+    Equal memories cross together but for rounding; one by one they would cost a step each. The
+    error is of the order of the square of this time, which is below rounding."""
     return float(jnp.finfo(dtype).eps) ** 0.5
 
 
 def safe_time(margin, slope, curvature):
-    """A lower bound of the time to the first root."""
+    """A lower bound of the time to the first zero of a margin: the root of the parabola below it.
+
+    `curvature` is the bound $M > 0$."""
     margin = jnp.maximum(margin, 0.0)
     root = jnp.sqrt(slope**2 + 2 * curvature * margin)
+    # The root of a quadratic equation has two forms. Each is taken where it adds two numbers of one
+    # sign: the other one would cancel and lose all digits close to the crossing.
     falling = slope < 0
     above = jnp.where(falling, 2 * margin, slope + root)
     return above / jnp.where(falling, root - slope, curvature)
 
 
 def margins(u, du, s):
-    """Two margins a class, and their slopes: to the boundary ahead, and for a linear class to the
-    other one (out of reach for a saturated class).
+    """The two margins of every class, each with its slope.
 
-    `u`: gain times field. `s`: 0 in a linear class, else the sign of saturation.
+    A linear class has 1 - u to the upper boundary and 1 + u to the lower one; a saturated class has
+    s u - 1 to the boundary that it came through, and a second margin that is out of reach.
+
+    `u`: gain times field, `du` its slope. `s`: 0 in a linear class, else the sign of saturation.
     """
     saturated = jnp.abs(s)
     linear = 1 - saturated
@@ -42,16 +76,28 @@ def margins(u, du, s):
     return (ahead, (s - linear) * du), (other, du)
 
 
-def left(margin, slope):
-    """Whether a margin is used up: met within `tangle`, and falling."""
+def has_left(margin, slope):
+    """Whether a class leaves its cell through a boundary: it moves towards it and meets it within
+    the time `tangle`.
+
+    The slope is asked for as well: a class that lies on a boundary and moves inwards stays."""
     late = slack(margin.dtype)
+    # margin / -slope is the time to the crossing; written as a product, for slopes of 0.
     return (slope < 0) & (margin + late <= -tangle(margin.dtype) * slope)
 
 
-def root_of(where, make, high, looks: int):
-    """Root of a function that falls through zero in [0, high]; 0 but `where`.
+def root_of(
+    where: Bool[Array, " B"],
+    make: Callable[[], ValueAndSlope],
+    high: Float[Array, " B"],
+    looks: int,
+) -> Float[Array, " B"]:
+    """The root of a function that falls through zero in [0, `high`], in the lanes `where` it does;
+    0 in all others.
 
-    Regula falsi with halved weights of an end that stays (Illinois), and a last Newton step.
+    `make` returns the function. The search runs only if some lane needs a root, as most steps have
+    none. The bracket is narrowed `looks` times by regula falsi with halved weights (Illinois),
+    which unlike Newton's method cannot leave it; a last Newton step brings the remaining digits.
     """
 
     def find():
@@ -62,9 +108,12 @@ def root_of(where, make, high, looks: int):
             t = (low * below - high * above) / (below - above)
             value = function(t)[0]
             ahead = value > 0
+            # An end that stays twice has its value halved: otherwise the other end alone would
+            # move, and slowly where the function is bent.
             above = jnp.where(ahead, value, jnp.where(side < 0, above / 2, above))
             below = jnp.where(ahead, jnp.where(side > 0, below / 2, below), value)
-            below = jnp.where(below < above, below, above - 1)  # where there is no root
+            # Lanes without a root take part in the arithmetic: it must not divide by zero there.
+            below = jnp.where(below < above, below, above - 1)
             low, high = jnp.where(ahead, t, low), jnp.where(ahead, high, t)
             return low, high, above, below, jnp.where(ahead, 1, -1).astype(side.dtype)
 
@@ -72,6 +121,7 @@ def root_of(where, make, high, looks: int):
         below = jnp.where(below < above, below, above - 1)
         bracket = (low, high, above, below, jnp.zeros(high.shape, jnp.int32))
         t = lax.fori_loop(0, looks, narrow, bracket)[1]
+        # Where the function does not fall the division is by infinity, and t stays.
         value, slope = function(t)
         t = t - value / jnp.where(slope < 0, slope, -jnp.inf)
         return jnp.where(where, jnp.clip(t, 0.0, high), 0.0)
@@ -79,13 +129,21 @@ def root_of(where, make, high, looks: int):
     return lax.cond(where.any(), find, lambda: jnp.zeros_like(high))
 
 
-def moved(where, make, root):
-    """The root with its derivative, by the implicit function theorem: one Newton step of value
-    zero. NaN but `where`."""
+def differentiable(
+    where: Bool[Array, " B"], make: Callable[[], ValueAndSlope], root: Float[Array, " B"]
+) -> Float[Array, " B"]:
+    r"""A root that was found without derivatives, with the derivative that it has by the implicit
+    function theorem; NaN in all lanes but `where`.
+
+    From $g(t, p) = 0$ follows $dt/dp = -\partial_p g / \dot g$. That is the derivative of a Newton
+    step whose value is zero, so that the root itself stays the same to the last bit. To
+    differentiate the search would cost all of its iterations again and be less exact.
+    """
     stop = lax.stop_gradient
 
     def move():
         value, slope = make()(root)
+        # Lanes without a root must not divide by zero: NaN times 0 is NaN on the way back.
         slope = stop(jnp.where(where & (slope != 0), slope, -1.0))
         return jnp.where(where, root - (value - stop(value)) / slope, jnp.nan)
 

@@ -1,14 +1,25 @@
-"""Private noise: its Brownian path, and a solver that samples its filtered part exactly."""
+"""Private noise: its Brownian path, and a solver that samples its filtered part exactly.
+
+A run under noise is integrated by diffrax with constant steps. Where the field is written in the
+span of the patterns, noise takes it out of the span, in as many directions as there are neurons;
+but what lies outside is filtered by the leak alone, and is an Ornstein-Uhlenbeck process that can
+be sampled exactly beside the few coefficients in the span (`OrnsteinHeun`).
+"""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar, TypeAlias
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from ..networks import Core
+
+_Increment: TypeAlias = (
+    diffrax.BrownianIncrement | diffrax.SpaceTimeLevyArea | diffrax.SpaceTimeTimeLevyArea
+)
 
 
 class StepBrownian(diffrax.AbstractBrownianPath):
@@ -19,17 +30,17 @@ class StepBrownian(diffrax.AbstractBrownianPath):
     """
 
     key: jax.Array
-    shape: Any = eqx.field(static=True)
-    levy_area: Any = eqx.field(static=True)
+    shape: PyTree = eqx.field(static=True)
+    levy_area: type[_Increment] = eqx.field(static=True)
 
     @property
     def t0(self):
-        """No beginning."""
+        """Minus infinity: a path without beginning."""
         return -jnp.inf
 
     @property
     def t1(self):
-        """No end."""
+        """Infinity: a path without end."""
         return jnp.inf
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
@@ -55,23 +66,25 @@ class OrnsteinHeun(diffrax.AbstractStratonovichSolver, diffrax.AbstractItoSolver
     interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
 
     def order(self, terms):
-        """2, without noise."""
+        """Order of convergence without noise: 2, as Heun's method."""
         return 2
 
     def strong_order(self, terms):
-        """1."""
+        """Order of strong convergence with noise: 1."""
         return 1
 
     def init(self, terms, t0, t1, y0, args):
-        """No state."""
+        """No state is carried from step to step."""
         return None
 
     def step(self, terms, t0, t1, y0: Core, args, solver_state, made_jump):
-        """One step."""
+        """The state at `t1`: first the filtered noise by its exact law, then a Heun step of the
+        rest, which sees the noise at both ends."""
         assert y0.noise is not None
         drift, diffusion = terms.terms
         h = t1 - t0
         kick = diffusion.vf_prod(t0, y0, args, diffusion.contr(t0, t1)).noise
+        # expm1, because 1 - exp(-2h) loses all digits at small steps.
         spread = jnp.sqrt(-jnp.expm1(-2 * h) / (2 * h))
         noise = jnp.exp(-h) * y0.noise + spread * kick
         first = drift.vf(t0, y0, args)
@@ -82,9 +95,10 @@ class OrnsteinHeun(diffrax.AbstractStratonovichSolver, diffrax.AbstractItoSolver
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
 
     def func(self, terms, t0, y0, args):
-        """The drift."""
+        """The drift, of which diffrax takes the size of a first step."""
         return terms.terms[0].vf(t0, y0, args)
 
     def _moved(self, y: Core, rate: Core, h, noise) -> Core:
+        """An Euler step of `main` and `slow` at these rates, with the noise that is known."""
         slow = jax.tree.map(lambda a, b: a + h * b, y.slow, rate.slow)
         return Core(y.main + h * rate.main, slow, noise)

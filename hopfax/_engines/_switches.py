@@ -1,5 +1,20 @@
-"""Events of a run: divergence, and the log of switches kept while the solver steps."""
+"""Events of a run by diffrax: divergence, and the log of switches kept while the solver steps.
 
+A switch is noticed because after a step another memory leads than before. When in the step the two
+overlaps crossed is a root of the solver's dense output, found by bisection. In a batch that would
+be searched for in every step, because under `vmap` both branches of a condition are evaluated. So
+where states are small the log keeps the step itself, and the search comes after the run:
+
+    run:    step  step  step*  step  step*  step ...        * another memory leads afterwards
+                          |            |
+    log:               [ (begin, end, state) , (begin, end, state) ]
+                          |            |
+    locate:            repeat the step, bisect its dense output  -> times
+
+Where states have N numbers that many copies would be too large, and the search is made at once.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import diffrax
@@ -10,14 +25,15 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._status import LIMIT
 from .._trajectory import FLOOR, RETRIEVED, Switches
+from .._types import ArrayLike
 from ..networks import AbstractSystem, Core
 
 
 class Divergence(eqx.Module):
-    """Stops a run whose state is not finite or beyond all reason."""
+    """Stops a run whose state is not finite, or larger than any that a network can reach."""
 
     def __call__(self, t, core: Core, args, **kwargs) -> Bool[Array, ""]:
-        """Whether to stop."""
+        """Whether to stop. A comparison with NaN is false, so that `~` of it stops there too."""
         sizes = [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(core)]
         return ~jnp.all(jnp.stack(sizes) < LIMIT)
 
@@ -25,20 +41,20 @@ class Divergence(eqx.Module):
 class UserEvent(eqx.Module):
     """A user's `event(t, state, network)`, which sees the full state."""
 
-    function: Any
+    function: Callable[..., Any]
     system: AbstractSystem
     network: Any
 
     def __call__(self, t, core: Core, args, **kwargs) -> Array:
-        """The user's value."""
+        """The value of the user's function."""
         return self.function(t, self.system.state(t, core), self.network)
 
 
 class Step(eqx.Module):
-    """A step in which the lead changed: its ends and its first state."""
+    """A step in which the lead changed: its ends, and the state at its begin."""
 
-    begin: Any
-    end: Any
+    begin: ArrayLike
+    end: ArrayLike
     core: Core
 
 
@@ -51,7 +67,7 @@ class Log(eqx.Module):
 
     leader: Int[Array, ""]
     count: Int[Array, ""]
-    found: Any  # every leaf with leading axis K
+    found: Step | Array  # every leaf with leading axis K
     source: Int[Array, " K"]
     target: Int[Array, " K"]
     retrieved: Bool[Array, " K"]
@@ -60,8 +76,8 @@ class Log(eqx.Module):
 class SwitchLog(diffrax.AbstractWrappedSolver):
     """Wraps a solver so that it notes every step in which another memory takes the lead.
 
-    Where in the step the overlaps cross is found by bisection of the solver's dense output: after
-    the run in the span form, whose states are a few numbers; at once where states have N numbers.
+    When in the step the overlaps cross is found after the run if states are a few numbers, as in
+    the span form, and at once if they have N numbers.
     """
 
     solver: diffrax.AbstractSolver
@@ -70,38 +86,38 @@ class SwitchLog(diffrax.AbstractWrappedSolver):
 
     @property
     def term_structure(self):
-        """As the wrapped solver's."""
+        """The terms that the wrapped solver takes."""
         return self.solver.term_structure
 
     @property
     def interpolation_cls(self):  # pyright: ignore
-        """As the wrapped solver's."""
+        """The dense output of the wrapped solver."""
         return self.solver.interpolation_cls
 
     @property
     def term_compatible_contr_kwargs(self):
-        """As the wrapped solver's."""
+        """What the wrapped solver asks of controls, such as Levy areas."""
         return self.solver.term_compatible_contr_kwargs
 
     @property
     def scan_kind(self):
-        """As the wrapped solver's ."""
+        """How the wrapped solver loops over its stages, which diffrax's adjoints look at."""
         return getattr(self.solver, "scan_kind", None)
 
     def order(self, terms):
-        """As the wrapped solver's."""
+        """The order of the wrapped solver."""
         return self.solver.order(terms)
 
     def strong_order(self, terms):
-        """As the wrapped solver's."""
+        """The strong order of the wrapped solver."""
         return self.solver.strong_order(terms)
 
     def error_order(self, terms):
-        """As the wrapped solver's."""
+        """The order of the error estimate of the wrapped solver."""
         return self.solver.error_order(terms)
 
     def func(self, terms, t0, y0, args):
-        """As the wrapped solver's."""
+        """The vector field, as the wrapped solver evaluates it."""
         return self.solver.func(terms, t0, y0, args)
 
     @property
@@ -148,7 +164,8 @@ class SwitchLog(diffrax.AbstractWrappedSolver):
     def crossing(self, path, begin, end, source, target) -> Float[Array, ""]:
         """When $|m_{source}| = |m_{target}|$ between `begin` and `end`.
 
-        Derivatives follow from the implicit function theorem: one Newton step of value zero.
+        Derivatives follow from the implicit function theorem: those of a Newton step, whose value
+        is zero.
         """
 
         def gap(t):
@@ -162,6 +179,7 @@ class SwitchLog(diffrax.AbstractWrappedSolver):
             return jnp.where(ahead, middle, low), jnp.where(ahead, high, middle)
 
         stop = jax.lax.stop_gradient
+        # 52 halvings reach the rounding of a float64 in any step.
         low, high = jax.lax.fori_loop(0, 52, halve, stop((begin, end)))
         root = stop((low + high) / 2)
         slope = stop(jax.jvp(gap, (root,), (jnp.ones_like(root),))[1])
@@ -170,6 +188,7 @@ class SwitchLog(diffrax.AbstractWrappedSolver):
 
 
 def _note(log: Log, new, leader, magnitude, found) -> Log:
+    """The log after a step, with one entry more where the lead is `new`."""
     slots = jnp.arange(log.source.shape[0], dtype=jnp.int32)
     here = new & (slots == log.count)
 
@@ -177,6 +196,7 @@ def _note(log: Log, new, leader, magnitude, found) -> Log:
         mask = here.reshape(here.shape + (1,) * (array.ndim - 1))
         return jnp.where(mask, value, array)
 
+    # The memory that leads may pass 1/2 in any step until the next switch: every step looks.
     latest = slots == jnp.where(new, log.count, log.count - 1)
     return Log(
         leader=jnp.where(new, leader, log.leader),
@@ -189,10 +209,12 @@ def _note(log: Log, new, leader, magnitude, found) -> Log:
 
 
 def locate(log: Log, solver: SwitchLog, terms: Any, args: Any = None) -> Switches:
-    """The log with times: where they were deferred, the noted steps are repeated."""
+    """The switches of a run with their times: where the search was deferred, the steps that the log
+    keeps are repeated."""
 
     def repeat(step: Step, source, target):
         used = source >= 0
+        # Empty entries take part in the arithmetic, as a step of length 1 whose time is not used.
         begin, end = jnp.where(used, step.begin, 0.0), jnp.where(used, step.end, 1.0)
         inner = solver.solver.init(terms, begin, end, step.core, args)
         _, _, info, _, _ = solver.solver.step(terms, begin, end, step.core, args, inner, True)
@@ -200,6 +222,6 @@ def locate(log: Log, solver: SwitchLog, terms: Any, args: Any = None) -> Switche
         return jnp.where(used, solver.crossing(path, begin, end, source, target), jnp.nan)
 
     time = log.found
-    if solver.deferred:
-        time = jax.vmap(repeat)(log.found, log.source, log.target)
+    if isinstance(time, Step):
+        time = jax.vmap(repeat)(time, log.source, log.target)
     return Switches(time, log.source, log.target, log.retrieved, log.count)

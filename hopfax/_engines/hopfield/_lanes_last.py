@@ -1,12 +1,19 @@
 """Batches with the lane axis last, which is the one that a compiler vectorises.
 
-`jax.vmap` puts the axis of a batch first and turns every `cond` into both of its branches. The
-functions here take trees of arrays whose last axis is that of the lanes (of length 1 for what lanes
-share) and are told by `vmap` to widen that axis instead.
+`jax.vmap` puts the axis of a batch first, and turns every `cond` into a select that evaluates both
+of its branches. A function of `lanes_last` takes a tree of arrays whose last axis is that of the
+lanes (of length 1 for what lanes share), and under `vmap` this axis is widened instead:
+
+    vmap, axis of 5             one array            the tree that the function gets
+        leaf (5, P, 1)   ->   (P, 1, 5)   ->         (P, 5)      a value of each lane
+        leaf (P, 1)                       ->         (P, 1)      shared: not repeated
+
+so that the function is traced and compiled once, with its loops and branches taken for the batch
+as a whole. A `vmap` of a `vmap` widens the axis twice.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,28 +22,36 @@ from jax.custom_batching import custom_vmap
 
 _WIDTH = 64  # lanes that step together on a CPU: enough to vectorise, few enough to fit its cache
 
+_Tree = TypeVar("_Tree")  # of arrays with lanes last
+_Out = TypeVar("_Out")
+
 
 def lane_count(tree: Any) -> int:
-    """The length of the lane axis."""
+    """The number of lanes; 1 if all leaves are shared."""
     return max(leaf.shape[-1] for leaf in jax.tree.leaves(tree))
 
 
-def lanes_last(function: Callable[[Any], Any], varies: Any = None) -> Callable[[Any], Any]:
-    """Make `vmap` of a function of lanes widen its last axis, and run wide batches in blocks.
+def lanes_last(
+    function: Callable[[_Tree], _Out], varies: Callable[[Any], Any] | None = None
+) -> Callable[[_Tree], _Out]:
+    """The function with a `vmap` that widens its last axis, and with wide batches run in groups.
 
-    Every output must have the lanes as its last axis. `varies`, given which inputs are batched,
-    tells for a prefix of the output's tree whether it then is (default: all of it).
+    Every output must have the lanes as its last axis. `varies` is given which inputs are batched
+    (a tree of bools) and returns for a prefix of the output's tree whether it then is batched; by
+    default all of it is. An output that is not is computed in all lanes and taken from the first.
     """
 
     @custom_vmap
     def call(tree):
-        return _in_blocks(function, tree)
+        return _in_groups(function, tree)
 
     @call.def_vmap
     def rule(axis_size, in_batched, tree):
         (batched,) = in_batched
         pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(batched), strict=True)
-        lanes = max(leaf.shape[-1] for leaf in jax.tree.leaves(tree))
+        # Under a second `vmap` there are several lanes already. Each of them becomes as many as the
+        # new axis is long, side by side.
+        lanes = lane_count(tree)
 
         def widen(leaf, is_batched):
             if is_batched:
@@ -60,29 +75,36 @@ def lanes_last(function: Callable[[Any], Any], varies: Any = None) -> Callable[[
     return call
 
 
-def _in_blocks(function: Callable[[Any], Any], tree: Any) -> Any:
-    """`function(tree)`, on a CPU in blocks of lanes: each ends with the slowest of its own."""
+def _in_groups(function: Callable[[_Tree], _Out], tree: _Tree) -> _Out:
+    """`function(tree)`; on a CPU group after group of lanes.
+
+    The loop over steps goes on until the slowest lane is at its end: in groups a lane waits for the
+    slowest of its own only, and the state of a group stays in the cache. A GPU wants all lanes at
+    once."""
     lanes = lane_count(tree)
     if lanes <= _WIDTH or jax.default_backend() != "cpu":
         return function(tree)
-    blocks = -(-lanes // _WIDTH)
+    groups = -(-lanes // _WIDTH)
     wide = jax.tree.map(lambda leaf: leaf.shape[-1] > 1, tree)
 
     def cut(leaf):
-        leaf = jnp.concatenate([leaf, *[leaf[..., -1:]] * (blocks * _WIDTH - lanes)], axis=-1)
-        return jnp.moveaxis(leaf.reshape(*leaf.shape[:-1], blocks, _WIDTH), -2, 0)
+        # All groups have the same shape, as they run in one compiled loop: the last one is filled
+        # up with copies of the last lane, which is legal whatever the function requires.
+        leaf = jnp.concatenate([leaf, *[leaf[..., -1:]] * (groups * _WIDTH - lanes)], axis=-1)
+        return jnp.moveaxis(leaf.reshape(*leaf.shape[:-1], groups, _WIDTH), -2, 0)
 
     leaves, structure = jax.tree.flatten(tree)
     flags = jax.tree.leaves(wide)
     moving = [cut(leaf) for leaf, flag in zip(leaves, flags, strict=True) if flag]
 
     def one(parts):
+        """The function on one group; leaves that lanes share are not cut."""
         parts = iter(parts)
         both = [next(parts) if flag else leaf for leaf, flag in zip(leaves, flags, strict=True)]
         return function(jax.tree.unflatten(structure, both))
 
     def join(leaf):
         leaf = jnp.moveaxis(leaf, 0, -2)
-        return leaf.reshape(*leaf.shape[:-2], blocks * _WIDTH)[..., :lanes]
+        return leaf.reshape(*leaf.shape[:-2], groups * _WIDTH)[..., :lanes]
 
     return jax.tree.map(join, lax.map(one, moving))

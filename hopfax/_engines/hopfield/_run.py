@@ -15,9 +15,8 @@ from ...networks import Core, HardTanhLaw, HopfieldSystem
 from .._methods import EventDriven
 from .._task import Settings, Task, blanked
 from ._integrate import integrate
-from ._problem import Pieces, Problem
+from ._problem import Options, Pieces, Problem
 from ._series import Law
-from ._step import Options
 
 _MANY = 64  # classes beyond which a series for every kink costs more than steps over them
 _UNLIMITED = 2**31 - 1  # steps, where `max_steps` is None

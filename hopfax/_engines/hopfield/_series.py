@@ -5,9 +5,19 @@ $m = a + B y$, so that
 
 $$\dot y = -y + z \circ m + Q m + b, \qquad \dot z = \rho\,(D f(m) - z)$$
 
-is polynomial, and its Taylor coefficients follow from each other by Cauchy products. All arrays
-have the lanes of a batch as their last axis (of length 1 where lanes share a value), which is the
-one that vectorises.
+is polynomial. With $y = \sum_k y_k t^k$, and likewise $z$ and $m$, comparing powers of $t$ gives
+
+$$m_k = [k = 0]\, a + B y_k, \qquad
+w_k = \sum_{j \le k} z_j \circ m_{k - j} + Q m_k + [k = 0]\, b,$$
+$$(k + 1)\, y_{k + 1} = w_k - y_k, \qquad (k + 1)\, z_{k + 1} = \rho\,(D f(m)_k - z_k),$$
+
+one order after the other (`expand`). The sum over $j$ is a Cauchy product; $f(m)_k$ is another one
+for the squared readout, and a slope times $m_k$ for all others, whose kinks are boundaries of the
+cell. The adjoint runs through the same recursion from the highest order to the lowest
+(`expand_reverse`).
+
+All arrays have the lanes of a batch as their last axis (of length 1 where lanes share a value),
+which is the one that vectorises.
 """
 
 from functools import partial
@@ -18,34 +28,33 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-_LONG = 16  # sums of more terms are loops of the program, not of the trace
+_LONG = 16  # sums of more terms are loops of the program; shorter ones are written out
 
 
 class Law(eqx.Module):
-    r"""Coefficients of the motion: $b$, the pushes of extra coordinates, $D = \kappa A$,
-    $\rho = 1/\tau$ (one for all, or one a memory) and $Q$ (None for 0)."""
+    """The coefficients of the motion, which are the same in all cells."""
 
-    bias: Float[Array, "P L"]
-    push: Float[Array, "E L"]
-    drive: Float[Array, "P P L"]
-    rate: Float[Array, "#P L"]
-    mix: Float[Array, "P P L"] | None
+    bias: Float[Array, "P L"]  # b
+    push: Float[Array, "E L"]  # the same for the coordinates in extra directions
+    drive: Float[Array, "P P L"]  # D = kappa A
+    rate: Float[Array, "#P L"]  # rho = 1 / tau, one for all memories or one for each
+    mix: Float[Array, "P P L"] | None  # Q; None for 0
     square: bool = eqx.field(static=True)  # the readout is m^2; else it is `slope * m` in a cell
 
     def target(self, m, slope):
-        r"""$D f(m)$, where $z$ tends to."""
+        """D f(m), the value that z relaxes towards."""
         return contract(self.drive, m * m if self.square else slope * m)
 
 
 class Cell(eqx.Module):
-    """$a$, $B$ and the slope of the readout."""
+    """The overlaps and the readout as functions of the field, inside one cell."""
 
-    constant: Float[Array, "P B"]
-    linear: Float[Array, "P Q B"]
-    slope: Float[Array, "P B"]
+    constant: Float[Array, "P B"]  # a, the part of saturated neurons
+    linear: Float[Array, "P Q B"]  # B, of neurons in the linear range
+    slope: Float[Array, "P B"]  # f(m) / m
 
     def overlaps(self, y):
-        """$a + B y$."""
+        """The overlaps a + B y."""
         return self.constant + contract(self.linear, y)
 
 
@@ -60,7 +69,8 @@ class Series(eqx.Module):
         return horner(self.y, t), horner(self.z, t)
 
     def radius(self, tol: float):
-        """How far the last two terms stay below `tol`, relative to the first (or to 1)."""
+        """The time up to which the last two terms stay below `tol`, relative to the first term (or
+        to 1 if that is smaller). Two terms are asked, because one alone may vanish by chance."""
         K, tiny = len(self.y) - 1, jnp.finfo(self.y[0].dtype).tiny
 
         def size(k):
@@ -72,11 +82,12 @@ class Series(eqx.Module):
 
 
 def contract(A: Array, v: Array) -> Array:
-    """`A v` for every lane."""
-    if A.shape[-1] == 1 and v.shape[-1] > 1:
+    """The matrix-vector product `A v` of every lane."""
+    if A.shape[-1] == 1 and v.shape[-1] > 1:  # one matrix for all lanes: a product of matrices
         return A[..., 0] @ v
     if A.shape[1] > _LONG:
         return (A * v).sum(1)
+    # Written out, it is fused with what comes before and after; a sum is a loop of its own.
     total = A[:, 0] * v[0]
     for q in range(1, A.shape[1]):
         total = total + A[:, q] * v[q]
@@ -84,7 +95,7 @@ def contract(A: Array, v: Array) -> Array:
 
 
 def horner(coefficients, t):
-    """The polynomial at `t`."""
+    """The value at `t` of a polynomial, coefficients lowest first, by Horner's rule."""
     value = coefficients[-1]
     for c in coefficients[-2::-1]:
         value = value * t + c
@@ -92,7 +103,7 @@ def horner(coefficients, t):
 
 
 def horner_slope(coefficients, t):
-    """The polynomial and its derivative at `t`."""
+    """The value and the derivative at `t` of a polynomial, coefficients lowest first."""
     value, slope = coefficients[-1], jnp.zeros_like(coefficients[-1])
     for c in coefficients[-2::-1]:
         slope = slope * t + value
@@ -101,11 +112,15 @@ def horner_slope(coefficients, t):
 
 
 def expand(order: int, y, z, cell: Cell, law: Law) -> Series:
-    """The series up to `order` around the state (y, z)."""
+    """The series up to `order` around the state (y, z).
+
+    A loop over orders, not written out: programs of all orders compile equally fast."""
     K, dtype = order, y.dtype
     constants = (cell.constant, law.bias, law.push)
-    # m_k stands at K - k in a buffer of its own, so that products become slices. Every order is
-    # written to its buffer before any is read, so that no copy of a buffer is made.
+    # Overlaps are kept in reverse, m_k at place K - k, so that the partners of z_0 ... z_k in a
+    # Cauchy product are one slice of the buffer; entries not yet known are zero and drop out.
+    # Every order is written to its buffer before any is read: otherwise the compiler would have to
+    # copy the whole buffer once an order.
     buffers = tuple(jnp.zeros((n, *v.shape), dtype) for n, v in ((K + 1, y), (K + 1, z)))
     reverse = jnp.zeros((2 * K + 1, *z.shape), dtype)
 
@@ -130,11 +145,13 @@ def expand(order: int, y, z, cell: Cell, law: Law) -> Series:
         return y, z, Y, Z, reverse
 
     start = (y, z, *buffers, reverse)
+    # The loop writes orders 0 to K - 1; the last it carries out is order K.
     y, z, Y, Z, _ = lax.fori_loop(0, K, lambda k, c: body(jnp.asarray(k), c), start)
     return Series(Y.at[K].set(y), Z.at[K].set(z))
 
 
 def _join(w, push):
+    """The slopes of all coordinates: those in the patterns, then those of extra directions."""
     if push.shape[0] == 0:
         return w
     return jnp.concatenate([w, jnp.broadcast_to(push, (push.shape[0], w.shape[1]))])
@@ -142,15 +159,17 @@ def _join(w, push):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def expand_reverse(order: int, y, z, cell: Cell, law: Law) -> Series:
-    """`expand` with its adjoint as a recursion of its own, in descending orders.
+    """`expand` with an adjoint written by hand, a recursion in descending orders.
 
-    Differentiating the loop would store its buffers once an order. Coefficients come as a tuple,
-    because the adjoint of taking one from a stack is a stack of zeros.
+    JAX would differentiate the loop of `expand` by storing its buffers once for every order: K^2
+    numbers in place of K. Coefficients are returned as a tuple, because the adjoint of taking one
+    from a stack is a whole stack of zeros with that one in it, for every use of every coefficient.
     """
     return _apart(expand(order, y, z, cell, law))
 
 
 def _apart(series: Series) -> Series:
+    """The same with its coefficients in tuples."""
     return Series(tuple(series.y), tuple(series.z))
 
 
@@ -160,6 +179,18 @@ def _expand_forward(order, y, z, cell, law):
 
 
 def _expand_backward(order, residuals, cotangent):
+    """Cotangents of y, z, cell and law from those of all coefficients of the series.
+
+    Reading the recursion of `expand` backwards, with p_k = y_bar_(k+1) / (k+1) and
+    q_k = z_bar_(k+1) / (k+1), kept in the buffers `pushes` and `pulls`:
+
+        m_bar_k = sum_j p_(k+j) z_j + f'(m) D^T rho q_k + Q^T p_k     (kept in `overlaps`)
+        y_bar_k = (cotangent of y_k) - p_k + B^T m_bar_k
+        z_bar_k = (cotangent of z_k) - rho q_k + sum_j p_(k+j) m_j
+
+    and with a squared readout f'(m) D^T rho q_k is the sum of 2 (D^T rho q_(k+j)) m_j over j.
+    Cotangents of the parameters are sums of products of these over all orders.
+    """
     (series, cell, law), K = residuals, order
     cotangent = Series(jnp.stack(cotangent.y), jnp.stack(cotangent.z))
     P = series.z.shape[1]
@@ -172,7 +203,7 @@ def _expand_backward(order, residuals, cotangent):
         return lax.dynamic_slice_in_dim(buffer, k, K + 1)
 
     def body(i, carry):
-        y, z, pushes, pulls, reads, overlaps = carry  # the first two: adjoints at order k + 1
+        y, z, pushes, pulls, reads, overlaps = carry  # the first two: cotangents at order k + 1
         k = K - 1 - i
         share = 1.0 / (k + 1.0).astype(y.dtype)
         push, pull = y * share, law.rate * z * share
@@ -195,7 +226,7 @@ def _expand_backward(order, residuals, cotangent):
         z = z - pull + (w * M).sum(0)
         return y, z, pushes, pulls, reads, overlaps
 
-    def room(like):
+    def room(like):  # twice as long as needed, so that `later` may run past the highest order
         return jnp.zeros((2 * K + 1, *like.shape[1:]), like.dtype)
 
     buffers = room(cotangent.y), *(room(cotangent.z) for _ in range(3))
@@ -203,15 +234,10 @@ def _expand_backward(order, residuals, cotangent):
     carry = lax.fori_loop(0, K, lambda i, c: body(jnp.asarray(i), c), start)
     y, z = carry[:2]
     pushes, pulls, _, overlaps = (buffer[:K] for buffer in carry[2:])
-    if law.square:
-        padded = jnp.concatenate([M[K - 1 :: -1], jnp.zeros_like(M[:K])])
-        F = jax.vmap(lambda k: (M[:K] * lax.dynamic_slice_in_dim(padded, K - 1 - k, K)).sum(0))(
-            jnp.arange(K)
-        )
-    else:
-        F = cell.slope * M[:K]
+    F = _readout_terms(cell, law, M, K)
     read = jax.vmap(lambda f: contract(law.drive, f))(F)
     linear = (overlaps[:, :, None] * series.y[:K, None]).sum(0)
+    # The slope of the readout is a sign: it has no derivative.
     cell_bar = Cell(overlaps[0], linear, jnp.zeros_like(cell.slope))
     law_bar = Law(
         bias=pushes[0, :P],
@@ -221,15 +247,25 @@ def _expand_backward(order, residuals, cotangent):
         mix=None if law.mix is None else (pushes[:, :P, None] * M[:K, None]).sum(0),
         square=law.square,
     )
-    cell_bar, law_bar = jax.tree.map(_fold, (cell_bar, law_bar), (cell, law))
+    cell_bar, law_bar = jax.tree.map(_summed_like, (cell_bar, law_bar), (cell, law))
     return y, z, cell_bar, law_bar
 
 
 expand_reverse.defvjp(_expand_forward, _expand_backward)
 
 
-def _fold(cotangent, like):
-    """Sum over the axes along which `like` was broadcast."""
+def _readout_terms(cell: Cell, law: Law, M: Array, K: int):
+    """The coefficients of orders 0 to K - 1 of f(m), from those of m."""
+    if not law.square:
+        return cell.slope * M[:K]
+    padded = jnp.concatenate([M[K - 1 :: -1], jnp.zeros_like(M[:K])])
+    return jax.vmap(lambda k: (M[:K] * lax.dynamic_slice_in_dim(padded, K - 1 - k, K)).sum(0))(
+        jnp.arange(K)
+    )
+
+
+def _summed_like(cotangent, like):
+    """The cotangent of `like`, summed over the axes along which `like` was broadcast."""
     for axis, size in enumerate(like.shape):
         if size < cotangent.shape[axis]:
             cotangent = cotangent.sum(axis, keepdims=True)

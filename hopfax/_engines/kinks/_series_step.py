@@ -1,10 +1,17 @@
 r"""Rate networks with piecewise-linear activations, in steps from kink to kink.
 
-Between the times at which a neuron (or class of equal neurons) meets a kink of $\phi$ the motion is
-analytic: linear, or with slow saliencies bilinear. A Taylor series of variable step carries it, cut
-at the first such time, which is found as for Hopfield networks. Here diffrax does the rest (saves,
-derivatives, events): a solver whose step is the series, and a controller that ends it in time. Step
-times carry no derivative, and need none, as motion is continuous across kinks.
+Every neuron is on one linear piece of $\phi$: silent, linear or saturated. Between the times at
+which a neuron (or class of equal neurons) meets a kink the motion is analytic: linear, or with slow
+saliencies bilinear. A Taylor series of variable step carries it, cut at the first such time, which
+is found as for Hopfield networks (`_crossing`). With $x = \sum_k x_k t^k$ the coefficients are
+
+    x_k, z_k  -->  overlaps m_k  -->  currents I_k (a Cauchy product of z and m)  -->  rates
+                                                                                        |
+    x_(k+1) = (rate_k - x_k) / (k + 1)  <-----------------------------------------------+
+
+Here diffrax does the rest, saves, derivatives and events: it is given a solver whose step is the
+series (`SeriesStep`) and a controller that ends it in time (`UntilKink`). Step times carry no
+derivative, and need none, as motion is continuous across kinks.
 """
 
 from collections.abc import Callable
@@ -22,7 +29,7 @@ from ...networks import AbstractRateMemory, Core, RateSystem
 from .._crossing import margins, safe_time, slack, tangle
 from .._methods import Diffrax, EventDriven
 
-_SEARCH = 6  # looks at the margins in a step; a search that has not ended ends the step
+_LOOKS = 6  # at the margins in a step; a search that has not ended ends the step
 _CAPS = (1.0, 0.5, 0.2, 0.08, 0.03)  # parts of a step up to which to look
 
 
@@ -38,19 +45,19 @@ def by_kinks(method: EventDriven, system: RateSystem) -> Diffrax:
 
 
 class Expansion(eqx.Module):
-    """Taylor coefficients of a state, stacked, with those of $u = 2\\rho(I - I^*) - 1$ and the side
-    on which each neuron is: -1 silent, 1 saturated, 0 between."""
+    """Taylor coefficients of a state, stacked along a leading axis."""
 
     core: Core
-    u: Array
-    side: Array
+    u: Array  # of u = 2 rho (I - I*) - 1, which is -1 at the lower kink and 1 at the upper one
+    side: Array  # the piece each neuron is on: -1 silent, 0 linear, 1 saturated
 
     def at(self, h: Any) -> Core:
         """The state a time `h` after the expansion point."""
         return jax.tree.map(lambda terms: _horner(terms, h), self.core)
 
     def radius(self, tol: float) -> Array:
-        """How far the last two terms stay below `tol`, relative to the first (or to 1)."""
+        """The time up to which the last two terms stay below `tol`, relative to the first term (or
+        to 1 if that is smaller)."""
         leaves = jax.tree.leaves(self.core)
         last = len(self.u) - 1
         tiny = jnp.finfo(self.u.dtype).tiny
@@ -64,16 +71,17 @@ class Expansion(eqx.Module):
 
 
 class _Terms(eqx.Module):
-    """Coefficients of orders 0 to K, those not yet known zero."""
+    """Coefficients of orders 0 to K of all that a step computes; those not yet known are zero, so
+    that they drop out of Cauchy products."""
 
     x: Array
-    slow: Any
+    slow: Array | None
     m: Array
-    saliency: Any
+    saliency: Array | None
     current: Array
 
     def put(self, k, **values: Any) -> "_Terms":
-        """With coefficients number k."""
+        """The same with coefficients of order k."""
 
         def at(terms, value):
             return lax.dynamic_update_index_in_dim(terms, value.astype(terms.dtype), k, 0)
@@ -83,7 +91,7 @@ class _Terms(eqx.Module):
 
 
 def expand(system: RateSystem, t: Array, core: Core, order: int) -> Expansion:
-    """The motion from `core` on, inside its cell."""
+    """The Taylor series of the motion from `core` on, each neuron on its piece."""
     network, patterns = system.network, system.network.patterns
     phi: Any = network.activation
     rho, threshold = (v.astype(core.main.dtype) for v in (phi.gain, phi.threshold))
@@ -98,11 +106,14 @@ def expand(system: RateSystem, t: Array, core: Core, order: int) -> Expansion:
     kept = jax.tree.map(room, (core.main, core.slow, m, saliency, jnp.zeros_like(core.main)))
 
     def extend(k, terms: _Terms, side: Any) -> _Terms:
-        """With the currents of order k, and the state of order k + 1 that follows from them."""
+        """The terms with the currents of order k, and the state of order k + 1 that follows from
+        them. With `side` None the rates are those of the activation itself, whatever the piece."""
         x, slow = (jax.tree.map(lambda leaf: leaf[k], part) for part in (terms.x, terms.slow))
         m, mean = system.wiring.overlaps(patterns, x), patterns.mean(x)
         terms = terms.put(k, m=m)
         if saliency is not None and slow is not None:
+            # Order 0 is the saliency that is felt, which a stimulus adds to; higher orders are
+            # those of the slow state, as the stimulus is constant inside a step.
             first = jnp.asarray(k == 0)
             terms = terms.put(k, saliency=jnp.where(first, saliency, slow))
         now = system.wiring.currents(patterns, _product(network, terms, k), mean)
@@ -115,12 +126,14 @@ def expand(system: RateSystem, t: Array, core: Core, order: int) -> Expansion:
         if side is not None:
             value, base = jnp.where(k == 0, side, 0.0), jnp.where(k == 0, threshold, 0.0)
             rate = jnp.where(side == 0, rho * (now - base), jnp.maximum(value, 0.0))
+        # The last order has no following one: it is written over, and read no more.
         n = jnp.asarray(k + 1, x.dtype)
         change = jax.tree.map(lambda leaf: leaf / n, network.slow_rate(m, mean, slow))
         return terms.put(jnp.minimum(k + 1, order), x=(rate - x) / n, slow=change)
 
     empty = _Terms(*kept)
-    # Currents and their slopes are continuous: they tell the side, whatever it is.
+    # The piece is told by the currents and their slopes, which are continuous across kinks: they
+    # are the same whichever of its pieces a neuron at a kink is put on for the moment.
     ahead = extend(1, extend(0, empty, None), jnp.zeros_like(core.main)).current
     side = lax.stop_gradient(_side(phi, ahead[0], ahead[1]))
     terms = lax.fori_loop(0, order, lambda k, terms: extend(k, terms, side), empty)
@@ -130,8 +143,8 @@ def expand(system: RateSystem, t: Array, core: Core, order: int) -> Expansion:
 
 
 def _product(network: AbstractRateMemory, terms: _Terms, k) -> Array:
-    """Coefficient k of the drive: a Cauchy product of saliencies and overlaps, and what is added,
-    linear in saliencies."""
+    """Coefficient k of the drive: the Cauchy product of saliencies and overlaps, and what a network
+    adds to it, linear in saliencies."""
     if terms.saliency is None:
         return network.drive(terms.m[k], None)
     orders = jnp.arange(len(terms.m))
@@ -142,7 +155,11 @@ def _product(network: AbstractRateMemory, terms: _Terms, k) -> Array:
 
 
 def _side(phi: Any, current: Array, change: Array) -> Array:
-    """Where each neuron is. One at a kink, or there in no time, is where it goes to."""
+    """The linear piece each neuron is on.
+
+    A neuron at a kink belongs to the piece it is moving into, and so does one that meets the kink
+    within the time `tangle`. By its current alone it would be put back on the piece that it leaves,
+    and the step would have no length."""
     rho, threshold = (v.astype(current.dtype) for v in (phi.gain, phi.threshold))
     u, du = 2 * rho * (current - threshold) - 1, 2 * rho * change
     near = slack(u.dtype) + tangle(u.dtype) * jnp.abs(du)
@@ -155,6 +172,7 @@ def _side(phi: Any, current: Array, change: Array) -> Array:
 
 
 def _horner(terms: Array, h: Any) -> Array:
+    """The value at `h` of a polynomial, coefficients lowest first."""
     total = terms[-1]
     for k in range(len(terms) - 2, -1, -1):
         total = total * h + terms[k]
@@ -162,11 +180,11 @@ def _horner(terms: Array, h: Any) -> Array:
 
 
 class Polynomial(diffrax.AbstractLocalInterpolation):
-    """Dense output: the series itself."""
+    """Dense output: the series itself, exact inside the step."""
 
     t0: Any
     t1: Any
-    core: Core
+    core: Core  # coefficients
 
     def evaluate(self, t0, t1=None, left=True):
         """The state at `t0`; with `t1`, its increment from `t0` to `t1`."""
@@ -193,7 +211,7 @@ class SeriesStep(diffrax.AbstractSolver):
         return self.degree
 
     def init(self, terms, t0, t1, y0, args):
-        """No state."""
+        """No state is carried from step to step."""
         return None
 
     def step(self, terms, t0, t1, y0: Core, args, solver_state, made_jump):
@@ -207,15 +225,18 @@ class SeriesStep(diffrax.AbstractSolver):
 
 
 class UntilKink(diffrax.AbstractStepSizeController):
-    """Ends a step where the series ends to be accurate, an input jumps or a neuron meets a kink,
-    whatever comes first."""
+    """Ends a step where the series ceases to be accurate, an input jumps or a neuron meets a kink,
+    whichever comes first.
+
+    The series that tells is expanded here and again in the solver. diffrax has no place to hand it
+    over from a controller to a solver; the compiler cannot merge the two."""
 
     system: RateSystem
     degree: int = eqx.field(static=True)
     tol: float = eqx.field(static=True)
 
     def wrap(self, direction):
-        """The same."""
+        """Itself: runs go forward in time only."""
         return self
 
     def init(self, terms, t0, t1, y0, dt0, args, func, error_order):
@@ -225,37 +246,42 @@ class UntilKink(diffrax.AbstractStepSizeController):
     def adapt_step_size(
         self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state
     ):
-        """Every step is accepted; the end of the next."""
+        """The end of the next step. Every step is accepted: its error was bounded before."""
         following = self.end(t1, y1_candidate)
         return True, t1, following, False, None, diffrax.RESULTS.successful
 
     def end(self, t, core: Core) -> Array:
-        """Where a step from `t` ends."""
+        """The time at which a step from `t` ends."""
         edge = self._edge(jnp.asarray(t))
-        # Motion bends only where the user's inputs jump: these times alone have derivatives.
+        # Of all step ends only edges of the user's inputs have derivatives: the slope of the motion
+        # jumps there, and not at a kink.
         system, t, core, until = lax.stop_gradient((self.system, jnp.asarray(t), core, edge))
         series = expand(system, t, core, self.degree)
         reach = jnp.minimum(series.radius(self.tol), until - t)
         length = _first_crossing(series, reach, system.network.activation.ceiling)
+        # A step of no length would be tried for ever. In this shortest one a neuron may pass its
+        # kink unseen, by rounding.
         soonest = 8 * jnp.finfo(t.dtype).eps * jnp.maximum(jnp.abs(t), 1.0)
         ahead = t + jnp.maximum(length, soonest)
         return jnp.where(length >= until - t, edge, ahead)
 
     def _edge(self, t):
-        """When an input jumps next."""
+        """The time of the next jump of an input; infinity if there is none."""
         inputs = [v for v in (self.system.stimulus, self.system.current) if isinstance(v, Pulses)]
         following = [jnp.where(v.edges > t, v.edges, jnp.inf).min() for v in inputs]
         return jnp.stack([jnp.asarray(jnp.inf, t.dtype), *following]).min()
 
 
 def _first_crossing(series: Expansion, reach: Array, ceiling: float) -> Array:
-    """The first time up to `reach` at which a neuron leaves its side, or a safe time before."""
+    """The first time up to `reach` at which a neuron leaves its piece, or a safe time before it."""
     u, side = series.u, series.side
     late, dtype = slack(u.dtype), u.dtype
     du = u[1:] * jnp.arange(1, len(u), dtype=dtype)[:, None]
-    unbounded = (side == 0) & (ceiling > 1)
+    unbounded = (side == 0) & (ceiling > 1)  # threshold-linear: no upper kink
 
     def search(cap):
+        """The first crossing before `cap`, or a safe time, by the bound on curvature up to it."""
+        # |u''| is at most the sum of k (k - 1) |u_k| cap^(k - 2).
         curvature, power = jnp.zeros_like(u[0]), jnp.ones((), dtype)
         for k in range(2, len(u)):
             curvature = curvature + (k * (k - 1) * power) * jnp.abs(u[k])
@@ -269,8 +295,10 @@ def _first_crossing(series: Expansion, reach: Array, ceiling: float) -> Array:
             t_next = t + jnp.minimum(ahead, other).min()
             return jnp.where(t_next < cap, t_next, cap)
 
-        return lax.fori_loop(0, _SEARCH, advance, jnp.zeros((), dtype))
+        return lax.fori_loop(0, _LOOKS, advance, jnp.zeros((), dtype))
 
-    # The bound on the curvature is the better, the less of the step it must hold for.
+    # The shorter the part of the step for which a bound must hold, the closer it is: with the one
+    # for the whole step alone, the looks would be used up on the first part of it. All times found
+    # are safe, and the latest is taken.
     caps = reach * jnp.asarray(_CAPS, dtype)
     return jax.vmap(search)(caps).max()
