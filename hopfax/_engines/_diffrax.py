@@ -81,7 +81,7 @@ def _terms(task: Task, method: Diffrax, private: Noise) -> Any:
     return diffrax.MultiTerm(drift, diffrax.ControlTerm(diffusion, path))
 
 
-def _levy_area(solver: Any) -> Any:
+def _levy_area(solver: Any) -> type[Any]:
     area = getattr(solver, "minimal_levy_area", diffrax.BrownianIncrement)
     known = (diffrax.SpaceTimeLevyArea, diffrax.SpaceTimeTimeLevyArea)
     return next((kind for kind in known if issubclass(kind, area)), diffrax.BrownianIncrement)
