@@ -16,8 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from .._inputs import Pulses
 from .._types import PerPattern, is_concrete
-from ..patterns import ENUMERATED, Patterns, SiteClasses
-from ..patterns._stored import may_be_active
+from ..patterns import ENUMERATED, Patterns, SiteClasses, may_be_active
 from ._base import AbstractSystem, Core, Reduction
 from ._states import RateState
 from ._wiring import Wiring
