@@ -13,7 +13,6 @@ from ._base import (
     in_domain as in_domain,
     without_stimulus as without_stimulus,
 )
-from ._dense import DenseMemory as DenseMemory, SpinState as SpinState
 from ._dense_flow import DenseFlow as DenseFlow
 from ._family import (
     AbstractHopfield as AbstractHopfield,
@@ -37,3 +36,4 @@ from ._sequential import (
     cyclic as cyclic,
 )
 from ._states import FieldState as FieldState, RateState as RateState
+from .dense import DenseMemory as DenseMemory, SpinState as SpinState

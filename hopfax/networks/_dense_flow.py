@@ -10,9 +10,9 @@ from .._interactions import AbstractInteraction
 from .._types import ArrayLike
 from ..patterns import Patterns
 from ._base import Bound, Inputs
-from ._dense import interaction_bounds
 from ._family import AbstractHopfield, activation_bounds, check_options, start
 from ._states import FieldState
+from .dense import interaction_bounds
 
 
 class DenseFlow(AbstractHopfield):
