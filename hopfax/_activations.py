@@ -10,21 +10,41 @@ from jaxtyping import Array, Float
 
 from ._errors import as_float, check_at_least, check_shape
 from ._misc import gaussian_average
+from ._types import ArrayLike
 
 
 class AbstractActivation(eqx.Module):
-    r"""An odd, non-decreasing $\psi$ with $|\psi| \le 1$ and $\psi'(0)$ = `slope(0)`.
+    r"""An odd, non-decreasing $\psi$ with $|\psi| \le 1$: from the field of a neuron to its rate.
 
     To add one, write a final subclass with the four methods below.
+
+    **Example:**
+
+    ```python
+    class Saturating(hx.AbstractActivation):
+        def __call__(self, x):
+            return x / (1 + jnp.abs(x))
+
+        def slope(self, x):
+            return (1 + jnp.abs(x)) ** -2
+
+        def potential(self, x):
+            return jnp.log1p(jnp.abs(x)) - jnp.abs(self(x))
+
+        def averaged(self, x, std):
+            raise NotImplementedError
+
+    hx.Hopfield(hx.patterns.hadamard(4, 16), activation=Saturating())
+    ```
     """
 
     @abc.abstractmethod
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        r"""$\psi(x)$, the firing rate."""
+        r"""$\psi(x)$, the firing rate at field `x`."""
 
     @abc.abstractmethod
     def slope(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        r"""$\psi'(x)$."""
+        r"""$\psi'(x)$, the slope of the activation at `x`."""
 
     @abc.abstractmethod
     def potential(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -35,7 +55,8 @@ class AbstractActivation(eqx.Module):
         r"""$\psi_s(x) = E\,\psi(x + s g)$ with $g \sim N(0, 1)$ and $s$ = `std`."""
 
 
-def _gain(value):
+def _gain(value: ArrayLike | None) -> Array | None:
+    """A gain as a positive scalar array; None stays None."""
     if value is None:
         return None
     value = as_float(value, "gain")
@@ -44,30 +65,40 @@ def _gain(value):
     return value
 
 
-def _scaled(gain, x):
+def _scaled(gain: Array | None, x: Array) -> Array:
+    """`gain` times `x`, in the dtype of `x`."""
     return x if gain is None else gain.astype(x.dtype) * x
 
 
-def _slope0(gain, x):
+def _slope0(gain: Array | None, x: Array) -> Array:
+    """The slope at the origin, in the dtype of `x`."""
     return jnp.ones((), x.dtype) if gain is None else gain.astype(x.dtype)
 
 
-def _density(x):
+def _density(x: Array) -> Array:
+    """The density of the standard normal distribution."""
     return jnp.exp(-(x**2) / 2) / np.sqrt(2 * np.pi).astype(x.dtype)
 
 
 class HardTanh(AbstractActivation):
-    r"""$\psi(x) = \mathrm{clip}(g x, -1, 1)$, the piecewise-linear limit of all others.
-
-    The slope is $g$ for $|g x| < 1$ and 0 from $|g x| = 1$ on.
+    r"""$\psi(x) = \mathrm{clip}(g x, -1, 1)$: linear between the kinks at $|g x| = 1$, constant
+    beyond. The slope is $g$ for $|g x| < 1$, else 0.
 
     **Arguments:** `gain`: the slope $g > 0$ at the origin; without it $g = 1$ and the activation
     holds no array.
+
+    **Example:**
+
+    ```python
+    psi = hx.HardTanh(2.0)
+    psi(jnp.array([-3.0, 0.25, 3.0]))  # -1, 0.5, 1
+    psi.slope(jnp.array([-3.0, 0.25, 3.0]))  # 0, 2, 0
+    ```
     """
 
     gain: Float[Array, ""] | None
 
-    def __init__(self, gain=None):
+    def __init__(self, gain: ArrayLike | None = None):
         self.gain = _gain(gain)
 
     def __call__(self, x):
@@ -89,14 +120,21 @@ class HardTanh(AbstractActivation):
 
 
 class Tanh(AbstractActivation):
-    r"""$\psi(x) = \tanh(g x)$.
+    r"""The hyperbolic tangent: $\psi(x) = \tanh(g x)$.
 
     **Arguments:** `gain`: the slope $g > 0$ at the origin (default 1).
+
+    **Example:**
+
+    ```python
+    psi = hx.Tanh(2.0)
+    psi(jnp.array([-3.0, 0.25, 3.0]))  # -1.0000, 0.4621, 1.0000
+    ```
     """
 
     gain: Float[Array, ""] | None
 
-    def __init__(self, gain=None):
+    def __init__(self, gain: ArrayLike | None = None):
         self.gain = _gain(gain)
 
     def __call__(self, x):
@@ -115,14 +153,21 @@ class Tanh(AbstractActivation):
 
 
 class Erf(AbstractActivation):
-    r"""$\psi(x) = \mathrm{erf}(\sqrt\pi\, g x / 2)$.
+    r"""The error function: $\psi(x) = \mathrm{erf}(\sqrt\pi\, g x / 2)$.
 
     **Arguments:** `gain`: the slope $g > 0$ at the origin (default 1).
+
+    **Example:**
+
+    ```python
+    psi = hx.Erf(2.0)
+    psi(jnp.array([-3.0, 0.25, 3.0]))  # -1.0000, 0.4691, 1.0000
+    ```
     """
 
     gain: Float[Array, ""] | None
 
-    def __init__(self, gain=None):
+    def __init__(self, gain: ArrayLike | None = None):
         self.gain = _gain(gain)
 
     def __call__(self, x):
@@ -141,14 +186,21 @@ class Erf(AbstractActivation):
 
 
 class Rational(AbstractActivation):
-    r"""$\psi(x) = g x / \sqrt{1 + (g x)^2}$.
+    r"""A rational function with a root: $\psi(x) = g x / \sqrt{1 + (g x)^2}$.
 
     **Arguments:** `gain`: the slope $g > 0$ at the origin (default 1).
+
+    **Example:**
+
+    ```python
+    psi = hx.Rational(2.0)
+    psi(jnp.array([-3.0, 0.25, 3.0]))  # -0.9864, 0.4472, 0.9864
+    ```
     """
 
     gain: Float[Array, ""] | None
 
-    def __init__(self, gain=None):
+    def __init__(self, gain: ArrayLike | None = None):
         self.gain = _gain(gain)
 
     def __call__(self, x):
@@ -168,14 +220,21 @@ class Rational(AbstractActivation):
 
 
 class Arctan(AbstractActivation):
-    r"""$\psi(x) = \frac{2}{\pi} \arctan(\pi g x / 2)$.
+    r"""The inverse tangent: $\psi(x) = \frac{2}{\pi} \arctan(\pi g x / 2)$.
 
     **Arguments:** `gain`: the slope $g > 0$ at the origin (default 1).
+
+    **Example:**
+
+    ```python
+    psi = hx.Arctan(2.0)
+    psi(jnp.array([-3.0, 0.25, 3.0]))  # -0.9327, 0.4238, 0.9327
+    ```
     """
 
     gain: Float[Array, ""] | None
 
-    def __init__(self, gain=None):
+    def __init__(self, gain: ArrayLike | None = None):
         self.gain = _gain(gain)
 
     def __call__(self, x):
@@ -193,8 +252,8 @@ class Arctan(AbstractActivation):
 
 
 class GaussianAverage(AbstractActivation):
-    r"""$\psi_s(x) = E\,\psi(x + s g)$: what private Gaussian noise of standard deviation $s$ on
-    every neuron makes of $\psi$.
+    r"""The activation that a neuron has on average under Gaussian noise of its own with standard
+    deviation $s$: $\psi_s(x) = E\,\psi(x + s g)$ with $g \sim N(0, 1)$.
 
     For a fixed number of patterns and infinitely many neurons a noisy network is *exactly* the
     noiseless network with this activation. HardTanh and Erf have closed forms, the others use
@@ -202,12 +261,20 @@ class GaussianAverage(AbstractActivation):
 
     **Arguments:** `activation`: the $\psi$ of one neuron. `std`: $s > 0$; the noise strength
     $\sigma$ of the stochastic differential equation gives $s = \sigma / \sqrt 2$.
+
+    **Example:**
+
+    ```python
+    psi = hx.GaussianAverage(hx.HardTanh(), 0.5)
+    psi(jnp.array(1.0))  # 0.8005, where HardTanh has 1
+    psi.slope(jnp.array(0.0))  # 0.9545, the probability of |s g| < 1
+    ```
     """
 
     activation: AbstractActivation
     std: Float[Array, ""]
 
-    def __init__(self, activation: AbstractActivation, std):
+    def __init__(self, activation: AbstractActivation, std: ArrayLike):
         self.activation = activation
         self.std = as_float(std, "std")
         check_shape(self.std, "std", (), "()")
@@ -217,11 +284,11 @@ class GaussianAverage(AbstractActivation):
         return self.activation.averaged(x, self.std.astype(x.dtype))
 
     def slope(self, x):
-        ones = jnp.ones_like(x)
-        return eqx.filter_jvp(self, (x,), (ones,))[1]
+        return eqx.filter_jvp(self, (x,), (jnp.ones_like(x),))[1]
 
     def potential(self, x):
-        nodes, weights = np.polynomial.legendre.leggauss(64)  # x psi(x) - int_0^x psi
+        # The integral of the inverse function is x psi(x) minus that of psi from 0 to x.
+        nodes, weights = np.polynomial.legendre.leggauss(64)
         u = jnp.asarray((nodes + 1) / 2, dtype=x.dtype)
         integral = x * jnp.tensordot(self(x[..., None] * u), jnp.asarray(weights / 2, x.dtype), 1)
         return x * self(x) - integral

@@ -1,69 +1,192 @@
-"""Errors and the checks that raise them: what was given, what was expected, what to do.
+"""Errors and the checks that raise them. A message says what was given, what was expected, and what
+to do about it.
 
-Structure (shape, dtype kind) is checked always, also under a trace. Values are checked when they
-are concrete; under a trace they become a status instead (see `_status`).
+Shapes and kinds of dtypes are always checked, also under a trace. Values are checked where they are
+known. Under a trace they are not, and a bad one gives a run the status INVALID_PARAMETER instead
+(see `_status`).
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 
-from ._types import default_float, is_concrete
+from ._types import Dataset, default_float, is_concrete
 
 
 class SimulationError(RuntimeError):
-    """A run ended with a status that is not OK; `.status` holds the code(s)."""
+    """A run ended with a status that is not OK; `.status` holds its code, a key of `hopfax.STATUS`.
 
-    def __init__(self, message: str, status: Any = None):
+    **Example:**
+
+    ```python
+    memory = hx.DenseMemory(hx.Patterns([[1e200, -1e200]]), hx.Softmax())
+    try:
+        hx.iterate(memory, memory.init([1e200, -1e200]), steps=1)  # beyond the largest float
+    except hx.SimulationError as error:
+        name, meaning = hx.STATUS[error.status]  # "nonfinite"
+    ```
+    """
+
+    def __init__(self, message: str, status: int | None = None):
         super().__init__(message)
         self.status = status
 
 
 class SweepFailed(RuntimeError):
-    """Raised by `sweep(..., on_failure="raise")` after every point was computed and stored;
-    `.dataset` holds all of it."""
+    """Some points of a `sweep(..., on_failure="raise")` failed. Raised at the end, when all points
+    are computed and stored; `.dataset` holds them all.
 
-    def __init__(self, message: str, dataset: Any = None):
+    **Example:**
+
+    ```python
+    try:
+        hx.sweep(
+            hx.theory.sequential.fixed_points, {"kappa": [5.0, np.nan]}, on_failure="raise"
+        )
+    except hx.SweepFailed as error:
+        error.dataset.status.values  # 0, 4: see hx.STATUS
+    ```
+    """
+
+    def __init__(self, message: str, dataset: Dataset | None = None):
         super().__init__(message)
         self.dataset = dataset
 
 
 class StoreError(OSError):
-    """A place on disk does not hold what it should, or holds what a sweep must not replace."""
+    """A folder holds no sweep where one is needed, or something that a sweep must not replace.
+
+    **Example:**
+
+    ```python
+    try:
+        hx.open_sweep("nowhere")
+    except hx.StoreError as error:
+        str(error)  # "nowhere holds no sweep (there is no sweep.json in it)."
+    ```
+    """
 
 
 class StoreBusy(StoreError):
-    """Another process writes to the same store."""
+    """Another process is writing to the same store.
+
+    **Example:**
+
+    ```python
+    point, grid = hx.theory.sequential.fixed_points, {"kappa": [5.0, 6.0]}
+    try:
+        dataset = hx.sweep(point, grid, store="kappa")
+    except hx.StoreBusy:  # not in this example, where nobody else writes
+        dataset = hx.open_sweep("kappa", partial=True)  # what there is so far
+    ```
+    """
 
 
 class StoreCorrupt(StoreError):
-    """A file of a stored sweep is damaged; nothing was changed."""
+    """A file of a stored sweep is damaged. Nothing in the store was changed.
+
+    **Example:**
+
+    ```python
+    import pathlib
+
+    hx.sweep(hx.theory.sequential.fixed_points, {"kappa": [5.0, 6.0]}, store="kappa")
+    pathlib.Path("kappa/sweep.json").write_text("damaged")
+    try:
+        hx.open_sweep("kappa")
+    except hx.StoreCorrupt as error:
+        str(error)  # names the file and says how to mend it
+    ```
+    """
 
 
 class ConfigMismatch(StoreError):
-    """A store holds the sweep of other settings; the message names those that differ."""
+    """A store holds a sweep with other settings; the message names those that differ.
+
+    **Example:**
+
+    ```python
+    point = hx.theory.sequential.fixed_points
+    hx.sweep(point, {"kappa": [5.0, 6.0]}, store="kappa")
+    try:
+        hx.sweep(point, {"kappa": [5.0, 7.0]}, store="kappa")
+    except hx.ConfigMismatch as error:
+        str(error)  # names the grid of kappa
+    ```
+    """
 
 
 class LoadError(ValueError):
-    """A file does not hold what `load` expects; nothing was loaded."""
+    """A file does not hold what `load` expects; nothing was loaded.
+
+    **Example:**
+
+    ```python
+    import pathlib
+
+    pathlib.Path("notes.txt").write_text("no model")
+    try:
+        hx.load("notes.txt")
+    except hx.LoadError as error:
+        str(error)  # "notes.txt: the first line is no JSON header of a hopfax model."
+    ```
+    """
 
 
 class SweepWarning(UserWarning):
-    """Some points of a sweep failed."""
+    """Some points of a sweep failed, or part of a store cannot be read.
+
+    **Example:**
+
+    ```python
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", hx.SweepWarning)
+        found = hx.sweep(hx.theory.sequential.fixed_points, {"kappa": [5.0, np.nan]})
+    found.status.values  # 0, 4: see hx.STATUS
+    ```
+    """
 
 
 class FitWarning(UserWarning):
-    """A fit ended, but not with what was asked for."""
+    """A fit ended, but did not reach what was asked for, or the data do not determine all that was
+    fitted.
+
+    **Example:**
+
+    ```python
+    import warnings
+
+    warnings.simplefilter("error", hx.FitWarning)  # from here on such a fit raises
+    ```
+    """
 
 
 class PhysicsWarning(UserWarning):
-    """The run is legal, but it will probably not show what it was set up to show."""
+    """What was given is legal, but a run will probably not show what it was set up to show.
+
+    **Example:**
+
+    ```python
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", hx.PhysicsWarning)
+        hx.Patterns([[1, 1, -1], [-1, -1, 1]])  # the same memory twice, up to its sign
+    ```
+    """
 
 
 def as_float(value: Any, name: str, dtype: Any = None) -> jax.Array:
-    """`value` as a real floating array of `dtype` (default: its own, or the default float)."""
+    """`value` as an array of real floats of `dtype`, by default its own dtype where that is a float
+    of at least 32 bits, else the default float.
+
+    **Raises:** TypeError for anything but real numbers.
+    """
     if not isinstance(value, jax.Array):
         try:
             value = np.asarray(value)
@@ -107,7 +230,7 @@ def check_finite(value: Any, name: str) -> None:
 
 
 def check_at_least(value: Any, name: str, bound: float, *, strict: bool, hint: str = "") -> None:
-    """ValueError unless a concrete `value` is finite and (strictly) above `bound`."""
+    """ValueError unless a concrete `value` is finite and >= `bound`, or > `bound` if `strict`."""
     check_finite(value, name)
     if value is None or not is_concrete(value):
         return
@@ -120,11 +243,29 @@ def check_at_least(value: Any, name: str, bound: float, *, strict: bool, hint: s
 
 
 def as_count(value: Any, name: str, least: int = 1) -> int:
-    """`value` as a Python int; ValueError unless it is a whole number of at least `least`."""
+    """`value` as a Python int. **Raises:** ValueError unless it is a whole number >= `least`."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least:
         raise ValueError(f"`{name}` must be a whole number >= {least}, got {value!r}.")
     return int(value)
+
+
+def as_key(key: Any) -> jax.Array:
+    """`key` as a single typed PRNG key, also from the older kind, two uint32 words.
+
+    **Raises:** TypeError for anything else, ValueError for a batch of keys.
+    """
+    hint = "make one with jax.random.key(seed)"
+    if not isinstance(key, jax.Array) and not isinstance(key, np.ndarray):
+        raise TypeError(f"`key` must be a PRNG key, got {type(key).__name__}; {hint}.")
+    batch = key.shape
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.dtype != np.uint32 or key.shape[-1:] != (2,):
+            raise TypeError(f"`key` must be a PRNG key, got dtype {key.dtype}; {hint}.")
+        batch = key.shape[:-1]
+    if batch:
+        raise ValueError(f"`key` must be one key, got a batch of shape {batch}; pass a single one.")
+    return jnp.asarray(key) if key.shape == () else jr.wrap_key_data(jnp.asarray(key))
 
 
 def check_option(value: Any, name: str, options: tuple) -> None:
@@ -135,5 +276,5 @@ def check_option(value: Any, name: str, options: tuple) -> None:
 
 
 def missing(package: str, extra: str, what: str) -> ImportError:
-    """The error for a missing optional package: what needs it and the line that brings it."""
+    """The error for an optional package that is missing: what needs it, and how to install it."""
     return ImportError(f'{what} needs {package}: pip install "hopfax[{extra}]"')

@@ -1,4 +1,4 @@
-"""Inputs that change in time, as `diffrax.AbstractPath`s."""
+"""Inputs that change in time: paths of diffrax."""
 
 import diffrax
 import jax.numpy as jnp
@@ -9,13 +9,21 @@ from ._types import ArrayLike, is_concrete
 
 
 class Pulses(diffrax.AbstractPath):
-    """A train of constant inputs: `values[k]` from `edges[k]` to `edges[k + 1]`.
+    """Constant inputs one after the other: `values[k]` from `edges[k]` to `edges[k + 1]`.
 
-    `simulate` steps exactly onto the edges.
+    `simulate` steps exactly onto the edges, so that no step covers a jump.
 
     **Arguments:** `edges`: (K + 1,) increasing times. `values`: (K, N), one input vector a row.
 
     **Raises:** ValueError for wrong shapes, unordered edges or values that are not finite.
+
+    **Example:**
+
+    ```python
+    pulses = hx.Pulses(edges=[0.0, 1.0, 3.0], values=[[1.0, -1.0], [0.0, 0.0]])
+    pulses.evaluate(0.5)  # 1, -1
+    pulses.evaluate(2.0)  # 0, 0
+    ```
     """
 
     edges: Float[Array, " K+1"]
@@ -37,17 +45,18 @@ class Pulses(diffrax.AbstractPath):
             raise ValueError("`edges` must increase.")
 
     @property
-    def t0(self):
-        """Start of the first pulse."""
+    def t0(self) -> Float[Array, ""]:
+        """The time at which the first pulse begins."""
         return self.edges[0]
 
     @property
-    def t1(self):
-        """End of the last pulse."""
+    def t1(self) -> Float[Array, ""]:
+        """The time at which the last pulse ends."""
         return self.edges[-1]
 
     def evaluate(self, t0, t1=None, left=True):
-        """The input at `t0`; with `t1`, its increment from `t0` to `t1`."""
+        """The input at time `t0`, or with `t1` the difference of the inputs at `t1` and `t0`. At an
+        edge the pulse before it counts if `left`, else the one after it."""
         if t1 is not None:
             return self.evaluate(t1, left=left) - self.evaluate(t0, left=left)
         side = "left" if left else "right"

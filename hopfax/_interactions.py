@@ -1,12 +1,14 @@
 r"""Interactions of dense associative memories: the function $F$ of $E = -\sum_\mu F(X_\mu)$.
 
-$X_\mu = \sum_i \xi^\mu_i h_i$ is the overlap of the state with a memory, not divided by N. A neuron
-feels $u_i \propto \sum_\mu \xi^\mu_i f(X^\mu_i)$, where $f = F'/r$ is the **reduced** force (the
-constant factor $r$ is left out) and $X^\mu_i$ excludes neuron $i$ itself.
+$X_\mu = \sum_i \xi^\mu_i h_i$ is the overlap of the state with a memory, not divided by N. Neuron
+$i$ feels the field $u_i \propto \sum_\mu \xi^\mu_i f(X^\mu_i)$. Here $f = F'/r$ is the **reduced**
+force, without a constant factor $r$ of the derivative, and $X^\mu_i$ is the overlap without
+neuron $i$.
 """
 
 import abc
 from collections.abc import Mapping
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,48 +23,76 @@ Values = Float[Array, "..."]
 
 
 class AbstractInteraction(eqx.Module):
-    """How the overlap with a memory enters the energy.
+    r"""How the overlap with a memory enters the energy.
 
-    To add one, write a final subclass. `order` is the number of neurons that interact at once;
-    `exponential` marks those whose forces are $e^{\\beta X}$ up to a constant, which are added with
-    their largest exponent taken out.
+    To add one, write a final subclass. `exponential` says whether forces are $e^{\beta X}$ up to a
+    constant factor; they are then added with their largest exponent taken out, as they would
+    overflow. An attribute `order`, if there is one, is the number of neurons that interact at once:
+    energies are then of size $N^n$.
+
+    **Example:**
+
+    ```python
+    class Quartic(hx.AbstractInteraction):
+        exponential = False
+
+        def potential(self, X, N):
+            return X**4 / 4
+
+        def force(self, y, N):
+            return y**3
+
+        def scale(self, N):
+            return float(N) ** 3
+
+        def reduction(self):
+            return 1.0
+
+        def lagrangian(self, m, N):
+            return (m**4).sum() / 4
+
+    hx.DenseMemory(hx.patterns.hadamard(4, 16), Quartic())
+    ```
     """
 
     exponential: AbstractClassVar[bool]
 
     @abc.abstractmethod
     def potential(self, X: Values, N: int) -> Values:
-        r"""$F(X)$ of the whole overlap, for states of N signs."""
+        r"""$F(X)$ of the whole overlap `X`, for states of N signs."""
 
     @abc.abstractmethod
     def force(self, y: Values, N: int) -> Values:
-        r"""$f(y)$ of an overlap that excludes one of the N neurons. For an exponential interaction
-        the *exponent* of the force."""
+        r"""$f(y)$ of an overlap `y` without one of the N neurons; of an exponential interaction
+        not the force but its *exponent*."""
 
     @abc.abstractmethod
     def scale(self, N: int) -> float:
-        r"""By what the sum of forces is divided, so that a stored state feels a field near 1."""
+        r"""The number by which the sum of forces is divided, so that the neurons of a stored memory
+        feel fields near 1."""
 
     @abc.abstractmethod
     def reduction(self) -> float | Float[Array, ""]:
-        r"""$r$ of $F' = r f$."""
+        r"""The constant factor $r$ in $F' = r f$."""
 
     @abc.abstractmethod
     def lagrangian(self, m: Float[Array, " P"], N: int | Values) -> Float[Array, ""]:
-        r"""$L(m)$ of graded states with overlaps $m = X/N$; its gradient $\partial L/\partial
-        m_\mu$ is the weight with which memory $\mu$ enters the field.
+        r"""$L(m)$ for graded states with overlaps $m = X/N$. Its derivative
+        $\partial L/\partial m_\mu$ is the weight of memory $\mu$ in the field.
 
         **Raises:** ValueError where the interaction is defined for signs only.
         """
 
 
 def difference(interaction: AbstractInteraction, y: Values, N: int) -> Values:
-    r"""$F(y + 1) - F(y - 1)$, what turning one neuron gains: the exact force, $2 r f(y)$ at large
-    N. For n-body interactions equal to it at any N."""
+    r"""$F(y + 1) - F(y - 1)$, the difference in energy between the two signs of a neuron that is
+    not part of the overlap `y`. It tends to $2 r f(y)$ at large N; for n-body interactions the two
+    are equal at any N."""
     return interaction.potential(y + 1, N) - interaction.potential(y - 1, N)
 
 
-def _order(order, at_least=2) -> int:
+def _order(order: Any, at_least: int = 2) -> int:
+    """`order`, if it is a Python int and not too small."""
     if not isinstance(order, int) or isinstance(order, bool):
         raise TypeError(f"`order` must be a Python int, got {order!r}.")
     if order < at_least:
@@ -71,7 +101,18 @@ def _order(order, at_least=2) -> int:
 
 
 class Quadratic(AbstractInteraction):
-    r"""$F(X) = X^2/2$: the classical Hopfield model (1982), $f(X) = X$, capacity 0.138 N."""
+    r"""$F(X) = X^2/2$, $f(X) = X$: the classical Hopfield model (1982), which stores 0.138 N random
+    memories.
+
+    **Example:**
+
+    ```python
+    memory = hx.DenseMemory(hx.patterns.hadamard(4, 16), hx.Quadratic())
+    state = memory.init(memory.patterns.pattern(0))
+    memory.field(state)  # 12/16 times the memory: each of 4 memories has lost one self-coupling
+    memory.energy(state)  # -128.0
+    ```
+    """
 
     exponential = False
     order = 2
@@ -99,6 +140,13 @@ class Power(AbstractInteraction):
     equivalent: $-\xi$ is driven to $\xi$.
 
     **Arguments:** `order`: $n \ge 2$, a Python int.
+
+    **Example:**
+
+    ```python
+    memory = hx.DenseMemory(hx.patterns.hadamard(4, 16), hx.Power(3))
+    memory.energy(memory.init(memory.patterns.pattern(0)))  # -4096.0 = -16^3
+    ```
     """
 
     order: int = eqx.field(static=True)
@@ -127,6 +175,13 @@ class RectifiedPower(AbstractInteraction):
     r"""$F(X) = \max(X, 0)^n$, $f(X) = \max(X, 0)^{n-1}$ (Krotov, Hopfield 2016, arXiv:1606.01164).
 
     **Arguments:** `order`: $n \ge 2$, a Python int.
+
+    **Example:**
+
+    ```python
+    memory = hx.DenseMemory(hx.patterns.hadamard(4, 16), hx.RectifiedPower(3))
+    memory.energy(memory.init(-memory.patterns.pattern(0)))  # 0: the negative is no memory
+    ```
     """
 
     order: int = eqx.field(static=True)
@@ -152,15 +207,23 @@ class RectifiedPower(AbstractInteraction):
 
 
 class ManyBody(AbstractInteraction):
-    r"""n different neurons at a time (Gardner 1987; Abbott, Arian 1987):
+    r"""Interactions of n different neurons at a time (Gardner 1987; Abbott, Arian 1987):
 
     $$F(X) = n!\, e_n(\xi \circ h), \qquad f = (n-1)!\, e_{n-1}(\xi \circ h \text{ without } i),$$
 
-    with $e_k$ the elementary symmetric polynomials of N signs, functions of their sum $y$ alone:
-    $k!\,e_k = y\,(k-1)!\,e_{k-1} - (k-1)(N-k+2)\,(k-2)!\,e_{k-2}$. Without the self-interactions of
-    $X^n$ there is less noise, so more memories: $(2n-3)!!/(n-1)!$ times as many.
+    with $e_k$ the elementary symmetric polynomials of N signs. They depend on the sum $y$ of the
+    signs alone: $k!\,e_k = y\,(k-1)!\,e_{k-1} - (k-1)(N-k+2)\,(k-2)!\,e_{k-2}$. Unlike in $X^n$ no
+    neuron occurs twice in a term. That takes out noise, so $(2n-3)!!/(n-1)!$ times as many memories
+    can be stored.
 
     **Arguments:** `order`: $n \ge 2$, a Python int.
+
+    **Example:**
+
+    ```python
+    memory = hx.DenseMemory(hx.patterns.hadamard([1, 2, 4], 16), hx.ManyBody(3))
+    memory.energy(memory.init(memory.patterns.pattern(0)))  # -3360 = -16 * 15 * 14, for one memory
+    ```
     """
 
     order: int = eqx.field(static=True)
@@ -186,16 +249,27 @@ class ManyBody(AbstractInteraction):
 
 
 class Simplicial(AbstractInteraction):
-    r"""A mixture of n-body interactions: every set of up to n neurons is a simplex (Burns, Fukai
-    2023, arXiv:2305.05179, for complete skeletons).
+    r"""A mixture of interactions of k different neurons at a time, for several orders k:
 
     $$F(X) = \sum_k b_k\, k!\, N^{(n-k)/2}\, e_k(\xi \circ h), \qquad n = \max k.$$
 
-    In this scaling all orders contribute noise of the same size at $M = \alpha N^{n-1}$ memories,
-    but only the highest one signal. The plain sum over simplices is $b_k = N^{-(n-k)/2}/k!$; sets
-    are never enumerated.
+    Every set of k neurons is a simplex of the simplicial Hopfield networks of Burns, Fukai 2023
+    (arXiv:2305.05179), where all sets of up to n neurons are present; the sets are never
+    enumerated. With this scaling all orders contribute noise of the same size at
+    $M = \alpha N^{n-1}$ memories, but only the highest order contributes signal. The plain sum over
+    all simplices has $b_k = N^{-(n-k)/2}/k!$.
 
-    **Arguments:** `weights`: order $k$ (a Python int, at least 1) -> $b_k$.
+    **Arguments:** `weights`: $b_k$ for every order $k$ (a Python int, at least 1), as a dict.
+
+    **Raises:** ValueError/TypeError for other orders or weights, or if the highest order is 1.
+
+    **Example:**
+
+    ```python
+    interaction = hx.Simplicial({2: 0.5, 3: 1.0})
+    interaction.order  # 3
+    interaction.potential(jnp.array(16.0), 16)  # 3840.0 = 3360 + 0.5 * 4 * 240
+    ```
     """
 
     weights: dict[int, Float[Array, ""]]
@@ -213,10 +287,12 @@ class Simplicial(AbstractInteraction):
 
     @property
     def order(self) -> int:
-        """$n$, the largest order."""
+        """The highest order $n$."""
         return max(self.weights)
 
-    def _mixture(self, y, K, N, less):
+    def _mixture(self, y: Values, K: int, N: int, less: int) -> Values:
+        r"""The potential (`less` = 0) of K signs with sum `y`, or the force (`less` = 1), in which
+        $(k/n)\, (k-1)!\, e_{k-1}$ stands in place of $k!\, e_k$."""
         terms = distinct(y, K, self.order - less)
         total = jnp.zeros_like(y)
         for k, weight in self.weights.items():
@@ -244,15 +320,22 @@ class Exponential(AbstractInteraction):
     r"""$F(X) = e^{\lambda X}$ (Demircigil, Heusel, Lowe, Upgang, Vermet 2017, arXiv:1702.01929).
 
     Stores exponentially many patterns. $F(X)$ overflows beyond $\lambda X = 88$ in float32 (709 in
-    float64); the fields never do, as their largest exponent is taken out.
+    float64). The fields never do, as their largest exponent is taken out.
 
     **Arguments:** `rate`: $\lambda > 0$.
+
+    **Example:**
+
+    ```python
+    memory = hx.DenseMemory(hx.patterns.hadamard(4, 16), hx.Exponential(0.5))
+    memory.energy(memory.init(memory.patterns.pattern(0)))  # -(exp(8) + 3) = -2983.96
+    ```
     """
 
     rate: Float[Array, ""]
     exponential = True
 
-    def __init__(self, rate=1.0):
+    def __init__(self, rate: ArrayLike = 1.0):
         self.rate = _positive(rate, "rate")
 
     def potential(self, X, N):
@@ -273,21 +356,30 @@ class Exponential(AbstractInteraction):
 
 
 class Softmax(AbstractInteraction):
-    r"""Modern Hopfield network (Ramsauer et al. 2021, arXiv:2008.02217), for real states $x$:
+    r"""The modern Hopfield network (Ramsauer et al. 2021, arXiv:2008.02217), for real states $x$:
 
     $$E = -\frac1\beta \log \sum_\mu e^{\beta\, \xi^\mu \cdot x} + \frac12 x \cdot x, \qquad
     x \leftarrow \sum_\mu \xi^\mu\, \mathrm{softmax}_\mu(\beta\, \xi^\mu \cdot x).$$
 
-    One update is one step of attention with the patterns as keys and values; it never raises the
-    energy. `potential` is $e^{\beta X}$: the energy is not a sum over memories.
+    One update is one step of attention with the patterns as keys and values. It never raises the
+    energy. This energy is not a sum over memories; `potential` is $e^{\beta X}$, the term of one
+    memory inside the logarithm.
 
     **Arguments:** `beta`: inverse temperature $\beta > 0$.
+
+    **Example:**
+
+    ```python
+    memory = hx.DenseMemory(hx.patterns.hadamard(4, 16), hx.Softmax(0.5))
+    state = memory.init(0.5 * memory.patterns.pattern(0))
+    memory.overlaps(memory.step(state))  # 0.9479, 0.0174, 0.0174, 0.0174
+    ```
     """
 
     beta: Float[Array, ""]
     exponential = True
 
-    def __init__(self, beta=1.0):
+    def __init__(self, beta: ArrayLike = 1.0):
         self.beta = _positive(beta, "beta")
 
     def potential(self, X, N):
@@ -308,21 +400,23 @@ class Softmax(AbstractInteraction):
 
 
 def distinct(y: Values, K: int, order: int) -> list[Values]:
-    r"""$k!\, e_k$ of K signs with sum $y$ for $k = 0, \dots,$ `order`."""
+    r"""$k!\, e_k$ of K signs with sum `y`, for $k = 0, \dots,$ `order`: the sum, over all ordered
+    choices of k different signs, of their product."""
     terms = [jnp.ones_like(y), y]
     for k in range(2, order + 1):
         terms.append(y * terms[-1] - (k - 1) * (K - k + 2) * terms[-2])
     return terms[: order + 1]
 
 
-def _positive(value, name):
+def _positive(value: ArrayLike, name: str) -> Array:
+    """`value` as a positive scalar array."""
     value = as_float(value, name)
     check_shape(value, name, (), "()")
     check_at_least(value, name, 0.0, strict=True)
     return value
 
 
-def _signs_only(interaction) -> ValueError:
+def _signs_only(interaction: AbstractInteraction) -> ValueError:
     return ValueError(
         f"{type(interaction).__name__} is defined for states of +-1 only (its sets of different "
         "neurons); graded states need Quadratic, Power, RectifiedPower, Exponential or Softmax."

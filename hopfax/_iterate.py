@@ -1,6 +1,6 @@
-"""One run in discrete time: a network, a start, a number of steps -> a `Trajectory`."""
+"""One run in discrete time: from a network, a start and a number of steps to a `Trajectory`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -11,11 +11,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from . import _status
-from ._errors import SimulationError, as_float, check_finite, check_shape
+from ._errors import SimulationError, as_float, as_key, check_finite, check_shape
 from ._trajectory import Switches, Trajectory
 from ._types import ArrayLike, is_concrete
 from .networks import AbstractMap, SpinState, check_domain, check_map, in_domain
-from .patterns import as_key
 
 _FEW = 4096  # memories whose overlaps are saved unless others are named
 
@@ -28,22 +27,23 @@ def iterate(
     key: jax.Array | None = None,
     stimulus: ArrayLike | None = None,
     track: Sequence[int] | None = None,
-    observe: Any = None,
+    observe: Callable[..., Any] | None = None,
     throw: bool = True,
 ) -> Trajectory:
     r"""Iterate a network in discrete time and save the overlaps at every step.
 
-    Works under `jit` and `vmap`; a batch of states, `jax.vmap(lambda s: iterate(network, s, 10))`,
-    reads the patterns once a step for all of them. Graded neurons can be differentiated.
+    Works under `jit` and `vmap`. A batch of states, `jax.vmap(lambda s: iterate(network, s, 10))`,
+    reads the patterns once a step for all of them. Runs of graded neurons can be differentiated.
 
     **Arguments:**
 
-    - `network`, `state0`: from `network.init(...)`, or `final` of an earlier run.
-    - `steps`: how many; a Python int. One step updates every neuron.
-    - `key`: for networks that draw random numbers.
+    - `network`: one in discrete time, such as `DenseMemory`.
+    - `state0`: from `network.init(...)`, or `final` of an earlier run.
+    - `steps`: how many, a Python int. One step updates every neuron.
+    - `key`: a PRNG key, for networks that draw random numbers.
     - `stimulus`: (N,) input that sets the saliency of the memories (see `DenseMemory.field`).
-    - `track`: numbers of the memories whose overlaps are saved, in this order. Default: all, for
-      which there must be no more than 4096.
+    - `track`: numbers of the memories whose overlaps are saved, in this order. Default: all, if
+      there are no more than 4096.
     - `observe`: a function `(t, state, network) -> pytree` saved at every step.
     - `throw`: raise if the run fails. Under a trace it never raises; look at `status`.
 
@@ -53,6 +53,16 @@ def iterate(
 
     **Raises:** ValueError/TypeError for bad arguments; `SimulationError` if the run fails and
     `throw`.
+
+    **Example:**
+
+    ```python
+    memory = hx.DenseMemory(hx.patterns.hadamard(4, 16), hx.Power(3))
+    state = memory.init(memory.patterns.corrupt(jax.random.key(0), mu=0, flips=4))
+    run = hx.iterate(memory, state, steps=2)
+    run.overlaps[:, 0]  # 0.5, 1, 1
+    run.stats["moved"]  # 0
+    ```
     """
     check_map(network)
     if not isinstance(state0, SpinState):
@@ -79,7 +89,8 @@ def iterate(
     return trajectory
 
 
-def _tracked(track, P: int) -> np.ndarray:
+def _tracked(track: Sequence[int] | None, P: int) -> np.ndarray:
+    """The numbers of the memories whose overlaps are saved."""
     if track is None:
         if P > _FEW:
             raise ValueError(
@@ -96,16 +107,18 @@ def _tracked(track, P: int) -> np.ndarray:
 
 
 class _Run(eqx.Module):
+    """What a run is given besides its number of steps."""
+
     network: AbstractMap
     state: SpinState
     stimulus: Float[Array, " N"] | None
-    key: Any
+    key: jax.Array | None
     watched: Array
     valid: Bool[Array, ""]
 
 
 @eqx.filter_jit
-def _run(run: _Run, steps: int, observe: Any) -> Trajectory:
+def _run(run: _Run, steps: int, observe: Callable[..., Any] | None) -> Trajectory:
     network, patterns = run.network, run.network.patterns
     memories = jax.vmap(patterns.pattern)(run.watched)
     dtype = patterns.dtype

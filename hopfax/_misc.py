@@ -1,4 +1,4 @@
-"""Gaussian averages and other small numerics that no library brings ready-made."""
+"""Averages over a Gaussian variable, by quadrature."""
 
 from collections.abc import Callable
 
@@ -18,11 +18,13 @@ def gaussian_average(
 ) -> Float[Array, "..."]:
     r"""$E\,\psi(x + s g)$ with $g \sim N(0, 1)$ for a smooth odd $\psi$ of slope `gain` at 0.
 
-    Where $\psi$ is wide against the noise, Gauss-Hermite quadrature; where it is steep,
+    Where $\psi$ varies slowly over the width $s$ of the noise, Gauss-Hermite quadrature is exact to
+    rounding. Where $\psi$ is steeper it would miss the step, so there the average is
 
     $$E\,\psi(x + s g) = \int_0^\infty \psi'(u)\, [\Phi((x + u)/s) - \Phi((u - x)/s)]\, du$$
 
-    by the trapezoidal rule in $w$, $u = \sinh(w) / \mathrm{gain}$, which resolves both scales.
+    by the trapezoidal rule in $w$, with $u = \sinh(w) / \mathrm{gain}$: its points are dense near
+    the step and still reach beyond the noise.
     """
     points, weights = np.polynomial.hermite_e.hermegauss(nodes)
     weights = jnp.asarray(weights / weights.sum(), dtype=x.dtype)

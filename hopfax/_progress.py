@@ -1,4 +1,4 @@
-"""Progress bars, where tqdm is installed and somebody looks."""
+"""Progress bars, shown if tqdm is installed and the output goes to a terminal."""
 
 import contextlib
 import sys
@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 
 class _Silent:
+    """A progress bar that shows nothing."""
+
     def update(self, amount: int = 1) -> None:
         del amount
 
@@ -18,8 +20,10 @@ class _Silent:
 def progress(
     total: int, unit: str, show: bool | Literal["auto"] = "auto", done: int = 0
 ) -> Iterator[Any]:
-    """A bar with `.update(k)`, `done` of it already: tqdm's if installed and wanted ("auto": on a
-    terminal)."""
+    """A bar of `total` units with a method `.update(k)`, of which `done` are done at the start.
+
+    It is that of tqdm, if installed. `show`: whether it is seen; "auto" shows it on a terminal.
+    """
     if show == "auto":
         show = sys.stderr.isatty()
     if show:

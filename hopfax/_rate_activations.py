@@ -1,7 +1,6 @@
-r"""Pointwise activations $\phi$ of firing-rate networks: from currents to rates."""
+r"""Activations $\phi$ of firing-rate networks: from the current into a neuron to its rate."""
 
 import abc
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,37 +14,48 @@ from ._types import ArrayLike
 
 
 class AbstractRateActivation(eqx.Module):
-    r"""A non-decreasing $\phi \ge 0$ with gain $\rho$ = `gain`, its greatest slope, and threshold
-    current $I^*$ = `threshold`.
+    r"""A non-decreasing $\phi \ge 0$ of the current into a neuron.
 
-    To add one, write a final subclass with these two fields, its `ceiling` and the four methods.
+    `gain` is its greatest slope $\rho$, `threshold` the current $I^*$ from which on it rises, and
+    `ceiling` the least upper bound of its values, 1 or infinity. To add one, write a final subclass
+    with these and the four methods.
+
+    **Example:**
+
+    ```python
+    phi = hx.HardSigmoid(gain=2.0, threshold=0.1)
+    isinstance(phi, hx.AbstractRateActivation)  # True
+    phi.ceiling  # 1.0
+    phi(phi.inverse(jnp.array(0.3)))  # 0.3
+    ```
     """
 
     gain: eqx.AbstractVar[Float[Array, ""]]
     threshold: eqx.AbstractVar[Float[Array, ""]]
-    #: $\sup \phi$: 1, or infinity.
+    #: The least upper bound of the rates: 1, or infinity.
     ceiling: eqx.AbstractClassVar[float]
 
     @abc.abstractmethod
     def __call__(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
-        r"""$\phi(y)$, the rate at current y."""
+        r"""$\phi(y)$, the rate at current `y`."""
 
     @abc.abstractmethod
     def slope(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
-        r"""$\phi'(y)$."""
+        r"""$\phi'(y)$, the slope at current `y`."""
 
     @abc.abstractmethod
     def inverse(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        r"""$\phi^{-1}(x)$, the current at rate x; at the ends of the range the limit from inside
-        where it is finite."""
+        r"""$\phi^{-1}(x)$, the current at rate `x`. At the ends of the range of rates it is the
+        limit from inside, where that is finite."""
 
     @abc.abstractmethod
     def potential(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        r"""$\int_0^x \phi^{-1}(s)\, ds$, the single-site term of the energy, at rate x. A rate out
-        of the range counts as its nearest end."""
+        r"""$\int_0^x \phi^{-1}(s)\, ds$, the single-site term of the energy, at rate `x`. A rate
+        outside the range counts as the end that is nearest to it."""
 
 
-def _parameters(gain: Any, threshold: Any) -> tuple[Array, Array]:
+def _parameters(gain: ArrayLike, threshold: ArrayLike) -> tuple[Array, Array]:
+    """A positive gain and a finite threshold, as scalar arrays."""
     gain, threshold = as_float(gain, "gain"), as_float(threshold, "threshold")
     for name, value in (("gain", gain), ("threshold", threshold)):
         check_shape(value, name, (), "()")
@@ -54,18 +64,25 @@ def _parameters(gain: Any, threshold: Any) -> tuple[Array, Array]:
     return gain, threshold
 
 
-def _of(phi: AbstractRateActivation, x: Any) -> tuple[Array, Array]:
+def _of(phi: AbstractRateActivation, x: Array) -> tuple[Array, Array]:
     """Gain and threshold in the dtype of `x`."""
     return phi.gain.astype(x.dtype), phi.threshold.astype(x.dtype)
 
 
 class Logistic(AbstractRateActivation):
-    r"""$\phi(y) = 1 / (1 + e^{-4\rho\,(y - I^* - 1/(2\rho))})$.
+    r"""The logistic function: $\phi(y) = 1 / (1 + e^{-4\rho\,(y - I^* - 1/(2\rho))})$.
 
-    Centred at $I^* + 1/(2\rho)$; its tangent there is the ramp of `HardSigmoid`. Defaults as in
-    Betteti, Baggio, Bullo, Zampieri 2025, arXiv:2411.07388.
+    The rate is 1/2 at $I^* + 1/(2\rho)$, where the tangent is the rising line of `HardSigmoid`.
+    The defaults are those of Betteti, Baggio, Bullo, Zampieri 2025, arXiv:2411.07388.
 
     **Arguments:** `gain`: $\rho > 0$, the greatest slope. `threshold`: $I^*$.
+
+    **Example:**
+
+    ```python
+    phi = hx.Logistic(gain=2.0, threshold=0.1)
+    phi(jnp.array([0.1, 0.35, 0.6]))  # 0.1192, 0.5000, 0.8808
+    ```
     """
 
     gain: Float[Array, ""]
@@ -97,9 +114,19 @@ class Logistic(AbstractRateActivation):
 
 
 class RectifiedTanh(AbstractRateActivation):
-    r"""$\phi(y) = \tanh(\rho\,(y - I^*))$ above $I^*$, 0 below. It has a kink at $I^*$.
+    r"""Silent up to a threshold, then a hyperbolic tangent: $\phi(y) = \tanh(\rho\,(y - I^*))$ for
+    $y > I^*$, else 0. It has a kink at $I^*$.
 
-    **Arguments:** `gain`: $\rho > 0$. `threshold`: $I^*$. arXiv:2411.07388.
+    Betteti, Baggio, Bullo, Zampieri 2025, arXiv:2411.07388.
+
+    **Arguments:** `gain`: $\rho > 0$, the slope above the kink. `threshold`: $I^*$.
+
+    **Example:**
+
+    ```python
+    phi = hx.RectifiedTanh(gain=2.0, threshold=0.1)
+    phi(jnp.array([0.0, 0.35, 0.6]))  # 0.0000, 0.4621, 0.7616
+    ```
     """
 
     gain: Float[Array, ""]
@@ -131,9 +158,16 @@ class RectifiedTanh(AbstractRateActivation):
 
 
 class HardSigmoid(AbstractRateActivation):
-    r"""$\phi(y) = \mathrm{clip}(\rho\,(y - I^*), 0, 1)$, the piecewise-linear limit.
+    r"""Piecewise linear: $\phi(y) = \mathrm{clip}(\rho\,(y - I^*), 0, 1)$.
 
-    **Arguments:** `gain`: $\rho > 0$. `threshold`: $I^*$.
+    **Arguments:** `gain`: $\rho > 0$, the slope between the two kinks. `threshold`: $I^*$.
+
+    **Example:**
+
+    ```python
+    phi = hx.HardSigmoid(gain=2.0, threshold=0.1)
+    phi(jnp.array([0.0, 0.35, 0.85]))  # 0.0, 0.5, 1.0
+    ```
     """
 
     gain: Float[Array, ""]
@@ -163,9 +197,17 @@ class HardSigmoid(AbstractRateActivation):
 
 
 class ThresholdLinear(AbstractRateActivation):
-    r"""$\phi(y) = \rho \max(y - I^*, 0)$. Unbounded: rates can grow without limit.
+    r"""Silent up to a threshold, then linear: $\phi(y) = \rho \max(y - I^*, 0)$, without an upper
+    bound.
 
-    **Arguments:** `gain`: $\rho > 0$. `threshold`: $I^*$.
+    **Arguments:** `gain`: $\rho > 0$, the slope above threshold. `threshold`: $I^*$.
+
+    **Example:**
+
+    ```python
+    phi = hx.ThresholdLinear(gain=2.0, threshold=0.1)
+    phi(jnp.array([0.0, 0.35, 5.1]))  # 0.0, 0.5, 10.0
+    ```
     """
 
     gain: Float[Array, ""]

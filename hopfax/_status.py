@@ -1,4 +1,4 @@
-"""Status codes of a run: data, not exceptions, so one bad point of a sweep costs no other."""
+"""Status codes of a run: data, not exceptions, so that one bad point of a sweep stops no other."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ INVALID_PARAMETER = 4
 SOLVER_FAILED = 5
 STOPPED_BY_EVENT = 6
 
-#: A state beyond this has diverged: every network here is bounded by its saliencies, far below.
+#: A state with larger entries has diverged. Saliencies bound the states of networks far below this.
 LIMIT = 1e9
 
 #: Name and plain meaning of every code. Codes are stable: stored data rely on them.
@@ -32,7 +32,7 @@ STATUS = {
 
 
 def name(code: int) -> str:
-    """Short name of a status code."""
+    """The short name of a status code."""
     return STATUS[int(code)][0]
 
 

@@ -61,7 +61,7 @@ def _terms(task: Task, method: Diffrax, private: Noise) -> Any:
         return drift
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), task.core)
     if isinstance(method.controller, diffrax.ConstantStepSize):
-        path = StepBrownian(private.key, shapes, _levy_area(method.solver))
+        path = StepBrownian(shape=shapes, key=private.key, levy_area=_levy_area(method.solver))
     else:
         span = (task.ts[-1] - task.ts[0]) * 2.0**-20
         path = diffrax.VirtualBrownianTree(
@@ -81,7 +81,7 @@ def _terms(task: Task, method: Diffrax, private: Noise) -> Any:
     return diffrax.MultiTerm(drift, diffrax.ControlTerm(diffusion, path))
 
 
-def _levy_area(solver: Any) -> type[Any]:
+def _levy_area(solver: Any) -> Any:
     area = getattr(solver, "minimal_levy_area", diffrax.BrownianIncrement)
     known = (diffrax.SpaceTimeLevyArea, diffrax.SpaceTimeTimeLevyArea)
     return next((kind for kind in known if issubclass(kind, area)), diffrax.BrownianIncrement)

@@ -13,8 +13,6 @@ from ._base import (
     merged as merged,
     without_stimulus as without_stimulus,
 )
-from ._dense import DenseMemory as DenseMemory, SpinState as SpinState
-from ._dense_flow import DenseFlow as DenseFlow
 from ._field import (
     AbstractHopfield as AbstractHopfield,
     AbstractQuadraticHopfield as AbstractQuadraticHopfield,
@@ -36,6 +34,7 @@ from ._states import (
     RateState as RateState,
     neurons_of as neurons_of,
 )
+from .dense import DenseFlow as DenseFlow, DenseMemory as DenseMemory, SpinState as SpinState
 from .hopfield import (
     Hopfield as Hopfield,
     InputDrivenHopfield as InputDrivenHopfield,

@@ -1,13 +1,19 @@
 """Memories: stored, packed into bits, made anew when needed, or spread over devices."""
 
-from ._active import (
+from .._errors import as_key as as_key
+from ._base import AbstractPatterns as AbstractPatterns
+from ._classes import ENUMERATED as ENUMERATED, may_be_active as may_be_active
+from ._files import from_images as from_images, load as load
+from ._make import (
     active as active,
     balanced as balanced,
+    correlated as correlated,
     degrade as degrade,
+    hadamard as hadamard,
+    random as random,
     sparse as sparse,
     sunflower as sunflower,
 )
-from ._base import AbstractPatterns as AbstractPatterns, as_key as as_key
 from ._many import (
     GeneratedPatterns as GeneratedPatterns,
     PackedPatterns as PackedPatterns,
@@ -15,13 +21,29 @@ from ._many import (
     pack as pack,
     shard as shard,
 )
-from ._stored import (
-    ENUMERATED as ENUMERATED,
-    Patterns as Patterns,
-    SiteClasses as SiteClasses,
-    correlated as correlated,
-    from_images as from_images,
-    hadamard as hadamard,
-    load as load,
-    random as random,
-)
+from ._stored import Patterns as Patterns, SiteClasses as SiteClasses
+
+__all__ = [
+    "AbstractPatterns",
+    "GeneratedPatterns",
+    "PackedPatterns",
+    "Patterns",
+    "ShardedPatterns",
+    "SiteClasses",
+    "active",
+    "balanced",
+    "correlated",
+    "degrade",
+    "from_images",
+    "hadamard",
+    "load",
+    "pack",
+    "random",
+    "shard",
+    "sparse",
+    "sunflower",
+]
+
+
+def __dir__():
+    return sorted(__all__)

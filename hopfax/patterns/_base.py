@@ -1,7 +1,7 @@
-"""What every set of memories gives: blocks of rows, single columns, single memories."""
+"""What every set of memories gives: blocks of patterns, one column, one pattern."""
 
 import abc
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -9,9 +9,13 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from equinox import AbstractVar
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import Array, Bool, Float, Integer, UInt32
 
+from .._errors import as_key
 from .._types import PerNeuron, PerPattern
+
+#: The number of a pattern or a neuron, which may be traced.
+Index: TypeAlias = int | np.integer | Integer[Array, ""]
 
 WORD = 32  # entries of a packed word: bit j of word w belongs to neuron 32 w + j
 
@@ -19,7 +23,17 @@ WORD = 32  # entries of a packed word: bit j of word w belongs to neuron 32 w + 
 class AbstractPatterns(eqx.Module):
     """P memories of N neurons, wherever they are kept.
 
-    Dense memories stream over them in blocks, so that no more than one block need exist.
+    `DenseMemory` reads them in blocks, one after the other, so that no more than one block need
+    exist at a time.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    isinstance(patterns, hx.AbstractPatterns)  # True, as for packed and generated ones
+    cue = patterns.corrupt(jax.random.key(0), 2, 3)
+    cue @ patterns.pattern(2)  # 10: 13 neurons agree, 3 do not
+    ```
     """
 
     binary: AbstractVar[bool]
@@ -36,23 +50,26 @@ class AbstractPatterns(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def dtype(self) -> Any:
-        """Floating type of rows and of what is computed with them."""
+    def dtype(self) -> np.dtype:
+        """Floating type of the patterns, and of all that is computed with them."""
 
     @abc.abstractmethod
-    def rows(self, first: Any, size: int) -> Float[Array, "size N"]:
-        """`size` patterns from number `first` on (which a trace may hide)."""
+    def rows(self, first: Index, size: int) -> Float[Array, "size N"]:
+        """The `size` patterns from number `first` on."""
 
     @abc.abstractmethod
-    def words(self, first: Any, size: int) -> UInt32[Array, "size W"] | None:
-        """The same as bits, 32 neurons a word; None where they are not at hand."""
+    def words(self, first: Index, size: int) -> UInt32[Array, "size W"] | None:
+        """The same patterns as bits, 32 neurons a word; None if they are kept as numbers."""
 
     @abc.abstractmethod
-    def column(self, neuron: Any) -> PerPattern:
+    def column(self, neuron: Index) -> PerPattern:
         """The entries of all patterns at one neuron."""
 
-    def pattern(self, mu: Any) -> PerNeuron:
-        """One memory. **Raises:** ValueError if there is no number `mu`."""
+    def pattern(self, mu: Index) -> PerNeuron:
+        """The pattern with number `mu`, counted from 0.
+
+        **Raises:** ValueError if there is none with that number (a traced one is not checked).
+        """
         if isinstance(mu, int | np.integer) and not 0 <= mu < self.P:
             raise ValueError(
                 f"`mu` must be one of the {self.P} patterns, 0..{self.P - 1}, got {mu}."
@@ -74,24 +91,8 @@ class AbstractPatterns(eqx.Module):
         return jnp.where(rank < flips, -pattern, pattern)
 
 
-def as_key(key) -> jax.Array:
-    """A single typed PRNG key; TypeError with the cure for anything else."""
-    hint = "make one with jax.random.key(seed)"
-    if not isinstance(key, jax.Array) and not isinstance(key, np.ndarray):
-        raise TypeError(f"`key` must be a PRNG key, got {type(key).__name__}; {hint}.")
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        if key.dtype != np.uint32 or key.shape[-1:] != (2,):
-            raise TypeError(f"`key` must be a PRNG key, got dtype {key.dtype}; {hint}.")
-        return jr.wrap_key_data(jnp.asarray(key)) if key.ndim == 1 else _one_key(key.shape[:-1])
-    return jnp.asarray(key) if key.shape == () else _one_key(key.shape)
-
-
-def _one_key(shape):
-    raise ValueError(f"`key` must be one key, got a batch of shape {shape}; pass a single one.")
-
-
-def check_sizes(P, N):
-    """ValueError/TypeError unless there are P >= 1 patterns of N >= 1 neurons."""
+def check_sizes(P: Any, N: Any) -> None:
+    """TypeError/ValueError unless there are P >= 1 patterns of N >= 1 neurons."""
     for name, value in (("P", P), ("N", N)):
         if not isinstance(value, int | np.integer):
             raise TypeError(f"`{name}` must be a Python int, got {type(value).__name__}.")
@@ -99,8 +100,8 @@ def check_sizes(P, N):
             raise ValueError(f"needs N >= 1 and P >= 1, got `{name}` = {value}.")
 
 
-def pack_bits(positive: Array) -> UInt32[Array, "... W"]:
-    """Booleans (..., N) as words, the last one filled up with zeros."""
+def pack_bits(positive: Bool[Array, "... N"]) -> UInt32[Array, "... W"]:
+    """Booleans as bits of words, the last word filled up with zeros."""
     N = positive.shape[-1]
     words = -(-N // WORD)
     padding = [(0, 0)] * (positive.ndim - 1) + [(0, words * WORD - N)]
@@ -109,8 +110,8 @@ def pack_bits(positive: Array) -> UInt32[Array, "... W"]:
     return (bits.astype(jnp.uint32) << places).sum(-1, dtype=jnp.uint32)
 
 
-def unpack_bits(words: UInt32[Array, "... W"], N: int, dtype: Any) -> Float[Array, "... N"]:
-    """Words as signs +-1."""
+def unpack_bits(words: UInt32[Array, "... W"], N: int, dtype: np.dtype) -> Float[Array, "... N"]:
+    """The first N bits of words as signs: +1 for a bit that is set, else -1."""
     places = jnp.asarray(np.arange(WORD), jnp.uint32)
     bits = ((words[..., None] >> places) & jnp.uint32(1)).astype(jnp.int8)
     signs = (2 * bits - 1).astype(dtype)

@@ -15,15 +15,16 @@ from jax.extend.random import threefry_2x32
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, UInt32
 
+from .._errors import as_key
 from .._types import default_float
-from ._base import WORD, AbstractPatterns, as_key, check_sizes, pack_bits, unpack_bits
+from ._base import WORD, AbstractPatterns, Index, check_sizes, pack_bits, unpack_bits
 
-AXIS = "patterns"  # of the mesh over which patterns are spread
-_CHUNK = 4096  # rows packed at a time
+AXIS = "patterns"  # name of the axis of devices over which patterns are spread
+_AT_ONCE = 4096  # rows packed at a time: more would exist as floats all at once
 
 
 class _BitPatterns(AbstractPatterns):
-    """Patterns of signs whose bits are at hand."""
+    """Patterns of signs that are kept, or made, as bits."""
 
     neurons: AbstractVar[int]
     precision: AbstractVar[str]
@@ -37,22 +38,30 @@ class _BitPatterns(AbstractPatterns):
         return np.dtype(self.precision)
 
     @abc.abstractmethod
-    def words(self, first: Any, size: int) -> UInt32[Array, "size W"]:
-        """`size` patterns from number `first` on as bits, 32 neurons a word."""
+    def words(self, first: Index, size: int) -> UInt32[Array, "size W"]:
+        """The `size` patterns from number `first` on as bits, 32 neurons a word."""
 
     def rows(self, first, size):
         return unpack_bits(self.words(first, size), self.N, self.dtype)
 
 
 class PackedPatterns(_BitPatterns):
-    """Patterns of signs, one bit an entry: an 8th of a byte instead of four.
+    """Patterns of signs, one bit an entry: an eighth of a byte instead of four or eight bytes.
 
-    Usually made by `hopfax.patterns.pack`. Rows come out in the default float of when it was made.
+    Usually made by `hopfax.patterns.pack`. Rows are unpacked into floats of the kind that was the
+    default when these patterns were made (`dtype`).
 
     **Arguments:** `bits`: uint32 of shape (P, W), W = N / 32 rounded up; bit j of word w is 1 where
     neuron 32 w + j is +1. `N`: the number of neurons.
 
     **Raises:** ValueError for another dtype or shape.
+
+    **Example:**
+
+    ```python
+    packed = hx.PackedPatterns(jnp.array([[0b0101]], jnp.uint32), N=4)
+    packed.pattern(0)  # 1, -1, 1, -1
+    ```
     """
 
     bits: UInt32[Array, "P W"]
@@ -83,16 +92,26 @@ class PackedPatterns(_BitPatterns):
 
 
 class GeneratedPatterns(_BitPatterns):
-    r"""Random patterns of unbiased signs that are never stored: any block is made anew from a
-    counter-based random number generator (Threefry) each time it is read.
+    r"""Random patterns of signs, +1 and -1 equally likely, that are never stored: any block is made
+    anew by a counter-based random number generator (Threefry) each time it is read.
 
-    Entry i of pattern $\mu$ is a bit of the cipher of $(\mu, i)$ under the key, so it does not
-    depend on blocks or devices, and `pack(generated)` holds the very same patterns. Rows come out
-    in the default float of when it was made.
+    Entry i of pattern $\mu$ is a bit of the number that the generator gives for the counter
+    $(\mu, \lfloor i/32 \rfloor)$ and the key. It does not depend on blocks or devices, and
+    `pack(generated)` holds the very same patterns. Rows are floats of the kind that was the default
+    when these patterns were made (`dtype`).
 
-    **Arguments:** `key`: a PRNG key. `P`, `N`: how many patterns of how many neurons (P < 2^31).
+    **Arguments:** `key`: a PRNG key of the Threefry generator (JAX's default). `P`, `N`: how many
+    patterns of how many neurons ($P < 2^{31}$).
 
     **Raises:** ValueError/TypeError for another kind of key, or sizes out of range.
+
+    **Example:**
+
+    ```python
+    patterns = hx.GeneratedPatterns(jax.random.key(0), P=1000, N=16)
+    packed = hx.patterns.pack(patterns)
+    (packed.pattern(7) == patterns.pattern(7)).all()  # True
+    ```
     """
 
     seed: UInt32[Array, "2"]
@@ -118,7 +137,7 @@ class GeneratedPatterns(_BitPatterns):
         return self.count
 
     def words(self, first, size):
-        # the cipher of counter c gives words c and c + pairs
+        # Threefry turns a counter into two words: counter c gives words c and c + pairs of a row.
         words, pairs = _words_and_pairs(self.N)
         row = jnp.asarray(first).astype(jnp.uint32) + jnp.asarray(np.arange(size), jnp.uint32)
         made = _cipher(self.seed, row[:, None], jnp.asarray(np.arange(pairs), jnp.uint32))
@@ -134,9 +153,18 @@ class GeneratedPatterns(_BitPatterns):
 
 
 class ShardedPatterns(AbstractPatterns):
-    """Patterns spread over devices: each streams over its own, and the fields are added up.
+    """Patterns spread over devices: each device adds up the fields of its own patterns, and the
+    sums of all devices are added.
 
     Made by `hopfax.patterns.shard`.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.shard(hx.patterns.hadamard(4, 16))
+    memory = hx.DenseMemory(patterns, hx.Power(3))
+    memory.overlaps(memory.init(patterns.pattern(0)))  # 1, 0, 0, 0
+    ```
     """
 
     inner: AbstractPatterns
@@ -173,13 +201,21 @@ class ShardedPatterns(AbstractPatterns):
 
 
 def pack(*sources: AbstractPatterns) -> PackedPatterns:
-    """Patterns of signs as bits, those of several sources below each other.
+    """Patterns of signs as bits; several sets of patterns are joined in the order given.
 
-    **Arguments:** `sources`: patterns from anywhere in this module, of one N.
+    **Arguments:** `sources`: any hopfax patterns of signs, all with the same N.
 
     **Returns:** `PackedPatterns`.
 
     **Raises:** ValueError if N differs, or if a source is not known to be binary.
+
+    **Example:**
+
+    ```python
+    stored = hx.patterns.hadamard(4, 16)
+    packed = hx.patterns.pack(stored, hx.GeneratedPatterns(jax.random.key(0), 100, 16))
+    packed.P, packed.bits.nbytes  # 104, 416
+    ```
     """
     if not sources:
         raise ValueError("`pack` needs at least one set of patterns.")
@@ -191,22 +227,30 @@ def pack(*sources: AbstractPatterns) -> PackedPatterns:
             raise ValueError(f"`pack` needs one N, got {[s.N for s in sources]}.")
         if not source.binary:
             raise ValueError("`pack` needs patterns of +-1; these are real-valued (or traced).")
-        for first in range(0, source.P, _CHUNK):
-            size = min(_CHUNK, source.P - first)
+        for first in range(0, source.P, _AT_ONCE):
+            size = min(_AT_ONCE, source.P - first)
             words = source.words(first, size)
             parts.append(pack_bits(source.rows(first, size) > 0) if words is None else words)
     return PackedPatterns(jnp.concatenate(parts), sources[0].N)
 
 
 def shard(patterns: AbstractPatterns, devices: Sequence[Any] | None = None) -> ShardedPatterns:
-    """Spread patterns over devices; generated ones are made where they are used.
+    """Spread patterns evenly over devices. Generated patterns are made where they are used.
 
     **Arguments:** `patterns`: any but sharded ones. `devices`: default all of this process.
 
-    **Returns:** `ShardedPatterns`, equal memories: sums of integers below 2^24 have the same bits,
-    others differ in rounding.
+    **Returns:** `ShardedPatterns` that hold the same memories. Sums over them are the same to the
+    last bit where they are sums of integers below 2^24; others differ by rounding, as the order of
+    adding does.
 
     **Raises:** TypeError/ValueError for something else, or patterns with `counts`.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.shard(hx.patterns.hadamard(4, 16), jax.devices()[:1])
+    patterns.P, patterns.N  # 4, 16
+    ```
     """
     if not isinstance(patterns, AbstractPatterns):
         raise TypeError(f"`patterns` must be hopfax patterns, got {type(patterns).__name__}.")
@@ -229,26 +273,27 @@ def shard(patterns: AbstractPatterns, devices: Sequence[Any] | None = None) -> S
 
 
 def _without_padding(words: Array, N: int) -> Array:
-    """Zeros in the bits beyond the last neuron."""
+    """`words` with zeros in the bits beyond the last neuron."""
     if N % WORD == 0:
         return words
     return words.at[..., -1].set(words[..., -1] & jnp.uint32(2 ** (N % WORD) - 1))
 
 
 def _words_and_pairs(N: int) -> tuple[int, int]:
-    """Words of a row, and the counters that make them: a cipher gives two words."""
+    """How many words a row has, and from how many counters they are made, two from each."""
     words = -(-N // WORD)
     return words, (words + 1) // 2
 
 
-def _cipher(seed, first, second) -> tuple[Array, Array]:
-    """Two random words for each pair of counters."""
+def _cipher(seed: Array, first: Array, second: Array) -> tuple[Array, Array]:
+    """Two random words for each pair of counters, under the key `seed`."""
     first, second = jnp.broadcast_arrays(first, second)
     counters = jnp.concatenate([first.ravel(), second.ravel()])
     low, high = threefry_2x32(seed, counters).reshape(2, *first.shape)
     return low, high
 
 
-def _bit(words, place, dtype):
+def _bit(words: Array, place: Index, dtype: np.dtype) -> Array:
+    """One bit of each word as a sign."""
     bit = (words >> jnp.asarray(place).astype(jnp.uint32)) & jnp.uint32(1)
     return (2 * bit.astype(jnp.int8) - 1).astype(dtype)

@@ -4,15 +4,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._activations import AbstractActivation, HardTanh
-from .._errors import as_float, check_at_least, check_finite, check_shape
-from .._interactions import AbstractInteraction
-from .._types import ArrayLike
-from ..patterns import Patterns
-from ._base import Bound
-from ._dense import interaction_bounds
-from ._field import AbstractHopfield, activation_bounds, check_options, start
-from ._states import FieldState, Inputs
+from ..._activations import AbstractActivation, HardTanh
+from ..._errors import as_float, check_at_least, check_finite, check_shape
+from ..._interactions import AbstractInteraction
+from ..._types import ArrayLike
+from ...patterns import Patterns
+from .._base import Bound
+from .._field import AbstractHopfield, activation_bounds, check_options, start
+from .._states import FieldState, Inputs
+from ._domain import interaction_bounds
 
 
 class DenseFlow(AbstractHopfield):

@@ -14,16 +14,16 @@ from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 
-from ..patterns import AbstractPatterns, GeneratedPatterns, ShardedPatterns
-from ..patterns._base import pack_bits
-from ..patterns._many import AXIS
+from ...patterns import AbstractPatterns, GeneratedPatterns, ShardedPatterns
+from ...patterns._base import pack_bits
+from ...patterns._many import AXIS
 
 _GROUP = 16  # words counted in one step of the loop over a row's words
 _EXACT = lax.Precision.HIGHEST
 
 
 class Block:
-    """Some consecutive patterns, read when asked for."""
+    """Consecutive patterns, which are read (or made) each time that they are used."""
 
     def __init__(self, patterns: AbstractPatterns, first: Any, size: int, valid: Bool[Array, " b"]):
         self.valid = valid  # False for rows of an earlier block, or beyond the last pattern
@@ -183,7 +183,8 @@ class _Share:
 
 
 def _scan(patterns: Any, step, start, given, block: int, begin, count: int) -> Any:
-    """Over the patterns of one device, the first of which is number `begin` of `count`."""
+    """Scan over the patterns of one device, in blocks. Their first is number `begin` of all, and
+    those from number `count` on are padding."""
     P = patterns.P
     size = min(block, P)
 

@@ -1,0 +1,385 @@
+r"""How the overlaps with all memories become the fields of all neurons: one law a class.
+
+The field of neuron $i$ is a sum of forces over the memories,
+
+$$u_i = \frac1s \sum_\mu \xi^\mu_i\, f(X^\mu_i), \qquad X^\mu_i = X_\mu - \xi^\mu_i h_i,$$
+
+where $X^\mu_i$ leaves out the neuron's own part of the overlap. Taken literally this needs another
+force for each pair of memory and neuron. But for $\xi = \pm 1$ the force can be taken apart so that
+each memory needs only a few numbers $w_k$, $v_c$ that are the same for all neurons:
+
+$$u_i = \frac1s \Big[ \sum_k a_{ki} \sum_\mu \xi^\mu_i\, w_k(X_\mu)
++ \sum_c b_{ci} \sum_\mu v_c(X_\mu) \Big],$$
+
+one product with the patterns for each $k$. `AbstractSum` is this formula; its subclasses say what
+$a$, $b$, $v$, $w$ are.
+
+The forces of exponential interactions are $e^{\beta X}$, which no float holds when $\beta X$ is in
+the hundreds. `AbstractExponential` therefore works with $e^{\beta X - \mathrm{top}}$, where *top*
+is the largest exponent met so far, and divides the field by the sum of all exponentials, so that
+the common factor cancels.
+"""
+
+import abc
+import math
+from typing import TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from equinox import AbstractVar
+from jaxtyping import Array, Float
+
+from ..._interactions import AbstractInteraction, difference
+from ..._types import PerNeuron, PerPattern
+from ...patterns import AbstractPatterns
+from ._stream import Block, stream
+
+#: $a$, and $b$ where there is one.
+Factors: TypeAlias = tuple[Float[Array, "_ N"], ...]
+
+
+class AbstractForce(eqx.Module):
+    """The force of one memory, a function of the overlap without the neuron itself."""
+
+    interaction: AbstractVar[AbstractInteraction]
+    N: AbstractVar[int]
+
+    @abc.abstractmethod
+    def __call__(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The force at the overlap `y`."""
+
+    @abc.abstractmethod
+    def scale(self) -> float | Float[Array, ""]:
+        """$s$, by which sums of forces are divided."""
+
+
+class Leading(AbstractForce):
+    """The reduced derivative $f$ of the energy: the force to leading order in 1/N."""
+
+    interaction: AbstractInteraction
+    N: int = eqx.field(static=True)
+
+    def __call__(self, y):
+        return self.interaction.force(y, self.N)
+
+    def scale(self):
+        return self.interaction.scale(self.N)
+
+
+class Difference(AbstractForce):
+    """The exact difference in energy between the two signs of a neuron."""
+
+    interaction: AbstractInteraction
+    N: int = eqx.field(static=True)
+
+    def __call__(self, y):
+        return difference(self.interaction, y, self.N)
+
+    def scale(self):
+        return self.interaction.scale(self.N) * 2 * self.interaction.reduction()
+
+
+class AbstractLaw(eqx.Module):
+    """How overlaps become fields. Blocks of memories are added up one after the other: `empty` is
+    the sum of none, `of_block` that of one block, `merged` joins two sums, and `field` multiplies
+    the sum of all by the `factors` of the neurons."""
+
+    @abc.abstractmethod
+    def factors(self, h: PerNeuron) -> Factors:
+        """By what each neuron of state `h` multiplies the sums."""
+
+    @abc.abstractmethod
+    def empty(self, factors: Factors) -> eqx.Module:
+        """The sum over no memory."""
+
+    @abc.abstractmethod
+    def of_block(
+        self, block: Block, X: Float[Array, " b"], saliency: Float[Array, " b"] | None
+    ) -> eqx.Module:
+        """The sum over the memories of a block with overlaps `X`, weighed by `saliency`."""
+
+    @abc.abstractmethod
+    def merged(self, a: eqx.Module, b: eqx.Module) -> eqx.Module:
+        """The sum over the memories of two sums."""
+
+    @abc.abstractmethod
+    def field(self, total: eqx.Module, factors: Factors) -> PerNeuron:
+        """The fields of all neurons."""
+
+    @abc.abstractmethod
+    def forces_on_one(
+        self, X: PerPattern, xi: PerPattern, h: Float[Array, ""]
+    ) -> tuple[PerPattern, float | Float[Array, ""]]:
+        """For one neuron, at `h` and with entries `xi` in the memories: the forces of all memories,
+        and $s$, by which their sum is divided."""
+
+
+def fields(
+    law: AbstractLaw,
+    patterns: AbstractPatterns,
+    h: PerNeuron,
+    stimulus: PerNeuron | None,
+    *,
+    signs: bool,
+    size: int,
+) -> PerNeuron:
+    """The fields of all neurons, with patterns read in blocks of `size`; `signs`: whether `h` is
+    known to be +-1."""
+
+    def use(block: Block, given):
+        law, h, stimulus = given
+        X = block.overlaps(h, signs)
+        saliency = None if stimulus is None else block.overlaps(stimulus, False)
+        return law.of_block(block, X, saliency)
+
+    factors = law.factors(h)
+    total = stream(patterns, use, law.merged, law.empty(factors), (law, h, stimulus), size)
+    u = law.field(total, factors)
+    return u if stimulus is None else u / patterns.N
+
+
+# Forces that are added as they are
+
+
+class Sums(eqx.Module):
+    r"""What blocks add up: $\sum_\mu \xi^\mu w_k(X_\mu)$ and $\sum_\mu v_c(X_\mu)$."""
+
+    forces: Float[Array, "k N"]
+    terms: Float[Array, " c"]
+
+
+class AbstractSum(AbstractLaw):
+    """Forces that are added as they are."""
+
+    force: AbstractVar[AbstractForce]
+
+    @abc.abstractmethod
+    def weights(self, X: Float[Array, " b"]) -> Float[Array, "k b"]:
+        """$w$, the weights of the patterns."""
+
+    @abc.abstractmethod
+    def terms(self, X: Float[Array, " b"]) -> Float[Array, "c b"]:
+        """$v$, the terms that are the same for all neurons."""
+
+    def empty(self, factors) -> Sums:
+        a, b = factors
+        return Sums(jnp.zeros_like(a), jnp.zeros_like(b[:, 0]))
+
+    def of_block(self, block, X, saliency) -> Sums:
+        share = jnp.where(block.valid, jnp.ones_like(X), 0.0)
+        share = share if saliency is None else share * saliency
+        return Sums(block.project(share * self.weights(X)), (share * self.terms(X)).sum(-1))
+
+    def merged(self, a: Sums, b: Sums) -> Sums:
+        return jax.tree.map(jnp.add, a, b)
+
+    def field(self, total: Sums, factors):
+        a, b = factors
+        return ((a * total.forces).sum(0) + total.terms @ b) / self.force.scale()
+
+
+class Whole(AbstractSum):
+    """Neurons feel the whole overlap, themselves included: $w = f(X)$."""
+
+    force: AbstractForce
+
+    def forces_on_one(self, X, xi, h):
+        return self.force(X), self.force.scale()
+
+    def weights(self, X):
+        return self.force(X)[None]
+
+    def terms(self, X):
+        return jnp.zeros((0, *X.shape), X.dtype)
+
+    def factors(self, h):
+        return jnp.ones_like(h)[None], jnp.zeros((0, *h.shape), h.dtype)
+
+
+class SignsWithoutSelf(AbstractSum):
+    r"""Signs that do not feel themselves. As $\xi_i h_i = \pm 1$, the force is split into an even
+    and an odd part:
+
+    $$f(X - \xi_i h_i) = \tfrac12 [f(X+1) + f(X-1)] - \xi_i h_i\, \tfrac12 [f(X+1) - f(X-1)].$$
+    """
+
+    force: AbstractForce
+
+    def forces_on_one(self, X, xi, h):
+        return self.force(X - xi * h), self.force.scale()
+
+    def weights(self, X):
+        return ((self.force(X + 1) + self.force(X - 1)) / 2)[None]
+
+    def terms(self, X):
+        return ((self.force(X + 1) - self.force(X - 1)) / 2)[None]
+
+    def factors(self, h):
+        return jnp.ones_like(h)[None], -h[None]
+
+
+class GradedWithoutSelf(AbstractSum):
+    r"""Graded neurons that do not feel themselves, for forces $X^p$: by the binomial theorem, with
+    $\xi_i^2 = 1$,
+
+    $$\xi_i (X - \xi_i h_i)^p = \sum_{j\ \mathrm{even}} \binom pj h_i^j\, \xi_i X^{p-j}
+    - \sum_{j\ \mathrm{odd}} \binom pj h_i^j\, X^{p-j}.$$
+    """
+
+    force: AbstractForce
+    power: int = eqx.field(static=True)
+
+    def forces_on_one(self, X, xi, h):
+        return self.force(X - xi * h), self.force.scale()
+
+    def weights(self, X):
+        return jnp.stack([X ** (self.power - j) for j in range(0, self.power + 1, 2)])
+
+    def terms(self, X):
+        return jnp.stack([X ** (self.power - j) for j in range(1, self.power + 1, 2)])
+
+    def factors(self, h):
+        signed = [math.comb(self.power, j) * (-h) ** j for j in range(self.power + 1)]
+        return jnp.stack(signed[::2]), jnp.stack(signed[1::2])
+
+
+# Forces that are exponentials
+
+
+class ExponentialSums(eqx.Module):
+    """What blocks add up, in units of exp(`top`): the forces, and the sum of all exponentials."""
+
+    top: Float[Array, ""]
+    forces: Float[Array, "k N"]
+    norm: Float[Array, ""]
+
+
+class AbstractExponential(AbstractLaw):
+    """Forces that are exponentials, divided by the sum of all of them."""
+
+    interaction: AbstractVar[AbstractInteraction]
+    N: AbstractVar[int]
+
+    @abc.abstractmethod
+    def project(self, block: Block, weights: Float[Array, " b"]) -> Float[Array, "k N"]:
+        """Sums over a block of memories with these weights."""
+
+    def exponent(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""$\beta y$, the exponent of the force at overlap `y`."""
+        return self.interaction.force(y, self.N)
+
+    def empty(self, factors) -> ExponentialSums:
+        (a,) = factors
+        zero = jnp.zeros((), a.dtype)
+        return ExponentialSums(zero + lowest(a.dtype), jnp.zeros_like(a), zero)
+
+    def of_block(self, block, X, saliency) -> ExponentialSums:
+        exponent = self.exponent(X)
+        top = jnp.where(block.valid, exponent, lowest(X.dtype)).max()
+        weights = jnp.where(block.valid, jnp.exp(exponent - top), 0.0)
+        norm = weights.sum()
+        weights = weights if saliency is None else weights * saliency
+        return ExponentialSums(top, self.project(block, weights), norm)
+
+    def merged(self, a: ExponentialSums, b: ExponentialSums) -> ExponentialSums:
+        top = jnp.maximum(a.top, b.top)
+        scaled = (jax.tree.map(lambda leaf, s=s: leaf * jnp.exp(s.top - top), s) for s in (a, b))
+        total = jax.tree.map(jnp.add, *scaled)
+        return eqx.tree_at(lambda s: s.top, total, top)
+
+    def field(self, total: ExponentialSums, factors):
+        (a,) = factors
+        return (a * total.forces).sum(0) / total.norm
+
+
+class ExponentialWhole(AbstractExponential):
+    """Neurons feel the whole overlap, themselves included."""
+
+    interaction: AbstractInteraction
+    N: int = eqx.field(static=True)
+
+    def project(self, block, weights):
+        return block.project(weights[None])
+
+    def factors(self, h):
+        return (jnp.ones_like(h)[None],)
+
+    def forces_on_one(self, X, xi, h):
+        exponent = self.exponent(X)
+        forces = jnp.exp(exponent - exponent.max())
+        return forces, forces.sum()
+
+
+class ExponentialWithoutSelf(AbstractExponential):
+    r"""Signs that do not feel themselves.
+
+    The memories that agree with a neuron and those that do not are added up apart, as sums of
+    positive terms. Their forces differ by a factor $e^{2\beta}$, so that in a difference of the two
+    sums the smaller would be lost. Fields are also divided by $e^\beta$, so that $|u| \le 1$.
+    """
+
+    interaction: AbstractInteraction
+    N: int = eqx.field(static=True)
+
+    def project(self, block, weights):
+        return block.split(weights)
+
+    def factors(self, h):
+        rate = self.exponent(jnp.ones_like(h))
+        return (jnp.stack([jnp.exp(-rate * (1 + h)), -jnp.exp(-rate * (1 - h))]),)
+
+    def forces_on_one(self, X, xi, h):
+        exponent = self.exponent(X)
+        top = exponent.max()
+        own = self.exponent(jnp.ones((), X.dtype))
+        forces = jnp.exp(self.exponent(X - xi * h) - (top + own))
+        return forces, jnp.exp(exponent - top).sum()
+
+
+# Energies
+
+
+def sum_of_potentials(
+    interaction: AbstractInteraction,
+    patterns: AbstractPatterns,
+    h: PerNeuron,
+    *,
+    signs: bool,
+    size: int,
+) -> Float[Array, ""]:
+    r"""$\sum_\mu F(X_\mu)$, with patterns read in blocks of `size`."""
+
+    def use(block: Block, given):
+        interaction, h = given
+        potentials = interaction.potential(block.overlaps(h, signs), patterns.N)
+        return jnp.where(block.valid, potentials, 0.0).sum()
+
+    zero = jnp.zeros((), h.dtype)
+    return stream(patterns, use, jnp.add, zero, (interaction, h), size)
+
+
+def log_sum_of_exponentials(
+    interaction: AbstractInteraction,
+    patterns: AbstractPatterns,
+    h: PerNeuron,
+    *,
+    signs: bool,
+    size: int,
+) -> Float[Array, ""]:
+    r"""$\log \sum_\mu e^{\beta X_\mu}$, with patterns read in blocks of `size`."""
+    none = lowest(h.dtype)
+
+    def use(block: Block, given):
+        interaction, h = given
+        exponents = interaction.force(block.overlaps(h, signs), patterns.N)
+        return jax.nn.logsumexp(jnp.where(block.valid, exponents, none))
+
+    return stream(patterns, use, jnp.logaddexp, jnp.asarray(none, h.dtype), (interaction, h), size)
+
+
+def lowest(dtype: np.dtype) -> float:
+    """The most negative float: the exponent of nothing, whose exponential is 0. Minus infinity
+    would give NaN as its difference to itself."""
+    return float(jnp.finfo(dtype).min)

@@ -1,0 +1,96 @@
+r"""How neurons answer the fields that they feel, and in which order: one response a class."""
+
+import abc
+from typing import Any, Literal, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
+
+from ..._activations import AbstractActivation
+from ..._types import PerNeuron, PerPattern
+from ...patterns import AbstractPatterns
+from ._laws import AbstractLaw
+
+Update: TypeAlias = Literal["parallel", "cyclic", "random"]
+Values: TypeAlias = Float[Array, "..."]
+
+
+class AbstractResponse(eqx.Module):
+    """The new value of neurons, all or one, that are at `h` and feel the field `u`."""
+
+    @abc.abstractmethod
+    def __call__(self, u: Values, h: Values, key: jax.Array | None) -> Values:
+        """The new value, drawn with `key` where it is random."""
+
+
+class Sign(AbstractResponse):
+    """The sign of the field; neurons that feel none keep theirs."""
+
+    def __call__(self, u, h, key):
+        return jnp.where(u == 0, h, jnp.sign(u))
+
+
+class Glauber(AbstractResponse):
+    r"""Signs at a temperature: $+1$ with probability $\frac12 (1 + \tanh \beta u)$."""
+
+    beta: Float[Array, ""]
+
+    def __call__(self, u, h, key):
+        assert key is not None  # `DenseMemory.step` has seen to it
+        draw = jr.uniform(key, u.shape, u.dtype)
+        return jnp.where(draw < (1 + jnp.tanh(self.beta * u)) / 2, 1.0, -1.0).astype(u.dtype)
+
+
+class Graded(AbstractResponse):
+    r"""$\psi(u)$, between $-1$ and 1."""
+
+    activation: AbstractActivation
+
+    def __call__(self, u, h, key):
+        return self.activation(u)
+
+
+class Field(AbstractResponse):
+    """The field itself: with `Softmax` a weighted mean of the memories."""
+
+    def __call__(self, u, h, key):
+        return u
+
+
+def one_by_one(
+    law: AbstractLaw,
+    respond: AbstractResponse,
+    patterns: AbstractPatterns,
+    h: PerNeuron,
+    X: PerPattern,
+    saliency: PerPattern | None,
+    update: Update,
+    key: jax.Array | None,
+) -> PerNeuron:
+    r"""Every neuron once, in turn ("cyclic") or in "random" order; each feels those before it.
+
+    A neuron that changes by $\Delta$ changes the overlaps `X` by $\xi_i \Delta$. Keeping them up to
+    date costs P operations a neuron, where computing them anew would cost NP.
+    """
+    N = patterns.N
+    order, keys = jnp.arange(N), None
+    if key is not None:
+        shuffle, draws = jr.split(key)
+        keys = jr.split(draws, N)
+        if update == "random":
+            order = jr.permutation(shuffle, order)
+
+    def visit(carry: tuple[PerNeuron, PerPattern], site: Any):
+        h, X = carry
+        i, key = site
+        xi, old = patterns.column(i), h[i]
+        forces, scale = law.forces_on_one(X, xi, old)
+        u = (xi * (forces if saliency is None else forces * saliency / N)).sum() / scale
+        new = respond(u, old, key)
+        return (h.at[i].set(new), X + xi * (new - old)), None
+
+    (h, _), _ = jax.lax.scan(visit, (h, X), (order, keys))
+    return h
