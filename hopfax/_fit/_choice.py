@@ -1,7 +1,8 @@
 """Which optimiser a fit uses, and by which mode its derivatives are taken."""
 
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import optax
@@ -10,6 +11,9 @@ import optimistix as optx
 from ._batches import first
 from ._steppers import ByLeastSquares, ByOptax, Problem, derivative_matters
 from ._variables import Variables
+
+#: What a user may give as `optimizer`.
+Optimizer: TypeAlias = optax.GradientTransformation | optx.AbstractLeastSquaresSolver | None
 
 _FEW = 16  # parameters up to which forward derivatives cost less than reverse ones
 
@@ -44,11 +48,11 @@ def levenberg_marquardt(tolerance: float) -> optx.AbstractLeastSquaresSolver:
 
 def choose(
     model: Any,
-    loss: Any,
+    loss: Callable[..., Any],
     variables: Variables,
     data: Any,
     batch_size: int | None,
-    optimizer: Any,
+    optimizer: Optimizer,
     tolerance: float,
     derivative: str,
 ) -> Choice:

@@ -6,7 +6,7 @@ which every memory occurs once, this fixes the gains $\kappa A$. Other sequences
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._errors import as_float, check_at_least
+from .._types import ArrayLike
 from ..losses import Events
 from ..losses._order import check_memories
 from ..theory.sequential import itinerary, switch_time
@@ -48,7 +49,12 @@ class Design(NamedTuple):
 
 
 def design_cycle(
-    order: Any, dwell: Any, *, P: int | None = None, tau: Any = 1.0, delay: Any = 0.0
+    order: ArrayLike,
+    dwell: ArrayLike,
+    *,
+    P: int | None = None,
+    tau: ArrayLike = 1.0,
+    delay: ArrayLike = 0.0,
 ) -> Design:
     r"""The transition matrix of a cycle with given dwells, in closed form.
 

@@ -1,5 +1,6 @@
 """Fit: from a model and a loss to the model with the least of it."""
 
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from ..losses import Recording
 from ..networks import AbstractFlow
 from ..patterns import Patterns, as_key
 from ._certainty import certainty_of
-from ._choice import choose
+from ._choice import Optimizer, choose
 from ._loop import Carry, Job, Progress, Settings, advance, begin, best, watch
 from ._result import ENDINGS, FitResult
 from ._steppers import ByLeastSquares, ByOptax, Problem
@@ -31,7 +32,7 @@ def fit(
     constraint: Any = None,
     data: Any = None,
     batch_size: int | None = None,
-    optimizer: Any = None,
+    optimizer: Optimizer = None,
     steps: int | None = None,
     patience: int | None = None,
     tolerance: float = 1e-6,
@@ -41,7 +42,7 @@ def fit(
     derivative: Literal["auto", "forward", "reverse"] = "auto",
     absolute_sigma: bool = False,
     callback: Callable[[Progress], Any] | None = None,
-    checkpoint: Any = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | Literal["auto"] = "auto",
 ) -> FitResult:
     r"""Minimise a loss over some arrays of a model, by gradients through its trajectories.
@@ -132,7 +133,12 @@ def fit(
 
 
 def _check(
-    steps: int, starts: int, patience: int | None, batch_size: int | None, key: Any, spread: float
+    steps: int,
+    starts: int,
+    patience: int | None,
+    batch_size: int | None,
+    key: jax.Array | None,
+    spread: float,
 ) -> None:
     """ValueError naming what cannot be."""
     if steps < 1 or starts < 1:
@@ -144,7 +150,7 @@ def _check(
     check_at_least(jnp.asarray(spread, float), "spread", 0.0, strict=False)
 
 
-def _smaller(model: Any, loss: Any, variables: Variables) -> Any:
+def _smaller(model: Any, loss: Callable[..., Any], variables: Variables) -> Any:
     """The model with one neuron for each class of equal ones, where the loss cannot tell the
     difference; else the model itself.
 

@@ -5,6 +5,7 @@ all starts side by side. `watch` calls it again and again, and looks in between:
 callback, checkpoint.
 """
 
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -170,7 +171,7 @@ def watch(
     carry: Carry,
     finish: Callable[[Carry], Any],
     callback: Callable[[Progress], Any] | None,
-    checkpoint: Any,
+    checkpoint: str | os.PathLike[str] | None,
     show: bool | Literal["auto"],
 ) -> Carry:
     """`advance` to the end, a few steps at a time.

@@ -12,10 +12,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._errors import FitWarning, as_float, check_option, check_shape
+from .._types import ArrayLike
 from ..losses import Events
 from ..losses._events import events_of
 from ..losses._order import check_memories
 from ..networks import TwoTimescaleHopfield
+from ._choice import Optimizer
 from ._proof import look
 from ._result import FitResult
 from ._strategies import Made, Task, design, gradient, refine, surrogate
@@ -96,10 +98,10 @@ def fit_sequence(
     strategy: Strategy = "auto",
     where: Callable | None = None,
     constraint: Any = None,
-    saliency: Any = None,
-    sigma: Any = 1.0,
+    saliency: ArrayLike | None = None,
+    sigma: ArrayLike = 1.0,
     absolute_sigma: bool = False,
-    optimizer: Any = None,
+    optimizer: Optimizer = None,
     steps: int | None = None,
     starts: int = 1,
     key: jax.Array | None = None,
@@ -194,7 +196,9 @@ def _targets(target: Any, P: int) -> list[Events]:
     return targets
 
 
-def _given(saliency: Any, network: TwoTimescaleHopfield, S: int) -> Float[Array, "S P"] | None:
+def _given(
+    saliency: ArrayLike | None, network: TwoTimescaleHopfield, S: int
+) -> Float[Array, "S P"] | None:
     """The saliencies at the starts, one row a sequence."""
     if saliency is None:
         return None

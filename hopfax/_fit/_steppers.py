@@ -1,5 +1,6 @@
 """One step of an optimiser: optax's on a number, optimistix' least squares on residuals."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -18,7 +19,7 @@ class Problem(eqx.Module):
     """A model, which arrays of it are fitted, and by which loss."""
 
     model: Any
-    loss: Any
+    loss: Callable[..., Any]
     variables: Variables
     forward: bool = eqx.field(static=True)
 
@@ -62,7 +63,7 @@ def derivative_matters(loss: Any) -> bool:
     return isinstance(loss, AbstractLoss) or loss is each
 
 
-def _jacobian(function, flat: Float[Array, " n"]) -> tuple[Array, Array]:
+def _jacobian(function: Callable[[Array], Array], flat: Float[Array, " n"]) -> tuple[Array, Array]:
     """The value, and the derivatives along its last axis.
 
     All tangents are carried by one run: vmap over a pushforward computes the value once.
@@ -156,7 +157,7 @@ _ROUNDING = 1024  # of a loss, in units of its last place
 _OPTIONS = {"jac": "bwd"}  # which for `_residuals` means: the matrix that came with the values
 
 
-def _residuals(problem: Problem, like: Vectors, data: Any):
+def _residuals(problem: Problem, like: Vectors, data: Any) -> Callable[..., Any]:
     """The residuals as a function whose pullback is a product with a matrix.
 
     The Jacobian is computed along with the residuals, by forward mode if the problem says so, and

@@ -17,16 +17,18 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .._errors import FitWarning
+from .._types import ArrayLike
 from ..constraints import AbstractConstraint, Masked, Simplex
-from ..losses import Events, event_map, order as order_loss, switch_times
+from ..losses import AbstractLoss, Events, event_map, order as order_loss, switch_times
 from ..networks import TwoTimescaleHopfield
 from ..theory.sequential import critical_gain
-from ._choice import adam
+from ._choice import Optimizer, adam
 from ._design import design_cycle, handover
 from ._fit import fit
 from ._proof import ROUNDS, look
@@ -58,7 +60,7 @@ class Task:
     saliency: Float[Array, "S P"] | None
     where: Callable | None
     constraint: Any
-    sigma: Any
+    sigma: ArrayLike
     absolute_sigma: bool
     progress: bool | Literal["auto"]
 
@@ -122,7 +124,7 @@ def design(task: Task) -> Made | None:
     return None if best is None else Made(best, None)
 
 
-def _designed(task: Task, gains: Any, starts: Any) -> Trial:
+def _designed(task: Task, gains: ArrayLike, starts: ArrayLike) -> Trial:
     """The network with these gains (P, P), from these saliencies (S, P), which are for hard tanh of
     unit gain."""
     kappa = np.broadcast_to(np.asarray(task.network.kappa), (task.P,))
@@ -135,7 +137,7 @@ def _designed(task: Task, gains: Any, starts: Any) -> Trial:
     return Trial(network, starts if task.saliency is None else task.saliency)
 
 
-def _designs(task: Task) -> Iterator[tuple[Any, Any]]:
+def _designs(task: Task) -> Iterator[tuple[ArrayLike, ArrayLike]]:
     """Gains and starts, for hard tanh of unit gain."""
     events = task.targets[0]
     memory = np.asarray(events.memory).tolist()
@@ -182,7 +184,7 @@ def _programmed(task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield designed.gains, designed.saliency
 
 
-def surrogate(task: Task, starts: int, key: Any) -> Made:
+def surrogate(task: Task, starts: int, key: jax.Array | None) -> Made:
     """Least squares on the event map; `starts` and `key` as in `hopfax.fit`."""
     trial = Trial(task.network, task.starts())
     options = dict(delay=task.delay * task.tau, sigma=0.1 * task.tau, margin=_MARGIN)
@@ -207,7 +209,7 @@ def _opened(task: Task, events: Events) -> Events:
     return Events(events.memory, np.arange(events.memory.size) * _DWELLS[0] * task.tau)
 
 
-def gradient(task: Task, best: Trial | None, optimizer: Any, steps: int | None) -> Made:
+def gradient(task: Task, best: Trial | None, optimizer: Optimizer, steps: int | None) -> Made:
     """Window by window through true trajectories, until the target is shown.
 
     It begins with the network as it is if all of `transition` is fitted, and else from the `best`
@@ -277,7 +279,7 @@ def _variable(task: Task, trial: Trial | None) -> tuple[Callable, Any]:
 
 
 def _fitted(
-    task: Task, trial: Trial, loss: Any, variable: tuple[Callable, Any], **options: Any
+    task: Task, trial: Trial, loss: AbstractLoss, variable: tuple[Callable, Any], **options: Any
 ) -> FitResult:
     """`fit` of a trial, with one neuron for each class of equal ones unless patterns are fitted."""
     where, constraint = variable

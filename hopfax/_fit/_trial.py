@@ -1,11 +1,10 @@
 """What is fitted of a sequence, a network and where its sequences start, and losses of both."""
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._types import Network
 from ..losses import AbstractLoss, Recording
 from ..networks import TwoTimescaleHopfield
 
@@ -22,16 +21,16 @@ class OfNetwork(AbstractLoss):
 
     loss: AbstractLoss
 
-    def __call__(self, network: Any, *, derivative="reverse"):
+    def __call__(self, network: Network, *, derivative="reverse"):
         return self.loss(network.network, derivative=derivative)
 
 
 class Forced(AbstractLoss):
     """Event maps along several sequences, each from the trial's own start."""
 
-    losses: tuple[Any, ...]
+    losses: tuple[AbstractLoss, ...]
 
-    def __call__(self, network: Any, *, derivative="reverse"):
+    def __call__(self, network: Network, *, derivative="reverse"):
         parts = []
         for loss, saliency in zip(self.losses, network.saliency, strict=True):
             started = eqx.tree_at(lambda one: one.saliency, loss, saliency)
@@ -44,7 +43,7 @@ class Replayed(AbstractLoss):
 
     recordings: tuple[Recording, ...]
 
-    def __call__(self, network: Any, *, derivative="reverse"):
+    def __call__(self, network: Network, *, derivative="reverse"):
         parts = []
         for recording, saliency in zip(self.recordings, network.saliency, strict=True):
             started = eqx.tree_at(lambda one: one.init["saliency"], recording, saliency)

@@ -38,6 +38,7 @@ from .._errors import missing
 from .._interactions import Power
 from .._iterate import iterate
 from .._simulate import simulate
+from .._types import Network, State
 from ..networks import (
     DenseMemory,
     Hopfield,
@@ -133,42 +134,42 @@ class Family(NamedTuple):
     - `slow`: whether `start` takes slow saliencies, too, as `saliency`.
     """
 
-    start: Callable[..., Any]
-    readout: Callable[[Any], Bool[Array, " N"]]
-    settle: Callable[[Any, Any, dict[str, Any]], Any]
-    follow: Callable[[Any, Any, dict[str, Any]], Replay]
+    start: Callable[..., State]
+    readout: Callable[[State], Bool[Array, " N"]]
+    settle: Callable[[Network, State, dict[str, Any]], State]
+    follow: Callable[[Network, State, dict[str, Any]], Replay]
     inputs: Callable[[Float[Array, " N"]], dict[str, Any]] = lambda cue: {}
     slow: bool = False
 
 
-def _field(network: Any, cue: Float[Array, " N"], **slow: Any) -> Any:
+def _field(network: Network, cue: Float[Array, " N"], **slow: Any) -> State:
     return network.init(field=2 * cue - 1, **slow)
 
 
-def _rates(network: Any, cue: Float[Array, " N"], **slow: Any) -> Any:
+def _rates(network: Network, cue: Float[Array, " N"], **slow: Any) -> State:
     silent, full = network.activation(network.a), network.activation(network.b)
     return network.init(rates=silent + (full - silent) * cue, **slow)
 
 
-def _spins(network: Any, cue: Float[Array, " N"]) -> Any:
+def _spins(network: Network, cue: Float[Array, " N"]) -> State:
     return network.init(2 * cue - 1)
 
 
-def _settled(network: Any, state: Any, inputs: dict[str, Any]) -> Any:
+def _settled(network: Network, state: State, inputs: dict[str, Any]) -> State:
     return simulate(network, state, np.array([0.0, HORIZON]), throw=False, **inputs).final
 
 
-def _followed(network: Any, state: Any, inputs: dict[str, Any]) -> Replay:
+def _followed(network: Network, state: State, inputs: dict[str, Any]) -> Replay:
     ts = np.linspace(0.0, REPLAY * TAU, 1201)
     run = simulate(network, state, ts, **inputs)
     return Replay(np.asarray(visited(run)).tolist(), ts / TAU, np.asarray(run.overlaps))
 
 
-def _iterated(network: Any, state: Any, inputs: dict[str, Any]) -> Any:
+def _iterated(network: Network, state: State, inputs: dict[str, Any]) -> State:
     return iterate(network, state, STEPS, throw=False).final
 
 
-def _steps_followed(network: Any, state: Any, inputs: dict[str, Any]) -> Replay:
+def _steps_followed(network: Network, state: State, inputs: dict[str, Any]) -> Replay:
     run = iterate(network, state, STEPS)
     dual = jnp.linalg.inv(network.patterns.gram())  # overlaps of 1 at a memory and 0 at the others
     m, ts = np.asarray(run.overlaps @ dual), np.linspace(0.0, REPLAY, STEPS + 1)
@@ -191,7 +192,7 @@ _DENSE = Family(_spins, lambda state: state.spins > 0, _iterated, _steps_followe
 class Entrant(NamedTuple):
     """A network that takes part, and how its family is given a picture, run, and read."""
 
-    network: Any
+    network: Network
     family: Family
 
 
@@ -228,7 +229,7 @@ def networks(images: Float[Array, "P 64"], order: bool = False) -> dict[str, Ent
     }
 
 
-def shown(entrant: Entrant, cue: Float[Array, " N"]) -> Any:
+def shown(entrant: Entrant, cue: Float[Array, " N"]) -> State:
     """The state that shows a cue; slow saliencies begin equal."""
     network, family = entrant
     P = network.patterns.P

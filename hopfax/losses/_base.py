@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._types import ArrayLike, Network
+
 Derivative: TypeAlias = Literal["reverse", "forward"]
 #: In place of a residual that is not a number, because its run failed. Its gradient is zero.
 LOST = 1e3
@@ -42,7 +44,9 @@ class AbstractLoss(eqx.Module):
     """
 
     @abc.abstractmethod
-    def __call__(self, network: Any, *, derivative: Derivative = "reverse") -> Float[Array, "..."]:
+    def __call__(
+        self, network: Network, *, derivative: Derivative = "reverse"
+    ) -> Float[Array, "..."]:
         """The residuals, or the number.
 
         **Arguments:** `derivative`: by which mode it will be differentiated; passed on to
@@ -54,12 +58,12 @@ class AbstractLoss(eqx.Module):
             return NotImplemented
         return Total((*_parts(self), *_parts(other)))
 
-    def __rmul__(self, weight: Any) -> "AbstractLoss":
+    def __rmul__(self, weight: ArrayLike) -> "AbstractLoss":
         parts = tuple((weight * each, loss) for each, loss in _parts(self))
         return Total(parts)
 
 
-def _parts(loss: AbstractLoss) -> tuple[tuple[Any, AbstractLoss], ...]:
+def _parts(loss: AbstractLoss) -> tuple[tuple[ArrayLike, AbstractLoss], ...]:
     """The weights and losses of which a loss is the sum."""
     return loss.parts if isinstance(loss, Total) else ((1.0, loss),)
 
@@ -67,9 +71,11 @@ def _parts(loss: AbstractLoss) -> tuple[tuple[Any, AbstractLoss], ...]:
 class Total(AbstractLoss):
     """A weighted sum: residuals side by side, or, if some part is a number, a number."""
 
-    parts: tuple[tuple[Any, AbstractLoss], ...]
+    parts: tuple[tuple[ArrayLike, AbstractLoss], ...]
 
-    def __call__(self, network: Any, *, derivative: Derivative = "reverse") -> Float[Array, "..."]:
+    def __call__(
+        self, network: Network, *, derivative: Derivative = "reverse"
+    ) -> Float[Array, "..."]:
         outputs = [(w, loss(network, derivative=derivative)) for w, loss in self.parts]
         if all(out.ndim for _, out in outputs):
             # Half the squared sum of these is the weighted sum of the losses.
@@ -77,7 +83,7 @@ class Total(AbstractLoss):
         return sum((_as(w, out) * value(out) for w, out in outputs), jnp.zeros(()))
 
 
-def _as(weight: Any, out: Array) -> Array:
+def _as(weight: ArrayLike, out: Array) -> Array:
     return jnp.asarray(weight, out.dtype)
 
 
@@ -94,7 +100,7 @@ def value(output: Float[Array, "..."]) -> Float[Array, ""]:
 
 
 def each(
-    network: Any, losses: AbstractLoss, *, derivative: Derivative = "reverse"
+    network: Network, losses: AbstractLoss, *, derivative: Derivative = "reverse"
 ) -> Float[Array, "..."]:
     """The outputs of many losses of one kind, such as a batch of recordings.
 

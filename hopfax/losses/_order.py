@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from .._errors import as_float, check_at_least
 from .._simulate import simulate
-from .._types import ArrayLike
+from .._types import ArrayLike, Network
 from ._base import LOST, AbstractLoss, Derivative
 from ._events import Events, events_of
 
@@ -27,7 +27,7 @@ class Order(AbstractLoss):
     window: Float[Array, ""]
     sharpness: Float[Array, ""]
 
-    def __call__(self, network: Any, *, derivative: Derivative = "reverse") -> Float[Array, ""]:
+    def __call__(self, network: Network, *, derivative: Derivative = "reverse") -> Float[Array, ""]:
         length = self.window * jnp.max(network.tau)
 
         def one(source, target, z0):
@@ -118,7 +118,9 @@ class EventMap(AbstractLoss):
     sigma: Float[Array, ""]
     delay: Float[Array, ""]
 
-    def __call__(self, network: Any, *, derivative: Derivative = "reverse") -> Float[Array, " R"]:
+    def __call__(
+        self, network: Network, *, derivative: Derivative = "reverse"
+    ) -> Float[Array, " R"]:
         del derivative  # a plain function serves both
         P = self.saliency.size
         gain = getattr(network.activation, "gain", None)

@@ -12,7 +12,7 @@ from .._errors import as_float
 from .._event_driven import EventDriven, obstacle
 from .._simulate import Diffrax, simulate
 from .._trajectory import Trajectory
-from .._types import ArrayLike, is_concrete
+from .._types import ArrayLike, Input, Network, is_concrete
 from ._base import LOST, AbstractLoss, Derivative
 from ._terms import AbstractTerm, Path
 
@@ -54,13 +54,13 @@ class Recording(AbstractLoss):
     terms: tuple[AbstractTerm, ...]
     t0: Float[Array, ""]
     end: Float[Array, ""] | None
-    stimulus: Any
-    current: Any
+    stimulus: Input
+    current: Input
     noise: Float[Array, ""] | None
     key: Any
     method: Any
 
-    def run(self, network: Any, *, derivative: Derivative = "reverse") -> Trajectory:
+    def run(self, network: Network, *, derivative: Derivative = "reverse") -> Trajectory:
         """The run of `network` that is compared, saved at the times that the terms need.
 
         **Arguments:** `derivative`: by which mode the run will be differentiated, as in
@@ -84,7 +84,9 @@ class Recording(AbstractLoss):
             throw=False,
         )
 
-    def __call__(self, network: Any, *, derivative: Derivative = "reverse") -> Float[Array, " R"]:
+    def __call__(
+        self, network: Network, *, derivative: Derivative = "reverse"
+    ) -> Float[Array, " R"]:
         run = self.run(network, derivative=derivative)
         rows = (jnp.searchsorted(run.ts, term.times().astype(run.ts.dtype)) for term in self.terms)
         parts = [term.residuals(run, row) for term, row in zip(self.terms, rows, strict=True)]
@@ -103,7 +105,7 @@ class Recording(AbstractLoss):
         single = any(isinstance(term, Path) and term.of == "field" for term in self.terms)
         return inside and not single and all(part is None for part in outside)
 
-    def _method(self, network: Any) -> Any:
+    def _method(self, network: Network) -> Any:
         """The given method; or exact integration, where there is one, with a log that is long
         enough."""
         if self.method != "auto":
