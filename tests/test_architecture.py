@@ -179,8 +179,8 @@ def _in_cli(file):
 
 
 def _may_need_extras(file):
-    """The command line, and modules that bear the name of what they need."""
-    return _in_cli(file) or file.stem in OPTIONAL
+    """The command line, and modules and packages that bear the name of what they need."""
+    return _in_cli(file) or file.stem in OPTIONAL or file.parent.name in OPTIONAL
 
 
 def _speaks(file):

@@ -31,16 +31,17 @@ def test_damage_is_what_it_says():
 
 def test_every_network_holds_every_image():
     images = comparison.load()
-    for name, network in comparison.networks(images).items():
+    for name, entrant in comparison.networks(images).items():
+        network, family = entrant
         for image in images[:3]:
-            state = comparison._state(network, image)
-            assert jnp.array_equal(comparison._image(network, state), image > 0.5), name
+            state = comparison.shown(entrant, image)
+            assert jnp.array_equal(family.readout(state), image > 0.5), name
+        state = comparison.shown(entrant, images[4])
         if name == "rate":
-            field = network.vector_field(0.0, comparison._state(network, images[4]))
+            field = network.vector_field(0.0, state)
             assert_close(field.rates, np.zeros(64), 1e-12, "an exact equilibrium")
         if name == "dense, n = 20":
-            step = network.step(comparison._state(network, images[4]))
-            assert jnp.array_equal(step.spins, 2 * images[4] - 1)
+            assert jnp.array_equal(network.step(state).spins, 2 * images[4] - 1)
 
 
 def test_the_order_counts_from_the_first_until_it_breaks():

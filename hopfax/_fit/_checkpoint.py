@@ -1,28 +1,41 @@
-"""The state of a long fit in a file: a JSON header, then the arrays. No pickle."""
+"""The state of a long fit in a file: a JSON header, then the arrays. No pickle.
+
+The header says of which fit it is, by all arrays, settings and names of functions and classes. Of
+the library's own classes only the last part of the name counts, so that a file stays readable when
+a class moves to another module.
+"""
 
 import json
 import os
 import pathlib
+import re
 from typing import Any
 
 import equinox as eqx
 
 from .._errors import ConfigMismatch, LoadError
-from .._identity import canonical, describe, difference
+from .._identity import describe, difference
 
 _FORMAT, _SCHEMA = "hopfax-fit", 1
+_HOME = re.compile(r"^hopfax[\w.]*:_?")  # the module of a class of the library
 
 
 def identity(parts: dict[str, Any]) -> dict[str, str]:
-    """What a fit is of; functions enter by their names."""
+    """What is fitted and how, as text; functions enter by their names."""
     found: dict[str, str] = {}
     for name, part in parts.items():
         found |= describe(part, name, tag="by name")
-    return found
+    return _portable(found)
+
+
+def _portable(config: dict[str, str]) -> dict[str, str]:
+    """Without the modules in which the library's classes stand."""
+    return {where: _HOME.sub("", entry) for where, entry in config.items()}
 
 
 def write(path: pathlib.Path, config: dict[str, str], carry: Any) -> None:
-    """The whole file, or nothing."""
+    """Writes the state of a fit. The file is replaced at once, so that a fit that is killed while
+    it writes leaves the old one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
@@ -51,10 +64,10 @@ def read(path: pathlib.Path, config: dict[str, str], like: Any) -> Any:
             raise LoadError(f"`checkpoint`: {path} is no checkpoint of a fit.") from error
         if not known:
             raise LoadError(f"`checkpoint`: {path} is no checkpoint of this version.")
-        if canonical(header["config"]) != config:
+        if (stored := _portable(header["config"])) != config:
             raise ConfigMismatch(
                 f"`checkpoint`: {path} belongs to another fit, which differs in "
-                f"{difference(header['config'], config)}. Choose another file, or delete it."
+                f"{difference(stored, config)}. Choose another file, or delete it."
             )
         try:
             carry = eqx.tree_deserialise_leaves(file, like)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
@@ -15,7 +14,7 @@ STEPS, CONVERGED, STALLED, FLAT, NONFINITE, STOPPED = range(len(ENDINGS))
 
 
 class History(eqx.Module):
-    """Step by step: the loss, the norm of its gradient and, if they are few, what was fitted."""
+    """The loss, the norm of its gradient and, if they are few, the fitted numbers at every step."""
 
     loss: Float[Array, "... S"]
     gradient: Float[Array, "... S"]
@@ -23,20 +22,35 @@ class History(eqx.Module):
 
 
 class FitResult(eqx.Module):
-    """A fitted model, how it got there and how sure it is.
+    """A fitted model, how the fit went, and how sure it is.
 
     - `model`: the model with the best parameters that were met.
-    - `loss`: theirs. `losses`: the best of every start.
-    - `status`: how it ended, a code into `hopfax.ENDINGS`: all `steps` made; `converged` (least
-      squares found its minimum); `stalled` (no progress for `patience` steps); `flat` (the gradient
-      is exactly zero); `nonfinite`; `stopped` by the callback. `ending` is its name.
+    - `loss`: their loss. `losses`: the least loss of every start.
+    - `status`: how the fit ended, a code into `hopfax.ENDINGS`: all `steps` made; `converged`
+      (least squares found its minimum); `stalled` (no progress for `patience` steps); `flat` (the
+      gradient is exactly zero); `nonfinite` (the loss is no number); `stopped` by the callback.
+      `ending` is its name.
     - `steps`: how many were made.
-    - `stderr`: standard errors of what was fitted, infinite where the data do not determine it;
-      None for a loss that is a number. `covariance`: the matrix, NaN there.
-    - `undetermined`: which entries the data say nothing about.
-    - `labels`: a name for each of these entries.
-    - `values`: the fitted entries themselves.
+    - `values`: the fitted entries, one after the other. `labels`: a name for each of them.
+    - `stderr`: their standard errors, infinite where the data do not determine them; None for a
+      loss that is a number. `covariance`: the matrix, NaN there.
+    - `undetermined`: which entries the data do not determine.
     - `derivative`: "forward" or "reverse", as chosen. `method`: the optimiser.
+    - `trace`: what `history` is made from.
+
+    **Example:**
+
+    ```python
+    found = hx.fit(
+        {"a": jnp.zeros(2)},
+        lambda model: jnp.array([1.0, 2.0, 2.1]) - model["a"][jnp.array([0, 1, 1])],
+        where=lambda model: model["a"],
+        progress=False,
+    )
+    found.ending  # 'converged'
+    found.values  # 1, 2.05
+    found.stderr  # 0.07, 0.05
+    ```
     """
 
     model: Any
@@ -55,7 +69,7 @@ class FitResult(eqx.Module):
 
     @property
     def ending(self) -> str:
-        """How the fit ended."""
+        """How the fit ended, a name of `hopfax.ENDINGS`."""
         return ENDINGS[int(self.status)]
 
     @property
@@ -96,50 +110,3 @@ class FitResult(eqx.Module):
 
 
 _SHOWN = 12
-
-
-class Certainty(eqx.Module):
-    """Standard errors and what they come from."""
-
-    stderr: Float[Array, " n"]
-    covariance: Float[Array, "n n"]
-    undetermined: Bool[Array, " n"]
-
-
-def certainty(
-    residuals: Float[Array, " r"],
-    jacobian: Float[Array, "r n"],
-    noise: Float[Array, "r n"],
-    slope: Float[Array, "n n"],
-    absolute: bool,
-) -> Certainty:
-    r"""Errors of parameters $v(u)$ from the Gauss-Newton matrix of $J = \partial r/\partial u$.
-
-    $\mathrm{cov}(v) = V (J^T J)^{-1} V^T$ with $V = \partial v/\partial u$ (`slope`), times the
-    reduced chi-squared unless `absolute`. Of $J$ with columns of length one, directions whose
-    singular value is below rounding, or the `noise` of $J$, are not determined; parameters with any
-    share in them have no error.
-    """
-    r, n = jacobian.shape
-    length = jnp.linalg.norm(jacobian, axis=0)
-    unit = 1 / jnp.where(length > 0, length, 1.0)
-    jacobian, noise, slope = jacobian * unit, noise * unit, slope * unit
-    _, sizes, rows = jnp.linalg.svd(jacobian, full_matrices=True)
-    sizes = jnp.concatenate([sizes, jnp.zeros(max(n - r, 0), sizes.dtype)])
-    rounding = jnp.finfo(sizes.dtype).eps ** 0.5 * jnp.max(sizes)
-    floor = jnp.maximum(rounding, jnp.linalg.norm(noise, ord=2))
-    known = sizes > floor
-    scaled = jnp.where(known, 1 / jnp.where(known, sizes, 1.0), 0.0)[:, None] * rows
-    spread = slope @ (scaled.T @ scaled) @ slope.T
-    if not absolute:
-        free = (r - known.sum()).astype(sizes.dtype)
-        reduced = jnp.sum(jnp.square(residuals)) / jnp.maximum(free, 1.0)
-        spread = spread * jnp.where(free > 0, reduced, jnp.nan)
-    lost = jnp.where(known[:, None], 0.0, rows @ slope.T)
-    whole = jnp.sum(jnp.square(slope), axis=1)
-    share = jnp.finfo(sizes.dtype).eps ** 0.25  # 1e-4 in double precision
-    undetermined = jnp.sum(jnp.square(lost), axis=0) > share * whole
-    unknown = undetermined[:, None] | undetermined[None, :]
-    covariance = jnp.where(unknown, jnp.nan, spread)
-    stderr = jnp.where(undetermined, jnp.inf, jnp.sqrt(jnp.diagonal(spread)))
-    return Certainty(stderr, covariance, undetermined)

@@ -1,10 +1,12 @@
 """One step of an optimiser: optax's on a number, optimistix' least squares on residuals."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 import optimistix as optx
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
@@ -14,15 +16,15 @@ from ._variables import Variables, Vectors
 
 
 class Problem(eqx.Module):
-    """A model, what is fitted of it, and to what."""
+    """A model, which arrays of it are fitted, and by which loss."""
 
     model: Any
-    loss: Any
+    loss: Callable[..., Any]
     variables: Variables
     forward: bool = eqx.field(static=True)
 
     def output(self, vectors: Vectors, data: Any) -> Float[Array, "..."]:
-        """What the loss returns."""
+        """What the loss returns, residuals or a number."""
         model = self.variables.put(self.model, vectors)
         given = () if data is None else (data,)
         if derivative_matters(self.loss):
@@ -32,11 +34,11 @@ class Problem(eqx.Module):
         return jnp.asarray(out)
 
     def number(self, vectors: Vectors, data: Any) -> Float[Array, ""]:
-        """The loss."""
+        """The loss as a number."""
         return value(self.output(vectors, data))
 
     def gradient(self, vectors: Vectors, data: Any) -> tuple[Array, Vectors]:
-        """The loss and its gradient."""
+        """The loss as a number, and its gradient."""
         if not self.forward:
             return jax.value_and_grad(self.number)(vectors, data)
         flat, back = ravel_pytree(vectors)
@@ -61,8 +63,11 @@ def derivative_matters(loss: Any) -> bool:
     return isinstance(loss, AbstractLoss) or loss is each
 
 
-def _jacobian(function, flat: Float[Array, " n"]) -> tuple[Array, Array]:
-    """The value and, last axis, the derivatives: one run carries all tangents."""
+def _jacobian(function: Callable[[Array], Array], flat: Float[Array, " n"]) -> tuple[Array, Array]:
+    """The value, and the derivatives along its last axis.
+
+    All tangents are carried by one run: vmap over a pushforward computes the value once.
+    """
 
     def push(tangent):
         return jax.jvp(function, (flat,), (tangent,))
@@ -72,7 +77,12 @@ def _jacobian(function, flat: Float[Array, " n"]) -> tuple[Array, Array]:
 
 
 class Step(eqx.Module):
-    """What a step found: where it went, and the loss and gradient where it was."""
+    """What a step has found.
+
+    - `vectors`, `state`: where it went, and what the optimiser remembers.
+    - `at`, `loss`, `gradient`: a point, the loss there, and the norm of its gradient there.
+    - `done`: whether the optimiser has converged.
+    """
 
     vectors: Vectors
     state: Any
@@ -85,16 +95,14 @@ class Step(eqx.Module):
 class ByOptax(eqx.Module):
     """A step of an optax optimiser, followed by projections."""
 
-    optimizer: Any = eqx.field(static=True)  # an optax.GradientTransformation
+    optimizer: optax.GradientTransformation = eqx.field(static=True)
 
     def init(self, problem: Problem, vectors: Vectors, data: Any) -> Any:
-        """The optimiser's state."""
+        """The optimiser's state before the first step."""
         return self.optimizer.init(vectors)
 
     def step(self, problem: Problem, vectors: Vectors, state: Any, data: Any) -> Step:
-        """Down the gradient, which is taken as zero where it is not finite."""
-        import optax
-
+        """One step down the gradient; none where the loss or its gradient is not finite."""
         loss, gradient = problem.gradient(vectors, data)
         norm = jnp.linalg.norm(ravel_pytree(gradient)[0])
         fine = jnp.isfinite(norm) & jnp.isfinite(loss)
@@ -113,14 +121,17 @@ class ByLeastSquares(eqx.Module):
     solver: optx.AbstractLeastSquaresSolver
 
     def init(self, problem: Problem, vectors: Vectors, data: Any) -> Any:
-        """The solver's state."""
+        """The solver's state before the first step."""
         flat, _ = ravel_pytree(vectors)
         residuals = _residuals(problem, vectors, data)
         struct = jax.eval_shape(lambda v: residuals(v, None)[0], flat)
         return self.solver.init(residuals, flat, None, _OPTIONS, struct, None, frozenset())
 
     def step(self, problem: Problem, vectors: Vectors, state: Any, data: Any) -> Step:
-        """To the next trial; the first one is the start itself."""
+        """To the next trial; the first one is the start itself.
+
+        What is recorded belongs to the last trial that the solver has accepted.
+        """
         flat, back = ravel_pytree(vectors)
         residuals, tags = _residuals(problem, vectors, data), frozenset()
         flat, state, _ = self.solver.step(residuals, flat, None, _OPTIONS, state, tags)
@@ -133,8 +144,11 @@ class ByLeastSquares(eqx.Module):
 
 
 def _exhausted(jacobian: Float[Array, "r n"], r: Float[Array, " r"]) -> Bool[Array, ""]:
-    """Whether the linear model promises no more than the rounding of the loss: whether a step
-    lowers it is then chance, and the solver would go on until chance ends it."""
+    """Whether the linear model promises to lower the loss by no more than its rounding.
+
+    Whether a step lowers the loss is then a matter of chance, and the solver would go on until
+    chance ends it.
+    """
     basis, _ = jnp.linalg.qr(jacobian)
     return jnp.sum(jnp.square(basis.T @ r)) <= _ROUNDING * jnp.finfo(r.dtype).eps * jnp.sum(r * r)
 
@@ -143,10 +157,13 @@ _ROUNDING = 1024  # of a loss, in units of its last place
 _OPTIONS = {"jac": "bwd"}  # which for `_residuals` means: the matrix that came with the values
 
 
-def _residuals(problem: Problem, like: Vectors, data: Any):
-    """Residuals whose pull-back is a product with the Jacobian that was computed along with them,
-    by forward mode if the problem says so. (As a linear function it would be a program of its own
-    in the solver's state, and every fit a new compilation.)"""
+def _residuals(problem: Problem, like: Vectors, data: Any) -> Callable[..., Any]:
+    """The residuals as a function whose pullback is a product with a matrix.
+
+    The Jacobian is computed along with the residuals, by forward mode if the problem says so, and
+    kept for the pullback. Otherwise the solver would keep the pullback as a linear function, that
+    is, a compiled program in its state, and every fit would compile anew.
+    """
     _, back = ravel_pytree(like)
 
     @jax.custom_vjp

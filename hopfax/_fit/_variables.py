@@ -29,6 +29,11 @@ class Variables(eqx.Module):
     whole: tuple[bool, ...] = eqx.field(static=True)  # whether all entries move
 
     @property
+    def dtype(self) -> Any:
+        """That of the first array, in which losses are recorded."""
+        return self.base[0].dtype
+
+    @property
     def size(self) -> int:
         """How many numbers are fitted."""
         return sum(entry.size for entry in self.entries)
@@ -39,7 +44,7 @@ class Variables(eqx.Module):
         return tuple(base.ravel()[entry] for base, entry in pairs)
 
     def values(self, vectors: Vectors) -> tuple[Array, ...]:
-        """The parameters."""
+        """The parameters that belong to free entries, each in its own shape."""
         found = []
         for k, vector in enumerate(vectors):
             base = self.base[k]
@@ -53,14 +58,14 @@ class Variables(eqx.Module):
         return jnp.concatenate([value.ravel()[entry] for value, entry in pairs])
 
     def put(self, model: Any, vectors: Vectors) -> Any:
-        """The model with these parameters."""
+        """The model with the parameters that belong to these free entries."""
         leaves, structure = jax.tree.flatten(model)
         for place, value in zip(self.places, self.values(vectors), strict=True):
             leaves[place] = value
         return jax.tree.unflatten(structure, leaves)
 
     def projected(self, vectors: Vectors) -> Vectors:
-        """After the projections, where there are any."""
+        """The free entries after the projections, where there are any."""
         found = list(vectors)
         for k, project in enumerate(self.projections):
             if project is not None:
@@ -70,7 +75,10 @@ class Variables(eqx.Module):
 
 def variables_of(model: Any, where: Callable, constraint: Any) -> tuple[Variables, tuple[str, ...]]:
     """What `where` selects of a model, under `constraint`, and a name for every number that is
-    fitted. (Not a part of the former: fits of other entries run the same program.)
+    fitted.
+
+    The names are no part of the variables, so that fits of other entries of the same arrays run the
+    same compiled program.
 
     **Raises:** TypeError/ValueError naming `where` or `constraint`, or the array that violates it.
     """
@@ -98,6 +106,7 @@ def variables_of(model: Any, where: Callable, constraint: Any) -> tuple[Variable
 
 
 def _row(place: int, name: str, value: Any, constraint: Any) -> tuple:
+    """One selected array: the fields of `Variables` for it, and the names of its entries."""
     if not eqx.is_inexact_array(value):
         raise TypeError(f"`where` selects {name}, which is no array of real numbers but {value!r}.")
     check_finite(value, name)
@@ -159,4 +168,5 @@ def _picked(model: Any, where: Callable) -> list[list[tuple[int, str]]]:
 
 
 def _name(path: Any) -> str:
+    """The path of a leaf as a user writes it, e.g. `patterns.xi`."""
     return jax.tree_util.keystr(path).lstrip(".").replace("']", "").replace("['", ".")

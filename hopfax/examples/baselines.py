@@ -1,8 +1,8 @@
 """Small models of sequences to set beside a selective memory.
 
 Linear, recurrent, selective and attentive ones. Each takes the tokens of one sequence, (T,), and
-gives logits at every step, (T, classes), from what it has read so far; a `key`, which models may
-want in training, is of no use to these. With the default sizes and ten tokens they have 1000 to
+gives logits at every step, (T, classes), from what it has read so far. Models may take a `key` in
+training; these ignore it. With the default sizes and ten tokens they have 1000 to
 2720 parameters.
 """
 
@@ -174,7 +174,7 @@ class SelectiveLayer(eqx.Module):
         self.mode = mode
 
     def __call__(self, us: Float[Array, "T width"]) -> Float[Array, "T width"]:
-        """The layer's outputs."""
+        """The outputs of the layer at all steps."""
         T, states = us.shape[0], self.log_rate.shape[1]
         xs, zs = jnp.split(jax.vmap(self.into)(jax.vmap(self.norm)(us)), 2, axis=1)
         taps = self.kernel.shape[0]
@@ -220,7 +220,7 @@ class AttentionLayer(eqx.Module):
         self.heads = heads
 
     def __call__(self, xs: Float[Array, "T width"]) -> Float[Array, "T width"]:
-        """The layer's outputs."""
+        """The outputs of the layer at all steps."""
         T, width = xs.shape
         parts = jax.vmap(self.project)(jax.vmap(self.first)(xs))
         q, k, v = jnp.moveaxis(parts.reshape(T, 3, self.heads, -1), 1, 0)

@@ -10,20 +10,21 @@ same activity. What a network is given is always the same picture in black and w
 - **flipped**: a share of all pixels, drawn at random, turned from ink to paper or back.
 
 A cue is recalled if all 64 pixels of the final state are right. Then each network is started in the
-image of 0 and should show the ten digits one after the other. Only the two-timescale networks know
-an order; what the others do from the same start is measured all the same.
+image of 0 and should show the ten digits one after the other. Only the two-timescale networks have
+an order of their memories; the others are started in the same way, for comparison.
 
-The images resemble each other, with overlaps of up to 0.88 as +-1. Pseudo-inverse couplings for +-1
-and the projection design for rates undo that; the dense memory does by its order (at n = 3 it
-recalls none). Rates have the default currents; at this activity that is a net background
-excitation, which helps with lost ink. Input-driven networks take the cue as stimulus and as start,
-so less ink is a weaker stimulus. Dense memories are iterated. The two-timescale networks hold what
-they retrieve in the first task, by a transition that is the identity; in the second they cycle.
+The images resemble each other, with overlaps of up to 0.88 as +-1. Pseudo-inverse couplings (+-1)
+and the projection design (rates) make up for that; the dense memory does by its high order (at
+n = 3 it recalls none). Rates have the default currents; at this activity they add up to a
+background excitation, which helps with lost ink. Input-driven networks take the cue as stimulus and
+as start, so less ink is a weaker stimulus. Dense memories are iterated. The two-timescale networks
+hold what they retrieve in the first task, as each memory calls itself; in the second each calls the
+next.
 """
 
 import argparse
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -37,6 +38,7 @@ from .._errors import missing
 from .._interactions import Power
 from .._iterate import iterate
 from .._simulate import simulate
+from .._types import Network, State
 from ..networks import (
     DenseMemory,
     Hopfield,
@@ -113,79 +115,6 @@ def task(seeds: int = 10, erased=ERASED, flipped=FLIPPED) -> Task:
     return Task(images, damaged(erase, erased), damaged(flip, flipped))
 
 
-def networks(images: Float[Array, "P 64"], order: bool = False) -> dict[str, Any]:
-    """All networks with these memories. With `order` the two-timescale ones go through them."""
-    rates, signs = Patterns(images, binary=False), Patterns(2 * images - 1)
-    P = len(images)
-    transition = cyclic(P) if order else jnp.eye(P)
-    inverse: Any = dict(learning="pseudo_inverse")
-    slow: Any = dict(tau=TAU, bias=0.01 if order else 0.0)
-    lit: Any = dict(tau=TAU, bias=0.2 if order else 0.0)
-    return {
-        "Hopfield": Hopfield(signs, activation=Tanh(4.0), **inverse),
-        "input-driven Hopfield": InputDrivenHopfield(signs, activation=Tanh(4.0), **inverse),
-        "two-timescale Hopfield": TwoTimescaleHopfield(
-            signs, transition, kappa=5.0, activation=Tanh(2.0), **slow, **inverse
-        ),
-        "dense, n = 20": DenseMemory(signs, Power(20)),
-        "rate": RateMemory(rates),
-        "input-driven rate": InputDrivenRateMemory(rates),
-        "two-timescale rate": TwoTimescaleRateMemory(
-            rates, transition, kappa=4.0 if order else 1.5, **lit
-        ),
-    }
-
-
-def _state(network: Any, cue: Float[Array, " N"]) -> Any:
-    """The state that shows a cue; slow saliencies begin equal."""
-    P, dtype = network.patterns.P, cue.dtype
-    slow = dict(saliency=jnp.full(P, jnp.max(network.kappa))) if hasattr(network, "kappa") else {}
-    if isinstance(network, DenseMemory):
-        return network.init(2 * cue - 1)
-    if hasattr(network, "rescaled"):
-        phi = network.activation
-        silent, full = phi(network.a), phi(network.b)
-        return network.init(rates=silent + (full - silent) * cue.astype(dtype), **slow)
-    return network.init(field=2 * cue - 1, **slow)
-
-
-def _image(network: Any, state: Any) -> Bool[Array, " N"]:
-    """Where a state has ink."""
-    if isinstance(network, DenseMemory):
-        return state.spins > 0
-    return state.neurons > (0.5 if hasattr(network, "rescaled") else 0.0)
-
-
-def _inputs(network: Any, cue: Float[Array, " N"]) -> dict[str, Any]:
-    if network.stimulated != "required":
-        return {}
-    if hasattr(network, "rescaled"):
-        return {"stimulus": cue, "current": WEAK * cue}
-    return {"stimulus": 2 * cue - 1}
-
-
-@eqx.filter_jit
-def recall(network: Any, cues: Float[Array, "n 64"]) -> Bool[Array, "n 64"]:
-    """What a network makes of each cue."""
-
-    def one(cue):
-        start = _state(network, cue)
-        if isinstance(network, DenseMemory):
-            return _image(network, iterate(network, start, STEPS, throw=False).final)
-        ts = np.array([0.0, HORIZON])
-        run = simulate(network, start, ts, throw=False, **_inputs(network, cue))
-        return _image(network, run.final)
-
-    return jax.vmap(one)(cues)
-
-
-def recalled(network: Any, images: Array, cues: Array) -> Float[np.ndarray, "levels seeds"]:
-    """Share of images that a network recalls, for every level and seed."""
-    found = recall(network, cues.reshape(-1, images.shape[1]))
-    right = (found == (images > 0.5)[jnp.arange(len(found)) % len(images)]).all(1)
-    return np.asarray(right.reshape(cues.shape[:3]).mean(2, dtype=cues.dtype))
-
-
 class Replay(NamedTuple):
     """A run from the image of 0: `order` of the memories it showed, overlaps `m` over `ts`."""
 
@@ -194,22 +123,150 @@ class Replay(NamedTuple):
     m: np.ndarray
 
 
-def replay(network: Any) -> Replay:
-    """Start in memory 0, with nothing else than the network's own inputs."""
-    patterns = network.patterns
-    images = (patterns.xi > 0).astype(patterns.dtype)
-    if isinstance(network, DenseMemory):
-        run = iterate(network, _state(network, images[0]), STEPS)
-        dual = jnp.linalg.inv(patterns.gram())  # 1 at a memory and 0 at the others, as elsewhere
-        m, ts = np.asarray(run.overlaps @ dual), np.linspace(0.0, REPLAY, STEPS + 1)
-        return Replay(list(dict.fromkeys(np.abs(m).argmax(1).tolist())), ts, m)
+class Family(NamedTuple):
+    """How the networks of one family are given a picture, run, and read.
+
+    - `start(network, cue)`: the state that shows a cue, an image of 0 and 1.
+    - `readout(state)`: where a state has ink.
+    - `settle(network, state, inputs)`: the state in the end of a retrieval.
+    - `follow(network, state, inputs)`: a longer run, as a `Replay`.
+    - `inputs(cue)`: what `simulate` is given beside the start.
+    - `slow`: whether `start` takes slow saliencies, too, as `saliency`.
+    """
+
+    start: Callable[..., State]
+    readout: Callable[[State], Bool[Array, " N"]]
+    settle: Callable[[Network, State, dict[str, Any]], State]
+    follow: Callable[[Network, State, dict[str, Any]], Replay]
+    inputs: Callable[[Float[Array, " N"]], dict[str, Any]] = lambda cue: {}
+    slow: bool = False
+
+
+def _field(network: Network, cue: Float[Array, " N"], **slow: Any) -> State:
+    return network.init(field=2 * cue - 1, **slow)
+
+
+def _rates(network: Network, cue: Float[Array, " N"], **slow: Any) -> State:
+    silent, full = network.activation(network.a), network.activation(network.b)
+    return network.init(rates=silent + (full - silent) * cue, **slow)
+
+
+def _spins(network: Network, cue: Float[Array, " N"]) -> State:
+    return network.init(2 * cue - 1)
+
+
+def _settled(network: Network, state: State, inputs: dict[str, Any]) -> State:
+    return simulate(network, state, np.array([0.0, HORIZON]), throw=False, **inputs).final
+
+
+def _followed(network: Network, state: State, inputs: dict[str, Any]) -> Replay:
     ts = np.linspace(0.0, REPLAY * TAU, 1201)
-    start = _state(network, images[0])
-    if hasattr(network, "kappa"):
-        first = jnp.zeros(patterns.P).at[0].set(jnp.max(network.kappa) / 2)
-        start = network.init(saliency=first, weights=jnp.zeros(patterns.P).at[0].set(1.0))
-    run = simulate(network, start, ts, **_inputs(network, images[0]))
+    run = simulate(network, state, ts, **inputs)
     return Replay(np.asarray(visited(run)).tolist(), ts / TAU, np.asarray(run.overlaps))
+
+
+def _iterated(network: Network, state: State, inputs: dict[str, Any]) -> State:
+    return iterate(network, state, STEPS, throw=False).final
+
+
+def _steps_followed(network: Network, state: State, inputs: dict[str, Any]) -> Replay:
+    run = iterate(network, state, STEPS)
+    dual = jnp.linalg.inv(network.patterns.gram())  # overlaps of 1 at a memory and 0 at the others
+    m, ts = np.asarray(run.overlaps @ dual), np.linspace(0.0, REPLAY, STEPS + 1)
+    return Replay(list(dict.fromkeys(np.abs(m).argmax(1).tolist())), ts, m)
+
+
+def _as_signs(cue: Float[Array, " N"]) -> dict[str, Any]:
+    return {"stimulus": 2 * cue - 1}
+
+
+def _as_light(cue: Float[Array, " N"]) -> dict[str, Any]:
+    return {"stimulus": cue, "current": WEAK * cue}
+
+
+_SIGNS = Family(_field, lambda state: state.neurons > 0.0, _settled, _followed)
+_RATES = Family(_rates, lambda state: state.neurons > 0.5, _settled, _followed)
+_DENSE = Family(_spins, lambda state: state.spins > 0, _iterated, _steps_followed)
+
+
+class Entrant(NamedTuple):
+    """A network that takes part, and how its family is given a picture, run, and read."""
+
+    network: Network
+    family: Family
+
+
+def networks(images: Float[Array, "P 64"], order: bool = False) -> dict[str, Entrant]:
+    """All networks with these memories, by name. With `order` the two-timescale networks go through
+    them one after the other; else they stay in one."""
+    rates, signs = Patterns(images, binary=False), Patterns(2 * images - 1)
+    P = len(images)
+    transition = cyclic(P) if order else jnp.eye(P)
+    inverse: Any = dict(learning="pseudo_inverse")
+    slow: Any = dict(tau=TAU, bias=0.01 if order else 0.0)
+    lit: Any = dict(tau=TAU, bias=0.2 if order else 0.0)
+    return {
+        "Hopfield": Entrant(Hopfield(signs, activation=Tanh(4.0), **inverse), _SIGNS),
+        "input-driven Hopfield": Entrant(
+            InputDrivenHopfield(signs, activation=Tanh(4.0), **inverse),
+            _SIGNS._replace(inputs=_as_signs),
+        ),
+        "two-timescale Hopfield": Entrant(
+            TwoTimescaleHopfield(
+                signs, transition, kappa=5.0, activation=Tanh(2.0), **slow, **inverse
+            ),
+            _SIGNS._replace(slow=True),
+        ),
+        "dense, n = 20": Entrant(DenseMemory(signs, Power(20)), _DENSE),
+        "rate": Entrant(RateMemory(rates), _RATES),
+        "input-driven rate": Entrant(
+            InputDrivenRateMemory(rates), _RATES._replace(inputs=_as_light)
+        ),
+        "two-timescale rate": Entrant(
+            TwoTimescaleRateMemory(rates, transition, kappa=4.0 if order else 1.5, **lit),
+            _RATES._replace(slow=True),
+        ),
+    }
+
+
+def shown(entrant: Entrant, cue: Float[Array, " N"]) -> State:
+    """The state that shows a cue; slow saliencies begin equal."""
+    network, family = entrant
+    P = network.patterns.P
+    slow = dict(saliency=jnp.full(P, jnp.max(network.kappa))) if family.slow else {}
+    return family.start(network, cue, **slow)
+
+
+@eqx.filter_jit
+def recall(entrant: Entrant, cues: Float[Array, "n 64"]) -> Bool[Array, "n 64"]:
+    """What a network makes of each cue."""
+    network, family = entrant
+
+    def one(cue):
+        state = shown(entrant, cue)
+        return family.readout(family.settle(network, state, family.inputs(cue)))
+
+    return jax.vmap(one)(cues)
+
+
+def recalled(entrant: Entrant, images: Array, cues: Array) -> Float[np.ndarray, "levels seeds"]:
+    """Share of images that a network recalls, for every level and seed."""
+    found = recall(entrant, cues.reshape(-1, images.shape[1]))
+    right = (found == (images > 0.5)[jnp.arange(len(found)) % len(images)]).all(1)
+    return np.asarray(right.reshape(cues.shape[:3]).mean(2, dtype=cues.dtype))
+
+
+def replay(entrant: Entrant) -> Replay:
+    """What a network shows from memory 0 on, with nothing else than its own inputs."""
+    network, family = entrant
+    patterns = network.patterns
+    image = (patterns.xi[0] > 0).astype(patterns.dtype)
+    if family.slow:
+        first = jnp.zeros(patterns.P).at[0].set(jnp.max(network.kappa) / 2)
+        state = network.init(saliency=first, weights=jnp.zeros(patterns.P).at[0].set(1.0))
+    else:
+        state = family.start(network, image)
+    return family.follow(network, state, family.inputs(image))
 
 
 def right_order(order: Sequence[int], P: int) -> int:
@@ -227,7 +284,7 @@ class Found(NamedTuple):
 
 
 def nearest(images: Array, cues: Array) -> Float[np.ndarray, "levels seeds"]:
-    """Share of cues from which the right image differs in the fewest pixels: what is possible."""
+    """Share of cues to which, of all images, the right one is the closest: the best possible."""
     apart = jnp.abs(cues[..., None, :] - images).sum(-1)
     return np.asarray((apart.argmin(-1) == jnp.arange(len(images))).mean(2, dtype=cues.dtype))
 
@@ -241,9 +298,9 @@ def run(seeds: int = 10, only: Sequence[str] | None = None) -> tuple[Task, dict[
         )
     }
     still, moving = (networks(given.images, order) for order in (False, True))
-    for name, network in still.items():
+    for name, entrant in still.items():
         if only is None or name in only:
-            erased, flipped = (recalled(network, given.images, cues) for cues in given[1:])
+            erased, flipped = (recalled(entrant, given.images, cues) for cues in given[1:])
             found[name] = Found(erased, flipped, replay(moving[name]))
     return given, found
 
@@ -337,7 +394,7 @@ def draw(given: Task, found: dict[str, Found]) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints the table and draws the figure."""
+    """Run the comparison, print the table and store the figure."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Weights by hand: `ResidualSelection` solves its tasks exactly, at any length.
+"""Weights chosen by hand, with which `ResidualSelection` solves tasks exactly, at any length.
 
 Nothing is trained. Inputs are one-hot tokens of `hopfax.examples.tasks`.
 """
@@ -12,7 +12,7 @@ import jax.random as jr
 
 from ..nn import ResidualSelection
 
-#: The argument of the saturating sigmoid, from which on it is exactly 0 or 1, is 2.4.
+#: An argument at which the saturating sigmoid is exactly 0 or 1; it is so beyond 2.4.
 SURE = 5.0
 #: Inverse temperature: a slot whose count is off by one gets exp(-50).
 BETA = 50.0
@@ -57,11 +57,13 @@ def induction_head(
 
 
 def _blank(inputs: int, outputs: int, **options: Any) -> ResidualSelection:
+    """A layer whose weights are all to be set."""
     return ResidualSelection(inputs, outputs, width=outputs, **options, key=jr.key(0))
 
 
 def _accepting(layer, name: str, taps, bias: float):
-    """With a selector that accepts where taps * u + bias is positive, and never forgets."""
+    """The layer with a selector that accepts where taps * u + bias is positive, and does not
+    forget."""
 
     def parts(layer):
         selector = getattr(layer, name)
@@ -77,7 +79,7 @@ def _accepting(layer, name: str, taps, bias: float):
 
 
 def _storing(layer, value):
-    """With a bank that keeps `value` of the inputs, and gives it back as it is."""
+    """The layer with a bank that keeps `value` times the inputs, and reads it out as it is."""
 
     def parts(layer):
         return layer.bank.value, layer.bank.memory.log_rate, layer.bank.readout

@@ -65,7 +65,8 @@ def with_labels(digits: Digits) -> Float[Array, "n 74"]:
 
 
 class Retrieval(eqx.Module):
-    """Completes from the training set: similar upper halves vote with their digits and labels."""
+    """Completes from the training set: a mean over its digits and labels, weighted by how similar
+    their upper halves are."""
 
     layer: HopfieldRetrieval
 
@@ -94,7 +95,7 @@ class Retrieval(eqx.Module):
 
 
 class Lookup(eqx.Module):
-    """Completes from a table."""
+    """Completes from a table of halves, digits and labels, all learned."""
 
     layer: HopfieldLookup
 
@@ -118,7 +119,7 @@ class Lookup(eqx.Module):
 
 
 class Dense(eqx.Module):
-    """Completes itself: pixels and label units are one state."""
+    """Completes its own state, which holds pixels and label units, while the seen pixels stay."""
 
     layer: DenseMemoryLayer
 
@@ -133,7 +134,7 @@ class Dense(eqx.Module):
         return self.layer(start, jnp.arange(PIXELS + CLASSES) < SEEN)
 
 
-#: How each is made, and its rate of learning.
+#: How each model is made, and its learning rate.
 MODELS: dict[str, tuple[Callable[[PRNGKeyArray], eqx.Module], float]] = {
     "retrieval": (Retrieval, 0.003),
     "lookup": (Lookup, 0.03),
@@ -219,7 +220,7 @@ def run(seed: int = 0, steps: int = 600) -> dict[str, dict[str, float]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints the table."""
+    """Train all models and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=600)

@@ -106,7 +106,7 @@ def train(
 
 
 def replay(layer: SequenceMemory, items, steps: int) -> Float[Array, "P T P"]:
-    """Overlaps after each step, while the layer goes on alone after each item as a cue."""
+    """Overlaps after each step without input, with each item as a cue before."""
     network, silence = layer.network, jnp.zeros(items.shape[1], items.dtype)
 
     def alone(cue):
@@ -139,8 +139,10 @@ def recalled(overlaps: np.ndarray) -> list[int]:
 
 
 def goes_round(overlaps: np.ndarray, following: np.ndarray, cue: int, laps: int) -> bool:
-    """Whether a replay follows the permutation from the cue to its end, for `laps` rounds at least.
-    An item that is followed by itself stays for ever."""
+    """Whether a replay follows the permutation from the cue on, for at least `laps` rounds.
+
+    An item that is followed by itself must be recalled until the end.
+    """
     path, true = recalled(overlaps), [cue]
     while len(true) < len(path):
         true.append(int(following[true[-1]]))
@@ -209,7 +211,7 @@ def dwell() -> float:
 
 
 def simulated_dwell(layer: SequenceMemory) -> float:
-    """The same, of the network in a trained layer, integrated exactly."""
+    """How long each item is recalled by the network of a trained layer, integrated exactly."""
     network = layer.network
     saliency = jnp.zeros(network.patterns.P, jnp.float32).at[0].set(jnp.mean(network.kappa))
     ts = jnp.asarray([0.0, 20 * dwell()], jnp.float32)

@@ -238,8 +238,8 @@ def score(models: Any, task: Task, length: int, *, sequences: int = 1024, key: A
 
 
 def _marks(model, task: Task, keys, length: int, noise=None):
-    """Cross-entropy and right answers, (batch, M), of one model on one batch; in training with a
-    key `noise` for the model."""
+    """Cross-entropies and which answers are right, both (batch, M), of one model on one batch;
+    `noise`: a key for the model, in training."""
     tokens, targets = jax.vmap(lambda key: task.draw(key, length))(keys)
     read = (lambda xs, key: model(xs)) if noise is None else lambda xs, key: model(xs, key=key)
     logits = jax.vmap(read)(tokens, keys if noise is None else jr.split(noise, keys.shape[0]))

@@ -1,20 +1,42 @@
 """How far a network is from what it should do.
 
 A loss is called with a network and returns residuals, or a number; `hopfax.fit` minimises it. The
-losses of a run are made from how it begins (`init`) and what was seen of it; they add, and a number
-times a loss weighs it. Each says where its gradient vanishes.
+losses of a run are made from how it begins (`init`) and what was seen of it. Losses add, and a
+number times a loss weighs it. The documentation of each says where its gradient vanishes.
 """
 
-from ._base import AbstractLoss as AbstractLoss, each as each, stack as stack, value as value
-from ._events import Events as Events, events_of as events_of, read_events as read_events
-from ._order import check_memories as check_memories, event_map as event_map, order as order
-from ._recording import (
-    Recording as Recording,
-    dwell_times as dwell_times,
-    field_path as field_path,
-    overlap_path as overlap_path,
-    saliency_path as saliency_path,
-    same_run as same_run,
-    shooting as shooting,
-    switch_times as switch_times,
+from ._base import AbstractLoss, each, stack, value
+from ._events import Events, events_of as events_of, read_events
+from ._observed import (
+    dwell_times,
+    field_path,
+    overlap_path,
+    saliency_path,
+    shooting,
+    switch_times,
 )
+from ._order import check_memories as check_memories, event_map, order
+from ._recording import Recording, same_run
+
+__all__ = [
+    "AbstractLoss",
+    "Events",
+    "Recording",
+    "dwell_times",
+    "each",
+    "event_map",
+    "field_path",
+    "order",
+    "overlap_path",
+    "read_events",
+    "saliency_path",
+    "same_run",
+    "shooting",
+    "stack",
+    "switch_times",
+    "value",
+]
+
+
+def __dir__():
+    return sorted(__all__)

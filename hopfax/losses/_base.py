@@ -1,12 +1,15 @@
 """What a loss is, and how losses add up."""
 
 import abc
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from .._types import ArrayLike, Network
 
 Derivative: TypeAlias = Literal["reverse", "forward"]
 #: In place of a residual that is not a number, because its run failed. Its gradient is zero.
@@ -19,62 +22,124 @@ class AbstractLoss(eqx.Module):
     Called with a network it returns either a vector of residuals $r$, whose half squared sum
     $\frac12 \sum_k r_k^2$ is the loss, or a number. Residuals can be fitted by least squares and
     give uncertainties. Losses add, and a number times a loss weighs it.
+
+    To write one of your own, subclass this and give `__call__`.
+
+    **Example:**
+
+    ```python
+    class Prior(hx.losses.AbstractLoss):  # what is known of the gain already
+        kappa: float
+
+        def __call__(self, network, *, derivative="reverse"):
+            return (network.kappa - self.kappa)[None]
+
+
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    known = Prior(4.0) + 4.0 * Prior(4.5)
+    known(network)  # 1, and 0.5 times the root of the weight: 1
+    ```
     """
 
     @abc.abstractmethod
-    def __call__(self, network: Any, *, derivative: Derivative = "reverse") -> Float[Array, "..."]:
-        """The residuals, or the number; `derivative`: which one its runs will serve."""
+    def __call__(
+        self, network: Network, *, derivative: Derivative = "reverse"
+    ) -> Float[Array, "..."]:
+        """The residuals, or the number.
+
+        **Arguments:** `derivative`: by which mode it will be differentiated; passed on to
+        `hopfax.simulate`.
+        """
 
     def __add__(self, other: "AbstractLoss") -> "AbstractLoss":
         if not isinstance(other, AbstractLoss):
             return NotImplemented
         return Total((*_parts(self), *_parts(other)))
 
-    def __rmul__(self, weight: Any) -> "AbstractLoss":
+    def __rmul__(self, weight: ArrayLike) -> "AbstractLoss":
         parts = tuple((weight * each, loss) for each, loss in _parts(self))
         return Total(parts)
 
 
-def _parts(loss: AbstractLoss) -> tuple[tuple[Any, AbstractLoss], ...]:
+def _parts(loss: AbstractLoss) -> tuple[tuple[ArrayLike, AbstractLoss], ...]:
+    """The weights and losses of which a loss is the sum."""
     return loss.parts if isinstance(loss, Total) else ((1.0, loss),)
 
 
 class Total(AbstractLoss):
     """A weighted sum: residuals side by side, or, if some part is a number, a number."""
 
-    parts: tuple[tuple[Any, AbstractLoss], ...]
+    parts: tuple[tuple[ArrayLike, AbstractLoss], ...]
 
-    def __call__(self, network: Any, *, derivative: Derivative = "reverse") -> Float[Array, "..."]:
+    def __call__(
+        self, network: Network, *, derivative: Derivative = "reverse"
+    ) -> Float[Array, "..."]:
         outputs = [(w, loss(network, derivative=derivative)) for w, loss in self.parts]
         if all(out.ndim for _, out in outputs):
+            # Half the squared sum of these is the weighted sum of the losses.
             return jnp.concatenate([jnp.sqrt(_as(w, out)) * out.ravel() for w, out in outputs])
         return sum((_as(w, out) * value(out) for w, out in outputs), jnp.zeros(()))
 
 
-def _as(weight: Any, out: Array) -> Array:
+def _as(weight: ArrayLike, out: Array) -> Array:
     return jnp.asarray(weight, out.dtype)
 
 
 def value(output: Float[Array, "..."]) -> Float[Array, ""]:
-    """The number that a loss's output stands for."""
+    r"""The number that a loss's output stands for: itself, or $\frac12 \sum_k r_k^2$ of residuals.
+
+    **Example:**
+
+    ```python
+    hx.losses.value(jnp.array([3.0, 4.0]))  # 12.5
+    ```
+    """
     return output if output.ndim == 0 else jnp.sum(jnp.square(output)) / 2
 
 
-def each(network: Any, losses: AbstractLoss, *, derivative: Derivative = "reverse"):
-    """The outputs of many losses of one kind, e.g. of a batch of recordings.
+def each(
+    network: Network, losses: AbstractLoss, *, derivative: Derivative = "reverse"
+) -> Float[Array, "..."]:
+    """The outputs of many losses of one kind, such as a batch of recordings.
 
     **Arguments:** `network`: one network. `losses`: what `stack` returns.
 
     **Returns:** the residuals of all, (batch, residuals); or the mean of the numbers.
+
+    **Example:**
+
+    ```python
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    losses = [
+        hx.losses.event_map(hx.Events([0, 1, 2]), saliency=[z, 0.0, 0.0, 0.0]) for z in (2.0, 4.0)
+    ]
+    batch = hx.losses.stack(losses)
+    hx.losses.each(network, batch).shape  # (2, 14)
+    ```
     """
     outputs = eqx.filter_vmap(lambda loss: loss(network, derivative=derivative))(losses)
     return outputs if outputs.ndim > 1 else outputs.mean()
 
 
-def stack(losses: Any) -> Any:
-    """Losses of one kind and size as one, with a leading axis, for `each` and `hopfax.fit(data=)`.
+def stack(losses: Iterable[AbstractLoss]) -> Any:
+    """Losses of one kind and size as a single one, for `each` and `hopfax.fit(data=...)`.
+
+    **Returns:** a loss of the same kind, whose arrays have a leading axis.
 
     **Raises:** ValueError if they differ in kind or size.
+
+    **Example:**
+
+    ```python
+    start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
+    seen = ([31.2, 60.9], [30.6, 61.4])
+    batch = hx.losses.stack([hx.losses.switch_times(times, init=start) for times in seen])
+    batch.init["saliency"].shape  # (2, 4)
+    ```
     """
     losses = list(losses)
     if not losses:

@@ -1,6 +1,7 @@
 """Observed sequences: which memory was entered when."""
 
 import csv
+import os
 import pathlib
 from typing import Any
 
@@ -26,6 +27,15 @@ class Events(eqx.Module):
         then the end of the first round.
 
     **Raises:** ValueError/TypeError naming the argument.
+
+    **Example:**
+
+    ```python
+    events = hx.Events([0, 2, 1], [0.0, 25.0, 50.0], end=70.0, cycle=True)
+    order, times = events.switches  # 2, 1, 0 at 25, 50, 70
+    events.dwells  # 25, 25, 20
+    events.repeated(2).memory  # 0, 2, 1, 0, 2, 1
+    ```
     """
 
     memory: Int[Array, " K"]
@@ -71,6 +81,7 @@ class Events(eqx.Module):
                 )
 
     def _check_order(self, order: np.ndarray) -> None:
+        """ValueError for negative indices and for a memory that follows itself."""
         if (order < 0).any():
             raise ValueError(f"`memory` must hold indices from 0 on, got {order.min()}.")
         following = np.roll(order, -1) if self.cycle else order[1:]
@@ -84,7 +95,7 @@ class Events(eqx.Module):
 
     @property
     def switches(self) -> tuple[Int[Array, " S"], Float[Array, " S"] | None]:
-        """The memory that each transition leads to, and when."""
+        """The memory that each transition leads to, and the times (None if they are not known)."""
         target = self.memory[1:]
         time = None if self.time is None else self.time[1:]
         if self.cycle:
@@ -95,7 +106,10 @@ class Events(eqx.Module):
 
     @property
     def dwells(self) -> Float[Array, " K"]:
-        """How long each memory was active; NaN for the last one if its end was not seen."""
+        """How long each memory was active; NaN for the last one if its end was not seen.
+
+        **Raises:** ValueError if the times are not known.
+        """
         if self.time is None:
             raise ValueError("these events have no `time`.")
         last = jnp.full(1, jnp.nan, self.time.dtype)
@@ -103,7 +117,10 @@ class Events(eqx.Module):
         return jnp.diff(jnp.concatenate([self.time, last]))
 
     def repeated(self, rounds: int) -> "Events":
-        """A cycle as an open sequence of so many rounds."""
+        """A cycle as an open sequence of so many rounds.
+
+        **Raises:** ValueError if it is no cycle.
+        """
         if not self.cycle:
             raise ValueError("only a cycle can be repeated.")
         memory = jnp.tile(self.memory, rounds)
@@ -115,7 +132,8 @@ class Events(eqx.Module):
 
 
 def events_of(target: Any) -> list[Events]:
-    """Sequences from what a user gives: one of them, several, or a plain order, read as a cycle."""
+    """A list of sequences, from one of them, several, or a plain order, which is read as a
+    cycle."""
     if isinstance(target, Events):
         return [target]
     if isinstance(target, list | tuple) and target and isinstance(target[0], Events):
@@ -123,14 +141,23 @@ def events_of(target: Any) -> list[Events]:
     return [Events(np.asarray(target), cycle=True)]
 
 
-def read_events(path: Any) -> list[Events]:
-    """Sequences from a CSV file with columns `time` and `memory`, and `sequence` if several.
+def read_events(path: str | os.PathLike[str]) -> list[Events]:
+    r"""Sequences from a CSV file with columns `time` and `memory`, and `sequence` if several.
 
     A row says that `memory` (an index) was entered at `time`. The first row of a sequence is its
     beginning; a last row with an empty `memory` says when the last one gave way. Without a header
     the columns are time, memory.
 
     **Raises:** ValueError naming the file and line; FileNotFoundError.
+
+    **Example:**
+
+    ```python
+    with open("events.csv", "w") as file:
+        file.write("time,memory\n0.0,0\n25.0,2\n50.0,1\n70.0,\n")
+    (events,) = hx.losses.read_events("events.csv")
+    events.memory, events.end  # 0, 2, 1, and 70
+    ```
     """
     path = pathlib.Path(path)
     with open(path, newline="") as file:
@@ -162,6 +189,7 @@ def read_events(path: Any) -> list[Events]:
 
 
 def _sequence(path: pathlib.Path, rows: list[tuple[float, str]]) -> Events:
+    """One sequence from its times and memories; ValueError naming the file."""
     end = None
     if rows[-1][1] == "":
         end, rows = rows[-1][0], rows[:-1]

@@ -9,15 +9,17 @@ from jaxtyping import Array, Float, Int
 
 from .._errors import as_float, check_at_least
 from .._simulate import simulate
-from .._types import ArrayLike
+from .._types import ArrayLike, Network
 from ._base import LOST, AbstractLoss, Derivative
 from ._events import Events, events_of
 
-_LEAST = 1.05  # of the ratio whose logarithm is a dwell, where a memory is not retrieved
+#: The least ratio whose logarithm is taken as a dwell. A memory that gives way at once, or has not
+#: been retrieved, has a smaller one, down to negative numbers, whose logarithm is no number.
+_LEAST = 1.05
 
 
 class Order(AbstractLoss):
-    """See `order`."""
+    """Which memory is charged next, in windows that each start from one memory; see `order`."""
 
     source: Int[Array, " W"]
     target: Int[Array, " W"]
@@ -25,7 +27,7 @@ class Order(AbstractLoss):
     window: Float[Array, ""]
     sharpness: Float[Array, ""]
 
-    def __call__(self, network: Any, *, derivative: Derivative = "reverse") -> Float[Array, ""]:
+    def __call__(self, network: Network, *, derivative: Derivative = "reverse") -> Float[Array, ""]:
         length = self.window * jnp.max(network.tau)
 
         def one(source, target, z0):
@@ -57,14 +59,15 @@ def order(
 
     $$L = -\frac1W \sum_w \ln \frac{e^{\beta z_{\nu}}}{\sum_\lambda e^{\beta z_\lambda}}.$$
 
-    The sum holds the active memory, too: without it a column of $A$ could charge its own memory so
-    strongly that the network locks there at no cost. Windows are multiple shooting: each starts
-    where the target is, so the length of a sequence does no harm.
+    The sum includes the active memory: without it a column of $A$ could charge its own memory so
+    strongly that the network stays there for ever, at no cost. Windows are multiple shooting: each
+    starts from the memory that the target has there, so errors do not add up along a sequence.
 
     **Where its gradient vanishes:** nowhere (but for rounding, once the right saliency leads by
-    many $1/\beta$). While the field rests, saliencies are linear in $A$, and so even a uniform or
-    locking matrix learns. A memory that must be followed by different ones is beyond it (it knows
-    no history): use `event_map` there.
+    many $1/\beta$). While the field rests, saliencies are linear in $A$, so there is a gradient
+    also from a uniform matrix, or one in which memories hold themselves. A target in which a memory
+    is followed by different ones cannot be met, for a window knows nothing of earlier memories: use
+    `event_map` there.
 
     **Arguments:**
 
@@ -77,6 +80,16 @@ def order(
     **Returns:** a loss for a `TwoTimescaleHopfield`, a number.
 
     **Raises:** ValueError for indices beyond P, or values out of their range.
+
+    **Example:**
+
+    ```python
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    loss = hx.losses.order([0, 1, 2, 3], P=4)
+    loss(network)  # 0.0095: this is the order of hx.cyclic(4)
+    ```
     """
     pairs: set[tuple[int, int]] = set()
     for events in events_of(target):
@@ -95,7 +108,7 @@ def order(
 
 
 class EventMap(AbstractLoss):
-    """See `event_map`."""
+    """The event map of the singular limit, along a target sequence; see `event_map`."""
 
     memory: Int[Array, " K"]
     target: Int[Array, " S"]
@@ -105,7 +118,9 @@ class EventMap(AbstractLoss):
     sigma: Float[Array, ""]
     delay: Float[Array, ""]
 
-    def __call__(self, network: Any, *, derivative: Derivative = "reverse") -> Float[Array, " R"]:
+    def __call__(
+        self, network: Network, *, derivative: Derivative = "reverse"
+    ) -> Float[Array, " R"]:
         del derivative  # a plain function serves both
         P = self.saliency.size
         gain = network.activation.slope(jnp.zeros_like(self.margin))
@@ -149,17 +164,18 @@ def event_map(
     sigma: ArrayLike = 1.0,
     delay: ArrayLike = 0.0,
 ) -> AbstractLoss:
-    r"""The singular limit's event map, forced along the target: a surrogate without simulation.
+    r"""Saliencies along the target in the limit $\tau \to \infty$: a loss without simulation.
 
-    While memory $\mu$ is active every saliency relaxes to $s_\nu = \kappa_\nu A_{\nu\mu}$; it gives
-    way after $T = \tau \ln\frac{z_\mu - s_\mu}{1 - s_\mu}$. The map is taken along the *target*
-    order (and, where they are known, the target dwells), whatever the network would do, so that
-    saliencies stay a smooth function of all parameters and carry the history. Residuals, for every
-    transition $\mu \to \nu$: $(T + d - \hat T)/\sigma$ where the dwell is known, and by how much
-    the wanted successor misses $z_\nu \ge 1 + \delta$, $z_\nu \ge (1 + \delta) z_\lambda$ for every
-    rival, and $\mu$ itself $s_\mu \le 1 - \delta$ (no lock).
+    While memory $\mu$ is active every saliency relaxes to $s_\nu = \kappa_\nu A_{\nu\mu}$; the
+    memory gives way after $T = \tau \ln\frac{z_\mu - s_\mu}{1 - s_\mu}$. These steps are taken in
+    the *target* order (and, where they are known, with the target dwells), whatever the network
+    itself would do. So saliencies are smooth functions of all parameters, and depend on all earlier
+    memories. The residuals, for every transition $\mu \to \nu$, are $(T + d - \hat T)/\sigma$ where
+    the dwell is known, and by how much these conditions are violated: $z_\nu \ge 1 + \delta$ and
+    $z_\nu \ge (1 + \delta) z_\lambda$ for every rival $\lambda$, so that the wanted successor takes
+    over, and $s_\mu \le 1 - \delta$, so that $\mu$ does not hold itself for ever.
 
-    **Where its gradient vanishes:** where all these hold and no dwell is known. That is its
+    **Where its gradient vanishes:** where all conditions hold and no dwell is known. That is its
     minimum.
 
     **Arguments:**
@@ -174,7 +190,20 @@ def event_map(
 
     **Raises:** ValueError/TypeError naming the argument.
 
-    Derived for the model of Betteti, Baggio, Zampieri 2026, arXiv:2603.03201. Singular limit.
+    Derived for the model of Betteti, Baggio, Zampieri 2026, arXiv:2603.03201, in the singular
+    limit.
+
+    **Example:**
+
+    ```python
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    loss = hx.losses.event_map(hx.Events([0, 1, 2]), saliency=[4.0, 0.0, 0.0, 0.0])
+    hx.losses.value(loss(network))  # 0: the network keeps all conditions
+    wrong = hx.losses.event_map(hx.Events([0, 2, 1]), saliency=[4.0, 0.0, 0.0, 0.0])
+    hx.losses.value(wrong(network))  # 10.8
+    ```
     """
     if not isinstance(target, Events):
         raise TypeError(f"`target` must be hopfax.Events, got {type(target).__name__}.")
@@ -192,7 +221,7 @@ def event_map(
 
 
 def check_memories(events: Events, P: int) -> None:
-    """ValueError for indices that are no memories."""
+    """ValueError if a sequence names more memories than the P that there are."""
     highest = int(np.max(np.asarray(events.memory)))
     if highest >= P:
         raise ValueError(f"`target` names memory {highest}, but there are {P}: 0..{P - 1}.")

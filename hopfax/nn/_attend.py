@@ -1,7 +1,18 @@
-"""The softmax mean over stored items, of all of them at once or in blocks."""
+"""The softmax mean over stored items, of all of them at once or in blocks.
+
+In blocks, items are read one block at a time and their scores forgotten, so that memory grows with
+the size of a block. The mean needs two sums over all items, of the weights and of the weighted
+values. Weights are exponentials of scores, which overflow; so each carries the largest score so far
+and has its sums relative to that, and shrinks them when a larger one comes.
+
+Derivatives would keep the scores of all blocks. Here they do not: with the logarithm of the sum of
+exponentials, which is known after the first pass, the weights of a block can be computed anew, and
+the tangent of the mean is again a sum over blocks. As that rule is itself written in JAX, it is
+transposed for reverse mode and differentiated for higher orders.
+"""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -20,6 +31,8 @@ Query = Float[Array, "Q H d"]
 Out = Float[Array, "Q H e"]
 Mask = Bool[Array, "#H #Q S"]
 Read = Callable[[PyTree], tuple[Array, Array]]
+#: Largest score (H, Q), sum of exponentials (H, Q) and their sum with the values (Q, H, e).
+Sums: TypeAlias = tuple[Array, Array, Array]
 
 
 def fitting_block(Q: Any, H: int, S: Any) -> int | None:
@@ -48,6 +61,8 @@ def attend(query: Query, read: Read, stored: PyTree, mask: Mask | None, block: i
     - `stored`: what it reads: arrays with S items along their first axis.
     - `mask`: True where an item counts.
     - `block`: how many items are read at a time; None for all of them.
+
+    **Returns:** (Q, H, e).
     """
     if block is None:
         return _normalised(*_online(query, read, stored, mask))[0]
@@ -85,20 +100,21 @@ def counted(stored: PyTree, mask: Mask | None) -> PyTree:
     )
 
 
-def _scores(query, keys, mask):
+def _scores(query: Query, keys: Array, mask: Mask | None) -> Array:
     scores = jnp.einsum("qhd,shd->hqs", query, keys)
     return scores if mask is None else jnp.where(mask, scores, -jnp.inf)
 
 
-def _online(query, read, stored, mask, before=None):
-    """Largest score, sum of exponentials relative to it and their sum with the values, after some
-    more items."""
+def _online(
+    query: Query, read: Read, stored: PyTree, mask: Mask | None, before: Sums | None = None
+) -> Sums:
+    """The sums after some more items; `before`: those after the items before them."""
     keys, values = read(stored)
     scores = _scores(query, keys, mask)
     largest = lax.stop_gradient(jnp.max(scores, -1, initial=-jnp.inf))
     if before is not None:
         largest = jnp.maximum(largest, before[0])
-    finite = jnp.where(largest == -jnp.inf, 0.0, largest)  # with nothing but masked items so far
+    finite = jnp.where(largest == -jnp.inf, 0.0, largest)  # nothing but masked items so far
     weights = jnp.exp(scores - finite[..., None])
     total, sums = weights.sum(-1), jnp.einsum("hqs,she->qhe", weights, values)
     if before is not None:
@@ -107,13 +123,13 @@ def _online(query, read, stored, mask, before=None):
     return largest, total, sums
 
 
-def _normalised(largest, total, sums):
+def _normalised(largest: Array, total: Array, sums: Array) -> tuple[Out, Array]:
     """The mean of values, and the logarithm of the sum of exponentials."""
     total = jnp.where(total > 0, total, 1.0)
     return sums / total.T[..., None], jnp.where(largest == -jnp.inf, 0.0, largest) + jnp.log(total)
 
 
-def _passed(query, read, blocks, mask):
+def _passed(query: Query, read: Read, blocks: PyTree, mask: Array | None) -> tuple[Out, Array]:
     """The mean of values, and the logarithm of the sum of exponentials, block by block."""
 
     def step(carry, xs):
@@ -132,12 +148,13 @@ def _passed(query, read, blocks, mask):
 
 
 @eqx.filter_custom_jvp
-def _blocked(query, read, blocks, mask):
+def _blocked(query: Query, read: Read, blocks: PyTree, mask: Array | None) -> Out:
+    """The mean of values, block by block, with derivatives that keep no scores."""
     return _passed(query, read, blocks, mask)[0]
 
 
 @_blocked.def_jvp
-def _blocked_jvp(primals, tangents):
+def _blocked_jvp(primals: tuple, tangents: tuple) -> tuple[Out, Out]:
     query, read, blocks, mask = primals
     d_query, d_read, d_blocks, _ = tangents
     out, log_total = _passed(*primals)

@@ -12,17 +12,10 @@ from .._errors import check_shape
 
 
 def to_functional(layer: eqx.Module) -> tuple[dict[str, Array], Callable[..., Any]]:
-    """A layer taken apart, for code that knows nothing of Equinox.
+    """A layer as a dictionary of arrays and a pure function, for code without Equinox.
 
-    ```python
-    parameters, apply = hopfax.nn.to_functional(layer)
-    y = apply(parameters, x)  # = layer(x)
-    state, y = apply(parameters, state, u, method="step")  # = layer.step(state, u)
-    gradient = jax.grad(lambda parameters: loss(apply(parameters, x)))(parameters)
-    ```
-
-    The dictionary is a checkpoint as it stands: safetensors and orbax write and read it. Nothing
-    else is in the way of `jax.jit`, `jax.vmap` (`in_axes=(None, 0)`) or `jax.export`.
+    The dictionary can be stored as it is, by safetensors or orbax, and the function goes through
+    `jax.jit`, `jax.vmap` (`in_axes=(None, 0)`) and `jax.export`.
 
     **Arguments:** `layer`: any `equinox.Module`.
 
@@ -33,6 +26,18 @@ def to_functional(layer: eqx.Module) -> tuple[dict[str, Array], Callable[..., An
     **Raises:** TypeError if `layer` is no Module, ValueError if two arrays have the same name (a
     dictionary with dots in its keys); `apply` raises ValueError for missing, unknown or
     misshapen parameters (their dtype is free).
+
+    **Example:**
+
+    ```python
+    layer = hx.nn.HopfieldLookup(5, 2, 4, key=jax.random.key(0))
+    parameters, apply = hx.nn.to_functional(layer)
+    list(parameters)[-1]  # 'memory'
+    x = jnp.ones(4)
+    y = apply(parameters, x)  # = layer(x)
+    gradient = jax.grad(lambda parameters: apply(parameters, x).sum())(parameters)
+    gradient["memory"].shape  # (5, 4)
+    ```
     """
     if not isinstance(layer, eqx.Module):
         raise TypeError(f"`layer` must be an equinox.Module, got {type(layer).__name__}.")
@@ -54,6 +59,7 @@ def to_functional(layer: eqx.Module) -> tuple[dict[str, Array], Callable[..., An
 
 
 def _check(parameters: dict[str, Array], shapes: dict[str, tuple]) -> None:
+    """ValueError for parameters that are missing, not known, or of another shape."""
     if missing := sorted(shapes.keys() - parameters.keys()):
         unknown = sorted(parameters.keys() - shapes.keys())
         near = difflib.get_close_matches(missing[0], unknown, 1)

@@ -1,4 +1,10 @@
-"""Linear time-invariant systems: diagonal, stable by construction, in three exact forms."""
+r"""Linear time-invariant systems: diagonal, stable by construction, in three exact forms.
+
+The states of $x_k = \lambda x_{k-1} + v_k$ can be computed one after the other, T steps; by an
+associative scan, as pairs (decay, input) of successive stretches combine to that of both, in
+O(log T) steps one after the other; and by FFT, as a convolution with $1, \lambda, \lambda^2,
+\dots$. All are exact but for rounding.
+"""
 
 import math
 from typing import Any, Literal, TypeAlias
@@ -18,7 +24,7 @@ MODES = ("recurrent", "scan", "fft")
 
 
 class Modes(eqx.Module):
-    r"""First-order filters side by side, each mode by itself.
+    r"""First-order linear filters side by side, each with its own decay.
 
     $$x_k = \lambda x_{k-1} + s\, v_k, \qquad \lambda = \exp(-e^\nu + i \theta), \quad x_{-1} = 0.$$
 
@@ -34,6 +40,13 @@ class Modes(eqx.Module):
     - `scaled`: whether $s = \sqrt{1 - |\lambda|^2}$, which keeps $x$ as large as white $v$, or 1.
 
     **Raises:** ValueError/TypeError naming the argument.
+
+    **Example:**
+
+    ```python
+    modes = hx.nn.Modes(jnp.log(jnp.log(jnp.array([2.0]))))  # a decay of 1/2
+    modes.states(jnp.array([[1.0], [0.0], [0.0]]), "recurrent")  # 1, 0.5, 0.25
+    ```
     """
 
     log_rate: Float[Array, "*modes"]
@@ -50,7 +63,7 @@ class Modes(eqx.Module):
         self.scaled = scaled
 
     def init(self) -> Array:
-        """Zeros, of the shape of an input and a state at one step."""
+        """The state before the first input: zeros, of the shape of one input."""
         parts = () if self.angle is None else (2,)
         return jnp.zeros(parts + self.log_rate.shape, self.log_rate.dtype)
 
@@ -67,7 +80,7 @@ class Modes(eqx.Module):
 
         **Arguments:** `mode`: "recurrent", one step after the other; "scan", an associative scan
         of depth O(log T); "fft", a convolution padded with zeros. They give the same numbers up to
-            rounding.
+        rounding.
         """
         check_option(mode, "mode", MODES)
         if mode == "recurrent":
@@ -114,6 +127,19 @@ class LinearSystem(eqx.Module):
     - `inputs`, `outputs`: sizes of $u$ and $y$.
     - `taps`: L. `modes`: how many complex ones.
     - `scale`: standard deviation of the entries of $F$ and of $C$ at first.
+    - `dtype`: of the coefficients. Default: the default float.
+    - `key`: keyword only; makes the initial coefficients.
+
+    **Raises:** ValueError naming the argument.
+
+    **Example:**
+
+    ```python
+    system = hx.nn.LinearSystem(2, 3, taps=2, modes=4, key=jax.random.key(0))
+    us = jnp.ones((5, 2))
+    ys = system.outputs(us, "recurrent")  # (5, 3)
+    state, y = system.step(system.init(), us[0])  # y = ys[0]
+    ```
     """
 
     taps: Float[Array, "outputs L inputs"]
@@ -151,7 +177,7 @@ class LinearSystem(eqx.Module):
         return jnp.zeros((L - 1, inputs), self.taps.dtype), memory
 
     def step(self, state: tuple, u: Float[Array, " inputs"]) -> tuple[tuple, Array]:
-        """The next state and the output, (outputs,)."""
+        """The state after one input, and the output then, (outputs,)."""
         past, x = state
         window = jnp.concatenate([u[None], past])  # the latest first, as the taps
         y = jnp.einsum("oli,li->o", self.taps, window)
@@ -163,7 +189,7 @@ class LinearSystem(eqx.Module):
     def outputs(
         self, us: Float[Array, "T inputs"], mode: Mode = "fft"
     ) -> Float[Array, "T outputs"]:
-        """The outputs at all steps; `mode` as for `Modes`."""
+        """The outputs at all steps; `mode` as in `Modes.states`."""
         T, L = us.shape[0], self.taps.shape[1]
         padded = jnp.pad(us, ((L - 1, 0), (0, 0)))
         ys = sum(padded[L - 1 - lag : T + L - 1 - lag] @ self.taps[:, lag].T for lag in range(L))

@@ -11,8 +11,11 @@ from .._errors import as_float
 
 
 def arrived(value: Any, name: str) -> jax.Array:
-    """An input as a floating array: in its own dtype if that is floating; integers, booleans and
-    lists of numbers in the default float, for what leaves has the dtype of what came in."""
+    """An input as a floating array, of whose dtype the output will be.
+
+    It keeps its own dtype if that is floating. Integers, booleans and lists of numbers become the
+    default float, as their outputs are no integers.
+    """
     array = value if isinstance(value, jax.Array) else np.asarray(value)
     if jnp.issubdtype(array.dtype, jnp.floating):
         return jnp.asarray(array)

@@ -1,6 +1,7 @@
-"""Designing residual generators: what a model explains vanishes, what it does not stays.
+"""Designs of residual generators: linear filters whose output is zero for all data that a linear
+model explains, and not for others.
 
-Computed once, in NumPy and float64; the results set the coefficients of a `LinearSystem`.
+They are computed once, in NumPy and float64; the results set the coefficients of a `LinearSystem`.
 """
 
 import numpy as np
@@ -23,6 +24,14 @@ def annihilator(modes: ArrayLike) -> np.ndarray:
     **Returns:** the taps $(1, a_1, \dots, a_n)$.
 
     **Raises:** ValueError if a conjugate is missing.
+
+    **Example:**
+
+    ```python
+    taps = hx.nn.annihilator([np.exp(0.3j), np.exp(-0.3j)])  # 1, -1.91067298, 1
+    sinusoid = 2.0 * np.sin(0.3 * np.arange(10) + 0.4)
+    np.abs(np.convolve(sinusoid, taps, "valid")).max() < 1e-12  # True
+    ```
     """
     modes = np.asarray(modes)
     if modes.ndim != 1:
@@ -35,7 +44,7 @@ def annihilator(modes: ArrayLike) -> np.ndarray:
 
 
 def parity_relations(transition: ArrayLike, output: ArrayLike, window: int) -> np.ndarray:
-    r"""All linear relations between `window` outputs in a row of $x_{k+1} = A x_k$, $y_k = C x_k$.
+    r"""All linear relations of `window` successive outputs of $x_{k+1} = A x_k$, $y_k = C x_k$.
 
     $$w^\top O = 0, \qquad O = [C; CA; \dots; CA^{s}].$$
 
@@ -47,6 +56,14 @@ def parity_relations(transition: ArrayLike, output: ArrayLike, window: int) -> n
     **Returns:** orthonormal rows $w$, (relations, window * p), outputs of the earliest step first.
 
     **Raises:** ValueError for wrong shapes.
+
+    **Example:**
+
+    ```python
+    rotation = [[0.9, 0.2], [-0.2, 0.9]]
+    (relation,) = hx.nn.parity_relations(rotation, [[1.0, 0.5]], 3)
+    relation / relation[2]  # 0.85, -1.8, 1: the characteristic polynomial
+    ```
     """
     A, C = _model(transition, output)
     O = _observability(A, C, window)
@@ -70,6 +87,15 @@ def deadbeat_gain(transition: ArrayLike, output: ArrayLike) -> np.ndarray:
 
     **Raises:** ValueError for wrong shapes, and if (A, C) is not observable: then no gain moves
     some mode, and if that mode does not decay by itself (A, C) is not even detectable.
+
+    **Example:**
+
+    ```python
+    A, C = np.array([[0.9, 0.2], [-0.2, 0.9]]), np.array([1.0, 0.0])
+    gain = hx.nn.deadbeat_gain(A, C)  # 1.8, 3.85
+    closed = A - np.outer(gain, C)
+    np.abs(closed @ closed).max() < 1e-12  # True: zero after two steps
+    ```
     """
     A, C = _model(transition, output)
     n = A.shape[0]
@@ -84,7 +110,8 @@ def deadbeat_gain(transition: ArrayLike, output: ArrayLike) -> np.ndarray:
     return np.linalg.matrix_power(A, n) @ np.linalg.solve(O, last)
 
 
-def _model(transition, output) -> tuple[np.ndarray, np.ndarray]:
+def _model(transition: ArrayLike, output: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """A (n, n) and C (p, n) of a linear model; ValueError for other shapes."""
     A = np.asarray(transition, float)
     C = np.atleast_2d(np.asarray(output, float))
     if A.ndim != 2 or A.shape[0] != A.shape[1] or not A.size:
@@ -96,23 +123,25 @@ def _model(transition, output) -> tuple[np.ndarray, np.ndarray]:
     return A, C
 
 
-def _observability(A, C, steps) -> np.ndarray:
+def _observability(A: np.ndarray, C: np.ndarray, steps: int) -> np.ndarray:
+    """The rows C, C A, ..., C A^(steps - 1), one below the other."""
     return np.concatenate([C @ np.linalg.matrix_power(A, k) for k in range(steps)])
 
 
-def _tolerance(matrix, sizes) -> float:
+def _tolerance(matrix: np.ndarray, sizes: np.ndarray) -> float:
+    """The singular value below which one counts as zero, as in `numpy.linalg.matrix_rank`."""
     return max(matrix.shape) * np.finfo(float).eps * sizes[0]
 
 
-def _unseen(A, C) -> str:
-    """Which modes the output does not see (Hautus), and what follows."""
+def _unseen(A: np.ndarray, C: np.ndarray) -> str:
+    """The message that names the modes that the output does not see, by the test of Hautus."""
     n = A.shape[0]
     unseen = []
     for mode in np.linalg.eigvals(A):
         pencil = np.concatenate([A - mode * np.eye(n), C])
         if np.linalg.matrix_rank(pencil, tol=1e-8 * max(1.0, np.abs(pencil).max())) < n:
             unseen.append(mode)
-    if not unseen:  # so nearly unseen that only the observability matrix shows it
+    if not unseen:  # seen so weakly that only the observability matrix shows it
         return "`output` sees some mode of `transition` too weakly: (A, C) is not observable."
     worst = max(unseen, key=abs)
     text = f"`output` does not see the mode {worst:.4g} of `transition`, so that no gain moves it"

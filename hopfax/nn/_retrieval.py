@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -31,10 +31,10 @@ class HopfieldRetrieval(eqx.Module):
     $$q \leftarrow \sum_s k_s\, \mathrm{softmax}_s(\beta\, q \cdot k_s), \qquad
     \mathrm{out} = W_o \sum_s v_s\, \mathrm{softmax}_s(\beta\, q \cdot k_s).$$
 
-    With one step this is attention. More steps and a larger $\beta$ go on towards a single stored
-    item; $\beta$ far below gives their mean. Queries, memory and values pass through layer norms
-    first. With equal weights the results are those of the authors' PyTorch package, whose
-    `update_steps_max` is `steps - 1`.
+    With one step this is attention. With more steps, or a larger $\beta$, the result approaches a
+    single stored item; with a small $\beta$, the mean of all. Queries, memory and values pass
+    through layer norms first. With equal weights the results are those of the authors' PyTorch
+    package, whose `update_steps_max` is `steps - 1`.
 
     Many items are read in blocks: memory grows with the size of a block, not with the number of
     items times that of queries.
@@ -48,14 +48,16 @@ class HopfieldRetrieval(eqx.Module):
     - `qk_size`, `vo_size`: features of a query and key, and of a value, in one head. Default:
       `query_size // num_heads`, and `qk_size`.
     - `beta`: inverse temperature $> 0$, a scalar or (H,). Default: $1/\sqrt{\mathtt{qk\_size}}$.
-    - `learn_beta`: whether derivatives reach it (as those of its logarithm, so it stays positive).
-      Otherwise they are zero; spare `log_beta` from weight decay, which needs no derivative.
-    - `steps`: softmax means taken, at least 1.
+    - `learn_beta`: whether $\beta$ is trained, by its logarithm, so that it stays positive.
+      Otherwise its derivatives are zero; but weight decay moves a parameter without a derivative,
+      too: exclude `log_beta` from it.
+    - `steps`: how many softmax means are taken, one after the other; at least 1.
     - `norms`: which layer norms there are, of "query", "memory", "value" (with weights and biases)
       and "association" (of the projected queries and keys in each head, without).
     - `projections`: which of $W_q, W_k, W_v, W_o$ there are, of "query", "memory", "value" and
-      "output". Without one, all heads get its input as it is, which must then have the size of
-      what it would have made; without "output", the heads are returned side by side.
+      "output". Without one of the first three, all heads get its input as it is, which must then
+      have the size of what the projection would have made. Without "output", the heads are returned
+      side by side.
     - `use_bias`: whether projections have biases.
     - `block`: items read at a time, or None: all of them. "auto": all, if there are at most 8192
       and they have few scores with the queries; else 64 to 2048, by the number of queries.
@@ -63,6 +65,15 @@ class HopfieldRetrieval(eqx.Module):
     - `key`: keyword only; makes the initial parameters.
 
     **Raises:** ValueError/TypeError naming the argument.
+
+    **Example:**
+
+    ```python
+    layer = hx.nn.HopfieldRetrieval(2, 4, key=jax.random.key(0))
+    query, memory = jax.random.normal(jax.random.key(1), (2, 3, 4))
+    layer(query, memory).shape  # (3, 4): what each of three queries retrieves
+    layer(query[0], memory).shape  # (4,)
+    ```
     """
 
     query_norm: eqx.nn.LayerNorm | None
@@ -107,35 +118,14 @@ class HopfieldRetrieval(eqx.Module):
             check_option(name, "norms", _NORMS)
         for name in projections:
             check_option(name, "projections", _PROJECTIONS)
-        H = num_heads = as_count(num_heads, "num_heads")
-        query_size = as_count(query_size, "query_size")
-        if qk_size is None and query_size % H and "query" in projections:
-            raise ValueError(
-                f"`query_size` must be a multiple of `num_heads` = {H}, got {query_size}; or give "
-                "`qk_size`, the features of a head."
-            )
-        unprojected = query_size if "query" not in projections else query_size // H
-        qk_size = as_count(unprojected if qk_size is None else qk_size, "qk_size")
-        memory_size = as_count(query_size if memory_size is None else memory_size, "memory_size")
-        value_size = as_count(memory_size if value_size is None else value_size, "value_size")
-        unprojected = value_size if "value" not in projections else qk_size
-        vo_size = as_count(unprojected if vo_size is None else vo_size, "vo_size")
-        output_size = as_count(query_size if output_size is None else output_size, "output_size")
-        for name, given, made, what in (
-            ("query", query_size, qk_size, "qk_size"),
-            ("memory", memory_size, qk_size, "qk_size"),
-            ("value", value_size, vo_size, "vo_size"),
-        ):
-            if name not in projections and given != made:
-                raise ValueError(
-                    f"`{name}_size` must be `{what}` = {made} where `projections` leave out "
-                    f"{name!r}, got {given}."
-                )
-        self.num_heads, self.query_size = num_heads, query_size
-        self.memory_size, self.value_size = memory_size, value_size
+        H = self.num_heads = as_count(num_heads, "num_heads")
+        size = _sizes(
+            H, query_size, memory_size, value_size, output_size, qk_size, vo_size, projections
+        )
+        self.query_size, self.memory_size, self.value_size = size.query, size.memory, size.value
         self.steps, self.learn_beta = as_count(steps, "steps"), learn_beta
         self.block = block if block in ("auto", None) else as_count(block, "block")
-        beta = as_float(1 / math.sqrt(qk_size) if beta is None else beta, "beta", dtype)
+        beta = as_float(1 / math.sqrt(size.qk) if beta is None else beta, "beta", dtype)
         check_scalar_or(beta, "beta", H, "(num_heads,)")
         check_at_least(beta, "beta", 0.0, strict=True)
         self.log_beta = jnp.log(beta)
@@ -149,19 +139,19 @@ class HopfieldRetrieval(eqx.Module):
                 return None
             return eqx.nn.Linear(given, made, use_bias=use_bias, dtype=dtype, key=key)
 
-        self.query_norm = norm("query", query_size)
-        self.memory_norm = norm("memory", memory_size)
-        self.value_norm = norm("value", value_size)
-        self.association_norm = norm("association", qk_size, affine=False)
+        self.query_norm = norm("query", size.query)
+        self.memory_norm = norm("memory", size.memory)
+        self.value_norm = norm("value", size.value)
+        self.association_norm = norm("association", size.qk, affine=False)
         keys = jr.split(key, 4)
-        self.query_proj = linear("query", query_size, H * qk_size, keys[0])
-        self.memory_proj = linear("memory", memory_size, H * qk_size, keys[1])
-        self.value_proj = linear("value", value_size, H * vo_size, keys[2])
-        self.output_proj = linear("output", H * vo_size, output_size, keys[3])
+        self.query_proj = linear("query", size.query, H * size.qk, keys[0])
+        self.memory_proj = linear("memory", size.memory, H * size.qk, keys[1])
+        self.value_proj = linear("value", size.value, H * size.vo, keys[2])
+        self.output_proj = linear("output", H * size.vo, size.output, keys[3])
 
     @property
     def beta(self) -> Float[Array, "*#H"]:
-        r"""The inverse temperature $\beta$."""
+        r"""The inverse temperature $\beta$, a scalar or one for each head."""
         return jnp.exp(self.log_beta)
 
     def __call__(
@@ -206,7 +196,7 @@ class HopfieldRetrieval(eqx.Module):
         return (out[0] if single else out).astype(dtype)
 
     def _mask(self, mask, Q, S):
-        """As (1 or H, 1 or Q, S), checked."""
+        """The mask with all its axes, (1 or H, 1 or Q, S); ValueError or TypeError for no mask."""
         if mask is None:
             return None
         mask = jnp.asarray(mask)
@@ -240,6 +230,7 @@ class HopfieldRetrieval(eqx.Module):
         return attend(beta * query, read, stored, mask, block)
 
     def _in_heads(self, norm, projection, x):
+        """Features (n, size), normed and projected, in heads: (n, H, size of one head)."""
         x = _each(projection, _each(norm, x))
         if projection is None:
             return jnp.broadcast_to(x[:, None], (x.shape[0], self.num_heads, x.shape[1]))
@@ -260,15 +251,24 @@ class HopfieldRetrieval(eqx.Module):
 
 
 class HopfieldLookup(eqx.Module):
-    r"""A `HopfieldRetrieval` whose memory is learned: a table that is read by content.
+    r"""A `HopfieldRetrieval` whose memory is learned: a table that is searched by content.
 
     **Arguments:**
 
     - `num_memories`: how many items are stored, S.
     - `num_heads`, `query_size`, `**options`: of the `HopfieldRetrieval`.
-    - `separate_values`: learn values apart from what they are found by. Default: one table for
-      both.
-    - `dtype`, `key`: as there.
+    - `separate_values`: whether what is returned is learned in a table of its own. Default: the
+      items that are compared with the query are also what is returned.
+    - `dtype`, `key`: as in `HopfieldRetrieval`.
+
+    **Raises:** ValueError/TypeError naming the argument.
+
+    **Example:**
+
+    ```python
+    table = hx.nn.HopfieldLookup(64, 2, 4, key=jax.random.key(0))  # 64 items of size 4
+    table(jnp.ones(4)).shape  # (4,)
+    ```
     """
 
     retrieval: HopfieldRetrieval
@@ -307,23 +307,31 @@ class HopfieldLookup(eqx.Module):
         mask: Bool[Array, "*H S"] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "*Q output_size"]:
-        """What the queries, (Q, query_size) or (query_size,), retrieve; `mask` and what is
-        returned as for `HopfieldRetrieval`."""
+        """What the queries, (Q, query_size) or (query_size,), retrieve; see `HopfieldRetrieval`."""
         query = arrived(query, "query")
         self, wide = widened(self, query)
         return self.retrieval(wide, self.memory, self.values, mask=mask).astype(query.dtype)
 
 
 class HopfieldPooling(eqx.Module):
-    r"""A `HopfieldRetrieval` whose queries are learned: it sums up a set of any size, in an order
-    that does not matter.
+    r"""A `HopfieldRetrieval` whose queries are learned: weighted means of a set of any size, in any
+    order.
 
     **Arguments:**
 
     - `num_queries`: how many means are taken, Q.
     - `num_heads`, `query_size`, `**options`: of the `HopfieldRetrieval`; `query_size` is also the
       default size of the items.
-    - `dtype`, `key`: as there.
+    - `dtype`, `key`: as in `HopfieldRetrieval`.
+
+    **Raises:** ValueError/TypeError naming the argument.
+
+    **Example:**
+
+    ```python
+    pool = hx.nn.HopfieldPooling(3, 2, 4, key=jax.random.key(0))  # three means
+    pool(jnp.ones((10, 4))).shape  # (3, 4), of a set of ten items
+    ```
     """
 
     retrieval: HopfieldRetrieval
@@ -355,12 +363,62 @@ class HopfieldPooling(eqx.Module):
         mask: Bool[Array, "*H S"] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "Q output_size"]:
-        """The set `memory`, (S, memory_size), summed up: (Q, output_size). `values` and `mask` as
-        for `HopfieldRetrieval`."""
+        """The means, (Q, output_size), of the set `memory`, (S, memory_size).
+
+        `values` and `mask` are as in `HopfieldRetrieval`.
+        """
         memory = arrived(memory, "memory")
         values = None if values is None else arrived(values, "values")
         self, wide, values = widened(self, memory, values)
         return self.retrieval(self.queries, wide, values, mask=mask).astype(memory.dtype)
+
+
+class _Sizes(NamedTuple):
+    """Features of each input and of the output; `qk`, `vo`: of a key and of a value in one head."""
+
+    query: int
+    memory: int
+    value: int
+    output: int
+    qk: int
+    vo: int
+
+
+def _sizes(
+    H: int,
+    query_size: int,
+    memory_size: int | None,
+    value_size: int | None,
+    output_size: int | None,
+    qk_size: int | None,
+    vo_size: int | None,
+    projections: Sequence[Projection],
+) -> _Sizes:
+    """All sizes, with those that were not given; ValueError naming one that does not fit."""
+    query = as_count(query_size, "query_size")
+    if qk_size is None and query % H and "query" in projections:
+        raise ValueError(
+            f"`query_size` must be a multiple of `num_heads` = {H}, got {query}; or give "
+            "`qk_size`, the features of a head."
+        )
+    unprojected = query if "query" not in projections else query // H
+    qk = as_count(unprojected if qk_size is None else qk_size, "qk_size")
+    memory = as_count(query if memory_size is None else memory_size, "memory_size")
+    value = as_count(memory if value_size is None else value_size, "value_size")
+    unprojected = value if "value" not in projections else qk
+    vo = as_count(unprojected if vo_size is None else vo_size, "vo_size")
+    output = as_count(query if output_size is None else output_size, "output_size")
+    for name, given, made, what in (
+        ("query", query, qk, "qk_size"),
+        ("memory", memory, qk, "qk_size"),
+        ("value", value, vo, "vo_size"),
+    ):
+        if name not in projections and given != made:
+            raise ValueError(
+                f"`{name}_size` must be `{what}` = {made} where `projections` leave out "
+                f"{name!r}, got {given}."
+            )
+    return _Sizes(query, memory, value, output, qk, vo)
 
 
 def _as_read(stored):
@@ -383,6 +441,7 @@ def _each(layer, x):
     return layer(x)
 
 
-def _check(value, name, shape, meaning):
+def _check(value: Array, name: str, shape: tuple, meaning: str) -> None:
+    """ValueError unless the input has this shape, with a hint for batches."""
     hint = "One example at a time; for a batch use jax.vmap." if value.ndim > 2 else ""
     check_shape(value, name, shape, meaning, hint)

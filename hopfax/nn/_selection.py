@@ -17,7 +17,16 @@ from ._selectors import COUNTER, AbstractSelector, ResidualSelector
 
 
 class Gates(NamedTuple):
-    """Which slots were written and which were read, each in [0, 1]."""
+    """How much each slot of a `Bank` is written and read, each in [0, 1].
+
+    **Example:**
+
+    ```python
+    layer = hx.nn.ResidualSelection(3, 2, slots=2, key=jax.random.key(0))
+    gates = layer.gates(jnp.eye(3)[jnp.array([0, 2, 1, 2])])
+    isinstance(gates, hx.nn.Gates), gates.write.shape, gates.read.shape  # True, (4, 2), (4, 2)
+    ```
+    """
 
     write: Float[Array, "*T S"]
     read: Float[Array, "*T S"]
@@ -32,10 +41,26 @@ class Bank(eqx.Module):
     The weights multiply inputs and outputs, never $\Lambda$: for any weights in [0, 1] the memories
     stay below $\max_k |W_v u_k| / (1 - \lambda)$, mode by mode.
 
-    **Arguments:** `inputs`, `outputs`: sizes of $u$ and $y$. `slots`: S. `width`: size of one
-    memory, by default that of the inputs. At first $\lambda$ forgets 1e-5 at a step and D is 0.
+    At first a memory loses the share 1e-5 at every step, and $D$ and $d$ are zero.
+
+    **Arguments:**
+
+    - `inputs`, `outputs`: sizes of $u$ and $y$.
+    - `slots`: how many memories there are, S.
+    - `width`: size of one memory, by default that of the inputs.
+    - `dtype`: of the parameters. Default: the default float.
+    - `key`: keyword only; makes the initial parameters.
 
     **Raises:** ValueError naming the argument.
+
+    **Example:**
+
+    ```python
+    bank = hx.nn.Bank(3, 2, slots=2, key=jax.random.key(0))
+    first = jnp.array([1.0, 0.0])  # write to the first slot, and read it
+    memory, y = bank.step(bank.init(), hx.nn.Gates(first, first), jnp.ones(3))
+    memory[1], y.shape  # zeros, (2,)
+    ```
     """
 
     value: Float[Array, "width inputs"]
@@ -67,11 +92,11 @@ class Bank(eqx.Module):
 
     @property
     def slots(self) -> int:
-        """S."""
+        """How many memories there are, S."""
         return self.memory.log_rate.shape[0]
 
     def init(self) -> Float[Array, "S width"]:
-        """Empty memories."""
+        """The memories before the first input, all zero."""
         return self.memory.init()
 
     def step(
@@ -84,7 +109,7 @@ class Bank(eqx.Module):
     def outputs(
         self, gates: Gates, us: Float[Array, "T inputs"], mode: Mode = "fft"
     ) -> Float[Array, "T outputs"]:
-        """What is read at all steps; `mode` as for `Modes`."""
+        """What is read at all steps; `mode` as in `Modes.states`."""
         values = us @ self.value.T
         memories = self.memory.states(gates.write[:, :, None] * values[:, None, :], mode)
         return jax.vmap(self._read)(memories, gates.read, us)
@@ -94,7 +119,7 @@ class Bank(eqx.Module):
 
 
 class AbstractSelection(eqx.Module):
-    """Two selectors and a bank: what `Selection` and `ResidualSelection` share."""
+    """The methods of `Selection` and `ResidualSelection`: two selectors and a bank."""
 
     write: AbstractVar[AbstractSelector]
     read: AbstractVar[AbstractSelector]
@@ -119,7 +144,7 @@ class AbstractSelection(eqx.Module):
         return self.write.init(), self.read.init(), self.bank.init()
 
     def step(self, state: Any, u: Float[Array, " inputs"]) -> tuple[Any, Float[Array, " outputs"]]:
-        """The next state and the output."""
+        """The state after one input, and the output then."""
         u = self._given(u, "u", 1)
         dtype = u.dtype
         self, state, u = widened(self, state, u)
@@ -132,20 +157,21 @@ class AbstractSelection(eqx.Module):
     def __call__(
         self, us: Float[Array, "T inputs"], *, key: Array | None = None
     ) -> Float[Array, "T outputs"]:
-        """The outputs at all steps. With a `key` the selectors jitter, for training."""
+        """The outputs at all steps. A `key` adds the noise of training to the selectors."""
         us = self._given(us, "us", 2)
         dtype = us.dtype
         self, us = widened(self, us)
         return self.bank.outputs(self._gates(us, key), us, self.mode).astype(dtype)
 
     def gates(self, us: Float[Array, "T inputs"], *, key: Array | None = None) -> Gates:
-        """The weights at all steps, each (T, S)."""
+        """How much each slot is written and read at all steps, each (T, S)."""
         us = self._given(us, "us", 2)
         dtype = us.dtype
         self, us = widened(self, us)
         return Gates(*(weights.astype(dtype) for weights in self._gates(us, key)))
 
-    def _given(self, us, name: str, ndim: int) -> Array:
+    def _given(self, us: Any, name: str, ndim: int) -> Array:
+        """The inputs as a floating array; ValueError for another shape."""
         us, size = arrived(us, name), self.bank.value.shape[1]
         if us.ndim != ndim or us.shape[-1] != size:
             shape = ("T, " if ndim == 2 else "") + f"inputs = {size}"
@@ -155,7 +181,8 @@ class AbstractSelection(eqx.Module):
             )
         return us
 
-    def _gates(self, us, key) -> Gates:
+    def _gates(self, us: Array, key: Array | None) -> Gates:
+        """`gates` of checked inputs, in the dtype of the parameters."""
         keys = (None, None) if key is None else jr.split(key)
         return Gates(
             self.write.weights(us, self.mode, key=keys[0]),
@@ -166,8 +193,8 @@ class AbstractSelection(eqx.Module):
 class Selection(AbstractSelection):
     """Input-driven selection among stored dynamics, from parts.
 
-    One selector says which of the memories of a `Bank` the present input is written to, another
-    which of them is read. Any selector drives any bank.
+    One selector says to which of the memories of a `Bank` the present input is written, another
+    which of them is read. Any selector goes with any bank.
 
     **Arguments:**
 
@@ -176,6 +203,16 @@ class Selection(AbstractSelection):
     - `mode`: how the linear parts are computed: "fft" (convolutions), "scan" or "recurrent".
 
     **Raises:** ValueError naming the argument.
+
+    **Example:**
+
+    ```python
+    keys = jax.random.split(jax.random.key(0), 3)
+    write = hx.nn.ResidualSelector(3, 2, key=keys[0])  # by what was seen so far
+    read = hx.nn.SaliencySelector(jnp.eye(2, 3))  # by the present input
+    layer = hx.nn.Selection(write, read, hx.nn.Bank(3, 2, slots=2, key=keys[1]))
+    layer(jnp.eye(3)[jnp.array([0, 2, 1, 2])]).shape  # (4, 2)
+    ```
     """
 
     write: AbstractSelector
@@ -199,11 +236,12 @@ class ResidualSelection(AbstractSelection):
     $$m^i_k = \lambda m^i_{k-1} + g^i_k\, (W_v u_k), \qquad
     y_k = W_o \sum_i h^i_k m^i_k + D u_k + d.$$
 
-    All recurrences have constant coefficients, so that training is a few convolutions, and the
-    state is bounded for any gates. In the models of Gu & Dao 2023, arXiv:2312.00752, the recurrence
-    itself depends on the input. Casti, Zampieri, Pasqualetti 2025, arXiv:2505.17932.
+    All recurrences have constant coefficients, so a whole sequence is computed by a few
+    convolutions, and the state is bounded for any gates. In the models of Gu & Dao 2023,
+    arXiv:2312.00752, the recurrence itself depends on the input. Casti, Zampieri, Pasqualetti 2025,
+    arXiv:2505.17932.
 
-    Train it with a `key` for every call (see `ResidualSelector`), and begin with short sequences.
+    In training give every call a `key` (see `ResidualSelector`), and begin with short sequences.
 
     **Arguments:**
 
@@ -215,8 +253,19 @@ class ResidualSelection(AbstractSelection):
     - `mode`: how a call computes: "fft" (convolutions), "scan" or "recurrent". The numbers agree up
       to rounding, which in single precision adds up over ten thousand steps: 1e-4 of the largest
       output with "fft", 1e-5 with "scan".
+    - `dtype`: of the parameters. Default: the default float.
+    - `key`: keyword only; makes the initial parameters.
 
     **Raises:** ValueError naming the argument.
+
+    **Example:**
+
+    ```python
+    layer = hx.nn.ResidualSelection(3, 2, slots=2, key=jax.random.key(0))
+    us = jnp.eye(3)[jnp.array([0, 2, 1, 2])]  # four one-hot tokens
+    layer(us).shape  # (4, 2)
+    layer(us, key=jax.random.key(1))  # with the noise of training
+    ```
     """
 
     write: ResidualSelector

@@ -1,4 +1,4 @@
-"""What decides, step by step, which of the stored dynamics is at work: the input, or a residual."""
+"""Selectors: what decides, step by step, which slot of a bank is written or read."""
 
 import abc
 import math
@@ -17,20 +17,47 @@ from ..networks import FieldState, TwoTimescaleHopfield, check_kind
 from ..networks._base import Inputs
 from ._linear import LinearSystem, Mode, Modes
 
-#: The decay of a counter: it forgets 1e-5 of what it counted at every step.
+#: Logarithm of the rate of a counter, which loses the share 1e-5 of its count at every step.
 COUNTER = math.log(1e-5)
 
 
 class AbstractSelector(eqx.Module):
-    """From inputs (T, d) to weights (T, S), each in [0, 1]: which of S slots is selected.
+    """A function from inputs (T, d) to weights (T, S) in [0, 1]: which of S slots is selected.
 
-    Causal, and the same numbers step by step as at once. Subclasses are final.
+    It is causal: weights depend on the inputs until then. `weights` of a whole sequence gives the
+    same numbers as `step` after `step`. To write one of your own, subclass this and give the three
+    methods and `slots`.
+
+    **Example:**
+
+    ```python
+    class Largest(hx.nn.AbstractSelector):  # the slot of the largest entry of the input
+        size: int
+
+        @property
+        def slots(self):
+            return self.size
+
+        def init(self):
+            return ()  # it remembers nothing
+
+        def step(self, state, u):
+            return state, jax.nn.one_hot(jnp.argmax(u), self.size, dtype=u.dtype)
+
+        def weights(self, us, mode="fft", *, key=None):
+            return jax.vmap(lambda u: self.step((), u)[1])(us)
+
+
+    bank = hx.nn.Bank(3, 2, slots=3, key=jax.random.key(0))
+    layer = hx.nn.Selection(Largest(3), Largest(3), bank)
+    layer(jnp.eye(3)).shape  # (3, 2)
+    ```
     """
 
     @property
     @abc.abstractmethod
     def slots(self) -> int:
-        """S."""
+        """How many slots there are, S."""
 
     @abc.abstractmethod
     def init(self) -> Any:
@@ -38,33 +65,33 @@ class AbstractSelector(eqx.Module):
 
     @abc.abstractmethod
     def step(self, state: Any, u: Float[Array, " d"]) -> tuple[Any, Float[Array, " S"]]:
-        """The next state and the weights."""
+        """The state after one input, and the weights then."""
 
     @abc.abstractmethod
     def weights(
         self, us: Float[Array, "T d"], mode: Mode = "fft", *, key: Array | None = None
     ) -> Float[Array, "T S"]:
-        """The weights at all steps; `mode` as for `Modes`; a `key` where training is random."""
+        """The weights at all steps; `mode` as in `Modes.states`. A `key` adds noise in training."""
 
 
 class ResidualSelector(AbstractSelector):
-    r"""Selects by residuals: what a bank of linear systems cannot explain.
+    r"""Selects by residuals, the parts of the input that linear systems cannot explain.
 
     $$a_k = \sigma\Big(b + \sum_{l=0}^{L-1} F_l u_{k-l} + \dots\Big), \qquad
     n_k = \lambda n_{k-1} + a_k,$$
     $$r^i_k = n_k - c_i, \qquad w^i_k = a_k\, \mathrm{softmax}_i(-\beta\, |r^i_k|^2).$$
 
-    Hypothesis i says that $c_i$ events have been seen; its residual vanishes when that is true. An
-    event is what the `detector` accepts, a linear system with L taps and, with `modes`, a memory of
-    all inputs: with taps alone $-F$ is a parity relation of a pattern of L tokens, and $a$ tests it
-    against a null hypothesis. All dynamics are linear and time-invariant, so a sequence is a
-    few convolutions; only $\sigma$ and the softmax are not linear.
+    Slot i stands for the hypothesis that $c_i$ events have been seen; its residual vanishes when
+    that is true. An event is what the `detector` accepts, a linear system with L taps and, with
+    `modes`, a memory of all inputs. With taps alone, $-F$ is a parity relation of a pattern of L
+    tokens, and $a$ says whether it holds. All dynamics are linear and time-invariant, so that a
+    whole sequence is computed by a few convolutions; only $\sigma$ and the softmax are not linear.
 
     $\sigma(x) = \min(1, \max(0, 1.2/(1 + e^{-x}) - 0.1))$ is exactly 0 and 1 at its ends
-    (Louizos et al. 2018, arXiv:1712.01312): what is no event moves no counter, however long.
-    `jitter` is the noise that a `key` adds to the argument of $\sigma$, as in dropout. Training
-    under it drives $a$ into the exact ends and makes what was learned hold on sequences longer than
-    those trained on; without it small errors of $a$ add up in $n$.
+    (Louizos et al. 2018, arXiv:1712.01312): inputs that are no events do not move the count at all,
+    however many they are. `jitter` is the size of the noise that a `key` adds to the argument of
+    $\sigma$, as in dropout. Training with it drives $a$ to exactly 0 or 1, so that what was learned
+    holds on longer sequences, too; without it small errors of $a$ add up in $n$.
 
     Casti, Zampieri, Pasqualetti 2025, arXiv:2505.17932, have the three linear blocks and the
     gate; this parametrisation is hopfax's own.
@@ -77,8 +104,17 @@ class ResidualSelector(AbstractSelector):
     - `scale`: standard deviation of the detector's coefficients at first, right for inputs of unit
       norm.
     - `jitter`: standard deviation of the noise, not trained.
+    - `dtype`: of the parameters. Default: the default float.
+    - `key`: keyword only; makes the initial parameters.
 
     **Raises:** ValueError naming the argument.
+
+    **Example:**
+
+    ```python
+    selector = hx.nn.ResidualSelector(3, 2, taps=2, key=jax.random.key(0))
+    weights = selector.weights(jnp.eye(3), "recurrent")  # (3, 2)
+    ```
     """
 
     detector: LinearSystem
@@ -118,15 +154,15 @@ class ResidualSelector(AbstractSelector):
 
     @property
     def slots(self) -> int:
-        """S."""
+        """How many slots there are, S."""
         return self.ladder.shape[0]
 
     def init(self) -> Any:
-        """No input yet, and nothing counted."""
+        """The detector before the first input, and a count of zero."""
         return self.detector.init(), self.counter.init()
 
     def step(self, state, u):
-        """The next state and the weights, without jitter."""
+        """The state after one input, and the weights then, without jitter."""
         heard, count = state
         heard, evidence = self.detector.step(heard, u)
         accepted = saturating(evidence[0] + self.bias)
@@ -141,7 +177,8 @@ class ResidualSelector(AbstractSelector):
         accepted = saturating(evidence)
         return jax.vmap(self._select)(accepted, self.counter.states(accepted, mode))
 
-    def _select(self, accepted, count):
+    def _select(self, accepted: Array, count: Array) -> Float[Array, " S"]:
+        """The weights at one step, from $a_k$ and $n_k$."""
         energies = jnp.square(count - self.ladder)
         return accepted * jax.nn.softmax(-jnp.exp(self.log_beta) * energies)
 
@@ -153,9 +190,9 @@ class SaliencySelector(AbstractSelector):
     \quad\text{or}\quad w^i_k = \frac{1}{1 + e^{-\beta (s_i - \theta)}}.$$
 
     It has no memory. The saliencies are those of input-driven plasticity (Betteti, Baggio, Bullo,
-    Zampieri, Science Advances 2025, arXiv:2411.05849), there divided by N and unbounded. For
-    patterns of equal norm the softmax selects by residuals, too: it is
-    $\mathrm{softmax}(-\beta\, |u - \xi^i|^2 / 2)$.
+    Zampieri, Science Advances 2025, arXiv:2411.05849), where they are divided by N and enter as
+    they are, without softmax or threshold. For patterns of equal norm the softmax selects by
+    residuals, too: it is $\mathrm{softmax}(-\beta\, |u - \xi^i|^2 / 2)$.
 
     **Arguments:**
 
@@ -165,6 +202,13 @@ class SaliencySelector(AbstractSelector):
     - `threshold`: $\theta$, for the form "threshold".
 
     **Raises:** ValueError/TypeError naming the argument.
+
+    **Example:**
+
+    ```python
+    selector = hx.nn.SaliencySelector(jnp.eye(2, 3), beta=4.0)  # two patterns of size 3
+    selector.weights(jnp.eye(3)[:2])  # 0.98, 0.02 and 0.02, 0.98
+    ```
     """
 
     patterns: Float[Array, "S d"]
@@ -197,15 +241,15 @@ class SaliencySelector(AbstractSelector):
 
     @property
     def slots(self) -> int:
-        """S."""
+        """How many slots there are, S."""
         return self.patterns.shape[0]
 
     def init(self) -> Any:
-        """Nothing."""
+        """An empty state: it remembers nothing."""
         return ()
 
     def step(self, state, u):
-        """The same state, and the weights."""
+        """The same empty state, and the weights."""
         saliency = self.patterns @ u
         beta = jnp.exp(self.log_beta)
         if self.threshold is None:
@@ -218,25 +262,35 @@ class SaliencySelector(AbstractSelector):
 
 
 class TwoTimescaleSelector(AbstractSelector):
-    r"""Selects by the state of a two-timescale network, which the input pushes.
+    r"""Selects by the state of a two-timescale network, to which the input is a current.
 
     $$w^\mu_k = \mathrm{softmax}_\mu(\beta\, m_\mu(x_k)), \qquad
     (x_k, z_k) = \Phi(x_{k-1}, z_{k-1};\; I = g\, u_k).$$
 
-    A nonlinear residual generator: the slow saliencies remember what was selected, so a memory
-    stays selected when its input is gone and gives way only to an input that is strong or lasts
-    (hysteresis); with a transition matrix that is no multiple of the identity it moves on by
-    itself. $\Phi$ is `substeps` Euler steps of `dt` fast time constants. There is one form, step by
-    step: `mode` makes no difference.
-    Betteti, Baggio, Zampieri 2026, arXiv:2603.03201.
+    The slow saliencies remember what was selected. So a memory stays selected when its input is
+    gone, and gives way only to an input that is strong or lasts (hysteresis); with a transition
+    matrix that is no multiple of the identity the network moves on by itself. $\Phi$ is `substeps`
+    Euler steps of `dt` fast time constants. They are always taken one after the other: `mode` makes
+    no difference. Betteti, Baggio, Zampieri 2026, arXiv:2603.03201.
 
     **Arguments:**
 
     - `network`: a `TwoTimescaleHopfield` of S memories of N = d neurons; its numbers are trained.
     - `gain`: $g$. `beta`: $\beta > 0$.
-    - `dt`: between 0 and 1; `substeps` for every input.
+    - `dt`: length of an Euler step, between 0 and 1. `substeps`: steps for every input.
 
     **Raises:** ValueError/TypeError naming the argument.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard([1, 2], 4)
+    network = hx.TwoTimescaleHopfield(patterns, jnp.eye(2), kappa=2.0, tau=20.0)
+    selector = hx.nn.TwoTimescaleSelector(network, gain=2.0, beta=20.0)
+    shown = jnp.tile(patterns.xi[0], (20, 1))
+    quiet = jnp.zeros((20, 4))
+    selector.weights(jnp.concatenate([shown, quiet]))[-1].round(2)  # 1, 0: it remembers
+    ```
     """
 
     network: TwoTimescaleHopfield
@@ -266,17 +320,17 @@ class TwoTimescaleSelector(AbstractSelector):
 
     @property
     def slots(self) -> int:
-        """P."""
+        """How many slots there are: the memories of the network."""
         return self.network.patterns.P
 
     def init(self) -> Any:
-        """The field and the saliencies at zero."""
+        """The state of the network at rest: field and saliencies are zero."""
         P, N = self.network.patterns.xi.shape
         dtype = self.network.patterns.xi.dtype
         return FieldState(jnp.zeros(N, dtype), jnp.zeros(P, dtype))
 
     def step(self, state, u):
-        """The next state of the network and the weights."""
+        """The state of the network after one input, and the weights then."""
         inputs = Inputs(current=self.gain * u)
 
         def substep(state, _):

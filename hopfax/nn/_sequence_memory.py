@@ -24,16 +24,27 @@ Output: TypeAlias = Literal["overlaps", "saliency", "rates"]
 
 
 class ExponentialEuler(eqx.Module):
-    r"""Equal steps of length $h$ in which both leaks are exact and all else stands still:
+    r"""Equal steps of length $h$ in which both decays are exact and all else is constant:
 
     $$x \leftarrow e^{-h} x + (1 - e^{-h})\, F(x, z), \qquad
     z \leftarrow e^{-h/\tau} z + (1 - e^{-h/\tau})\, \kappa A f(m).$$
 
-    First order in $h$: handovers come late, by a part of their length that is O(h). Each is a mean
-    of the old state and a bounded drive, so that no step, however long, makes the state grow.
-    Hochbruck, Ostermann, Acta Numerica 19 (2010), section 2.1.
+    They are of first order in $h$: handovers come too late by O(h). Each step is a weighted mean of
+    the old state and a bounded drive, so that the state cannot grow beyond it, however long the
+    steps are. Hochbruck, Ostermann, Acta Numerica 19 (2010), section 2.1.
 
     **Arguments:** `steps`: how many a call of `SequenceMemory.step` takes.
+
+    **Example:**
+
+    ```python
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    layer = hx.nn.SequenceMemory(network, dt=10.0, method=hx.nn.ExponentialEuler(16))
+    state, overlaps = layer.step(layer.init(), network.patterns.xi[0])
+    overlaps.round(2)  # 1, 0, 0, 0
+    ```
     """
 
     steps: int = eqx.field(static=True)
@@ -52,14 +63,14 @@ class SequenceMemory(eqx.Module):
     s_\mu = \xi^\mu \cdot h / N.$$
 
     The input makes the memories that it resembles salient ($g_s$, input-driven plasticity) and
-    pushes the field ($g_c$; saliency alone cannot move a field that is zero). Memories that are
-    shown charge their successors, so $z$ at the end of a step predicts the next item; with the
-    input off the network replays the sequence that $A$ holds, at its own pace, if $\kappa$ is large
+    drives the field ($g_c$; saliency alone cannot move a field that is zero). Memories that are
+    shown charge their successors, so $z$ at the end of a step predicts the next item. Without input
+    the network replays the sequence that $A$ holds, with its own dwell times, if $\kappa$ is large
     enough (`hopfax.theory.sequential.critical_gain`, `dwell_time`).
 
-    The parameters of the network are leaves in a form that may take any value in training:
-    logarithms of $\kappa$ and $\tau$, and $A$ under a constraint. The property `network` gives the
-    network of today, for simulation, sweeps and theory.
+    The parameters are leaves in a form that may take any value in training: logarithms of $\kappa$
+    and $\tau$, and $A$ under a constraint. The property `network` is the network that they make,
+    for simulation, sweeps and theory.
 
     Hard tanh is flat where it saturates. Gradients still reach $A$ and $\kappa$ there through the
     saliencies; to train patterns or encoder, take a smooth activation such as `Tanh(4.0)`.
@@ -74,7 +85,7 @@ class SequenceMemory(eqx.Module):
     start = jnp.full((8, 8), 1 / 8)
     net = hx.TwoTimescaleHopfield(patterns, start, kappa=6.0, tau=8.0, bias=0.01)
     layer = hx.nn.SequenceMemory(net, output="saliency", constraint=hx.constraints.Simplex())
-    predictions = layer(patterns.xi)  # (T, N) -> (T, P)
+    layer(patterns.xi[:4]).shape  # (4, 8): what comes next, for every memory
     ```
     """
 
@@ -117,8 +128,8 @@ class SequenceMemory(eqx.Module):
         - `dt`: how long an input is held, in fast time constants. Static.
         - `output`: what a step returns: "overlaps" $m$ (P,), what is recalled; "saliency" $z$ (P,),
           what comes next; or "rates" $\psi(x)$ (N,).
-        - `current_gain`: $g_c$. An item that is shown takes over if it exceeds the saliency that is
-          left to the last one.
+        - `current_gain`: $g_c$. An item that is shown is recalled at once if this is larger than
+          the saliency of the memory that is active.
         - `stimulus_gain`: $g_s$; None for none, which `EventDriven` needs.
         - `constraint`: what $A$ obeys in training, from `hopfax.constraints`: `Simplex()` for
           columns that sum to one, so that the gain cannot hide in $A$; `Positive()`;
@@ -131,16 +142,7 @@ class SequenceMemory(eqx.Module):
         **Raises:** ValueError/TypeError naming the argument.
         """
         check_kind(network, TwoTimescaleHopfield)
-        if not isinstance(method, ExponentialEuler | Diffrax | EventDriven):
-            raise TypeError(
-                "`method` must be hopfax.nn.ExponentialEuler(...), hopfax.EventDriven(...) or "
-                f"hopfax.Diffrax(...), got {method!r}."
-            )
-        if isinstance(method, EventDriven) and stimulus_gain is not None:
-            raise ValueError(
-                "`stimulus_gain` must be None with method=EventDriven(...), to which a stimulus "
-                "beside the slow saliency is not known; hopfax.Diffrax(...) takes both."
-            )
+        _check_method(method, stimulus_gain)
         check_option(output, "output", ("overlaps", "saliency", "rates"))
         check_at_least(as_float(dt, "dt"), "dt", 0.0, strict=True)
         xi, dtype = network.patterns.xi, network.patterns.xi.dtype
@@ -170,7 +172,7 @@ class SequenceMemory(eqx.Module):
 
     @property
     def network(self) -> TwoTimescaleHopfield:
-        """The network with the parameters of today."""
+        """The network with the present parameters."""
         fixed = jax.tree.map(
             lambda leaf: lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf,
             self.constraint,
@@ -195,8 +197,7 @@ class SequenceMemory(eqx.Module):
         return self.patterns.N if self.encoder is None else self.encoder.shape[1]
 
     def inputs(self, u: Float[Array, " I"]) -> dict[str, Float[Array, " N"] | None]:
-        """`stimulus` and `current` with which `hopfax.simulate` does to `network` what the input
-        `u` does to the layer."""
+        """The `stimulus` and `current` of `hopfax.simulate` that have the effect of an input."""
         drive = u if self.encoder is None else self.encoder @ u
         stimulus = None if self.stimulus_gain is None else self.stimulus_gain * drive
         return {"stimulus": stimulus, "current": self.current_gain * drive}
@@ -219,9 +220,9 @@ class SequenceMemory(eqx.Module):
     def step(
         self, state: FieldState, u: Float[Array, " I"]
     ) -> tuple[FieldState, Float[Array, " O"]]:
-        """Hold the input `u` for a time `dt`: the state after it, and the output then.
+        """The state after the input `u` was held for a time `dt`, and the output then.
 
-        Where `hopfax.simulate` runs the step and fails, both are NaN.
+        Both are NaN if the step is made by `hopfax.simulate` and fails.
         """
         u = arrived(u, "u")
         check_shape(u, "u", (self.in_size,), "(in_size,)")
@@ -238,9 +239,9 @@ class SequenceMemory(eqx.Module):
         *,
         key: jax.Array | None = None,
     ) -> Float[Array, "T O"]:
-        """The outputs for a sequence of inputs; `step`, repeated from `state` (default `init()`).
+        """The outputs for a sequence of inputs: `step`, repeated from `state` (default `init()`).
 
-        **Arguments:** `us`: (T, in_size); zeros let the network go on alone. `key` is not used.
+        **Arguments:** `us`: (T, in_size), zeros where there is no input. `key` is not used.
         """
         us = arrived(us, "us")
         if us.shape[1:] != (self.in_size,):
@@ -289,23 +290,29 @@ class SequenceMemory(eqx.Module):
 
     def _simulated(self, network, state, u, method: Diffrax | EventDriven) -> FieldState:
         ts = jnp.asarray([0.0, self.dt], state.field.dtype)
-        given = self.inputs(u)
-        run = simulate(
-            network,
-            state,
-            ts,
-            stimulus=given["stimulus"],
-            current=given["current"],
-            method=method,
-            throw=False,
-        )
+        given: Any = self.inputs(u)
+        run = simulate(network, state, ts, **given, method=method, throw=False)
         fine, end = run.status == _status.OK, run.final
         field, z = (jnp.where(fine, v, jnp.nan) for v in (end.field, end.saliency))
         return FieldState(field, z)
 
 
-def _encoder(patterns: Patterns, in_size: int | None, key) -> Float[Array, "N I"] | None:
-    """$W$, or None for the identity."""
+def _check_method(method: Any, stimulus_gain: Any) -> None:
+    """TypeError for what is no method, ValueError for one that takes no stimulus."""
+    if not isinstance(method, ExponentialEuler | Diffrax | EventDriven):
+        raise TypeError(
+            "`method` must be hopfax.nn.ExponentialEuler(...), hopfax.EventDriven(...) or "
+            f"hopfax.Diffrax(...), got {method!r}."
+        )
+    if isinstance(method, EventDriven) and stimulus_gain is not None:
+        raise ValueError(
+            "`stimulus_gain` must be None with method=EventDriven(...), to which a stimulus "
+            "beside the slow saliency is not known; hopfax.Diffrax(...) takes both."
+        )
+
+
+def _encoder(patterns: Patterns, in_size: int | None, key: Any) -> Float[Array, "N I"] | None:
+    """The projection $W$ of the inputs, or None if there is none."""
     if in_size is None:
         return None
     in_size = as_count(in_size, "in_size")

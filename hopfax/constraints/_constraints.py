@@ -1,11 +1,7 @@
-"""What values a fitted parameter may take: reparametrisations for `hopfax.fit`.
-
-Each maps a free array, over which the optimiser moves, to the constrained parameter and back.
-A projection, such as those of `optax.projections`, can be given in place of one: it is applied
-after every step of an optax optimiser.
-"""
+"""Smooth maps from free arrays onto allowed values of a parameter."""
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,28 +9,66 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ._errors import as_float
-from ._types import ArrayLike, is_concrete
+from .._errors import as_float
+from .._types import ArrayLike, is_concrete
 
 
 class AbstractConstraint(eqx.Module):
-    """A smooth map from free arrays onto allowed parameters."""
+    """A smooth map from free arrays, which may hold any real numbers, onto allowed parameters.
+
+    To write one of your own, subclass this and give the map (`value`), its inverse (`free`) and
+    which entries it can move (`moves`).
+
+    **Example:**
+
+    ```python
+    class Negative(hx.constraints.AbstractConstraint):
+        def free(self, value, name):
+            return jnp.log(-value)
+
+        def value(self, free):
+            return -jnp.exp(free)
+
+        def moves(self, value):
+            return jnp.ones(value.shape, bool)
+
+
+    found = hx.fit(
+        {"slope": jnp.array(-1.0)},
+        lambda model: model["slope"][None] + 3.0,  # a residual, zero at -3
+        where=lambda model: model["slope"],
+        constraint=Negative(),
+    )
+    found.model["slope"]  # -3
+    ```
+    """
 
     @abc.abstractmethod
     def free(self, value: Float[Array, "..."], name: str) -> Float[Array, "..."]:
-        """The free array of a parameter; ValueError naming it if it is not allowed."""
+        """The free array that gives the parameter `value`.
+
+        **Raises:** ValueError, with `name`, if `value` is not allowed.
+        """
 
     @abc.abstractmethod
     def value(self, free: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The parameter of a free array."""
+        """The parameter that belongs to a free array."""
 
     @abc.abstractmethod
     def moves(self, value: Float[Array, "..."]) -> Bool[Array, "..."]:
-        """Which entries of the free array have an effect."""
+        """Which entries of the free array have an effect on the parameter."""
 
 
 class Unconstrained(AbstractConstraint):
-    """Any real value."""
+    """No constraint: the parameter may take any real value.
+
+    **Example:**
+
+    ```python
+    anything = hx.constraints.Unconstrained()
+    anything.value(jnp.array([-1.0, 2.0]))  # -1, 2
+    ```
+    """
 
     def free(self, value, name):
         return value
@@ -47,7 +81,16 @@ class Unconstrained(AbstractConstraint):
 
 
 class Positive(AbstractConstraint):
-    r"""Positive values, $v = e^u$: relative errors are what counts."""
+    r"""Positive values, $v = e^u$. Steps in the free array $u$ change $v$ by factors.
+
+    **Example:**
+
+    ```python
+    positive = hx.constraints.Positive()
+    positive.free(jnp.array([1.0, 10.0]), "kappa")  # 0, 2.3026
+    positive.value(jnp.array([0.0, -3.0]))  # 1, 0.0498
+    ```
+    """
 
     def free(self, value, name):
         _check(value > 0, value, name, "be positive to start a fit under Positive()")
@@ -63,7 +106,16 @@ class Positive(AbstractConstraint):
 class Box(AbstractConstraint):
     r"""Values between two bounds, $v = l + (h - l) / (1 + e^{-u})$.
 
-    **Arguments:** `low`, `high`: broadcast against the parameter.
+    **Arguments:** `low`, `high`: the bounds $l$ and $h$; they broadcast against the parameter.
+
+    **Raises:** ValueError if `low` is not below `high`.
+
+    **Example:**
+
+    ```python
+    box = hx.constraints.Box(2.0, 6.0)
+    box.value(jnp.array([-100.0, 0.0, 100.0]))  # 2, 4, 6
+    ```
     """
 
     low: Float[Array, "..."]
@@ -89,10 +141,21 @@ class Box(AbstractConstraint):
 
 
 class Simplex(AbstractConstraint):
-    r"""Columns (the first axis) that are positive and sum to one, by softmax.
+    r"""Columns, along the first axis, of positive numbers that sum to one, by a softmax.
 
-    For a transition matrix: from every memory a distribution over the next ones, so that the gain
-    cannot hide in the matrix. Entries that are zero at the start stay so.
+    For a transition matrix: every column is then a distribution over the memories that may come
+    next, and the gain of the network stands in `kappa` alone. Entries that are zero at the start
+    stay zero.
+
+    **Example:**
+
+    ```python
+    simplex = hx.constraints.Simplex()
+    start = jnp.array([[0.2, 1.0], [0.8, 0.0]])
+    free = simplex.free(start, "transition")
+    simplex.value(free)  # the start again
+    simplex.moves(start)  # True, True; True, False
+    ```
     """
 
     def free(self, value, name):
@@ -109,10 +172,26 @@ class Simplex(AbstractConstraint):
 
 
 class Masked(AbstractConstraint):
-    """Only some entries move, the others keep the value they have at the start.
+    """Only some entries of a parameter are fitted; the others keep the value they start with.
 
-    **Arguments:** `mask`: True where the parameter is free; broadcast against it. `among`: what the
-    free entries obey (no `Simplex`: there zeros at the start say which entries stay).
+    **Arguments:** `mask`: True where the parameter is free; it broadcasts against the parameter.
+    `among`: the constraint on the free entries (not `Simplex`, in which entries that start at zero
+    are left out already).
+
+    **Raises:** ValueError if `among` is a `Simplex`.
+
+    **Example:**
+
+    ```python
+    masked = hx.constraints.Masked([True, False])
+    found = hx.fit(
+        {"a": jnp.array([0.0, 0.0])},
+        lambda model: model["a"] - 1.0,
+        where=lambda model: model["a"],
+        constraint=masked,
+    )
+    found.model["a"]  # 1, 0
+    ```
     """
 
     mask: Bool[Array, "..."]
@@ -128,8 +207,10 @@ class Masked(AbstractConstraint):
         self.mask, self.fixed, self.among = jnp.asarray(mask, bool), None, among
 
     def free(self, value, name):
+        # Entries that stay need not obey `among`, whose inverse may not exist there (the logarithm
+        # of a negative number): they take the place of the first free entry, and are not used.
         mask = jnp.broadcast_to(self.mask, value.shape)
-        allowed = value.ravel()[jnp.argmax(mask)]  # what the free entries obey, the others need not
+        allowed = value.ravel()[jnp.argmax(mask)]
         inside = jnp.where(mask, value, allowed)
         return self.among.free(inside, name)
 
@@ -141,17 +222,29 @@ class Masked(AbstractConstraint):
         return jnp.broadcast_to(self.mask, value.shape) & self.among.moves(value)
 
     def around(self, value: Float[Array, "..."]) -> "Masked":
-        """With the entries of `value` where the mask is False."""
+        """The same constraint, with the entries of `value` wherever the mask is False."""
         fixed = jax.lax.stop_gradient(value)
         return eqx.tree_at(lambda c: c.fixed, self, fixed, is_leaf=lambda leaf: leaf is None)
 
 
 def zero_diagonal(P: int, among: AbstractConstraint = Unconstrained()) -> Masked:
-    """A (P, P) matrix whose diagonal stays as it is at the start (zero, for no self-loops)."""
+    """A (P, P) matrix of which all but the diagonal is fitted.
+
+    The diagonal keeps the values it starts with: zeros, if memories shall not call themselves.
+
+    **Arguments:** `P`: memories. `among`: the constraint on the entries off the diagonal.
+
+    **Example:**
+
+    ```python
+    hx.constraints.zero_diagonal(2).mask  # False, True; True, False
+    ```
+    """
     return Masked(~np.eye(P, dtype=bool), among)
 
 
-def _check(allowed, value, name: str, must: str) -> None:
+def _check(allowed: Any, value: Any, name: str, must: str) -> None:
+    """ValueError naming the first entry of a known `value` that is not allowed."""
     if not is_concrete(value) or not is_concrete(allowed):
         return
     allowed = np.broadcast_to(np.asarray(allowed), np.shape(value))

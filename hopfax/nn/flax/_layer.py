@@ -1,11 +1,11 @@
-"""hopfax layers as Flax NNX modules. Needs Flax: `pip install "hopfax[flax]"`."""
+"""A layer of hopfax, held by a Flax NNX module."""
 
 from typing import Any
 
 import equinox as eqx
 
-from .._errors import missing
-from ._functional import to_functional
+from ..._errors import missing
+from .._functional import to_functional
 
 try:
     from flax import nnx
@@ -16,18 +16,30 @@ except ImportError as error:  # pragma: no cover
 class Layer(nnx.Module):
     """Any layer of `hopfax.nn` inside a Flax NNX model.
 
-    ```python
-    class Model(nnx.Module):
-        def __init__(self, rngs):
-            self.embed = nnx.Linear(3, 16, rngs=rngs)
-            self.memory = Layer(hx.nn.HopfieldLookup(64, 4, 16, key=rngs.params()))
-    ```
-
     Its floating arrays are `nnx.Param`s in `parameters`, so that optimisers, `nnx.state`,
     `nnx.split` and checkpoints see them. Like the layer itself it takes one example: batch it by
     `nnx.vmap` (or by `jax.vmap` over what closes over the model).
 
-    **Arguments:** `layer`: an `equinox.Module`; its values are the start.
+    **Arguments:** `layer`: an `equinox.Module`; its values are where training starts.
+
+    **Example:**
+
+    ```python
+    from flax import nnx
+    from hopfax.nn.flax import Layer
+
+
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.embed = nnx.Linear(3, 16, rngs=rngs, param_dtype=float)
+            self.memory = Layer(hx.nn.HopfieldLookup(64, 4, 16, key=rngs.params()))
+
+        def __call__(self, x):
+            return self.memory(self.embed(x))
+
+
+    Model(nnx.Rngs(0))(jnp.ones((2, 3))).shape  # two queries: (2, 16)
+    ```
     """
 
     def __init__(self, layer: eqx.Module):

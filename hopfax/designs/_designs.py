@@ -1,8 +1,4 @@
-"""Designs: where to put the points of a sweep over many parameters.
-
-Each returns a zipped axis for `hopfax.sweep`, alone or beside other axes:
-`hopfax.sweep(point, designs.sobol({"kappa": (3, 7), "tau": (20, 200)}, 256) | {"seed": range(8)})`.
-"""
+"""Points that fill the ranges of several parameters, at random or evenly."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -10,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-Design = dict[tuple[str, ...], tuple[np.ndarray, ...]]
+#: An axis of a sweep along which several parameters change together.
+Axis = dict[tuple[str, ...], tuple[np.ndarray, ...]]
 
 
 def random(
@@ -19,16 +16,28 @@ def random(
     *,
     seed: int = 0,
     log: Collection[str] = (),
-) -> Design:
+) -> Axis:
     """Points drawn independently and uniformly.
 
-    **Arguments:** `ranges`: least and largest value of every parameter, such as
-    `{"kappa": (3, 7), "tau": (20, 2000)}`. `points`: how many. `seed`: of the draw. `log`: names of
-    parameters that are uniform in their logarithm, such as `["tau"]`.
+    **Arguments:**
+
+    - `ranges`: the least and the largest value of every parameter, such as
+      `{"kappa": (3, 7), "tau": (20, 2000)}`.
+    - `points`: how many.
+    - `seed`: of the draw.
+    - `log`: names of the parameters that are uniform in their logarithm, such as `["tau"]`.
 
     **Returns:** `{(name, ...): (values, ...)}`.
 
     **Raises:** ValueError or TypeError naming the parameter or argument at fault.
+
+    **Example:**
+
+    ```python
+    axis = hx.designs.random({"kappa": (3, 7), "tau": (20, 2000)}, 4, log=["tau"])
+    list(axis)  # [('kappa', 'tau')], one axis along which both change
+    kappa, tau = axis["kappa", "tau"]  # four values each
+    ```
     """
     _check(ranges, points, seed, log)
     return _scaled(np.random.default_rng(seed).random((points, len(ranges))), ranges, log)
@@ -40,20 +49,32 @@ def sobol(
     *,
     seed: int = 0,
     log: Collection[str] = (),
-) -> Design:
+) -> Axis:
     """Points of a scrambled Sobol sequence, which fill the ranges more evenly than random ones.
 
     The first k points of a longer design are those of a shorter one. Averages over them converge
     almost as 1/points for smooth functions; take a power of two. (Sobol 1967; scrambling: Owen
     1998; made by `scipy.stats.qmc`.)
 
-    **Arguments:** `ranges`: least and largest value of every parameter, such as
-    `{"kappa": (3, 7), "tau": (20, 2000)}`. `points`: how many, a power of two. `seed`: of the
-    scrambling. `log`: names of parameters that are uniform in their logarithm, such as `["tau"]`.
+    **Arguments:**
+
+    - `ranges`: the least and the largest value of every parameter, such as
+      `{"kappa": (3, 7), "tau": (20, 2000)}`.
+    - `points`: how many, a power of two.
+    - `seed`: of the scrambling.
+    - `log`: names of the parameters that are uniform in their logarithm, such as `["tau"]`.
 
     **Returns:** `{(name, ...): (values, ...)}`.
 
     **Raises:** ValueError or TypeError naming the parameter or argument at fault.
+
+    **Example:**
+
+    ```python
+    axis = hx.designs.sobol({"kappa": (3, 7), "tau": (20, 200)}, 4)
+    kappa, tau = axis["kappa", "tau"]
+    np.sort(kappa)  # 3.87, 4.64, 5.89, 6.62: one in each quarter of the range
+    ```
     """
     _check(ranges, points, seed, log)
     exponent = points.bit_length() - 1
@@ -62,13 +83,14 @@ def sobol(
             f"`points` must be a power of two for a Sobol sequence, got {points}; the nearest are "
             f"{2**exponent} and {2 ** (exponent + 1)}."
         )
-    from scipy.stats import qmc
+    from scipy.stats import qmc  # half a second, which random designs do not need
 
     sequence = qmc.Sobol(len(ranges), rng=np.random.default_rng(seed))
     return _scaled(sequence.random_base2(exponent), ranges, log)
 
 
 def _check(ranges: Any, points: Any, seed: Any, log: Any) -> None:
+    """ValueError or TypeError naming what is no design."""
     if not isinstance(ranges, Mapping) or not ranges:
         raise TypeError(
             f'`ranges` must be a non-empty dict such as {{"kappa": (3, 7)}}, got {ranges!r}.'
@@ -92,7 +114,8 @@ def _check(ranges: Any, points: Any, seed: Any, log: Any) -> None:
         raise ValueError(f"`log` names {sorted(unknown)[0]!r}, which has no range.")
 
 
-def _scaled(unit: np.ndarray, ranges: Mapping[str, Any], log: Collection[str]) -> Design:
+def _scaled(unit: np.ndarray, ranges: Mapping[str, Any], log: Collection[str]) -> Axis:
+    """Points of the unit cube, (points, parameters), moved to the ranges."""
     columns = []
     for column, (name, (low, high)) in zip(unit.T, ranges.items(), strict=True):
         if name in log:

@@ -1,0 +1,85 @@
+r"""How sure a least-squares fit is of its parameters.
+
+At the end of a fit the residuals are taken as linear in the parameters, $r + J\,\delta u$. Their
+covariance is then that of linear regression, $(J^T J)^{-1}$. Directions in which $J$ is zero, or no
+larger than its own error, are not determined by the data; whatever has a share in them gets an
+infinite error rather than a large one that means nothing.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float
+
+from ._steppers import Problem
+from ._variables import Vectors
+
+
+class Certainty(eqx.Module):
+    """Standard errors, the covariance matrix, and which parameters have none."""
+
+    stderr: Float[Array, " n"]
+    covariance: Float[Array, "n n"]
+    undetermined: Bool[Array, " n"]
+
+
+@eqx.filter_jit
+def certainty_of(problem: Problem, vectors: Vectors, data: Any, absolute: bool) -> Certainty:
+    """The `certainty` of parameters at the end of a fit.
+
+    The Jacobian is computed twice, at points that differ by far less than its scale: where steps
+    of the simulation are adaptive, other parameters have other steps, and the difference shows how
+    large the error of the Jacobian is.
+    """
+    flat, back = ravel_pytree(vectors)
+    aside = jnp.finfo(flat.dtype).eps ** 0.75 * (1 + jnp.abs(flat))
+    both = jnp.stack([flat, flat + aside])
+    residuals, jacobian = jax.lax.map(lambda v: problem.jacobian(back(v), data), both)
+    residuals, (jacobian, other) = residuals[0], jacobian
+    slope = jax.jacfwd(lambda v: problem.variables.moving(back(v)))(flat)
+    fine = jnp.isfinite(jacobian).all() & jnp.isfinite(residuals).all()
+    jacobian = jnp.where(fine, jacobian, 0.0)
+    noise = jnp.where(jnp.isfinite(other), other - jacobian, 0.0)
+    return certainty(residuals, jacobian, noise, slope, absolute)
+
+
+def certainty(
+    residuals: Float[Array, " r"],
+    jacobian: Float[Array, "r n"],
+    noise: Float[Array, "r n"],
+    slope: Float[Array, "n n"],
+    absolute: bool,
+) -> Certainty:
+    r"""Errors of parameters $v(u)$ from the Gauss-Newton matrix of $J = \partial r/\partial u$.
+
+    $\mathrm{cov}(v) = V (J^T J)^{-1} V^T$ with $V = \partial v/\partial u$ (`slope`), times the
+    reduced chi-squared unless `absolute`. The columns of $J$ are first scaled to length one, so
+    that units do not matter. Then directions whose singular value is below rounding, or below the
+    `noise` of $J$, are not determined, and parameters with any share in them have no error.
+    """
+    r, n = jacobian.shape
+    length = jnp.linalg.norm(jacobian, axis=0)
+    unit = 1 / jnp.where(length > 0, length, 1.0)
+    jacobian, noise, slope = jacobian * unit, noise * unit, slope * unit
+    _, sizes, rows = jnp.linalg.svd(jacobian, full_matrices=True)
+    sizes = jnp.concatenate([sizes, jnp.zeros(max(n - r, 0), sizes.dtype)])
+    rounding = jnp.finfo(sizes.dtype).eps ** 0.5 * jnp.max(sizes)
+    floor = jnp.maximum(rounding, jnp.linalg.norm(noise, ord=2))
+    known = sizes > floor
+    scaled = jnp.where(known, 1 / jnp.where(known, sizes, 1.0), 0.0)[:, None] * rows
+    spread = slope @ (scaled.T @ scaled) @ slope.T
+    if not absolute:
+        free = (r - known.sum()).astype(sizes.dtype)
+        reduced = jnp.sum(jnp.square(residuals)) / jnp.maximum(free, 1.0)
+        spread = spread * jnp.where(free > 0, reduced, jnp.nan)
+    lost = jnp.where(known[:, None], 0.0, rows @ slope.T)
+    whole = jnp.sum(jnp.square(slope), axis=1)
+    share = jnp.finfo(sizes.dtype).eps ** 0.25  # 1e-4 in double precision
+    undetermined = jnp.sum(jnp.square(lost), axis=0) > share * whole
+    unknown = undetermined[:, None] | undetermined[None, :]
+    covariance = jnp.where(unknown, jnp.nan, spread)
+    stderr = jnp.where(undetermined, jnp.inf, jnp.sqrt(jnp.diagonal(spread)))
+    return Certainty(stderr, covariance, undetermined)

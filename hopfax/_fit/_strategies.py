@@ -1,0 +1,302 @@
+"""Ways from a sequence of memories to a network that may show it.
+
+- `design`: a transition matrix from theory, for a cycle in closed form, else by linear programming.
+- `surrogate`: least squares on the event map of the singular limit, from the network as it is.
+- `gradient`: descent through true trajectories, window by window, from the network as it is.
+- `refine`: least squares on the true switch times, from the best network so far.
+
+Each takes a `Task` and returns what it has `Made`. Whether that shows the sequence is for
+`_proof.look` to say; `fit_sequence` runs the strategies one after the other until it does.
+"""
+
+import dataclasses
+import functools
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._errors import FitWarning
+from .._types import ArrayLike
+from ..constraints import AbstractConstraint, Masked, Simplex
+from ..losses import AbstractLoss, Events, event_map, order as order_loss, switch_times
+from ..networks import TwoTimescaleHopfield
+from ..theory.sequential import critical_gain
+from ._choice import Optimizer, adam
+from ._design import design_cycle, handover
+from ._fit import fit
+from ._proof import ROUNDS, look
+from ._result import FitResult
+from ._trial import Forced, OfNetwork, Replayed, Trial
+from ._variables import variables_of
+
+_DWELLS = (1.3, 1.0, 1.6, 0.8, 2.0)  # in slow time constants, where the target has no times
+_IDLE = 12  # steps of the refinement that may bring next to nothing
+_MARGIN = 0.5  # of the surrogate
+_LEARNT = 3  # rounds of a cycle whose times are fitted
+_TRIED = 12  # designs for the same dwells
+_SAFE = 1.1  # a gain that far above the critical one of an endless chain is left as it is
+
+
+class Made(NamedTuple):
+    """What a strategy has found, and the fit by which, if it was one."""
+
+    trial: Trial
+    fit: FitResult | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is asked of `fit_sequence`: a network, what it shall show, and what may be changed."""
+
+    network: TwoTimescaleHopfield
+    targets: list[Events]
+    saliency: Float[Array, "S P"] | None
+    where: Callable | None
+    constraint: Any
+    sigma: ArrayLike
+    absolute_sigma: bool
+    progress: bool | Literal["auto"]
+
+    @property
+    def timed(self) -> bool:
+        """Whether the times of the targets are known."""
+        return self.targets[0].time is not None
+
+    @property
+    def P(self) -> int:
+        """How many memories the network has."""
+        return self.network.patterns.P
+
+    @functools.cached_property
+    def tau(self) -> float:
+        """The largest slow time constant."""
+        return float(np.max(np.asarray(self.network.tau)))
+
+    @functools.cached_property
+    def gain(self) -> float:
+        """The slope of the activation at zero, by which saliencies of a design are divided."""
+        return _gain(self.network)
+
+    @functools.cached_property
+    def delay(self) -> float:
+        """How long a handover takes, in slow time constants."""
+        bias = self.gain * float(np.mean(np.asarray(self.network.bias)))
+        return handover(self.tau, bias)
+
+    def starts(self) -> Float[Array, "S P"]:
+        """Saliencies to begin with, where no design gives them."""
+        if self.saliency is not None:
+            return self.saliency
+        dtype = self.network.patterns.xi.dtype
+        rows = np.zeros((len(self.targets), self.P))
+        for s, events in enumerate(self.targets):
+            rows[s, int(events.memory[0])] = 4.0
+            if self.timed:
+                stay = float(events.dwells[0]) / self.tau - self.delay
+                rows[s, int(events.memory[0])] = np.exp(max(stay, 0.1)) / self.gain
+        return jnp.asarray(rows, dtype)
+
+
+def _gain(network: TwoTimescaleHopfield) -> float:
+    return float(network.activation.slope(jnp.zeros((), network.patterns.dtype)))
+
+
+def design(task: Task) -> Made | None:
+    """The network with a designed transition matrix: without times the first that shows the target,
+    with times the one that keeps them best. None if there is no design."""
+    best, most = None, (-1.0, -math.inf)
+    for gains, starts in _designs(task):
+        trial = _designed(task, gains, starts)
+        score, error = look(trial, task.targets)
+        merit = score, -error if math.isfinite(error) else -math.inf
+        if merit > most:
+            best, most = trial, merit
+        if score == 1.0 and not task.timed:
+            break
+    return None if best is None else Made(best, None)
+
+
+def _designed(task: Task, gains: ArrayLike, starts: ArrayLike) -> Trial:
+    """The network with these gains (P, P), from these saliencies (S, P), which are for hard tanh of
+    unit gain."""
+    kappa = np.broadcast_to(np.asarray(task.network.kappa), (task.P,))
+    if not (kappa > 0).all():
+        raise ValueError("`network.kappa` must be positive for a design of `transition`.")
+    dtype = task.network.patterns.xi.dtype
+    transition = np.asarray(gains) / task.gain / kappa[:, None]
+    network = eqx.tree_at(lambda n: n.transition, task.network, jnp.asarray(transition, dtype))
+    starts = jnp.asarray(np.asarray(starts) / task.gain, dtype)
+    return Trial(network, starts if task.saliency is None else task.saliency)
+
+
+def _designs(task: Task) -> Iterator[tuple[ArrayLike, ArrayLike]]:
+    """Gains and starts, for hard tanh of unit gain."""
+    events = task.targets[0]
+    memory = np.asarray(events.memory).tolist()
+    once = len(task.targets) == 1 and events.cycle and len(set(memory)) == len(memory)
+    if once and task.network.tau.ndim == 0:
+        yield _cycle(task, events, memory)
+    else:
+        yield from _programmed(task)
+
+
+def _cycle(task: Task, events: Events, memory: list[int]) -> tuple[Array, Array]:
+    """Gains and starts of a cycle that passes every memory once, in closed form. Without times the
+    gain is the network's own if that suffices."""
+    if task.timed:
+        dwell: Any = np.asarray(events.dwells) / task.tau
+        designed = design_cycle(memory, dwell, P=task.P, delay=task.delay)
+        return designed.kappa * designed.transition, designed.saliency
+    kappa = task.network.kappa
+    enough = _SAFE * float(critical_gain())
+    kept = kappa.ndim == 0 and task.gain * float(kappa) >= enough
+    gain = task.gain * float(kappa) if kept else 5.0
+    Z = gain * 0.5 * (1 + np.sqrt(1 - 4 / gain))  # that of an endless chain is close enough
+    designed = design_cycle(memory, np.log(Z), P=task.P)
+    return gain * designed.transition, designed.saliency
+
+
+def _programmed(task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Gains and starts by linear programming, the most promising first."""
+    from ._gains import design_gains  # SciPy's optimisers take as long to import as all the rest
+
+    taus = np.broadcast_to(np.asarray(task.network.tau), (task.P,))
+    starts = None if task.saliency is None else np.asarray(task.saliency) * task.gain
+    counts = [events.switches[0].size for events in task.targets]
+    if task.timed:
+        stays = [np.asarray(e.dwells)[:c] for e, c in zip(task.targets, counts, strict=True)]
+        choices = [stays]
+    else:
+        choices = [[np.full(c, T * task.tau) for c in counts] for T in _DWELLS]
+    for dwells in choices:
+        found = design_gains(
+            task.targets, dwells, task.P, taus=taus, delay=task.delay, saliency=starts
+        )
+        for designed in found[:_TRIED]:
+            yield designed.gains, designed.saliency
+
+
+def surrogate(task: Task, starts: int, key: jax.Array | None) -> Made:
+    """Least squares on the event map; `starts` and `key` as in `hopfax.fit`."""
+    trial = Trial(task.network, task.starts())
+    options = dict(delay=task.delay * task.tau, sigma=0.1 * task.tau, margin=_MARGIN)
+    losses = [
+        event_map(_opened(task, events), saliency=z, **options)
+        for events, z in zip(task.targets, trial.saliency, strict=True)
+    ]
+    with warnings.catch_warnings():  # an order alone leaves much undetermined
+        warnings.simplefilter("ignore", FitWarning)
+        forced = Forced(tuple(losses))
+        result = _fitted(task, trial, forced, _variable(task, None), starts=starts, key=key)
+    # Its residuals are margins, not errors of observations.
+    unknown = dict(stderr=None, covariance=None, undetermined=None)
+    return Made(result.model, dataclasses.replace(result, **unknown))
+
+
+def _opened(task: Task, events: Events) -> Events:
+    """An open sequence with times; where there are none, with dwells that sustain it."""
+    events = events.repeated(ROUNDS) if events.cycle else events
+    if task.timed:
+        return events
+    return Events(events.memory, np.arange(events.memory.size) * _DWELLS[0] * task.tau)
+
+
+def gradient(task: Task, best: Trial | None, optimizer: Optimizer, steps: int | None) -> Made:
+    """Window by window through true trajectories, until the target is shown.
+
+    It begins with the network as it is if all of `transition` is fitted, and else from the `best`
+    so far.
+    """
+    trial = best if best is not None else Trial(task.network, task.starts())
+    where, constraint = _variable(task, None)
+    if task.where is None and constraint is None:
+        columns = np.asarray(task.network.transition)
+        stochastic = (columns >= 0).all() and np.abs(columns.sum(0) - 1).max() < 1e-3
+        constraint = Simplex() if stochastic else None
+        trial = Trial(task.network, trial.saliency)
+
+    def shown(progress) -> bool:
+        return look(progress.model, task.targets)[0] == 1.0
+
+    loss = OfNetwork(order_loss(task.targets, P=task.P))
+    with warnings.catch_warnings():  # columns of memories that are not in the target
+        warnings.simplefilter("ignore", FitWarning)
+        result = _fitted(
+            task,
+            trial,
+            loss,
+            (where, constraint),
+            optimizer=adam(0.1) if optimizer is None else optimizer,
+            steps=400 if steps is None else steps,
+            callback=shown,
+        )
+    return Made(result.model, result)
+
+
+def refine(task: Task, trial: Trial, steps: int | None) -> Made:
+    """Least squares on the true switch times, from a trial that shows some of the target."""
+    recordings = []
+    for events, z in zip(task.targets, trial.saliency, strict=True):
+        events = events.repeated(_LEARNT) if events.cycle else events
+        order, times = events.switches
+        assert times is not None and events.time is not None
+        recordings.append(
+            switch_times(
+                times - events.time[0], init=dict(saliency=z), order=order, sigma=task.sigma
+            )
+        )
+    replayed = Replayed(tuple(recordings))
+    with warnings.catch_warnings():
+        if task.where is None:  # the entries are our choice, and not all of them may matter
+            warnings.simplefilter("ignore", FitWarning)
+        variable = _variable(task, trial)
+        result = _fitted(task, trial, replayed, variable, steps=steps, patience=_IDLE)
+    return Made(result.model, result)
+
+
+def _variable(task: Task, trial: Trial | None) -> tuple[Callable, Any]:
+    """What is fitted, and under which constraint; of `trial` only the entries that it uses."""
+    if task.where is not None:
+        where = task.where
+        return (lambda t: where(t.network)), task.constraint
+    if trial is None:
+        return (lambda t: t.network.transition), task.constraint
+    used = np.asarray(trial.network.transition) != 0
+    free: AbstractConstraint = Masked(used)
+    if task.saliency is not None:
+        return (lambda t: t.network.transition), free
+    first = np.zeros(trial.saliency.shape, dtype=bool)
+    first[np.arange(len(task.targets)), [int(e.memory[0]) for e in task.targets]] = True
+    return (lambda t: (t.network.transition, t.saliency)), (free, Masked(first))
+
+
+def _fitted(
+    task: Task, trial: Trial, loss: AbstractLoss, variable: tuple[Callable, Any], **options: Any
+) -> FitResult:
+    """`fit` of a trial, with one neuron for each class of equal ones unless patterns are fitted."""
+    where, constraint = variable
+    own = any("patterns" in name for name in variables_of(trial, where, None)[0].names)
+    small = trial.network if own else trial.network.merged()
+    found = fit(
+        Trial(small, trial.saliency),
+        loss,
+        where=where,
+        constraint=constraint,
+        absolute_sigma=task.absolute_sigma,
+        progress=task.progress,
+        **options,
+    )
+    labels = tuple(label.removeprefix("network.") for label in found.labels)
+    result = dataclasses.replace(found, labels=labels)
+    if own:
+        return result
+    patterns = trial.network.patterns
+    whole = eqx.tree_at(lambda t: t.network.patterns, result.model, patterns)
+    return dataclasses.replace(result, model=whole)

@@ -1,0 +1,13 @@
+"""Designs: where to put the points of a sweep over many parameters.
+
+Each returns a zipped axis for `hopfax.sweep`, alone or beside other axes:
+`hopfax.sweep(point, designs.sobol({"kappa": (3, 7), "tau": (20, 200)}, 256) | {"seed": range(8)})`.
+"""
+
+from ._designs import random, sobol
+
+__all__ = ["random", "sobol"]
+
+
+def __dir__():
+    return sorted(__all__)

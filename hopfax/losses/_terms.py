@@ -1,0 +1,128 @@
+"""Kinds of observations of a run: what each needs of the run, and its residuals."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from .._trajectory import Trajectory
+
+
+class AbstractTerm(eqx.Module):
+    """One kind of observation of a run."""
+
+    @abc.abstractmethod
+    def times(self) -> Float[Array, " S"]:
+        """When the run must be saved."""
+
+    @abc.abstractmethod
+    def until(self) -> Float[Array, ""]:
+        """How long the run must last."""
+
+    @abc.abstractmethod
+    def count(self) -> int:
+        """How many switches the run must log."""
+
+    @abc.abstractmethod
+    def residuals(self, run: Trajectory, rows: Int[Array, " S"]) -> Float[Array, " R"]:
+        """Differences over their standard deviations; `rows`: the saves at `times`."""
+
+
+class SwitchTimes(AbstractTerm):
+    """When memories give way to each other; made by `switch_times`."""
+
+    time: Float[Array, " K"]
+    order: Int[Array, " K"] | None
+    sigma: Float[Array, "*#K"]
+
+    def times(self):
+        return jnp.zeros(0, self.time.dtype)
+
+    def until(self):
+        last = jnp.nanmax(self.time)
+        return last + jnp.maximum(2 * last / self.time.size, 0.2 * last)
+
+    def count(self):
+        return self.time.size
+
+    def residuals(self, run, rows):
+        found = matched_switches(run, self.order, self.time.size)
+        late = jnp.where(jnp.isnan(found), run.ts[-1], found)
+        known = ~jnp.isnan(self.time)
+        return jnp.where(known, late - jnp.where(known, self.time, 0.0), 0.0) / self.sigma
+
+
+class DwellTimes(AbstractTerm):
+    """How long memories are active; made by `dwell_times`."""
+
+    dwell: Float[Array, " L"]
+    order: Int[Array, " K"] | None
+    sigma: Float[Array, "*#L"]
+
+    def times(self):
+        return jnp.zeros(0, self.dwell.dtype)
+
+    def until(self):
+        whole = jnp.nansum(self.dwell)
+        return whole + 3 * whole / self.dwell.size
+
+    def count(self):
+        return self.dwell.size + 1
+
+    def residuals(self, run, rows):
+        found = matched_switches(run, self.order, self.dwell.size + 1)
+        late = jnp.where(jnp.isnan(found), run.ts[-1], found)
+        lost = jnp.isnan(found[1:]) & jnp.isnan(found[:-1])
+        dwell = jnp.where(lost, run.ts[-1] - run.ts[0], jnp.diff(late))
+        known = ~jnp.isnan(self.dwell)
+        return jnp.where(known, dwell - jnp.where(known, self.dwell, 0.0), 0.0) / self.sigma
+
+
+class Path(AbstractTerm):
+    """Saliencies, overlaps or the field at given times; made by `saliency_path` and the like."""
+
+    ts: Float[Array, " T"]
+    values: Float[Array, "T n"]
+    sigma: Float[Array, "..."]
+    of: str = eqx.field(static=True)
+
+    def times(self):
+        return self.ts
+
+    def until(self):
+        return self.ts[-1]
+
+    def count(self):
+        return 1
+
+    def residuals(self, run, rows):
+        path = {"saliency": run.saliency, "overlaps": run.overlaps, "field": run.observed}[self.of]
+        if path is None:
+            raise ValueError("`saliency_path` needs a network with saliency.")
+        if path.shape[1] != self.values.shape[1]:
+            raise ValueError(
+                f"`values` must have {path.shape[1]} columns for the {self.of}, got "
+                f"{self.values.shape[1]}."
+            )
+        # NaN is replaced before the subtraction: its derivative would be NaN, too, and 0 * NaN is.
+        known = ~jnp.isnan(self.values)
+        difference = path[rows] - jnp.where(known, self.values, 0.0)
+        return (jnp.where(known, difference, 0.0) / self.sigma).ravel()
+
+
+def matched_switches(
+    run: Trajectory, order: Int[Array, " K"] | None, count: int
+) -> Float[Array, " K"]:
+    """The times of the first `count` switches into a retrieved memory.
+
+    NaN from the first one on that is missing or, if `order` is given, leads elsewhere.
+    """
+    log = run.switches
+    first = jnp.argsort(~log.retrieved, stable=True)[:count]
+    time = jnp.where(log.retrieved, log.time, jnp.nan)[first]
+    right = log.retrieved[first]
+    if order is not None:
+        right = right & ((log.target[first] == order) | (order < 0))
+    right = jnp.cumprod(right).astype(bool)
+    return jnp.where(right, time, jnp.nan)
