@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import hopfax as hx
-from hopfax._lanes import Program
+from hopfax._sweep._program import Program
 
 LANES = 24
 KAPPA, TAU, START = np.full(LANES, 5.0), np.full(LANES, 20.0), np.linspace(2.0, 5.0, LANES)
@@ -201,8 +201,8 @@ def test_an_error_stops_the_blocks_in_hand(as_a_user_runs_it):
     import time
     import types
 
-    from hopfax._lanes import Stopped
     from hopfax._sweep._drive import by_threads
+    from hopfax._sweep._program import Stopped
 
     stopped = []
 
@@ -224,7 +224,7 @@ def test_an_error_stops_the_blocks_in_hand(as_a_user_runs_it):
 def test_a_program_asks_before_every_call_whether_to_stop():
     import jax
 
-    from hopfax._lanes import Stopped
+    from hopfax._sweep._program import Stopped
 
     struct = {"x": jax.ShapeDtypeStruct((), np.dtype(float))}
     program = Program(lambda values, key: values["x"], struct, None, 2, jax.devices()[:1])
