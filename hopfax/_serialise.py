@@ -45,6 +45,13 @@ def save(path: Any, model: eqx.Module, *, notes: dict[str, Any] | None = None) -
 
     **Raises:** TypeError if `model` holds something that is neither an array, a number, a string,
     None, nor a public hopfax class.
+
+    **Example:**
+
+    ```python
+    hx.save("memories.hopfax", hx.patterns.hadamard(4, 16), notes={"why": "an example"})
+    hx.load("memories.hopfax").xi.shape  # 4, 16
+    ```
     """
     path = pathlib.Path(path)
     leaves: list[np.ndarray] = []
@@ -69,6 +76,13 @@ def load(path: Any, *, cast: bool = False) -> Any:
 
     **Raises:** LoadError, naming the file and what is wrong with it, if it is truncated, of another
     format or schema, or names an unknown class. Never a partial model.
+
+    **Example:**
+
+    ```python
+    hx.save("memories.hopfax", hx.patterns.hadamard(4, 16))
+    hx.load("memories.hopfax").xi.shape  # 4, 16
+    ```
     """
     path = pathlib.Path(path)
     with open(path, "rb") as file:
