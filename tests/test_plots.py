@@ -102,12 +102,23 @@ def test_failed_points_have_a_colour_of_their_own():
 
 
 @pytest.mark.slow
-def test_the_prediction_at_finite_separation_bears_its_tau():
+def test_the_prediction_at_finite_separation_is_compiled_once(monkeypatch):
+    traced = []
+    original = _handover.handover
+    monkeypatch.setattr(
+        _handover, "handover", lambda *a, **k: traced.append(0) or original(*a, **k)
+    )
     ax = plots.phase_diagram(made_up(**{"network.bias": 0.01}))
+    once = len(traced)
     kappa, edge = line(ax, r"$\tau = 20$")
     gain = hx.theory.sequential.critical_gain(4, tau=20.0, bias=0.01)
     assert_close(kappa[0], np.asarray(gain), 1e-12, "same function")
     assert (np.diff(edge) <= 0).all() and edge[-1] < 1.2
+    axes = plots.facets(cube(tau=[10.0, 50.0, 200.0], bias=[0.02]))
+    assert once > 0 and len(traced) == once  # all panels share it (no other test here compiles it)
+    for ax, tau in zip(axes, (10.0, 50.0, 200.0), strict=True):
+        expected = hx.theory.sequential.critical_gain(4, tau=tau, bias=0.02)
+        assert_close(line(ax, rf"$\tau = {tau:g}$")[0][0], expected, 1e-12, "same function")
 
 
 def test_a_network_outside_the_theory_gets_no_curves():
@@ -128,7 +139,7 @@ def test_a_network_outside_the_theory_gets_no_curves():
     assert cycle_of(xr.Dataset()) is None
 
 
-def test_a_selected_panel_tells_its_own_parameters():
+def test_a_selected_panel_tells_its_own_parameters(asked):
     data = made_up().assign_coords(tau=50.0, bias=0.02)
     assert cycle_of(data) == (4, 50.0, 0.02)
     assert cycle_of(data.assign_coords({"transition[1,0]": 0.5})) is None
@@ -245,25 +256,6 @@ def test_every_panel_has_the_theory_of_its_own_parameters(asked):
     words = [text.get_text() for text in legend.get_texts()]
     assert words[:2] == ["sequence", "collapse"] and len(words) == 5
     assert r"$\kappa_c = 3.00$" in words[2] and "of the panel" in words[4]
-
-
-@pytest.mark.slow
-def test_panels_share_the_compiled_theory(monkeypatch):
-    traced = []
-    original = _handover.handover
-    monkeypatch.setattr(
-        _handover, "handover", lambda *a, **k: traced.append(0) or original(*a, **k)
-    )
-    six = {"network.transition": np.roll(np.eye(6), 1, axis=0).tolist()}  # no other test has it
-    six["init['saliency']"] = [1.1] + [0.0] * 5
-    attrs = made_up(**six).attrs
-    plots.facets(cube(tau=[20.0], bias=[0.01]).assign_attrs(attrs))
-    once = len(traced)
-    axes = plots.facets(cube(tau=[10.0, 50.0, 200.0], bias=[0.02]).assign_attrs(attrs))
-    assert once > 0 and len(traced) == once
-    for ax, tau in zip(axes, (10.0, 50.0, 200.0), strict=True):
-        expected = hx.theory.sequential.critical_gain(6, tau=tau, bias=0.02)
-        assert_close(line(ax, rf"$\tau = {tau:g}$")[0][0], expected, 1e-12, "same function")
 
 
 def test_facets_choose_evenly_and_say_so():
