@@ -21,7 +21,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import hopfax as hx
-from hopfax._lanes import tile_width, workers_of
+from hopfax._sweep._program import tile_width, workers_of
 
 from ._measure import interleaved, report
 from ._workloads import Workload, workload

@@ -51,6 +51,13 @@ def save(path: Any, model: eqx.Module, *, notes: dict[str, Any] | None = None) -
 
     **Raises:** TypeError if `model` holds something that is neither an array, a number, a string,
     None, nor an equinox Module that can be found again by its name.
+
+    **Example:**
+
+    ```python
+    hx.save("memories.hopfax", hx.patterns.hadamard(4, 16), notes={"why": "an example"})
+    hx.load("memories.hopfax").xi.shape  # 4, 16
+    ```
     """
     path = pathlib.Path(path)
     leaves: list[np.ndarray] = []
@@ -79,6 +86,13 @@ def load(path: Any, *, cast: bool = False, classes: Iterable[type] = ()) -> Any:
 
     **Raises:** LoadError, naming the file and what is wrong with it, if it is truncated, of another
     format or schema, or names an unknown class. Never a partial model.
+
+    **Example:**
+
+    ```python
+    hx.save("memories.hopfax", hx.patterns.hadamard(4, 16))
+    hx.load("memories.hopfax").xi.shape  # 4, 16
+    ```
     """
     path = pathlib.Path(path)
     known = _registry() | {_name(kind): _module(kind) for kind in classes}

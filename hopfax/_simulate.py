@@ -64,6 +64,16 @@ def simulate(
 
     **Raises:** ValueError/TypeError for bad arguments, before anything is compiled;
     `SimulationError` if the run fails and `throw`.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    run.overlaps[-1]  # 0, 0, 0, 1
+    ```
     """
     given = checked(Arguments(network, state0, ts, stimulus, current, noise, key))
     check_option(derivative, "derivative", ("reverse", "forward"))

@@ -1,4 +1,4 @@
-"""What a run returns."""
+"""The result of a run: `Trajectory`, and the log of its switches."""
 
 from typing import Any
 
@@ -10,17 +10,33 @@ from jaxtyping import Array, Bool, Float, Int
 
 from . import _status
 from ._errors import missing
+from ._types import ArrayLike, Dataset, State
 
-FLOOR = 0.1  # overlaps below this are no memory at all
-RETRIEVED = 0.5
+FLOOR = 0.1  # where all overlaps are below, no memory is in the lead
+RETRIEVED = 0.5  # a memory with an overlap above this is retrieved
 
 
 class Switches(eqx.Module):
-    r"""The transitions of a run, in order: a log of fixed size, padded with NaN and -1.
+    r"""The switches of a run in order: a log of fixed size, padded with NaN and -1.
 
     A switch is a crossing of $|m_{source}|$ and $|m_{target}|$ at which a new memory takes the
-    lead; crossings with all overlaps below 0.1 are not counted. `retrieved` says whether the new
-    memory passes $|m| = 1/2$ before the next crossing.
+    lead; crossings with all overlaps below 0.1 are not counted.
+
+    - `time`: when they happened, in fast time constants.
+    - `source`, `target`: from which memory to which.
+    - `retrieved`: whether the new memory passes $|m| = 1/2$ before the next crossing.
+    - `count`: how many there were; it is larger than the log where that was too short.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    run.switches.count  # 3
+    run.switches.target[:4]  # 1, 2, 3, -1
+    ```
     """
 
     time: Float[Array, " K"]
@@ -31,26 +47,39 @@ class Switches(eqx.Module):
 
 
 class Trajectory(eqx.Module):
-    r"""A run, at the save times.
+    r"""The result of a run: what was saved, how it ended, and its switches.
 
-    - `ts`: (T,) in units of the fast time constant.
-    - `overlaps`: (T, P). `saliency`: (T, P), or None for a network without: what the field feels,
-      in two timescales the slow state and, under a stimulus, its overlaps, which are `evidence`.
-    - `observed`: what `observe` returned, stacked along T; else None.
-    - `final`: the state at the end; start there to continue.
+    - `ts`: (T,) the save times, in units of the fast time constant.
+    - `overlaps`: (T, P).
+    - `saliency`: (T, P) the saliencies that act on the field, None for a network without. With two
+      timescales, the slow state plus the `evidence`.
+    - `evidence`: (T, P) the overlaps of a stimulus, which add to the slow saliency; None without.
+    - `observed`: what `observe` returned, stacked along T; None without.
+    - `final`: the state at the end, from which a run can be continued.
     - `status`: how it ended, see `hopfax.STATUS`. Saves that were not reached are NaN.
-    - `switches`: the log of transitions.
+    - `switches`: the log of switches.
     - `escapes`: (K,) times at which the active memory's saliency fell below $1/g$, where its
       state disappears; padded with NaN. None for a run by diffrax.
-    - `stats`: which `method` ran and the steps it took, and which exact `reduction`: "classes" of
-      equal neurons, the "span" of the patterns, or all "sites".
+    - `stats`: which `method` ran and how many steps it took, and which exact `reduction`: "classes"
+      of equal neurons, the "span" of the patterns, or all "sites".
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    run.overlaps[-1]  # 0, 0, 0, 1
+    hx.STATUS[int(run.status)][0]  # ok
+    ```
     """
 
     ts: Float[Array, " T"]
     overlaps: Float[Array, "T P"]
     saliency: Float[Array, "T P"] | None
     observed: Any
-    final: Any
+    final: State
     status: Int[Array, ""]
     switches: Switches
     counters: dict[str, Array]
@@ -62,14 +91,17 @@ class Trajectory(eqx.Module):
 
     @property
     def stats(self) -> dict[str, Any]:
-        """Counters of the solver, and the method and reduction that ran."""
+        """The counters of the solver, and the method and the reduction of the run."""
         return {**self.counters, "method": self.method, "reduction": self.reduction}
 
-    def evaluate(self, t) -> dict[str, Array]:
-        r"""Overlaps and saliency at any time(s) `t` inside the run.
+    def evaluate(self, t: ArrayLike) -> dict[str, Array]:
+        r"""Overlaps and saliency at any time or times `t` inside the run.
 
-        As exact as the run itself where it was event-driven, else from the solver's dense output.
-        Only for a run made with `dense=True` in its method, e.g. `hopfax.EventDriven(dense=True)`.
+        They are as exact as the run itself where it was event-driven, else interpolated by the
+        solver.
+
+        **Raises:** ValueError for a run that kept no dense output. It needs `dense=True` in its
+        method, e.g. `hopfax.EventDriven(dense=True)`.
         """
         if self.dense is None:
             raise ValueError(
@@ -80,8 +112,11 @@ class Trajectory(eqx.Module):
         out = self.dense(jnp.atleast_1d(t))
         return {k: v if t.ndim else v[0] for k, v in out.items() if v is not None}
 
-    def to_xarray(self):
-        """The run as an `xarray.Dataset` with dimensions `time` and `memory` (extra `io`)."""
+    def to_xarray(self) -> Dataset:
+        """The run as an `xarray.Dataset` with dimensions `time` and `memory` (extra `io`).
+
+        **Raises:** ImportError without xarray; ValueError for a batch of runs.
+        """
         try:
             import xarray as xr
         except ImportError as error:

@@ -1,5 +1,7 @@
 """Points of sweeps that other processes import, too."""
 
+import os
+import signal
 from pathlib import Path
 
 import jax
@@ -28,7 +30,7 @@ def wave(x, y):
 
 
 def draw(scale, key):
-    """Random."""
+    """A normal number, to be told by its key."""
     return scale * jr.normal(key)
 
 
@@ -38,14 +40,36 @@ def network_point(**options):
     return hx.Point(network, dict(saliency=[4.0, 0.0, 0.0]), np.linspace(0.0, 80.0, 5), **options)
 
 
-NETWORK_GRID = {"kappa": np.linspace(2.0, 7.0, 40), "init.saliency[0]": np.linspace(1.5, 5.0, 32)}
-NETWORK_OPTIONS = dict(tile=16, progress=False)
+NETWORK_GRID = {"kappa": np.linspace(2.0, 7.0, 20), "init.saliency[0]": np.linspace(1.5, 5.0, 16)}
+NETWORK_OPTIONS = dict(tile=16, progress=False)  # 320 points, 20 tiles
 
 
 def use_double():
     """What tests/conftest.py does, for a process of one's own."""
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def dies_once(block, flag):
+    """From now on, the first process that is about to store a block kills itself.
+
+    `flag`: a file that it makes before, so that no other process does the same.
+    """
+    from hopfax._sweep import _store
+
+    write = _store.Store.write
+
+    def dying(self, manifest, k, outputs, record):
+        if k == block:
+            try:
+                Path(flag).touch(exist_ok=False)
+            except FileExistsError:
+                pass
+            else:
+                os.kill(os.getpid(), signal.SIGKILL)
+        write(self, manifest, k, outputs, record)
+
+    _store.Store.write = dying
 
 
 def files_of(store):

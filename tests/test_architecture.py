@@ -18,7 +18,7 @@ FLOORS = (
     ("_trajectory",),
     ("_engines", "_arguments"),
     ("_simulate", "_iterate", "observables"),
-    ("_lanes", "losses", "constraints"),
+    ("losses", "constraints"),
     ("_sweep", "designs", "_fit", "nn"),
     ("_serialise", "plots"),
     ("cli", "examples"),
@@ -111,7 +111,7 @@ def test_imports_point_down(file):
 @pytest.mark.parametrize(
     ("module", "source", "word"),
     [
-        ("hopfax._simulate", "from ._lanes import f", "up"),
+        ("hopfax._simulate", "from ._sweep import f", "up"),
         ("hopfax._simulate", "from ._iterate import f", "sideways"),
         ("hopfax._simulate", "def f():\n    from hopfax.observables import g", "sideways"),
         ("hopfax.theory.sequential", "from ..networks._base import f", "sideways"),

@@ -22,7 +22,7 @@ SMALL += ["--bias", "0", "--precision", "float32"]
 def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("hopfax._lanes._WIDTH", {"cpu": 16})
+    monkeypatch.setattr("hopfax._sweep._program._WIDTH", {"cpu": 16})
 
 
 def test_one_number_of_points_is_made_of_two():

@@ -77,6 +77,17 @@ def test_times_and_order():
     assert order.tolist() == [0, 1, 0, 2] + [-1] * (K - 3)
 
 
+def test_observables_are_chosen_by_name():
+    run = trajectory(PURE, [(10.0, 0, 1, True), (30.0, 1, 2, True)])
+    chosen = hx.observables.Selected(["regime", "dwell", "visited", "overlaps_end"])(run)
+    assert list(chosen) == ["regime", "dwell", "visited", "overlaps_end"]
+    assert int(chosen["regime"]) == 2 and float(chosen["dwell"]) == 20.0
+    assert chosen["visited"].tolist() == [0, 1, 2]
+    assert chosen["overlaps_end"].tolist() == [1.0, 0.0, 0.0]
+    with pytest.raises(ValueError, match="'saliency_end' needs a network whose saliency"):
+        hx.observables.Selected("saliency_end")(run)
+
+
 def test_regimes_are_labelled_in_a_dataset():
     attributes = hx.observables.regime_attributes()
     assert attributes["flag_meanings"].split() == list(hx.observables.REGIMES)

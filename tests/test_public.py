@@ -68,6 +68,15 @@ def test_a_public_module_shows_public_names_and_nothing_else(module):
     assert not foreign
 
 
+def test_the_index_lists_all_that_it_imports():
+    imported = {
+        name
+        for name, item in vars(hx).items()
+        if not name.startswith("_") and not inspect.ismodule(item)
+    }
+    assert imported <= set(dir(hx)) and "__version__" in dir(hx)
+
+
 @pytest.mark.parametrize("item", OBJECTS)
 def test_a_public_name_has_a_docstring_with_an_example(item):
     text = inspect.getdoc(item) or ""

@@ -1,4 +1,16 @@
-"""Sweeps: a pure function of one point, over a grid, into a labelled dataset."""
+"""Sweeps: a pure function of one point, over a grid, into a labelled dataset.
+
+_point      what is computed at one point of the grid, as a function of named values
+_grid       the axes of a grid, and its cutting into blocks
+_program    a function of one lane, compiled for tiles of lanes
+_job        these together: what is computed, in which tiles
+_plan       how: devices, blocks and their order, and what it will cost
+_drive      blocks computed by the threads of this process, or by an executor
+_remote     blocks computed by other processes
+_store      results on disk
+_dataset    labels, units and settings of the dataset
+_run        `sweep`, which puts these together;  _refine  `refine`, for phase boundaries
+"""
 
 from ._plan import SweepPlan as SweepPlan, sweep_plan as sweep_plan
 from ._point import Point as Point

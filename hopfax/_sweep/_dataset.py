@@ -3,6 +3,8 @@
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import diffrax
@@ -12,6 +14,7 @@ import numpy as np
 
 from .. import _status
 from .._errors import missing
+from .._types import Dataset
 from ..observables import regime_attributes
 from ._grid import Grid
 from ._job import Variable
@@ -21,8 +24,8 @@ _TIME = "fast time constants"
 _UNITS = {"tau": _TIME, "dwell": _TIME, "kappa": "1", "bias": "1", "steps": "1"}
 
 
-def xarray(what: str) -> Any:
-    """The package, or an ImportError that says what needs it."""
+def xarray(what: str) -> ModuleType:
+    """The package xarray; ImportError, saying that `what` needs it, where it is not installed."""
     try:
         import xarray
     except ImportError as error:
@@ -30,8 +33,12 @@ def xarray(what: str) -> Any:
     return xarray
 
 
-def coordinates(grid: Grid, attributes: dict[str, Any]) -> Any:
-    """A dataset of the grid's coordinates, without variables yet."""
+def coordinates(grid: Grid, attributes: dict[str, Any]) -> Dataset:
+    """A dataset of the grid's coordinates, without variables yet.
+
+    Values that are arrays themselves are kept as `<name>_value` where the axis has their name,
+    since xarray lets only a one-dimensional coordinate have the name of its dimension.
+    """
     found = {}
     for axis in grid.axes:
         for name, array in axis.values.items():
@@ -43,20 +50,20 @@ def coordinates(grid: Grid, attributes: dict[str, Any]) -> Any:
 
 
 def dims_of(variable: Variable, grid: Grid) -> tuple[str, ...]:
-    """Names of a variable's dimensions: the grid's, then its own."""
+    """The names of a variable's dimensions: those of the grid, then its own."""
     return grid.dims + tuple(f"{variable.name}_{k}" for k in range(len(variable.shape)))
 
 
 def attributes_of(variable: Variable) -> dict[str, Any]:
-    """Units or the meanings of codes, as plain data."""
+    """The unit of a variable or the meanings of its codes, as data that can be written as JSON."""
     if variable.name in ("status", "regime"):
         found = _status.attributes() if variable.name == "status" else regime_attributes()
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in found.items()}
     return {"units": _UNITS[variable.name]} if variable.name in _UNITS else {}
 
 
-def attributes(point: Any, tile: int, key: Any) -> dict[str, Any]:
-    """Everything a reader needs to know of how a dataset was made."""
+def attributes(point: Point | Callable, tile: int, key: jax.Array | None) -> dict[str, Any]:
+    """What a reader needs to know of how a dataset was made: settings, versions and device."""
     name = getattr(point, "__qualname__", type(point).__name__)
     found = {
         "title": f"hopfax sweep of {name}",
@@ -72,7 +79,7 @@ def attributes(point: Any, tile: int, key: Any) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Versions and device: what the last bits can depend on besides the settings."""
+    """The versions and the device, on which the last bits can depend besides the settings."""
     version = importlib.metadata.version("hopfax")
     versions = {
         "hopfax": version,
@@ -89,12 +96,12 @@ def environment() -> dict[str, Any]:
 
 
 def changes(before: dict[str, str], now: dict[str, str], keys: list[str]) -> str:
-    """Entries of two environments in words."""
+    """How two environments differ in the entries `keys`, in words."""
     return "; ".join(f"{key}: {before.get(key)} then, {now[key]} now" for key in keys)
 
 
 def _settings(point: Point) -> dict[str, Any]:
-    """Every value of a point: small arrays listed, large ones by shape and checksum."""
+    """Every value of a point by its place: small arrays as lists, large ones by their checksum."""
     found: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(point):
         where = jax.tree_util.keystr(path).lstrip(".")

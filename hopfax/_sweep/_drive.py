@@ -1,11 +1,14 @@
-"""Blocks by threads of this process, or by the workers of an executor; what is done is counted."""
+"""Computing blocks, by the threads of this process or by the workers of an executor.
+
+Threads are enough in one process: a compiled program releases Python's lock while it runs.
+"""
 
 import collections
 import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
@@ -15,12 +18,16 @@ from ._grid import Blocks
 from ._job import Record
 from ._plan import Prepared
 
+#: Is told how a block went, as soon as it is done.
 Count = Callable[[Record], None]
 
 
 @contextlib.contextmanager
-def counted(points: int, done: dict[int, Record], show: Any) -> Iterator[Count]:
-    """A function to be told every record, which moves a bar and says how many points failed."""
+def counted(points: int, done: dict[int, Record], show: bool | Literal["auto"]) -> Iterator[Count]:
+    """A bar over `points` points that also says how many failed; it starts with the blocks `done`.
+
+    What is entered is the function to be told of every further block.
+    """
     failed: collections.Counter = collections.Counter()
     before = sum(sum(record.counts.values()) for record in done.values())
     with progress(points, "point", show, before) as bar:
@@ -47,9 +54,11 @@ def by_threads(
     keep: Callable[[int, dict[str, np.ndarray], Record], None],
     count: Count,
 ) -> dict[int, Record]:
-    """Compute blocks in this process and hand each to `keep`; how they went.
+    """Compute blocks in this process and hand each to `keep`.
 
-    After an error or Ctrl-C the blocks in hand are dropped, at their next call.
+    After an error or Ctrl-C the blocks being computed are given up at their next call.
+
+    **Returns:** how every block went.
     """
     stop = threading.Event()
 
@@ -71,9 +80,12 @@ def by_executor(
     order: Iterable[int],
     count: Count,
 ) -> dict[int, Record]:
-    """Have an executor do `work` for every block; how they went. After an error no new one starts.
+    """Have an executor do `work` for every block; after an error no new one starts.
 
-    `work` travels to the executor's workers, if they are processes.
+    **Arguments:** `work`: computes and stores a block; is pickled if the workers are processes.
+    `order`: the blocks, the first to be computed first. `count`: is told how each block went.
+
+    **Returns:** how every block went.
     """
     records: dict[int, Record] = {}
     futures = {executor.submit(work, k): k for k in order}

@@ -1,4 +1,9 @@
-"""Grids: named axes, their product, and its cutting into blocks."""
+"""Grids: named axes, their product, and its cutting into blocks.
+
+A point's place in the grid is its lane: its number in row-major order, the last axis fastest. A
+block is a rectangle of the grid whose points are successive lanes, so that it is at once a chunk of
+a stored array and a range of lanes to compute.
+"""
 
 import math
 from collections.abc import Mapping
@@ -7,55 +12,58 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-_POINTS = 2**31 - 1  # what a lane's number must fit into
+_POINTS = 2**31 - 1  # of a grid at most, so that the number of a lane is an int32
 
 
 class Axis(NamedTuple):
-    """One dimension of a grid: a name, and the values of one or (zipped) several parameters."""
+    """One dimension of a grid: its name, and the values of its parameters along it.
+
+    An axis has several parameters where they are zipped, i.e. vary together.
+    """
 
     dim: str
     values: dict[str, np.ndarray]
 
     @property
     def size(self) -> int:
-        """Points along the axis."""
+        """The number of points along the axis."""
         return len(next(iter(self.values.values())))
 
 
 class Grid(NamedTuple):
-    """The product of axes. A lane is a point's number in row-major order, the last axis fastest."""
+    """The product of some axes."""
 
     axes: tuple[Axis, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Points along every axis."""
+        """The number of points along every axis."""
         return tuple(axis.size for axis in self.axes)
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """Names of the axes."""
+        """The names of all axes, in order."""
         return tuple(axis.dim for axis in self.axes)
 
     @property
     def size(self) -> int:
-        """Points in all."""
+        """The number of points in all."""
         return math.prod(self.shape)
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """Every parameter's values along its axis."""
+        """The values of every parameter along its axis."""
         return {name: array for axis in self.axes for name, array in axis.values.items()}
 
     def structs(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shape and dtype, as JAX holds it, of every parameter of one point."""
+        """The shape and the dtype (as JAX will hold it) of every parameter of one point."""
         return {
             name: jax.ShapeDtypeStruct(array.shape[1:], jax.dtypes.canonicalize_dtype(array.dtype))
             for name, array in self.parameters.items()
         }
 
     def at(self, lanes: np.ndarray) -> dict[str, np.ndarray]:
-        """Every parameter's value at some lanes."""
+        """The value of every parameter at some lanes, which come first in the arrays."""
         places = np.unravel_index(lanes, self.shape)
         return {
             name: array[place]
@@ -65,7 +73,11 @@ class Grid(NamedTuple):
 
 
 def parse(grid: Mapping[Any, Any]) -> Grid:
-    """A grid from `{"kappa": values, ("tau", "bias"): (values, values)}`; a tuple zips."""
+    """A grid from `{"kappa": values, ("tau", "bias"): (values, values)}`; a tuple zips.
+
+    **Raises:** ValueError for zipped axes of unequal lengths, a parameter on two axes, or too many
+    points; TypeError for names that are no strings and values that are no numbers.
+    """
     if not isinstance(grid, Mapping) or not grid:
         raise ValueError(
             '`grid` must be a non-empty dict such as {"kappa": [3, 4, 5]}, got '
@@ -96,6 +108,7 @@ def parse(grid: Mapping[Any, Any]) -> Grid:
 
 
 def _array(name: Any, values: Any) -> np.ndarray:
+    """The values of one parameter as an array whose first axis is that of the grid."""
     if not isinstance(name, str):
         raise TypeError(f"axis names must be strings (or tuples of them to zip), got {name!r}.")
     array = np.asarray(values)
@@ -107,24 +120,27 @@ def _array(name: Any, values: Any) -> np.ndarray:
 
 
 class Blocks(NamedTuple):
-    """A grid cut into equal blocks, each a run of successive lanes: 1 point along the first axes,
-    some along one, all along the rest."""
+    """A grid of the shape `shape`, cut into blocks of the shape `block` (smaller at the ends).
+
+    A block has one point along the first axes, some along one, and all along the rest: only so are
+    its points successive lanes.
+    """
 
     shape: tuple[int, ...]
     block: tuple[int, ...]
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Blocks along every axis."""
+        """The number of blocks along every axis."""
         return tuple(-(-n // b) for n, b in zip(self.shape, self.block, strict=True))
 
     @property
     def number(self) -> int:
-        """Blocks in all."""
+        """The number of blocks in all."""
         return math.prod(self.counts)
 
     def slices(self, k: int) -> tuple[slice, ...]:
-        """Block `k` as a part of an array over the grid."""
+        """Where block `k` is in an array over the grid."""
         places = np.unravel_index(k, self.counts)
         return tuple(
             slice(int(p) * b, min((int(p) + 1) * b, n))
@@ -132,31 +148,32 @@ class Blocks(NamedTuple):
         )
 
     def points(self, k: int) -> int:
-        """Points of block `k`."""
+        """The number of points in block `k`."""
         return math.prod(s.stop - s.start for s in self.slices(k))
 
     def lanes(self, k: int) -> tuple[int, int]:
-        """First lane of block `k`, and the one after its last."""
+        """The first lane of block `k`, and the one after its last."""
         first = np.ravel_multi_index([s.start for s in self.slices(k)], self.shape)
         return int(first), int(first) + self.points(k)
 
 
 def cut(shape: tuple[int, ...], lanes: int, tile: int) -> Blocks:
-    """Blocks of about `lanes` points, of whole tiles where that is possible.
+    """A grid cut into blocks of about `lanes` points, of whole tiles where that is possible.
 
-    The largest block that fits, evened out along its axis; where a number of whole tiles fits as
-    well, that one. (A tile across the border of two blocks is computed for both.)
+    A tile across the border of two blocks is computed for both, so whole tiles save work.
     """
     if math.prod(shape) == 0:
         return Blocks(shape, tuple(max(n, 1) for n in shape))
+    # As many of the last axes as fit go into the block whole; `inner` counts their points.
     axis = len(shape) - 1
     inner = 1
     while axis > 0 and inner * shape[axis] <= lanes:
         inner *= shape[axis]
         axis -= 1
+    # The next axis is cut into the fewest equal parts that fit, rather than leaving a small rest.
     most = max(1, min(lanes // inner, shape[axis]))
     along = -(-shape[axis] // -(-shape[axis] // most))
-    whole = tile // math.gcd(inner, tile)
+    whole = tile // math.gcd(inner, tile)  # so many points along it make whole tiles
     if whole <= most < shape[axis]:
         along = max(along // whole, 1) * whole
     block = (1,) * axis + (along,) + shape[axis + 1 :]

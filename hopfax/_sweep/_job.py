@@ -12,18 +12,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _status
-from .._lanes import Program, tile_width
 from ..networks import check_domain
 from ..patterns import as_key
 from ._grid import Blocks, Grid, parse
 from ._point import FunctionPoint, Point, takes_seed, unknown
+from ._program import Device, Program, tile_width
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,+\[\]-]*")
-_SOME = 5  # failed points that a record names
+_SOME = 5  # failed points of a block that its record names
 
 
 class Record(NamedTuple):
-    """How a block went: points of every status, the first that failed, and seconds."""
+    """How the computation of a block went.
+
+    `counts`: how many points ended with each status. `failed`: the first lanes that failed.
+    `seconds`: how long it took.
+    """
 
     counts: dict[int, int]
     failed: list[int]
@@ -31,41 +35,45 @@ class Record(NamedTuple):
 
 
 class Variable(NamedTuple):
-    """An output of every point: its shape there, and its dtype as it is kept."""
+    """An output of every point: its name, its shape at one point, and its dtype as it is kept."""
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
 
     @property
-    def blank(self) -> Any:
-        """What stands where there is no value: NaN, -1 (the status of what was not run), or 0."""
+    def blank(self) -> np.generic:
+        """What stands where there is no value: NaN; -1 (as a status: not run); else 0."""
         if np.issubdtype(self.dtype, np.inexact):
             return self.dtype.type(np.nan)
         return self.dtype.type(-1 if np.issubdtype(self.dtype, np.signedinteger) else 0)
 
     @property
     def bytes(self) -> int:
-        """Bytes of one point."""
+        """How many bytes one point takes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 class Job(eqx.Module):
-    """What a sweep computes. `seeded`: the grid's axis "seed" sets a point's key."""
+    """What a sweep computes: `function(values, key)` at every point of `grid`, in tiles.
+
+    `key`: the key of the sweep, or None. `seeded`: whether the key of a point comes from the grid's
+    axis "seed" in place of its lane. `tile`: how many lanes are computed together.
+    """
 
     function: Callable
     grid: Grid
-    key: Any
+    key: jax.Array | None
     seeded: bool = eqx.field(static=True)
     tile: int = eqx.field(static=True)
 
     @property
     def tiles(self) -> int:
-        """Tiles in all; the last one may reach beyond the last point."""
+        """The number of tiles; the last one may reach beyond the last point."""
         return -(-self.grid.size // self.tile)
 
-    def program(self, devices: Sequence[Any]) -> Program:
-        """The compiled program of a tile."""
+    def program(self, devices: Sequence[Device]) -> Program:
+        """Compile the function for tiles of lanes."""
         structs = self.grid.structs()
         if self.seeded:
             del structs["seed"]
@@ -73,8 +81,8 @@ class Job(eqx.Module):
 
     def run(
         self, program: Program, lanes: np.ndarray, stop: Callable[[], bool] = lambda: False
-    ) -> dict[str, Any]:
-        """Outputs of whole tiles of lanes, by flat names, blank where a point failed."""
+    ) -> dict[str, np.ndarray]:
+        """The outputs of whole tiles of lanes by flat names, blank where a point failed."""
         values = self.grid.at(lanes)
         numbers = values.pop("seed") if self.seeded else lanes
         return blank(flat(program.run(values, numbers, stop)))
@@ -82,7 +90,11 @@ class Job(eqx.Module):
     def block(
         self, blocks: Blocks, k: int, program: Program, stop: Callable[[], bool]
     ) -> tuple[dict[str, np.ndarray], Record]:
-        """Outputs of block `k`, in its shape, and how it went."""
+        """The outputs of block `k`, in its shape, and how it went.
+
+        Computed are all tiles that have a lane in the block, each as a whole: a tile that was cut
+        at the border of a block would have other last bits.
+        """
         begin = time.perf_counter()
         first, last = blocks.lanes(k)
         start = first // self.tile * self.tile
@@ -101,7 +113,9 @@ class Job(eqx.Module):
         return {n: leaf.reshape(shape + leaf.shape[1:]) for n, leaf in out.items()}, record
 
 
-def job_of(point: Any, grid: Mapping[Any, Any], key: Any, tile: int | None) -> Job:
+def job_of(
+    point: Point | Callable, grid: Mapping[Any, Any], key: jax.Array | None, tile: int | None
+) -> Job:
     """What `sweep(point, grid, key=key, tile=tile)` computes.
 
     **Raises:** ValueError or TypeError for an unknown name, a shape that does not fit, a key that
@@ -138,6 +152,7 @@ def job_of(point: Any, grid: Mapping[Any, Any], key: Any, tile: int | None) -> J
 
 
 def _check_values(point: Point, axes: Grid, names: list[str]) -> None:
+    """ValueError for a bad network, an unknown name, or values of another shape than it has."""
     check_domain(point.network)
     for name in names:
         array = axes.parameters[name]
@@ -150,13 +165,14 @@ def _check_values(point: Point, axes: Grid, names: list[str]) -> None:
 
 
 def _check_seeds(seeds: np.ndarray) -> None:
+    """ValueError unless all are uint32, which is what is folded into the key."""
     whole = np.issubdtype(seeds.dtype, np.integer) and seeds.ndim == 1
     if not whole or (seeds.size and (seeds.min() < 0 or seeds.max() >= 2**32)):
         raise ValueError("axis 'seed' must hold integers from 0 to 2^32 - 1.")
 
 
-def output_shapes(job: Job) -> dict[str, Any]:
-    """Shape and dtype of every output of one point, by flat names, without compiling."""
+def output_shapes(job: Job) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shape and dtype of every output of one point by flat names, without compiling."""
     structs = job.grid.structs()
     if job.seeded:
         del structs["seed"]
@@ -164,10 +180,12 @@ def output_shapes(job: Job) -> dict[str, Any]:
 
 
 def variables(outputs: dict[str, Any], grid: Grid) -> list[Variable]:
-    """The variables of a dataset that holds such outputs.
+    """The variables of a dataset that holds these outputs.
 
-    **Raises:** ValueError for a name that is no good in a file system or taken by an axis;
-    TypeError for a dtype that cannot be stored.
+    **Arguments:** `outputs`: shape and dtype of every output of one point, by name.
+
+    **Raises:** ValueError for a name that could not name a file, or names an axis; TypeError for a
+    dtype that cannot be stored.
     """
     found = []
     for name, leaf in outputs.items():
@@ -178,6 +196,7 @@ def variables(outputs: dict[str, Any], grid: Grid) -> list[Variable]:
             )
         if name in grid.parameters or name in grid.dims:
             raise ValueError(f"{name!r} names both an output of the points and an axis.")
+        # bfloat16 is no type of NumPy, zarr or xarray; float32 holds all its values.
         dtype = np.dtype(np.float32 if leaf.dtype == jnp.bfloat16 else leaf.dtype)
         if not (np.issubdtype(dtype, np.number) or dtype.kind == "b"):
             raise TypeError(f"the output {name!r} must hold numbers, but its dtype is {dtype}.")
@@ -186,7 +205,7 @@ def variables(outputs: dict[str, Any], grid: Grid) -> list[Variable]:
 
 
 def check_names(grid: Grid) -> None:
-    """ValueError for an axis whose name is no good in a file system."""
+    """ValueError for an axis whose name could not name a file."""
     for name in (*grid.parameters, *grid.dims):
         if not _NAME.fullmatch(name) or len(name) > 100 or ".." in name:
             raise ValueError(
@@ -195,13 +214,13 @@ def check_names(grid: Grid) -> None:
             )
 
 
-def succeeded(status: Any) -> Any:
-    """Where the outputs of a point are kept."""
+def succeeded(status: np.ndarray) -> np.ndarray:
+    """Where a run came to its end, or to the user's event, so that its outputs count."""
     return np.isin(status, (_status.OK, _status.STOPPED_BY_EVENT))
 
 
 def flat(outputs: Any) -> dict[str, Any]:
-    """Nested outputs by joined names."""
+    """The leaves of nested outputs, by the names on the way to them, joined by "_"."""
     found = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(outputs):
         parts = [str(getattr(p, "key", getattr(p, "name", getattr(p, "idx", p)))) for p in path]
@@ -210,7 +229,7 @@ def flat(outputs: Any) -> dict[str, Any]:
 
 
 def blank(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """NaN (or -1) wherever the status is not OK."""
+    """The outputs with `Variable.blank` wherever a point failed; status, steps and bools stay."""
     good = succeeded(outputs["status"])
     kept = {}
     for name, leaf in outputs.items():

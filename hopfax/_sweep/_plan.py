@@ -1,4 +1,10 @@
-"""How a sweep will be computed: devices, blocks and their order, and what that will cost."""
+"""How a sweep will be computed: devices, blocks and their order, and what that will cost.
+
+One tile is run beforehand whose points are spread evenly over the grid. Its time says how many
+points take a few seconds, which is the size of a block: what is computed when a sweep is killed is
+lost, and every block costs files. The steps of its points say where in the grid runs are long:
+blocks from there are computed first, so that no worker is left alone with one of them at the end.
+"""
 
 import dataclasses
 import math
@@ -10,16 +16,16 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from .._lanes import Program, workers_of
 from ._grid import Blocks, cut
 from ._job import Job, Variable, flat, job_of, variables
 from ._point import Point
+from ._program import Device, Program, workers_of
 
-_SECONDS = 3.0  # of a block: what Ctrl-C or a killed worker may cost
-_BYTES = 2**26  # of a block's outputs
-_EACH = 6  # blocks for every worker, so that all end at about the same time
-_FEW = 32  # tiles of a block that cannot be whole tiles: fewer, and the shared ones cost too much
-_WORTH = 64  # tiles from which on one is run beforehand to measure
+_SECONDS = 3.0  # that a block takes: what a killed sweep may lose
+_BYTES = 2**26  # of a block's outputs at most
+_EACH = 6  # blocks for every worker at least, so that all end at about the same time
+_FEW = 32  # tiles at least in blocks with cut tiles, which are computed twice: 2 of 32 are 6 %
+_WORTH = 64  # tiles of a sweep from which on it is worth to run one beforehand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +33,22 @@ class SweepPlan:
     """How a sweep would be computed. Times are estimates from one tile spread over the grid.
 
     - `points`, `tile`, `tiles`: points in all, points computed together, and how often.
-    - `block`, `blocks`: the part of the grid that is stored at a time, and how many there are.
-    - `devices`, `workers`: which compute, and the threads that feed them.
+    - `block`, `blocks`: the shape of the part of the grid that is stored at a time, and how many
+      such parts there are.
+    - `devices`, `workers`: which devices compute, and how many threads keep them busy.
     - `variables`: dtype and shape of every output of a point.
-    - `bytes`: of all outputs, before compression. `memory`: bytes that the workers compute in.
-    - `compile_seconds`, `seconds`: of compilation, and of the rest.
+    - `bytes`: of all outputs, before compression. `memory`: bytes that all workers need to compute.
+    - `compile_seconds`, `seconds`: how long compiling takes, and everything else.
+
+    Printed, it is a table.
+
+    **Example:**
+
+    ```python
+    plan = hx.sweep_plan(hx.theory.sequential.fixed_points, {"kappa": np.linspace(4, 8, 10000)})
+    plan.points, plan.tile, plan.tiles  # 10000 points in 40 tiles of 256
+    plan.volume  # '210 kB'
+    ```
     """
 
     points: int
@@ -49,7 +66,7 @@ class SweepPlan:
 
     @property
     def hardware(self) -> str:
-        """Devices and threads in words."""
+        """The devices and threads, in words."""
         number = len(self.devices)
         threads = f"{self.workers} threads" if self.workers > 1 else "1 thread"
         return f"{f'{number} x ' if number > 1 else ''}{self.devices[0]}, {threads}"
@@ -61,7 +78,7 @@ class SweepPlan:
 
     @property
     def volume(self) -> str:
-        """Size of the outputs, in words."""
+        """The size of the outputs before compression, in words."""
         return size(self.bytes)
 
     def __str__(self) -> str:
@@ -81,7 +98,7 @@ class SweepPlan:
 
 
 class Prepared(NamedTuple):
-    """A compiled job, and what one tile of it told."""
+    """A compiled job, and what was measured on one tile of it (None if nothing was)."""
 
     job: Job
     program: Program
@@ -90,22 +107,22 @@ class Prepared(NamedTuple):
     probe: "_Probe | None"
 
     def blocks(self, chunk: int | Literal["auto"]) -> Blocks:
-        """Blocks of so many points, or of some seconds' work."""
+        """The grid in blocks of about `chunk` points, or of a few seconds' work."""
         shape, tile = self.job.grid.shape, self.job.tile
         if chunk != "auto":
             return cut(shape, chunk, tile)
-        lanes = _lanes(self)
+        lanes = _block_points(self)
         blocks = cut(shape, lanes, tile)
         if math.prod(blocks.block) % tile and self.job.tiles >= _WORTH:
             blocks = cut(shape, max(lanes, _FEW * tile), tile)
         return blocks
 
     def order(self, blocks: Blocks) -> list[int]:
-        """The blocks, the most expensive first, so that no worker ends long after the others."""
+        """The blocks in the order in which to compute them, the most expensive first."""
         return np.argsort(-_costs(blocks, self.probe), kind="stable").tolist()
 
     def plan(self, blocks: Blocks) -> SweepPlan:
-        """What it all will cost."""
+        """What the whole sweep will cost in these blocks."""
         job, program, devices = self.job, self.program, self.program.devices
         each = sum(variable.bytes for variable in self.variables)
         seconds = float("nan")
@@ -131,11 +148,12 @@ class Prepared(NamedTuple):
         )
 
 
-def prepare(job: Job, devices: Sequence[Any], measure: bool = False) -> Prepared:
-    """Compile a job.
+def prepare(job: Job, devices: Sequence[Device], measure: bool = False) -> Prepared:
+    """Compile a job and, with `measure` or where it has many tiles, run one tile to measure it.
 
-    With many tiles (or `measure`) one tile is run whose points are spread over the whole grid: its
-    time tells how long a block may be, the steps of its points where the expensive ones are.
+    There are fewer workers than cores where their programs would fill half of the memory.
+
+    **Raises:** ValueError if a single tile does not fit into memory.
     """
     program = job.program(devices)
     _check_memory(program, devices[0])
@@ -147,12 +165,15 @@ def prepare(job: Job, devices: Sequence[Any], measure: bool = False) -> Prepared
 
 
 class _Probe(NamedTuple):
+    """What was measured on one tile: its lanes, the steps of each, and the seconds it took."""
+
     lanes: np.ndarray
     steps: np.ndarray
     seconds: float
 
 
 def _probe(job: Job, program: Program) -> _Probe:
+    """Run and time one tile whose points are spread evenly over the grid."""
     lanes = np.linspace(0, job.grid.size - 1, job.tile).round().astype(np.int64)
     begin = time.perf_counter()
     out = job.run(program, lanes)
@@ -166,8 +187,11 @@ def _probe(job: Job, program: Program) -> _Probe:
     return _Probe(lanes, steps, seconds)
 
 
-def _lanes(prepared: Prepared) -> int:
-    """Points of a block: some seconds' work, not too much memory, enough blocks for all workers."""
+def _block_points(prepared: Prepared) -> int:
+    """How many points a block has: a few seconds' work, within `_BYTES`, and at least a tile.
+
+    There are enough blocks for all workers unless that would cut tiles.
+    """
     job, probe = prepared.job, prepared.probe
     bytes_each = max(1, sum(variable.bytes for variable in prepared.variables))
     most = [_BYTES // bytes_each, -(-job.grid.size // (_EACH * prepared.workers))]
@@ -178,7 +202,11 @@ def _lanes(prepared: Prepared) -> int:
 
 
 def _costs(blocks: Blocks, probed: _Probe | None) -> np.ndarray:
-    """The most steps that a probed point of every block took."""
+    """An estimate of the cost of every block: the most steps that one of its measured points took.
+
+    The maximum, as a tile runs until its longest lane ends. A block without a measured point has
+    the cost of the next one.
+    """
     if probed is None:
         return np.ones(blocks.number)
     edges = [blocks.lanes(k)[0] for k in range(blocks.number)]
@@ -191,7 +219,8 @@ def _costs(blocks: Blocks, probed: _Probe | None) -> np.ndarray:
     return np.array(costs)
 
 
-def _check_memory(program: Program, device: Any) -> None:
+def _check_memory(program: Program, device: Device) -> None:
+    """ValueError if a call of the program needs more memory than there is."""
     if program.memory > _capacity(device):
         raise ValueError(
             f"a tile of {program.tile} points needs {size(program.memory)}, but there are only "
@@ -199,8 +228,8 @@ def _check_memory(program: Program, device: Any) -> None:
         )
 
 
-def _capacity(device: Any) -> int:
-    """Bytes of memory where a device computes."""
+def _capacity(device: Device) -> int:
+    """How many bytes of memory a device has; very many where that cannot be found out."""
     stats = None if device.platform == "cpu" else device.memory_stats()
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"])
@@ -210,13 +239,13 @@ def _capacity(device: Any) -> int:
         return 2**63
 
 
-def _named(device: Any) -> str:
+def _named(device: Device) -> str:
     kind = device.device_kind
     return kind if kind == device.platform else f"{device.platform} ({kind})"
 
 
-def local_devices(devices: Any) -> list[Any]:
-    """The devices meant by a number, a list, or None for all that this process has.
+def local_devices(devices: int | Sequence[Device] | None) -> list[Device]:
+    """The devices that a number or a list of them means; for None all that this process has.
 
     **Raises:** ValueError if there are not so many, TypeError for anything else.
     """
@@ -246,7 +275,7 @@ def local_devices(devices: Any) -> list[Any]:
 
 
 def size(number: int | float) -> str:
-    """Bytes in words."""
+    """A number of bytes with its unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000:
             return f"{number:.3g} {unit}"
@@ -255,7 +284,7 @@ def size(number: int | float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words."""
+    """A number of seconds in the unit that reads best."""
     if np.isnan(seconds):
         return "an unknown time"
     if seconds < 100:
@@ -266,7 +295,7 @@ def duration(seconds: float) -> str:
 
 
 def checked_chunk(chunk: Any) -> int | Literal["auto"]:
-    """A positive int, or "auto"."""
+    """The argument `chunk`; ValueError unless it is a positive int or "auto"."""
     if isinstance(chunk, str) and chunk == "auto":
         return chunk
     if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
@@ -281,15 +310,25 @@ def sweep_plan(
     key: jax.Array | None = None,
     tile: int | None = None,
     chunk: int | Literal["auto"] = "auto",
-    devices: Any = None,
+    devices: int | Sequence[Device] | None = None,
 ) -> SweepPlan:
-    """What `hopfax.sweep` would do with these arguments, which it has too, without doing it.
+    """How long `hopfax.sweep` would take with the same arguments, and how large its results are.
 
-    Compiles, and runs one tile whose points are spread over the grid. Print what is returned: the
-    time is that of the runs alone.
+    Compiles the points and runs one tile of them, spread evenly over the grid.
+
+    **Arguments:** as of `hopfax.sweep`.
+
+    **Returns:** a `SweepPlan`; printed, it is a table.
 
     **Raises:** ValueError/TypeError as `hopfax.sweep`; ValueError if a tile would not fit into
     memory.
+
+    **Example:**
+
+    ```python
+    plan = hx.sweep_plan(hx.theory.sequential.fixed_points, {"kappa": np.linspace(4, 8, 10000)})
+    print(plan)  # points   10,000 in 40 tiles of 256 ...
+    ```
     """
     job = job_of(point, grid, key, tile)
     if job.grid.size == 0:

@@ -5,7 +5,7 @@ import inspect
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .. import _status
 from .._arguments import check_times
+from .._engines import Diffrax, EventDriven
 from .._errors import as_float
 from .._simulate import simulate
-from .._types import ArrayLike
+from .._types import ArrayLike, Input
 from ..networks import AbstractFlow, check_flow
 from ..observables import Selected, summary
 
@@ -24,23 +26,37 @@ _NAME = re.compile(r"^([A-Za-z_][A-Za-z0-9_.]*)(?:\[([-0-9, ]+)\])?$")
 
 
 class Point(eqx.Module):
-    """One point of a sweep: run `network` and reduce the trajectory to numbers.
+    """One point of a sweep: a run reduced to numbers, as a function of named parameters.
 
     **Arguments:**
 
-    - `network`: with the values that are not swept.
+    - `network`: the network, with the values of all parameters that are not swept.
     - `init`: keyword arguments of `network.init`, e.g. `dict(saliency=...)`.
     - `ts`: save times in fast time constants; with `per_tau=True` in slow ones, i.e. multiplied by
       the (largest) `tau` of the point.
-    - `observe`: a function `trajectory -> dict of arrays`, defined once, at module level, with
-      jax.numpy; or names of observables, such as `["regime", "switch_times"]` (all of them: see
-      `hopfax.observables.Selected`). Only what it returns is kept of a run, so reduce a trajectory
-      to numbers here. Default: `hopfax.observables.summary`, which gives `regime` (a code; the
-      dataset's `regime.attrs` has the meanings), `switches`, `dwell` and `overlap`.
-    - the rest: as in `hopfax.simulate`; by default hard tanh is integrated exactly, event by event.
+    - `observe`: a function `trajectory -> dict of arrays`, written with jax.numpy and defined once,
+      at module level; or names of observables, such as `["regime", "switch_times"]` (all of them:
+      see `hopfax.observables.Selected`). Only what it returns is kept of a run. Default:
+      `hopfax.observables.summary`, which gives `regime` (a code; the dataset's `regime.attrs` has
+      the meanings), `switches`, `dwell` and `overlap`.
+    - `noise`, `stimulus`, `current`, `method`, `max_steps`: as in `hopfax.simulate`; by default
+      hard tanh is integrated exactly, event by event.
 
-    Its values can be named in a sweep: any array of the network ("kappa", "activation.gain"), an
-    element ("transition[1,0]"), a start value ("init.saliency[0]"), "noise".
+    A sweep varies parameters by name: any array of the network ("kappa", "activation.gain"), one
+    of its elements ("transition[1,0]"), a start value ("init.saliency[0]"), or "noise".
+
+    **Raises:** TypeError or ValueError naming the argument at fault.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
+    point = hx.Point(network, start, jnp.linspace(0.0, 100.0, 51))
+    point.names()  # ['patterns.xi', 'transition', 'kappa', 'tau', 'bias', 'init.saliency']
+    point({"kappa": 6.0})["switches"]  # 3
+    ```
     """
 
     network: AbstractFlow
@@ -48,9 +64,9 @@ class Point(eqx.Module):
     ts: Float[Array, " T"]
     observe: Callable
     noise: Float[Array, ""] | None
-    stimulus: Any
-    current: Any
-    method: Any
+    stimulus: Input
+    current: Input
+    method: Diffrax | EventDriven | Literal["auto"]
     per_tau: bool = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
 
@@ -62,9 +78,9 @@ class Point(eqx.Module):
         *,
         observe: Callable | str | Sequence[str] = summary,
         noise: ArrayLike | None = None,
-        stimulus: Any = None,
-        current: Any = None,
-        method: Any = "auto",
+        stimulus: Input = None,
+        current: Input = None,
+        method: Diffrax | EventDriven | Literal["auto"] = "auto",
         per_tau: bool = False,
         max_steps: int = 65536,
     ):
@@ -85,13 +101,13 @@ class Point(eqx.Module):
         self.stimulus, self.current = stimulus, current
         self.per_tau, self.max_steps = per_tau, max_steps
         try:
-            network.init(**self.init)  # bad start values speak up now
+            network.init(**self.init)  # so that bad start values are refused now
         except TypeError as error:
             known = [p for p in inspect.signature(network.init).parameters]
             raise TypeError(f"`init`: {error}; {type(network).__name__} takes {known}.") from error
 
     def names(self) -> list[str]:
-        """Everything that a sweep can vary."""
+        """The names of everything that a sweep can vary."""
         names = []
         for path, _ in jax.tree_util.tree_leaves_with_path(self.network):
             names.append(jax.tree_util.keystr(path).lstrip("."))
@@ -99,9 +115,10 @@ class Point(eqx.Module):
         return names + (["noise"] if self.noise is not None else [])
 
     def target(self, name: str) -> tuple[Callable, tuple[int, ...] | None, tuple[int, ...]]:
-        """Where a name points: a getter into this Module, an index or None, and the shape there.
+        """Where a parameter is found: a function from a point to the array that holds it, its index
+        there (None for the whole array), and its shape.
 
-        **Raises:** ValueError with the nearest names for an unknown one.
+        **Raises:** ValueError for an unknown name, with the nearest known ones.
         """
         match = _NAME.match(name)
         known = self.names()
@@ -130,8 +147,8 @@ class Point(eqx.Module):
             raise ValueError(f"{name!r} does not exist: `{base}` has shape {shape}.")
         return getter, place, ()
 
-    def with_values(self, values: Mapping[str, Array]) -> "Point":
-        """This point with other values."""
+    def with_values(self, values: Mapping[str, ArrayLike]) -> "Point":
+        """This point with other values of some parameters."""
         point = self
         for name, value in values.items():
             getter, place, shape = self.target(name)
@@ -141,9 +158,11 @@ class Point(eqx.Module):
             point = eqx.tree_at(getter, point, new)
         return point
 
-    def __call__(self, values: Mapping[str, Array], key: Array | None = None) -> dict[str, Any]:
-        """Run the point with `values` in place of its own; what `observe` returns, and the run's
-        `status` and `steps`."""
+    def __call__(self, values: Mapping[str, ArrayLike], key: Array | None = None) -> dict[str, Any]:
+        """Run the point with `values` in place of its own.
+
+        **Returns:** what `observe` returns of the run, its `status` and its number of `steps`.
+        """
         point = self.with_values(values)
         network = point.network
         ts = point.ts
@@ -170,7 +189,12 @@ class Point(eqx.Module):
 
 
 class FunctionPoint(eqx.Module):
-    """Any pure JAX function of named arguments as a point; one with a NaN argument is invalid."""
+    """A pure JAX function of named arguments as a point.
+
+    Where an argument is not finite, the function is given 1 in its place and the status says that
+    a parameter is invalid: a NaN could keep an iteration inside the function, and with it the whole
+    tile, from ending.
+    """
 
     function: Callable
     wants_key: bool = eqx.field(static=True)
@@ -192,19 +216,20 @@ class FunctionPoint(eqx.Module):
                     raise ValueError(f"`grid` lacks {name!r}, which the function needs.")
 
     def __call__(self, values: Mapping[str, Array], key: Array | None = None) -> dict[str, Any]:
-        """The function's outputs and a `status`."""
+        """The function's outputs, and the `status`: its own if it returns one, else 0."""
         valid = jnp.asarray(True)
         for value in values.values():
             valid = valid & jnp.isfinite(value).all()
         safe = {name: jnp.where(jnp.isfinite(v), v, jnp.ones_like(v)) for name, v in values.items()}
         out = self._outputs(safe | ({"key": key} if self.wants_key else {}))
         status = jnp.asarray(out.pop("status", 0), jnp.int32)
-        return {**out, "status": jnp.where(valid, status, 4).astype(jnp.int32)}
+        status = jnp.where(valid, status, _status.INVALID_PARAMETER)
+        return {**out, "status": status.astype(jnp.int32)}
 
     def _outputs(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What the function returns, by name.
+        """What the function returns, by name; a single array is called "value".
 
-        **Raises:** TypeError, which says that it is the function that is at fault.
+        **Raises:** TypeError if the function cannot be traced, or returns anything but numbers.
         """
         name = getattr(self.function, "__qualname__", type(self.function).__name__)
         try:
@@ -234,13 +259,13 @@ _UNTRACEABLE = (
 )
 
 
-def takes_seed(point: Any) -> bool:
-    """Whether a function has an argument of its own named `seed`."""
+def takes_seed(point: Point | Callable) -> bool:
+    """Whether a point is a function with an argument `seed`; the axis "seed" then sets no key."""
     return not isinstance(point, Point) and "seed" in inspect.signature(point).parameters
 
 
 def unknown(name: str, known: list[str]) -> ValueError:
-    """The error for a name that cannot be swept, with the nearest that can."""
+    """The error for a name that cannot be swept; it lists the nearest that can."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
     return ValueError(f"unknown parameter {name!r}; did you mean {', '.join(map(repr, near))}?")
 

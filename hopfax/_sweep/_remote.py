@@ -1,4 +1,9 @@
-"""Blocks computed by other processes, which see the same store and are told a number."""
+"""Blocks computed by other processes, which see the same store.
+
+A task that is sent to a worker is small: the job without its arrays, and the number of a block. The
+worker reads the arrays from the store, compiles the program once, and writes the block into the
+store; only the block's record comes back. Nothing is lost with a worker that dies.
+"""
 
 import concurrent.futures
 import threading
@@ -10,26 +15,26 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from .._lanes import Program
 from ._job import Job, Record
+from ._program import Program
 from ._store import Manifest, Store
 
-_RETRIES = 3  # by Dask, of a block whose worker died
+_RETRIES = 3  # of a block whose worker died, by Dask
 
 
 class Remote(NamedTuple):
-    """A job as it travels: its arrays stay in the store, so a task is small."""
+    """A job as it is sent to a worker."""
 
-    path: str
-    hash: str
-    static: Any
-    arrays: Any  # where they belong in it
-    key_kind: str | None
+    path: str  # of the store
+    hash: str  # of the sweep's configuration
+    static: Job  # without its arrays
+    arrays: Job  # zeros in the places of its arrays
+    key_kind: str | None  # of the sweep's PRNG key, whose numbers travel as an array
     x64: bool
-    cache: str | None
+    cache: str | None  # the folder of compiled programs
 
     def __call__(self, k: int) -> Record:
-        """Compute and store block `k`, unless that has been done; how it went."""
+        """Compute and store block `k`, unless that has been done, and return how it went."""
         opened = _opened(self)
         done = opened.store.done(opened.manifest, k)
         if done is not None:  # by a worker that died before it could say so
@@ -41,6 +46,8 @@ class Remote(NamedTuple):
 
 
 class _Opened(NamedTuple):
+    """A job that is ready to run in this process."""
+
     store: Store
     manifest: Manifest
     job: Job
@@ -52,7 +59,7 @@ _opening = threading.Lock()
 
 
 def pack(job: Job, store: Store, manifest: Manifest) -> Remote:
-    """The job for other processes; its arrays are put into the store."""
+    """The job for other processes; puts its arrays into the store."""
     kind = None
     if job.key is not None:
         kind = str(jr.key_impl(job.key))
@@ -72,7 +79,7 @@ def pack(job: Job, store: Store, manifest: Manifest) -> Remote:
 
 
 def _opened(remote: Remote) -> _Opened:
-    """The job in this process, made once."""
+    """The job, ready to run in this process; compiled at the first call for each sweep."""
     with _opening:
         place = (remote.path, remote.hash)
         if place not in _here:
@@ -88,7 +95,7 @@ def _opened(remote: Remote) -> _Opened:
 
 
 def _configure(remote: Remote) -> None:
-    """Precision as it was where the sweep began, and its folder of compiled programs."""
+    """Use the precision and the folder of compiled programs of the process that began."""
     if bool(jax.config.read("jax_enable_x64")) != remote.x64:
         jax.config.update("jax_enable_x64", remote.x64)
     if remote.cache and not getattr(jax.config, "jax_compilation_cache_dir"):  # noqa: B009
@@ -109,7 +116,7 @@ def _unpacked(remote: Remote, store: Store) -> Job:
 
 
 def executor_of(executor: Any) -> concurrent.futures.Executor:
-    """The executor that is meant: itself, or that of a Dask client.
+    """The executor itself, or that of a Dask client.
 
     **Raises:** TypeError for anything else; ValueError for processes made by `fork`.
     """

@@ -1,7 +1,15 @@
-"""`sweep`: run every point of a grid, block by block, and label the results."""
+"""`sweep`: run every point of a grid, block by block, and label the results.
 
+A sweep that is stored goes through these steps, and through the same ones when it is called again:
+look for a sweep in the store and compare it with the one asked for (`_present`), or make a new one
+(`_create`); find the blocks that are stored and undamaged (`_done`); compute and store the others
+(`_compute`); and return the dataset, which is read from the store.
+"""
+
+import concurrent.futures
+import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -10,12 +18,14 @@ import numpy as np
 from .. import _status
 from .._errors import ConfigMismatch, StoreError, SweepFailed, SweepWarning, check_option
 from .._identity import describe
+from .._types import Dataset
 from . import _dataset
 from ._drive import by_executor, by_threads, counted
 from ._grid import cut
 from ._job import Job, Record, Variable, job_of, output_shapes, variables
 from ._plan import Prepared, checked_chunk, local_devices, prepare
 from ._point import Point
+from ._program import Device
 from ._remote import executor_of, pack
 from ._store import Manifest, Store, dataset_of
 
@@ -29,22 +39,22 @@ def sweep(
     key: jax.Array | None = None,
     tile: int | None = None,
     chunk: int | Literal["auto"] = "auto",
-    store: Any = None,
+    store: str | os.PathLike | None = None,
     resume: Literal["auto", "must", "never"] = "auto",
     overwrite: bool = False,
     part: tuple[int, int] | None = None,
     tag: str | None = None,
-    devices: Any = None,
+    devices: int | Sequence[Device] | None = None,
     executor: Any = None,
     on_failure: Literal["warn", "raise", "ignore"] = "warn",
     progress: bool | Literal["auto"] = "auto",
-) -> Any:
+) -> Dataset:
     """Run a point at every value of a grid, from ten points to millions.
 
-    Points run in tiles of fixed width, each a call of one compiled program, and tiles in blocks,
-    which are stored and counted as they are done. A bad point costs nothing but itself: it gets a
-    status and NaN, and moves no other point's bits. A sweep with a `store` may be killed at any
-    moment; the same call resumes it, and ends with the same bits as if it had never stopped.
+    Points are computed together in tiles of fixed width by one compiled program, and stored
+    together in blocks. A run that fails gives its point a status and NaN, and changes no other
+    point by a bit. A sweep with a `store` may be killed at any moment; the same call resumes it,
+    and ends with the same bits as if it had never stopped.
 
     **Arguments:**
 
@@ -56,36 +66,47 @@ def sweep(
       listed, so `(2, 7)` is two points, not a range. They may have further axes where the
       parameter does. An axis "seed" of integers repeats every point with the randomness of each
       seed, the same one at all points.
-    - `key`: one PRNG key; point g (row-major index) draws from `fold_in(fold_in(key, tag), g)`,
-      and with an axis "seed" from that seed in place of g (`key` is then `jax.random.key(0)` unless
-      given).
-    - `tile`: points computed together (256 on CPU, 65536 elsewhere, or the power of two that holds
-      the whole sweep); results can depend on it in the last bits, on nothing else of the machine's
-      load or size.
-    - `chunk`: about how many points are stored at a time; "auto" measures what takes some seconds
-      (or takes what a store has).
-    - `store`: a folder for the results, kept as zarr; checked before anything is computed. Then
-      the dataset returned is read from there when it is looked at.
+    - `key`: one PRNG key. The point with the number g (in row-major order) draws from
+      `fold_in(fold_in(key, tag), g)`, and with an axis "seed" from its seed in place of g (`key`
+      is then `jax.random.key(0)` unless given).
+    - `tile`: how many points are computed together (256 on a CPU, 65536 elsewhere, or the power of
+      two that holds the whole sweep). Results can depend on it in the last bits, but not on the
+      number of devices, processes or blocks.
+    - `chunk`: about how many points are stored at a time; "auto" takes what needs a few seconds by
+      a measurement, or what the sweep in the store has.
+    - `store`: a folder for the results, kept as zarr; checked before anything is computed. The
+      dataset returned is then read from there when it is looked at.
     - `resume`: "auto" goes on with the same sweep if it is in `store`; "must" raises if it is not;
-      "never" raises if it is. `overwrite` replaces what sweep there is.
-    - `part`: `(k, n)` runs only every n-th block, from the k-th on. Processes that know nothing of
-      each other, such as those of a job array, so share a store; the dataset returned holds what
+      "never" raises if it is. `overwrite` replaces the sweep that is there.
+    - `part`: `(k, n)` runs only every n-th block, from the k-th on. So processes that know nothing
+      of each other, such as those of a job array, share a store; the dataset returned holds what
       is done so far.
-    - `tag`: a name for the version of your functions, which stands for their source in telling one
-      stored sweep from another (what they call is not looked at); needed for lambdas and functions
-      inside functions.
+    - `tag`: a name for the version of your functions, which takes the place of their source in
+      telling one stored sweep from another (the source of what they call is never compared).
+      Needed for lambdas and for functions defined inside functions.
     - `devices`: how many local devices to use, or which (default: all). Each runs tiles of its own.
     - `executor`: a `concurrent.futures.Executor` or a `dask.distributed.Client`, whose workers
       compute the blocks; needs a `store` that they all see.
     - `on_failure`: what to do, at the end, if points failed: "warn", "raise" or "ignore".
-    - `progress`: a bar; "auto" shows it on a terminal.
+    - `progress`: whether to show a progress bar; "auto" does on a terminal.
 
     **Returns:** an `xarray.Dataset` with the grid as coordinates, every output as a variable, and
     `status` (see `hopfax.STATUS`); its attributes hold all settings and versions.
 
     **Raises:** ValueError/TypeError before anything is compiled; StoreError (StoreBusy: another
     process writes there; StoreCorrupt: a file is damaged; ConfigMismatch: it is another sweep's);
-    with `on_failure="raise"` SweepFailed, its `.dataset` holding what there is.
+    with `on_failure="raise"` SweepFailed, whose `.dataset` holds all results.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
+    point = hx.Point(network, start, jnp.linspace(0.0, 100.0, 51))
+    ds = hx.sweep(point, {"kappa": [2.0, 4.0, 6.0], "init.saliency[0]": [2.0, 4.0]})
+    ds.regime  # 1 1, 0 0, 0 0: without enough gain a collapse, else a sequence
+    ```
     """
     _dataset.xarray("sweep")
     check_option(on_failure, "on_failure", ("warn", "raise", "ignore"))
@@ -118,25 +139,27 @@ def sweep(
 
 
 class _How(NamedTuple):
-    """How to compute, which changes no result."""
+    """Settings that change no result."""
 
-    chunk: Any
-    devices: list[Any]
-    progress: Any
+    chunk: int | Literal["auto"]
+    devices: list[Device]
+    progress: bool | Literal["auto"]
 
 
 class _Work(NamedTuple):
-    """A sweep that is to be stored."""
+    """A sweep that is to be stored: what it computes, its coordinates, and what tells it apart."""
 
     job: Job
-    labels: Any
+    labels: Dataset
     config: dict[str, str]
     store: Store
     how: _How
 
 
-def _config(job: Job, labels: Any, chunk: Any, tag: str | None) -> dict[str, str]:
-    """Everything that the stored data depend on."""
+def _config(
+    job: Job, labels: Dataset, chunk: int | Literal["auto"], tag: str | None
+) -> dict[str, str]:
+    """Everything that the stored data depend on, as text; two sweeps are the same if it is."""
     config = {name: str(labels.attrs[name]) for name in ("tile", "x64", "key")}
     config["axes"] = ", ".join(job.grid.dims)
     config |= describe(job.function, "point", tag)
@@ -147,8 +170,8 @@ def _config(job: Job, labels: Any, chunk: Any, tag: str | None) -> dict[str, str
     return config
 
 
-def _in_memory(job: Job, labels: Any, how: _How) -> tuple[Any, dict[int, Record]]:
-    """Compute everything; the dataset, and how every block went."""
+def _in_memory(job: Job, labels: Dataset, how: _How) -> tuple[Dataset, dict[int, Record]]:
+    """Compute all blocks without a store. Returns the dataset, and how every block went."""
     records: dict[int, Record] = {}
     prepared = prepare(job, how.devices) if job.grid.size else None
     found = variables(output_shapes(job), job.grid) if prepared is None else prepared.variables
@@ -170,9 +193,13 @@ def _in_memory(job: Job, labels: Any, how: _How) -> tuple[Any, dict[int, Record]
 
 
 def _in_store(
-    work: _Work, resume: str, overwrite: bool, part: tuple[int, int], executor: Any
-) -> tuple[Any, dict[int, Record]]:
-    """Compute what the store lacks; its dataset, and how every block went."""
+    work: _Work,
+    resume: str,
+    overwrite: bool,
+    part: tuple[int, int],
+    executor: concurrent.futures.Executor | None,
+) -> tuple[Dataset, dict[int, Record]]:
+    """Compute the blocks that the store lacks. Returns its dataset, and how every block went."""
     job, store = work.job, work.store
     alone = part[1] == 1
     present, prepared = _present(work, resume, overwrite), None
@@ -182,7 +209,8 @@ def _in_store(
             return dataset_of(store, present, list(every)), records
     store.check_writable()
     with store.writing(shared=not alone):
-        present = _present(work, resume, overwrite)  # now that it stays as it is
+        # Looked at again, since only now nobody else can change it.
+        present = _present(work, resume, overwrite)
         if present is not None:
             _warn_of_changes(store, present)
         if present is None:
@@ -214,11 +242,11 @@ def _compute(
     work: _Work,
     manifest: Manifest,
     prepared: Prepared | None,
-    executor: Any,
+    executor: concurrent.futures.Executor | None,
     pending: list[int],
     done: dict[int, Record],
 ) -> dict[int, Record]:
-    """Compute and store blocks, here or by the executor's workers; how they went."""
+    """Compute and store the blocks `pending`, here or by an executor. Returns how they went."""
     if not pending:
         return {}
     store, blocks = work.store, manifest.blocks
@@ -235,7 +263,11 @@ def _compute(
 
 
 def _present(work: _Work, resume: str, overwrite: bool) -> Manifest | None:
-    """The sweep that is in the store and is to be gone on with."""
+    """The sweep that the store holds and that is to be continued; None if a new one is made.
+
+    **Raises:** ConfigMismatch if it is another sweep; StoreError if `resume` does not allow it;
+    StoreCorrupt if it is damaged.
+    """
     if overwrite:
         return None
     store = work.store
@@ -252,7 +284,7 @@ def _present(work: _Work, resume: str, overwrite: bool) -> Manifest | None:
 
 
 def _warn_of_changes(store: Store, manifest: Manifest) -> None:
-    """SweepWarning if a sweep is gone on with under other conditions."""
+    """SweepWarning if a sweep is continued with other versions or on another device."""
     here = _dataset.environment()
     if manifest.environment != here:
         changed = [k for k in here if manifest.environment.get(k) != here[k]]
@@ -263,8 +295,13 @@ def _warn_of_changes(store: Store, manifest: Manifest) -> None:
         )
 
 
-def _create(work: _Work, executor: Any, overwrite: bool) -> tuple[Manifest, Prepared | None]:
-    """Make the store; compiled is only what measuring needs."""
+def _create(
+    work: _Work, executor: concurrent.futures.Executor | None, overwrite: bool
+) -> tuple[Manifest, Prepared | None]:
+    """Make the sweep in the store. Returns it, and the compiled job if it was needed for that.
+
+    With an executor, it is compiled here only to measure how long a block may be.
+    """
     job, how, prepared = work.job, work.how, None
     if job.grid.size and (executor is None or how.chunk == "auto"):
         prepared = prepare(job, how.devices)
@@ -280,13 +317,18 @@ def _create(work: _Work, executor: Any, overwrite: bool) -> tuple[Manifest, Prep
     return present, prepared
 
 
-def _done(store: Store, manifest: Manifest, blocks: Any) -> dict[int, Record]:
-    """The blocks that are stored, and how they went."""
+def _done(store: Store, manifest: Manifest, blocks: Iterable[int]) -> dict[int, Record]:
+    """Those of some blocks that are stored and undamaged, and how they went."""
     found = ((k, store.done(manifest, k)) for k in blocks)
     return {k: record for k, record in found if record is not None}
 
 
 def _check_variables(prepared: Prepared, manifest: Manifest, store: Store) -> None:
+    """ConfigMismatch if the points return other variables than are stored.
+
+    A `tag` takes the place of the functions' source, so these may have changed all the same.
+    """
+
     def listed(variables: list[Variable]) -> str:
         return ", ".join(f"{v.name} {v.dtype}{list(v.shape)}" for v in variables)
 
@@ -299,7 +341,7 @@ def _check_variables(prepared: Prepared, manifest: Manifest, store: Store) -> No
 
 
 def _checked_part(part: Any) -> tuple[int, int]:
-    """`(k, n)` with 0 <= k < n; all of it for None."""
+    """The argument `part` as `(k, n)` with 0 <= k < n; None is the whole, `(0, 1)`."""
     if part is None:
         return 0, 1
     whole = isinstance(part, tuple | list) and len(part) == 2
@@ -310,7 +352,8 @@ def _checked_part(part: Any) -> tuple[int, int]:
     return part[0], part[1]
 
 
-def _report(dataset: Any, records: dict[int, Record], on_failure: str) -> None:
+def _report(dataset: Dataset, records: dict[int, Record], on_failure: str) -> None:
+    """Warn of failed points or raise SweepFailed: how many, which statuses, and the first ones."""
     counts: dict[int, int] = {}
     for record in records.values():
         for code, number in record.counts.items():

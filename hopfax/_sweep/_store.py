@@ -1,12 +1,16 @@
-"""Sweeps on disk: blocks of a zarr group, and a marker for every block that is complete.
+"""Sweeps on disk: the blocks of a zarr group, and a marker for every block that is complete.
 
     run/sweep.json            what is computed, and in which blocks; written last at creation
     run/data.zarr/            variables over the grid, one zarr chunk a block; NaN or -1 until then
-    run/done/00000012.json    written last for a block: lengths and checksums of its files
+    run/done/00000012.json    marker of a block, written last: lengths and checksums of its files
     run/inputs.npz            arrays of the job, for other processes; only if there were any
     run/.writer.lock          held while a sweep writes; run/.create.lock while it is made
 
-A block counts only if its marker and all its files agree, so a sweep may be killed at any moment.
+What counts is decided by the order of writing, so a sweep may be killed at any moment. A block
+counts if its marker is there and agrees with all its files; the marker is written after them. The
+store holds a sweep if `sweep.json` is there; it is written after everything else that is made at
+creation, and removed first when the sweep is replaced. Markers and `sweep.json` contain a hash of
+their own content, and appear as a whole or not at all (`_write_whole`).
 """
 
 import contextlib
@@ -32,16 +36,17 @@ from .._errors import (
     missing,
 )
 from .._identity import canonical, difference, digest
+from .._types import Dataset
 from ._dataset import attributes_of, dims_of, xarray
 from ._grid import Blocks, Grid
 from ._job import Record, Variable
 
 _SCHEMA = 1
-_MADE = ("sweep.json", "data.zarr", "done", "inputs.npz")  # without the first the rest is nothing
+_MADE = ("sweep.json", "data.zarr", "done", "inputs.npz")  # in the order of removal
 
 
 class Manifest(NamedTuple):
-    """What `sweep.json` holds."""
+    """The content of `sweep.json`: which sweep is stored, and in which blocks."""
 
     config: dict[str, str]
     blocks: Blocks
@@ -51,12 +56,12 @@ class Manifest(NamedTuple):
 
     @property
     def hash(self) -> str:
-        """Of the configuration; every marker repeats it."""
+        """A hash of the configuration, which every marker repeats."""
         return digest(self.config)
 
 
 class Store:
-    """The folder of one sweep."""
+    """The folder of one sweep: read and written, one block at a time."""
 
     def __init__(self, path: Any):
         if not isinstance(path, str | os.PathLike) or not str(path):
@@ -67,13 +72,13 @@ class Store:
 
     @property
     def data(self) -> pathlib.Path:
-        """The zarr group."""
+        """The folder of the zarr group."""
         return self.path / "data.zarr"
 
     def check(self) -> None:
-        """That the folder holds nothing but (perhaps) a sweep.
+        """Check that the folder is missing, empty, or one of a sweep.
 
-        **Raises:** NotADirectoryError; StoreError for somebody else's folder.
+        **Raises:** NotADirectoryError if it is a file; StoreError if it holds anything else.
         """
         path = self.path
         try:
@@ -98,9 +103,9 @@ class Store:
             raise PermissionError(f"`store`: no permission to write in {above}; name another.")
 
     def manifest(self) -> Manifest | None:
-        """What is stored here; None if nothing is, or a sweep that never got started.
+        """The sweep that is stored here; None if there is none, or its creation was cut short.
 
-        **Raises:** StoreCorrupt naming a file that is damaged.
+        **Raises:** StoreCorrupt if `sweep.json` is damaged; StoreError if a later version wrote it.
         """
         file = self.path / "sweep.json"
         if not file.is_file():
@@ -128,13 +133,13 @@ class Store:
         )
 
     def verify(self, manifest: Manifest) -> None:
-        """StoreCorrupt unless every file made at creation is as it was."""
+        """StoreCorrupt, naming the file, unless all files made at creation are as they were."""
         for name, expected in manifest.files.items():
             if _checksum(self.path / name) != expected:
                 raise _corrupt(self.path / name)
 
-    def create(self, manifest: Manifest, grid: Grid, labels: Any, overwrite: bool) -> Manifest:
-        """Make the sweep, unless another process has just done so; what is then here."""
+    def create(self, manifest: Manifest, grid: Grid, labels: Dataset, overwrite: bool) -> Manifest:
+        """Make the sweep, unless another process has just done so. Returns the one that is here."""
         with _locked(self.path / ".create.lock", shared=False, wait=True):
             present = None if overwrite else self.manifest()
             if present is not None:
@@ -165,7 +170,10 @@ class Store:
             return manifest
 
     def compare(self, manifest: Manifest, config: dict[str, str]) -> None:
-        """ConfigMismatch unless the sweep here is that of `config`, in its entries."""
+        """ConfigMismatch, naming what differs, unless the sweep here is that of `config`.
+
+        `config` may have no entry "chunk", where the size of blocks is left to the store.
+        """
         stored = canonical(manifest.config)  # an earlier version may have written it
         blocks = {"chunk": stored["chunk"]}
         asked = blocks | config
@@ -183,9 +191,9 @@ class Store:
         )
 
     def writing(self, shared: bool = False) -> contextlib.AbstractContextManager[None]:
-        """Nobody else writes here meanwhile; with `shared`, only others that share.
+        """A context in which nobody else writes here; with `shared`, only others that share.
 
-        **Raises:** StoreBusy.
+        **Raises:** StoreBusy if somebody else does.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -195,7 +203,7 @@ class Store:
         return _locked(self.path / ".writer.lock", shared=shared, wait=False)
 
     def tidy(self) -> None:
-        """Remove what killed writers left half-written. Only while nobody else writes."""
+        """Remove what killed writers left half-written. To be called while nobody else writes."""
         for pattern in ("*.partial", "*.tmp"):
             for file in self.path.rglob(pattern):
                 file.unlink(missing_ok=True)
@@ -215,7 +223,7 @@ class Store:
         _write_whole(self._marker(k), _sealed(marker | {"counts": counts}))
 
     def damage(self, manifest: Manifest, k: int) -> pathlib.Path | None:
-        """A file of block `k` that is not as it was written, where the block once was complete."""
+        """The damaged file of a block that was once complete; None if it was not, or still is."""
         if not self._marker(k).exists() or self.done(manifest, k) is not None:
             return None
         try:
@@ -231,7 +239,7 @@ class Store:
         return any(self._file(manifest, v, k).exists() for v in manifest.variables)
 
     def done(self, manifest: Manifest, k: int) -> Record | None:
-        """How block `k` went, if it is stored and every byte of it is as it was written."""
+        """How block `k` went; None unless it is stored and every byte is as it was written."""
         try:
             found = json.loads(self._marker(k).read_text())
             if found.pop("seal") != digest(found) or found["config_hash"] != manifest.hash:
@@ -251,13 +259,13 @@ class Store:
         return {v.name: np.asarray(self._array(v.name)[place]) for v in manifest.variables}
 
     def keep_inputs(self, arrays: list[np.ndarray]) -> None:
-        """Keep a job's arrays for other processes."""
+        """Store the arrays of a job for other processes."""
         content = io.BytesIO()
         np.savez(content, *arrays)
         _write_whole(self.path / "inputs.npz", content.getvalue())
 
     def inputs(self, number: int) -> list[np.ndarray]:
-        """The arrays that `keep_inputs` kept."""
+        """The first `number` arrays that `keep_inputs` stored."""
         with np.load(self.path / "inputs.npz", allow_pickle=False) as found:
             return [found[f"arr_{k}"] for k in range(number)]
 
@@ -271,6 +279,7 @@ class Store:
         return self.data.joinpath(variable.name, "c", *names)
 
     def _array(self, name: str) -> Any:
+        """The zarr array of a variable; all are opened at once, by one thread."""
         import zarr
 
         with self._opening:
@@ -284,6 +293,7 @@ class Store:
 
 
 def _make_arrays(path: pathlib.Path, manifest: Manifest, grid: Grid) -> None:
+    """Create the variables in the zarr group, all blank, with one chunk for each block."""
     import zarr
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
@@ -300,22 +310,30 @@ def _make_arrays(path: pathlib.Path, manifest: Manifest, grid: Grid) -> None:
             dimension_names=dims_of(variable, grid),
             attributes=attributes_of(variable),
         )
-    with warnings.catch_warnings():  # that this part of the format is new
+    with warnings.catch_warnings():  # zarr warns that this part of its format is new
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(path)  # nothing changes any more but the data
 
 
-def open_sweep(path: Any, *, partial: bool = False) -> Any:
-    """The dataset of a stored sweep, read when it is looked at.
+def open_sweep(path: str | os.PathLike, *, partial: bool = False) -> Dataset:
+    """The dataset of a stored sweep, whose values are read when they are looked at.
 
-    `xarray.open_zarr(path / "data.zarr")` opens the same, but does not look for damage.
+    `xarray.open_zarr(path / "data.zarr")` opens the same, but looks for no damage.
 
-    **Arguments:** `path`: the folder given to `hopfax.sweep(store=...)`. `partial`: open an
-    unfinished sweep, too; points that have not been run have status -1 (`not_run`) and NaN.
+    **Arguments:** `path`: the folder given to `hopfax.sweep(store=...)`. `partial`: also open an
+    unfinished sweep; points that have not been run have status -1 (`not_run`) and NaN.
 
-    **Raises:** StoreError if there is no sweep, or an unfinished one and not `partial`;
-    StoreCorrupt naming a file that is damaged. With `partial`, damaged points are as if they had
-    not been run, and a SweepWarning names the file.
+    **Raises:** StoreError if there is no sweep, or without `partial` an unfinished one;
+    StoreCorrupt naming a file that is damaged. With `partial`, points in damaged files count as
+    not run, and a SweepWarning names a file.
+
+    **Example:**
+
+    ```python
+    fixed_points = hx.theory.sequential.fixed_points
+    hx.sweep(fixed_points, {"kappa": [4.0, 5.0]}, store="results")
+    hx.open_sweep("results").upper  # 2.0, 3.618
+    ```
     """
     xarray("open_sweep")
     store = Store(path)
@@ -342,13 +360,14 @@ def open_sweep(path: Any, *, partial: bool = False) -> Any:
     return dataset_of(store, manifest, there)
 
 
-def dataset_of(store: Store, manifest: Manifest, there: list[int]) -> Any:
-    """The dataset in a store, of which the blocks `there` count."""
+def dataset_of(store: Store, manifest: Manifest, there: list[int]) -> Dataset:
+    """The dataset in a store, blank but for the blocks `there`."""
     dataset = xarray("open_sweep").open_zarr(store.data)
     dataset = dataset[[variable.name for variable in manifest.variables]]
     absent = set(range(manifest.blocks.number)) - set(there)
     if not any(store.started(manifest, k) for k in absent):
-        return dataset  # where there is no file, zarr reads what is blank
+        return dataset  # where a chunk has no file, zarr reads what is blank
+    # Some block has files but does not count: what must not be seen of it is left out here.
     values = {}
     for variable in manifest.variables:
         shape = manifest.blocks.shape + variable.shape
@@ -360,14 +379,14 @@ def dataset_of(store: Store, manifest: Manifest, there: list[int]) -> Any:
 
 
 def _nearest(path: pathlib.Path) -> pathlib.Path:
-    """The path, or what of it there is."""
+    """The path, or the nearest folder (or file) above it that exists."""
     while not path.exists():
         path = path.parent
     return path
 
 
 def _checksum(file: pathlib.Path) -> list[int]:
-    """Length and CRC-32 of a file; of none if there is none."""
+    """The length and CRC-32 of a file; length -1 if there is no file."""
     try:
         content = file.read_bytes()
     except FileNotFoundError:
@@ -376,7 +395,7 @@ def _checksum(file: pathlib.Path) -> list[int]:
 
 
 def _write_whole(file: pathlib.Path, content: bytes) -> None:
-    """Write a file so that it is there entirely or not at all."""
+    """Write a file so that it is there as a whole or not at all, also after a loss of power."""
     partial = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with open(partial, "wb") as out:
@@ -389,7 +408,7 @@ def _write_whole(file: pathlib.Path, content: bytes) -> None:
 
 
 def _sealed(content: dict[str, Any]) -> bytes:
-    """As JSON, with a hash of all of it."""
+    """The content as JSON, with a hash of all of it as its last entry."""
     content = json.loads(json.dumps(content))  # tuples become lists, as they will be read
     return json.dumps(content | {"seal": digest(content)}, indent=1).encode()
 
@@ -403,7 +422,12 @@ def _corrupt(file: pathlib.Path) -> StoreCorrupt:
 
 @contextlib.contextmanager
 def _locked(file: pathlib.Path, *, shared: bool, wait: bool) -> Iterator[None]:
-    """Hold a lock that ends with the process, however it ends."""
+    """Hold a lock on a file, which ends with the process however that ends.
+
+    **Arguments:** `shared`: others may hold it too, if they share. `wait`: for those that do not.
+
+    **Raises:** StoreBusy without `wait`, where another process holds it.
+    """
     try:
         import fcntl
     except ImportError:  # Windows: two writers there must keep apart by themselves

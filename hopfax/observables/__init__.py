@@ -12,3 +12,21 @@ from ._sequence import (
     visited as visited,
 )
 from ._state import energy as energy, mixture as mixture
+
+__all__ = [
+    "REGIMES",
+    "Selected",
+    "classify",
+    "dwell_times",
+    "energy",
+    "escape_times",
+    "mixture",
+    "regime_attributes",
+    "summary",
+    "switch_times",
+    "visited",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 from jaxtyping import Array
@@ -32,18 +31,31 @@ _FUNCTIONS: dict[str, Callable[[Trajectory], Array]] = {
     "saliency": lambda trajectory: trajectory.saliency,  # type: ignore[return-value]
 }
 
-#: What can be asked for by name.
+#: The names of all observables that can be asked for by name.
 NAMES = (*_SUMMARY, *_FUNCTIONS)
 
 
 class Selected(eqx.Module):
-    """The named observables of a trajectory, as a dict.
+    """Observables chosen by name: a function from a trajectory to a dict of them.
 
-    Of `summary`: "regime", "switches", "dwell", "overlap". Padded to a fixed length:
+    From `summary`: "regime", "switches", "dwell", "overlap". Padded to a fixed length:
     "switch_times", "dwell_times", "visited". (P,) at the last save: "overlaps_end",
-    "saliency_end". (T, P) at all: "overlaps", "saliency".
+    "saliency_end". (T, P) at all saves: "overlaps", "saliency".
 
-    **Raises:** ValueError with the nearest names for an unknown one.
+    **Arguments:** `names`: one name, or several.
+
+    **Raises:** ValueError for an unknown name, with the nearest known ones.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    chosen = hx.observables.Selected(["switches", "overlaps_end"])
+    chosen(run)  # switches: 3; overlaps_end: 0, 0, 0, 1
+    ```
     """
 
     names: tuple[str, ...] = eqx.field(static=True)
@@ -56,8 +68,8 @@ class Selected(eqx.Module):
                 listed = ", ".join(map(repr, near))
                 raise ValueError(f"`observe`: there is no observable {name!r}; is it {listed}?")
 
-    def __call__(self, trajectory: Trajectory) -> dict[str, Any]:
-        """Their values."""
+    def __call__(self, trajectory: Trajectory) -> dict[str, Array]:
+        """The observables of a trajectory by name; ValueError if it has no such thing."""
         whole = summary(trajectory)
         return {
             name: whole[name] if name in whole else _FUNCTIONS[name](trajectory)

@@ -11,12 +11,19 @@ from .._trajectory import Trajectory
 from .._types import is_concrete
 from ..networks import TwoTimescaleHopfield, check_kind
 
-#: Regime names; the code of a regime is its place here.
+#: The names of the regimes that `classify` tells apart; the code of a regime is its place here.
 REGIMES = ("sequence", "collapse", "locked", "mixed", "tie", "undecided")
 
 
 def regime_attributes() -> dict[str, Any]:
-    """Attributes for a stored regime variable, after the CF convention for flags."""
+    """Attributes of a stored variable of regimes: its codes and names, after the CF conventions.
+
+    **Example:**
+
+    ```python
+    hx.observables.regime_attributes()["flag_meanings"]  # 'sequence collapse locked mixed ...'
+    ```
+    """
     return {
         "flag_values": np.arange(len(REGIMES), dtype=np.int8),
         "flag_meanings": " ".join(REGIMES),
@@ -28,23 +35,56 @@ def switch_times(trajectory: Trajectory) -> Float[Array, "... K"]:
     r"""Times at which a new memory took the lead, $|m_{new}| = |m_{old}|$, and was then retrieved
     ($|m_{new}| > 1/2$ before the next crossing).
 
-    Located in the solver's own dense output, so as exact as the solution; differentiable. In
-    units of the fast time constant. Under a trace (or in a batch) padded with NaN to a fixed
-    length, otherwise cut to what happened.
+    They are roots of the solver's own interpolation between its steps, so as exact as the run, and
+    differentiable. In units of the fast time constant. Under a trace (or in a batch) padded with
+    NaN to a fixed length, otherwise only as many as there were.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    hx.observables.switch_times(run)  # 30.85, 61.18, 91.40
+    ```
     """
     log = trajectory.switches
     return _cut(jnp.sort(jnp.where(log.retrieved, log.time, jnp.nan), axis=-1))
 
 
 def dwell_times(trajectory: Trajectory) -> Float[Array, "... L"]:
-    """Differences of successive `switch_times`: how long each memory but the first was active."""
+    """How long each memory between two switches was active: differences of `switch_times`.
+
+    The dwell in the first memory, which began with the run, is not among them.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    hx.observables.dwell_times(run)  # 30.33, 30.22
+    ```
+    """
     return jnp.diff(switch_times(trajectory), axis=-1)
 
 
 def visited(trajectory: Trajectory) -> Int[Array, " K"]:
-    """The memories in the order in which they were retrieved, the first one included.
+    """The memories in the order in which they were retrieved, that of the start included.
 
-    Under a trace padded with -1 to a fixed length, otherwise cut to what happened.
+    Under a trace padded with -1 to a fixed length, otherwise only as many as there were.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    hx.observables.visited(run)  # 0, 1, 2, 3
+    ```
     """
     log = trajectory.switches
     first = jnp.argmax(jnp.abs(trajectory.overlaps[0])).astype(log.target.dtype)
@@ -61,12 +101,24 @@ def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float
     amplitude $a = z_\mu \psi(a)$ it turns unstable towards $\nu$ at $z_\nu \psi'(a) = 1$. The
     switch follows O($\log\tau$) fast times later.
 
-    A root of the solution itself where the run was event-driven. Otherwise found by cubic Hermite
-    interpolation of the saved saliencies, whose derivatives the slow equation gives: relative error
-    about $(\Delta t/\tau)^4/400$ for save spacing $\Delta t$; a shorter dwell is missed. A stimulus
-    is taken to change linearly from save to save.
+    Where the run was event-driven, the times are roots of the solution itself. Otherwise they are
+    found by cubic Hermite interpolation of the saved saliencies, whose derivatives the slow
+    equation gives: the relative error is about $(\Delta t/\tau)^4/400$ for saves $\Delta t$ apart,
+    and dwells shorter than that are missed. A stimulus is taken to change linearly between saves.
+
+    **Arguments:** `trajectory`: one run, no batch. `network`: which made it.
 
     **Raises:** TypeError for another network, such as one of rates; ValueError without saliency.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    hx.observables.escape_times(run, network)  # 27.73, 58.04, 88.26
+    ```
     """
     why = ", whose memories lose their stability at a saliency that is not known"
     check_kind(network, TwoTimescaleHopfield, why=why)
@@ -85,6 +137,8 @@ def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float
         h = t1 - t0
 
         def margin(s):
+            """How far the leader is from losing its stability, at the fraction `s` of the interval:
+            on the cubic Hermite polynomial of the slow saliency, and the linear evidence."""
             a, b = (1 + 2 * s) * (1 - s) ** 2, s * (1 - s) ** 2 * h
             c, d = s**2 * (3 - 2 * s), s**2 * (s - 1) * h
             felt = a * z0 + b * v0 + c * z1 + d * v1 + (1 - s) * e0 + s * e1
@@ -97,6 +151,7 @@ def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float
             return jnp.where(stable, middle, low), jnp.where(stable, high, middle)
 
         zero, one = jnp.zeros_like(h), jnp.ones_like(h)
+        # 52 halvings reach the resolution of float64.
         low, high = jax.lax.fori_loop(0, 52, halve, (zero, one))
         found = on & (margin(zero) > 0) & (margin(one) <= 0)
         return jnp.where(found, t0 + h * (low + high) / 2, jnp.nan)
@@ -108,8 +163,8 @@ def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float
 
 
 def _stability(z, leader, network: TwoTimescaleHopfield):
-    """Positive while the memory `leader` is a stable equilibrium."""
-    from ..theory.sequential import retrieval_amplitude  # late: it is all that needs theory here
+    """Positive while the memory `leader` is a stable equilibrium, zero where it ceases to be."""
+    from ..theory.sequential import retrieval_amplitude  # late: `import hopfax` needs no theory
 
     slope = network.activation.slope(jnp.zeros((), z.dtype))
     own = z[leader] * slope - 1
@@ -120,18 +175,29 @@ def _stability(z, leader, network: TwoTimescaleHopfield):
 
 
 def classify(trajectory: Trajectory) -> Int[Array, ""]:
-    r"""What became of the run within its horizon, as a code into `REGIMES`:
+    r"""What became of the run until its last save, as a code into `REGIMES` (int8):
 
     - `sequence`: at least two memories were retrieved in turn, and the last switch lies no longer
       ago than three times the last dwell.
     - `collapse`: no overlap above 1/2 in the last tenth of the saves.
     - `locked`: one overlap above 0.9 throughout the last tenth, and no switch in the last half.
     - `mixed`: at least two overlaps between 1/4 and 3/4 in size throughout the last tenth; `tie`
-      if they are exactly two and equal to 1e-3 (a symmetric saddle that no seed has split).
-    - `undecided`: none of these, or the run failed: lengthen the horizon.
+      if they are exactly two and equal to 1e-3: a symmetric saddle point, which a run leaves only
+      if something breaks the symmetry.
+    - `undecided`: none of these, or the run failed. A longer run may decide.
 
-    A longer horizon can change the answer: below the threshold a sequence may last for long before
-    it collapses. int8.
+    A longer run can also change the answer: a little below the critical gain a sequence lasts for
+    long before it collapses.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    hx.observables.REGIMES[hx.observables.classify(run)]  # sequence
+    ```
     """
     m = jnp.abs(trajectory.overlaps)
     late = m[-max(m.shape[0] // 10, min(3, m.shape[0])) :]
@@ -159,11 +225,22 @@ def classify(trajectory: Trajectory) -> Int[Array, ""]:
 
 
 def summary(trajectory: Trajectory) -> dict[str, Array]:
-    """Numbers that say what a run did: the default output of a sweep's points.
+    """A few numbers that say what a run did: what a sweep keeps of its points by default.
 
-    `regime` (code into `REGIMES`), `switches` (how many memories were retrieved after the first),
-    `dwell` (the last one, NaN without two switches), `overlap` (the largest at the end). Both count
-    what the log holds: for more than 64 switches use `method=Diffrax(switches=...)`.
+    `regime` (a code into `REGIMES`), `switches` (how many memories were retrieved after the first),
+    `dwell` (the last one, NaN without two switches), `overlap` (the largest at the end). `switches`
+    and `dwell` come from the log, which holds 64 switches; for more of them pass a method with a
+    longer one, such as `EventDriven(switches=...)`.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    hx.observables.summary(run)  # regime 0, switches 3, dwell 30.22, overlap 1
+    ```
     """
     log = trajectory.switches
     times = jnp.sort(jnp.where(log.retrieved, log.time, jnp.nan))
@@ -179,6 +256,7 @@ def summary(trajectory: Trajectory) -> dict[str, Array]:
 
 
 def _cut(times: Float[Array, "... K"]) -> Float[Array, "..."]:
+    """The times without the NaN that pad them, where their number may depend on their values."""
     if times.ndim == 1 and is_concrete(times):
         return times[jnp.isfinite(times)]
     return times

@@ -1,23 +1,46 @@
 """Observables of one state: functions `(t, state, network)` for `simulate(observe=...)`."""
 
-from typing import Any
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .._types import ArrayLike, State
 from ..networks import AbstractFlow
 
 
-def energy(t: Any, state: Any, network: AbstractFlow) -> Float[Array, ""]:
-    """The network's energy at frozen saliency and without inputs (`network.energy`)."""
+def energy(t: ArrayLike, state: State, network: AbstractFlow) -> Float[Array, ""]:
+    """The network's energy (`network.energy`) at the saliency of the state and without inputs.
+
+    The fast field descends it as far as the saliency stands still; NotImplementedError where there
+    is none.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    ts = jnp.linspace(0.0, 100.0, 51)
+    run = hx.simulate(network, start, ts, observe=hx.observables.energy)
+    run.observed  # -24.16, -21.11, -18.36, ...
+    ```
+    """
     return network.energy(state)
 
 
-def mixture(t: Any, state: Any, network: AbstractFlow) -> Int[Array, ""]:
+def mixture(t: ArrayLike, state: State, network: AbstractFlow) -> Int[Array, ""]:
     r"""How many memories are mixed in the state: overlaps with $1/4 < |m| < 3/4$.
 
     The odd mixture $\mathrm{sgn}(\xi^1 + \xi^2 + \xi^3)$ of three orthogonal memories has overlap
     1/2 with each; it is stable for equal saliencies above 2, which gains near 5 reach.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    state = network.init(saliency=[2.5, 2.5, 2.5, 0.0], weights=[0.5, 0.5, 0.5, 0.0])
+    hx.observables.mixture(0.0, state, network)  # 3
+    ```
     """
     m = jnp.abs(network.overlaps(state))
     return jnp.sum((m > 0.25) & (m < 0.75), dtype=jnp.int32)

@@ -1,7 +1,7 @@
 """Pictures of runs, sweeps and theory, by matplotlib (extra `plot`).
 
-Every function draws into the Axes given as `ax` or `axes` (or makes them) and returns them; those
-of several panels with a layout of their own, `facets` and `overview`, draw into a `figure`.
+Every function draws into the Axes given as `ax` or `axes`, or into new ones, and returns them.
+`facets` and `overview`, whose panels depend on the dataset, draw into a `figure`.
 """
 
 from ._dense import retrieval_diagram as retrieval_diagram
@@ -20,3 +20,22 @@ from ._sweeps import (
     dwell_curve as dwell_curve,
     phase_diagram as phase_diagram,
 )
+
+__all__ = [
+    "curves",
+    "dwell_curve",
+    "facets",
+    "film_strip",
+    "maps",
+    "overview",
+    "phase_diagram",
+    "retrieval_diagram",
+    "saliency_map",
+    "scatter",
+    "storage_diagram",
+    "trajectory",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

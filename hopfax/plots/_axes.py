@@ -1,8 +1,24 @@
 """Axes, colours and labels that the pictures share."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
 
 from .._errors import missing
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist as Artist
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
+    from matplotlib.lines import Line2D as Line
+else:  # matplotlib is an optional package, so nothing is checked at run time
+    Artist = Axes = Figure = Line = Any
+
+#: One Axes or several, as `pyplot.subplots` returns them.
+Panels: TypeAlias = Axes | Sequence[Axes] | np.ndarray
+#: Keyword arguments of a function of matplotlib.
+Style: TypeAlias = dict[str, Any]
 
 #: Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#000000")
@@ -34,13 +50,18 @@ _LABELS = {
 _SYMBOLS = {"kappa": r"\kappa", "tau": r"\tau", "bias": "b", "noise": r"\sigma"}
 
 
-def new_axes(rows: int = 1, size: tuple[float, float] = (6.4, 4.8)) -> Any:
-    """A figure's new Axes (an array of them for `rows` > 1, sharing x)."""
-    return new_figure(size).subplots(rows, 1, sharex=True)
+def new_axes(size: tuple[float, float]) -> Axes:
+    """The Axes of a new figure, `size` in inches."""
+    return new_figure(size).subplots()
 
 
-def new_figure(size: tuple[float, float] = (6.4, 4.8)) -> Any:
-    """A figure of pyplot's."""
+def new_column(rows: int, size: tuple[float, float]) -> np.ndarray:
+    """The Axes of a new figure, one above the other, which share x."""
+    return np.atleast_1d(new_figure(size).subplots(rows, 1, sharex=True))
+
+
+def new_figure(size: tuple[float, float] = (6.4, 4.8)) -> Figure:
+    """A new figure of pyplot, `size` in inches; ImportError without matplotlib."""
     try:
         from matplotlib import pyplot
     except ImportError as error:

@@ -1,16 +1,20 @@
 """Diagrams of dense memories: what is retrieved from which start at which load."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._errors import check_option
 from .._interactions import ManyBody, Power
+from .._types import Dataset
 from ..theory import dense
-from ._axes import new_axes
+from ._axes import Artist, Axes, Figure, Style, new_axes
 from ._grid import gaps, ordered, values_of
-from ._paint import gap_handles, mesh, paint_of
+from ._paint import Paint, gap_handles, mesh, paint_of
 from ._sweeps import legend_below
+
+if TYPE_CHECKING:
+    from matplotlib.patheffects import AbstractPathEffect
 
 ROUGH = 0.01  # a standard error above which a point is hatched
 _NAMES = {"power": Power, "many_body": ManyBody}
@@ -18,21 +22,21 @@ _WORDS = {"power": "power", "many_body": "n-body"}
 _CURVES = 200
 
 
-def is_diagram(dataset: Any) -> bool:
+def is_diagram(dataset: Dataset) -> bool:
     """Whether a dataset is a retrieval diagram, as `hopfax sweep --network dense` makes it."""
     inside = {"load", "m0", "order"} <= set(dataset.coords) and "overlap" in dataset
     return inside and dataset.attrs.get("interaction") in _NAMES
 
 
 def retrieval_diagram(
-    dataset: Any, ax: Any = None, *, variable: str = "overlap", theory: bool = True
-) -> Any:
-    r"""Map of the overlap of a dense memory after some steps, over load and start.
+    dataset: Dataset, ax: Axes | None = None, *, variable: str = "overlap", theory: bool = True
+) -> Axes:
+    r"""Draw a map of the overlap of a dense memory after some steps, over load and start overlap.
 
-    Drawn over it are the capacity of the replica-symmetric theory, below it (order >= 3) the
-    unstable fixed point of the memoryless map, and where the overlap is a half: the edge of what is
-    retrieved in that many steps. Hatched is where the standard error of the overlap is above 0.01,
-    a band around that edge, and above capacity.
+    Three lines are drawn over it: the capacity of the replica-symmetric theory; at loads below it
+    (order >= 3) the unstable fixed point of the memoryless map; and the contour on which the
+    overlap is 1/2, the edge of what is retrieved in that many steps. Hatched is where the standard
+    error of the overlap is above 0.01: around that edge, and above the capacity.
 
     **Arguments:** `dataset`: with `overlap` and `error` over `load` (scaled,
     $\alpha' = \alpha K(1)$) and `m0`, a scalar coordinate `order`, and attributes `interaction`
@@ -42,6 +46,22 @@ def retrieval_diagram(
     **Returns:** the Axes.
 
     **Raises:** ValueError for a dataset that is no such diagram.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+    import xarray
+
+    load, m0 = np.linspace(0.02, 0.3, 8), np.linspace(0.1, 0.9, 9)
+    overlap = 1.0 * (m0 > 0.2 + load[:, None])  # made up; `hopfax sweep --network dense` is exact
+    values = {"overlap": (("load", "m0"), overlap), "error": (("load", "m0"), 0 * overlap)}
+    axes = {"load": load, "m0": m0, "order": 3}
+    ds = xarray.Dataset(values, axes, {"interaction": "power", "steps": 5})
+    figure, ax = plt.subplots()
+    hx.plots.retrieval_diagram(ds, ax, theory=False)
+    plt.close(figure)
+    ```
     """
     check_option(variable, "variable", ("overlap", "simulated"))
     if not is_diagram(dataset) or variable not in dataset or dataset[variable].ndim != 2:
@@ -49,7 +69,7 @@ def retrieval_diagram(
             f"`dataset` must have {variable!r} over load and m0 with one order and the attribute "
             f"`interaction`, got {dict(dataset.sizes)}."
         )
-    ax = new_axes(size=(6.0, 5.4)) if ax is None else ax
+    ax = new_axes((6.0, 5.4)) if ax is None else ax
     dataset = ordered(dataset).transpose("load", "m0")
     mesh(ax, dataset, variable, paint(dataset, variable))
     handles = gap_handles(gaps(dataset, variable))
@@ -74,8 +94,8 @@ def retrieval_diagram(
     return ax
 
 
-def diagrams(dataset: Any, figure: Any, *, theory: bool = True) -> None:
-    """One retrieval diagram an order, those of simulations below, into an empty figure."""
+def diagrams(dataset: Dataset, figure: Figure, *, theory: bool = True) -> None:
+    """Draw a retrieval diagram for every order, those of simulations below, in an empty figure."""
     rows = [name for name in ("overlap", "simulated") if name in dataset]
     orders = np.atleast_1d(dataset["order"].values)
     if "order" not in dataset.dims:
@@ -87,7 +107,7 @@ def diagrams(dataset: Any, figure: Any, *, theory: bool = True) -> None:
             retrieval_diagram(dataset.isel(order=k), ax, variable=name, theory=theory)
             ax.label_outer()
     paint(dataset.isel(order=0), "overlap").bar(figure, axes.ravel().tolist())
-    found: dict[str, Any] = {}
+    found: dict[str, Artist] = {}
     for ax in axes.ravel():
         legend = ax.get_legend()
         if legend is not None:
@@ -95,12 +115,12 @@ def diagrams(dataset: Any, figure: Any, *, theory: bool = True) -> None:
                 found.setdefault(str(handle.get_label()), handle)
             legend.remove()
     if found:
-        place = dict(loc="outside lower center", ncols=2 if len(orders) > 1 else 1)
+        place: Style = dict(loc="outside lower center", ncols=2 if len(orders) > 1 else 1)
         figure.legend(handles=list(found.values()), fontsize="small", frameon=False, **place)
 
 
-def paint(dataset: Any, name: str) -> Any:
-    """Colours from 0 to 1 (-1 where the theory is negative), the same in all panels."""
+def paint(dataset: Dataset, name: str) -> Paint:
+    """Colours for overlaps from 0 (or, if some are negative, -1) to 1, the same in all panels."""
     from matplotlib.colors import Normalize
 
     low = -1.0 if np.nanmin(values_of(dataset, "overlap"), initial=0.0) < -0.1 else 0.0
@@ -108,26 +128,30 @@ def paint(dataset: Any, name: str) -> Any:
     return paint_of(dataset, name)._replace(label=text, norm=Normalize(low, 1.0))
 
 
-def _law(dataset: Any) -> Any:
+def _law(dataset: Dataset) -> Power | ManyBody:
+    """The interaction that a dataset is of."""
     return _NAMES[dataset.attrs["interaction"]](int(dataset["order"]))
 
 
-def _half(ax, load, start, values) -> list[Any]:
+def _half(ax: Axes, load: np.ndarray, start: np.ndarray, values: np.ndarray) -> list[Artist]:
+    """Draw the contour on which the overlap is 1/2. Returns its entry of the legend."""
     from matplotlib.lines import Line2D
 
-    style: dict[str, Any] = dict(colors="white", linewidths=1.4)
+    style: Style = dict(colors="white", linewidths=1.4)
     ax.contour(load, start, np.ma.masked_invalid(values.T), levels=[0.5], **style)
     patch = Line2D([], [], color="white", lw=1.4, label="overlap 1/2", path_effects=_dark())
     return [patch]
 
 
-def _dark() -> list[Any]:
+def _dark() -> "list[AbstractPathEffect]":
+    """A dark outline, so that a white line can be seen in a legend."""
     from matplotlib import patheffects
 
     return [patheffects.withStroke(linewidth=2.6, foreground="0.3")]
 
 
-def _rough(ax, load, start, error) -> list[Any]:
+def _rough(ax: Axes, load: np.ndarray, start: np.ndarray, error: np.ndarray) -> list[Artist]:
+    """Hatch where the standard error is above `ROUGH`. Returns its entry of the legend."""
     from matplotlib.patches import Patch
 
     rough = np.nan_to_num(error) > ROUGH
@@ -138,18 +162,18 @@ def _rough(ax, load, start, error) -> list[Any]:
     )
     drawn.set_edgecolor("white")
     drawn.set_linewidth(0.0)
-    style: dict[str, Any] = dict(facecolor="0.5", edgecolor="white", hatch="////", lw=0)
+    style: Style = dict(facecolor="0.5", edgecolor="white", hatch="////", lw=0)
     return [Patch(**style, label=f"standard error above {ROUGH:g}")]
 
 
-def _predicted(ax, dataset) -> list[Any]:
-    """The replica-symmetric capacity and the unstable fixed point of the map."""
+def _predicted(ax: Axes, dataset: Dataset) -> list[Artist]:
+    """Draw the replica-symmetric capacity and the unstable fixed point of the memoryless map."""
     interaction = _law(dataset)
     end = dense.capacity(interaction)
     critical, unit = float(end.scaled), float(end.scaled / end.load)
     (low, high), limits = ax.get_xlim(), ax.get_ylim()
-    style = dict(color="#D55E00", lw=1.4)
-    lines = []
+    style: Style = dict(color="#D55E00", lw=1.4)
+    lines: list[Artist] = []
     if low < critical < high:
         name = r"replica-symmetric capacity $\alpha'_c$"
         lines.append(ax.axvline(critical, label=name, **style))

@@ -6,19 +6,21 @@ from typing import Any
 import numpy as np
 
 from .._errors import missing
+from .._types import ArrayLike
+from ._axes import Axes
 
 _TOP = 0.84  # of the strip's height; above are the labels
 _LINES = 0.14  # of the strip's height, for the lines to the time axis
 
 
 def film_strip(
-    frames: Any,
+    frames: ArrayLike,
     labels: Sequence[str] | None = None,
     *,
-    times: Any = None,
+    times: ArrayLike = None,
     colors: Sequence[Any] | None = None,
-    ax: Any = None,
-) -> Any:
+    ax: Axes | None = None,
+) -> Axes:
     """Draw images side by side, each above the moment it belongs to.
 
     Where moments lie so close that images would overlap these are pushed apart; a line leads from
@@ -36,6 +38,17 @@ def film_strip(
     **Returns:** the Axes; `ax.child_axes` holds the frames in order.
 
     **Raises:** ValueError where shapes or numbers of frames, labels, times and colours disagree.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+
+    images = hx.patterns.hadamard(3, 16).xi.reshape(3, 4, 4)
+    ax = hx.plots.film_strip(images, ["first", "second", "third"])
+    len(ax.child_axes)  # 3
+    plt.close(ax.figure)
+    ```
     """
     try:
         import matplotlib.pyplot as plt
@@ -85,8 +98,8 @@ def film_strip(
     return ax
 
 
-def _places(times, F: int, ax) -> np.ndarray:
-    """Wanted centres of the frames, in the Axes' own width."""
+def _places(times: ArrayLike, F: int, ax: Axes) -> np.ndarray:
+    """Where the centres of the frames should be, as fractions of the width of the Axes."""
     if times is None:
         return (np.arange(F) + 0.5) / F
     points = np.stack([np.asarray(times, dtype=float), np.zeros(F)], axis=1)
@@ -94,12 +107,15 @@ def _places(times, F: int, ax) -> np.ndarray:
 
 
 def _spread(centres: np.ndarray, gap: float) -> np.ndarray:
-    """Move sorted `centres` as little as needed to lie `gap` apart within [0, 1].
+    """Move sorted `centres` as little as needed to lie at least `gap` apart within [0, 1].
 
-    The least-squares answer: subtract the spacing, pool what is out of order, add it again.
+    This is isotonic regression. With the spacing subtracted, centres need only be in order; the
+    closest ordered numbers in the least-squares sense are found by pooling adjacent violators, i.e.
+    replacing neighbours that are out of order by their mean until none are. Then the spacing is
+    added again.
     """
     offsets = gap * np.arange(len(centres))
-    blocks: list[list[float]] = []  # mean, size
+    blocks: list[list[float]] = []  # of pooled neighbours: mean and size
     for value in centres - offsets:
         blocks.append([value, 1.0])
         while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:

@@ -1,23 +1,33 @@
-"""The grid of a sweep's dataset, read for drawing: axes, gaps, replicates, selections."""
+"""A sweep's dataset, read for drawing: its axes, gaps, replicates and selections.
 
-from typing import Any, NamedTuple
+Only the dataset is looked at, never the point that was swept, so what is drawn of a sweep can be
+drawn as well of one that was stored, or made elsewhere.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import _status
+from .._types import Dataset
 from ..observables import REGIMES
-from ._axes import label, symbol
+from ._axes import Axes, label, symbol
+
+if TYPE_CHECKING:
+    from xarray import DataArray
+else:
+    DataArray = Any
 
 #: Why a point has no colour: its place here is the code that `gaps` gives.
 GAPS = ("", "failed", "not run", "no value")
 FAILED, NOT_RUN, NO_VALUE = 1, 2, 3
-#: How the variables begin that stand for the codes of many seeds.
+#: How the names of variables begin that are shares of seeds.
 SHARE = "share of"
 _STATUS = {code: name for code, (name, _) in _status.STATUS.items()}
 
 
 class Scale(NamedTuple):
-    """The coordinate along one side of a picture."""
+    """The coordinate along one side of a picture; without a name it only counts the points."""
 
     name: str
     label: str
@@ -25,7 +35,11 @@ class Scale(NamedTuple):
 
     @property
     def log(self) -> bool:
-        """Whether the values are spread over a decade or more, rather evenly in their logarithm."""
+        """Whether to draw the values on a logarithmic axis.
+
+        That is if they are positive, span a decade or more, and are spread more evenly in their
+        logarithm: if their median is closer to the geometric middle than to the arithmetic one.
+        """
         values = self.values[np.isfinite(self.values)]
         if values.size < 3 or values.min() <= 0 or values.max() < 10 * values.min():
             return False
@@ -35,7 +49,10 @@ class Scale(NamedTuple):
 
     @property
     def edges(self) -> np.ndarray:
-        """Borders of cells around the values, which are monotone."""
+        """The borders of cells around the values, halfway between neighbours.
+
+        The values must be monotone.
+        """
         values = np.log(self.values) if self.log else self.values
         if len(values) == 1:
             return values + np.array([-0.5, 0.5])
@@ -46,28 +63,28 @@ class Scale(NamedTuple):
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Least and largest border."""
+        """The least and the largest border of a cell."""
         return float(self.edges.min()), float(self.edges.max())
 
-    def label_axis(self, ax: Any, side: str) -> None:
-        """Name the side "x" or "y" of an Axes, and make it logarithmic if this is."""
+    def label_axis(self, ax: Axes, side: str) -> None:
+        """Label the side "x" or "y" of an Axes, and make it logarithmic if this is."""
         ax.set(**{f"{side}label": self.label, f"{side}scale": "log" if self.log else "linear"})
         if not self.name:
             getattr(ax, f"{side}axis").get_major_locator().set_params(integer=True)
 
 
-def dims_of(dataset: Any) -> tuple[str, ...]:
-    """Names of a sweep's axes: those of `status`, or else of its first variable."""
+def dims_of(dataset: Dataset) -> tuple[str, ...]:
+    """The names of a sweep's axes: the dimensions of `status`, or else of its first variable."""
     if "status" in dataset:
         return tuple(map(str, dataset["status"].dims))
     first = next(iter(dataset.data_vars.values()), None)
     return () if first is None else tuple(map(str, first.dims))
 
 
-def scalars(dataset: Any) -> list[str]:
-    """Variables of one number a point; `status` only where some point failed.
+def scalars(dataset: Dataset) -> list[str]:
+    """The variables that are one number at every point; `status` only if some point failed.
 
-    Where there is no such variable `status` alone.
+    If there is no other, `status` alone.
     """
     dims = set(dims_of(dataset))
     names = [
@@ -80,13 +97,13 @@ def scalars(dataset: Any) -> list[str]:
     return names
 
 
-def has_regime(dataset: Any) -> bool:
+def has_regime(dataset: Dataset) -> bool:
     """Whether every point has a regime."""
     return "regime" in scalars(dataset)
 
 
-def states(dataset: Any) -> np.ndarray:
-    """For each point 0, `FAILED` or `NOT_RUN`."""
+def states(dataset: Dataset) -> np.ndarray:
+    """A code for every point: 0 if it is fine, else `FAILED` or `NOT_RUN`."""
     if "status" not in dataset:
         sizes = [dataset.sizes[dim] for dim in dims_of(dataset)]
         return np.zeros(sizes, int)
@@ -95,8 +112,8 @@ def states(dataset: Any) -> np.ndarray:
     return np.where(good, 0, np.where(status == _status.NOT_RUN, NOT_RUN, FAILED))
 
 
-def gaps(dataset: Any, name: str) -> np.ndarray:
-    """For each point 0, or why `name` has no value there: a code into `GAPS`."""
+def gaps(dataset: Dataset, name: str) -> np.ndarray:
+    """A code into `GAPS` for every point: 0 if `name` has a value there, else why it has none."""
     found = states(dataset)
     if name == "status":
         return np.where(found == NOT_RUN, NOT_RUN, 0)
@@ -106,33 +123,33 @@ def gaps(dataset: Any, name: str) -> np.ndarray:
     return np.where((found == 0) & ~good, NO_VALUE, found)
 
 
-def values_of(dataset: Any, name: str) -> np.ndarray:
-    """`name` as floats in the order of the dataset's axes, NaN where it has no value."""
+def values_of(dataset: Dataset, name: str) -> np.ndarray:
+    """The variable `name` as floats, over the dataset's axes, NaN where it has no value."""
     variable = dataset[name].transpose(*dims_of(dataset))
     return np.where(gaps(dataset, name) == 0, variable.values.astype(float), np.nan)
 
 
-def flags_of(variable: Any) -> dict[int, str]:
-    """The meaning of every code of a variable that holds codes; empty for numbers."""
+def flags_of(variable: DataArray) -> dict[int, str]:
+    """The codes that a variable can have and their meanings; empty if it holds numbers."""
     if variable.dtype.kind == "b":
         return {0: "no", 1: "yes"}
     meanings = variable.attrs.get("flag_meanings")
     if variable.dtype.kind not in "iu":
         return {}
     if meanings is None:
-        return {"regime": dict(enumerate(REGIMES)), "status": _STATUS}.get(variable.name, {})
+        return {"regime": dict(enumerate(REGIMES)), "status": _STATUS}.get(str(variable.name), {})
     codes = np.atleast_1d(np.asarray(variable.attrs["flag_values"])).tolist()
     return dict(zip(codes, meanings.split(), strict=True))
 
 
-def coordinates(dataset: Any, dim: str) -> list[str]:
-    """Names of the coordinates of one number a point along `dim`, its own first."""
+def coordinates(dataset: Dataset, dim: str) -> list[str]:
+    """The names of the one-dimensional coordinates along `dim`, its own first."""
     names = [str(name) for name, value in dataset.coords.items() if value.dims == (dim,)]
     return sorted(names, key=lambda name: name != dim)
 
 
-def scale(dataset: Any, dim: str) -> Scale:
-    """What to draw `dim` by: its first monotone coordinate, or the number along it."""
+def scale(dataset: Dataset, dim: str) -> Scale:
+    """The scale of the axis `dim`: its first monotone coordinate, or else a count of its points."""
     names = coordinates(dataset, dim)
     for name in names:
         values = dataset[name].values.astype(float)
@@ -144,8 +161,8 @@ def scale(dataset: Any, dim: str) -> Scale:
     return Scale("", f"number along {dim.replace('_', ' ')}", count)
 
 
-def unstructured(dataset: Any) -> bool:
-    """Whether a sweep is a cloud of points: one axis of several parameters, none of it monotone."""
+def unstructured(dataset: Dataset) -> bool:
+    """Whether a sweep is a cloud of points: over one axis of several parameters, none monotone."""
     dims = dims_of(dataset)
     return (
         len(dims) == 1
@@ -154,8 +171,8 @@ def unstructured(dataset: Any) -> bool:
     )
 
 
-def sides(dataset: Any) -> tuple[str, str]:
-    """Axes to draw along x and y: gain and start saliency, or else the longest two."""
+def sides(dataset: Dataset) -> tuple[str, str]:
+    """The axes to draw along x and y: gain and start saliency, or else the longest two."""
     dims = dims_of(dataset)
     longest = sorted(dims, key=lambda dim: -dataset.sizes[dim])
     starts = [dim for dim in dims if dim.startswith("init.saliency[")]
@@ -167,8 +184,8 @@ def sides(dataset: Any) -> tuple[str, str]:
     return first, second
 
 
-def ordered(dataset: Any) -> Any:
-    """The dataset with every axis in the order of its own coordinate."""
+def ordered(dataset: Dataset) -> Dataset:
+    """The dataset with every axis sorted by its own coordinate, where its values are distinct."""
     for dim in dims_of(dataset):
         if dim in coordinates(dataset, dim) and scale(dataset, dim).name == "":
             values = dataset[dim].values
@@ -177,8 +194,8 @@ def ordered(dataset: Any) -> Any:
     return dataset
 
 
-def without_single(dataset: Any) -> tuple[Any, str]:
-    """The dataset without the axes of a single value, and these values for a title."""
+def without_single(dataset: Dataset) -> tuple[Dataset, str]:
+    """The dataset without its axes of a single value (but one at least), and these for a title."""
     dims = dims_of(dataset)
     single = [dim for dim in dims if dataset.sizes[dim] == 1]
     if len(single) == len(dims):
@@ -187,13 +204,13 @@ def without_single(dataset: Any) -> tuple[Any, str]:
     return dataset.isel(dict.fromkeys(single, 0)), ", ".join(parts)
 
 
-def over_seeds(dataset: Any) -> tuple[Any, str]:
+def over_seeds(dataset: Dataset) -> tuple[Dataset, str]:
     """The dataset averaged over its axis `seed`, and a remark for a title.
 
-    Numbers become their mean over the seeds that have one. Codes have no mean: in place of `regime`
-    stands the share of `sequence`, and in place of other codes (or if there is no sequence) the
-    share of the most frequent one; these come first. A point of which some seed succeeded counts as
-    run.
+    Numbers become their mean over the seeds that have one. Codes have no mean: `regime` becomes the
+    share of seeds with a sequence, other codes (and a `regime` without any sequence) the share of
+    seeds with the most frequent code; shares come first. A point counts as run if one of its seeds
+    succeeded.
     """
     dims = dims_of(dataset)
     if "seed" not in dims or len(dims) == 1:
@@ -226,26 +243,26 @@ def over_seeds(dataset: Any) -> tuple[Any, str]:
 
 
 def most_along(dims: tuple[str, ...]) -> dict[str, int]:
-    """How many values of each axis the panels of a figure show: sixteen panels at most."""
+    """How many values of each axis the panels of a figure can show: at most 16 panels in all."""
     number = len(dims)
     most = {1: (8,), 2: (4, 4), 3: (2, 2, 4)}.get(number, (1,) * (number - 4) + (2,) * 4)
     return dict(zip(dims, most, strict=True))
 
 
 def spread(size: int, most: int) -> np.ndarray:
-    """At most `most` evenly spread places of `size`: the first and the last, and some between."""
+    """At most `most` of the places 0 to `size` - 1, evenly spread, the first and last included."""
     return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))
 
 
-def here(dataset: Any, dim: str, place: int) -> list[str]:
-    """The values of a dataset at a place along `dim`, for a title: three of them at most."""
+def here(dataset: Dataset, dim: str, place: int) -> list[str]:
+    """The values of the coordinates at a place along `dim`, for a title: three of them at most."""
     names = coordinates(dataset, dim)
     parts = [f"{symbol(name)} = {float(dataset[name][place]):.4g}" for name in names]
     return parts[:3] + ["..."] * (len(parts) > 3) or [f"{dim} no. {place}"]
 
 
-def shown(dataset: Any, dim: str, places: np.ndarray) -> str:
-    """Which values along `dim` are shown of how many, for a title; "" if all are."""
+def shown(dataset: Dataset, dim: str, places: np.ndarray) -> str:
+    """For a title: which values along `dim` are shown, and of how many; "" if all are."""
     size = dataset.sizes[dim]
     if len(places) == size:
         return ""

@@ -1,33 +1,49 @@
 """The map from the saliency of one memory to that of the next."""
 
 import math
-from typing import Any
 
 import numpy as np
 
+from .._types import ArrayLike
 from ..theory import sequential
-from ._axes import COLOURS, new_axes
+from ._axes import COLOURS, Axes, Style, new_axes
 
 
 def saliency_map(
-    kappa: Any, P: int | float = math.inf, *, Z0: Any = None, steps: int = 30, ax: Any = None
-) -> Any:
-    r"""Cobweb of the saliency map: which saliency the next memory gets, and where that leads.
+    kappa: ArrayLike,
+    P: int | float = math.inf,
+    *,
+    Z0: ArrayLike = None,
+    steps: int = 30,
+    ax: Axes | None = None,
+) -> Axes:
+    r"""Draw the saliency map as a cobweb: the saliency that each memory hands to the next.
 
     The curve is $Z' = \kappa (1 - 1/Z)$ for the endless chain, and $Z' = \kappa (1 - 1/Z) +
-    Z^{-(P-1)}$ for a cycle: what a cycle does once all its memories have been visited with equal
-    saliency. It meets the diagonal at the exact fixed points. The orbit from $z(0) = Z_0 e_0$ lies
-    on the curve for the chain; in a cycle it lies beside it until the residuals have settled.
-    Singular limit ($\tau \to \infty$).
+    Z^{-(P-1)}$ for a cycle, once all its memories have been visited with equal saliency. It meets
+    the diagonal at the exact fixed points. The orbit from $z(0) = Z_0 e_0$ lies on the curve for
+    the chain; in a cycle it lies beside it until every memory keeps the same saliency from its
+    last visit. Assumes the singular limit $\tau \to \infty$.
 
-    **Arguments:** `kappa`: the gain. `P`: memories in the cycle, or `math.inf`. `Z0`: where the
-    orbit starts (default `kappa`). `steps`: its transitions. `ax`: where to draw.
+    **Arguments:** `kappa`: the gain. `P`: number of memories in the cycle, or `math.inf`. `Z0`:
+    where the orbit starts (default `kappa`). `steps`: how many transitions it has. `ax`: where to
+    draw.
 
     **Returns:** the Axes.
 
     Betteti, Baggio, Zampieri 2026, arXiv:2603.03201, for the endless chain.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots()
+    hx.plots.saliency_map(5.0, ax=ax)  # fixed points 1.382 and 3.618
+    plt.close(figure)
+    ```
     """
-    ax = new_axes(size=(5.2, 5.0)) if ax is None else ax
+    ax = new_axes((5.2, 5.0)) if ax is None else ax
     kappa = float(kappa)
     start = max(kappa, 1.5) if Z0 is None else float(Z0)
     top = 1.08 * max(start, kappa, 2.0)
@@ -50,7 +66,7 @@ def saliency_map(
         (float(points.lower), "white", "unstable"),
     ):
         if math.isfinite(value):
-            style = dict(mec=COLOURS[0], mfc=fill, ms=7, ls="none", zorder=5)
+            style: Style = dict(mec=COLOURS[0], mfc=fill, ms=7, ls="none", zorder=5)
             ax.plot(value, value, "o", label=f"{name}, $Z = {value:.4g}$", **style)
     chain = r"endless chain ($P \to \infty$)" if P == math.inf else f"cycle of $P = {int(P)}$"
     ax.set_title(rf"{chain}, $\kappa = {kappa:g}$, $\tau \to \infty$", fontsize="medium")

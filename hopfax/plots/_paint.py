@@ -1,10 +1,11 @@
 """Colours of a sweep's points: numbers, codes, and what has no value."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ._axes import COLOURS, REGIME_COLOURS, label
+from .._types import Dataset
+from ._axes import COLOURS, REGIME_COLOURS, Artist, Axes, Figure, Panels, Style, label
 from ._grid import (
     FAILED,
     GAPS,
@@ -20,39 +21,48 @@ from ._grid import (
     values_of,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap, Normalize
+else:
+    BoundaryNorm = Colorbar = Colormap = ListedColormap = Normalize = Any
+
 _FAILED = REGIME_COLOURS["failed"]
 _KNOWN = REGIME_COLOURS | {"ok": REGIME_COLOURS["collapse"]}
-_HATCH: dict[str, Any] = dict(facecolor="white", edgecolor="0.7", hatch="////", linewidth=0.0)
+_HATCH: Style = dict(facecolor="white", edgecolor="0.7", hatch="////", linewidth=0.0)
 
 
 class Paint(NamedTuple):
-    """How the values of a variable become colours, in one panel as in all."""
+    """How the values of a variable become colours, the same in all panels of a figure.
+
+    `words`: the codes that occur and their meanings, in ascending order; empty for numbers.
+    """
 
     label: str
     words: dict[int, str]
-    colours: Any
-    norm: Any
+    colours: Colormap
+    norm: Normalize
 
     def places(self, values: np.ndarray) -> np.ma.MaskedArray:
-        """What is given to the colour map: numbers, or the places of codes among `words`."""
+        """What is given to the colour map: the numbers, or the places of the codes in `words`."""
         if self.words:
             places = np.searchsorted(list(self.words), np.nan_to_num(values))
             return np.ma.masked_array(places, np.isnan(values))
         return np.ma.masked_invalid(values)
 
-    def bar(self, figure: Any, axes: Any, **place: Any) -> Any:
-        """A colour bar beside `axes`."""
+    def bar(self, figure: Figure, axes: Panels) -> Colorbar:
+        """Put a colour bar beside `axes`."""
         from matplotlib.cm import ScalarMappable
 
-        bar = figure.colorbar(ScalarMappable(self.norm, self.colours), ax=axes, **place)
+        bar = figure.colorbar(ScalarMappable(self.norm, self.colours), ax=axes)
         bar.set_label(self.label)
         if self.words:
             bar.set_ticks(range(len(self.words)), labels=list(self.words.values()))
             bar.ax.tick_params(length=0, which="both")
         return bar
 
-    def handles(self) -> list[Any]:
-        """Entries of a legend for the codes."""
+    def handles(self) -> list[Artist]:
+        """The entries of a legend for the codes."""
         from matplotlib.patches import Patch
 
         fills = [self.colours(place) for place in range(len(self.words))]
@@ -62,8 +72,8 @@ class Paint(NamedTuple):
         ]
 
 
-def paint_of(dataset: Any, name: str) -> Paint:
-    """Colours for all values of a variable: those codes that occur, or the range of numbers."""
+def paint_of(dataset: Dataset, name: str) -> Paint:
+    """The colours of a variable: of the codes that occur, or of the range of its numbers."""
     from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 
     values, flags = values_of(dataset, name), flags_of(dataset[name])
@@ -84,8 +94,12 @@ def paint_of(dataset: Any, name: str) -> Paint:
     return Paint(label(name), {}, matplotlib.colormaps["viridis"], Normalize(low, high))
 
 
-def mesh(ax: Any, dataset: Any, name: str, paint: Paint) -> tuple[Scale, Scale]:
-    """A colour map of `name` over the two axes of a dataset; the scales along x and y."""
+def mesh(ax: Axes, dataset: Dataset, name: str, paint: Paint) -> tuple[Scale, Scale]:
+    """Draw a colour map of `name` over the two axes of a dataset. Returns the scales of x and y.
+
+    Failed points have the colour of failure, those without a value are white, and those that have
+    not been run show the hatched ground of the Axes.
+    """
     x, y = sides(dataset)
     across, up = scale(dataset, x), scale(dataset, y)
     values, missing = values_of(dataset, name), gaps(dataset, name)
@@ -94,7 +108,7 @@ def mesh(ax: Any, dataset: Any, name: str, paint: Paint) -> tuple[Scale, Scale]:
     across.label_axis(ax, "x")
     up.label_axis(ax, "y")
     place = (across.edges, up.edges)
-    options: dict[str, Any] = dict(cmap=paint.colours, norm=paint.norm, rasterized=True)
+    options: Style = dict(cmap=paint.colours, norm=paint.norm, rasterized=True)
     ax.pcolormesh(*place, paint.places(values), **options)
     filled = np.ma.masked_array(missing, (missing == 0) | (missing == NOT_RUN))
     if not filled.mask.all():
@@ -106,12 +120,12 @@ def mesh(ax: Any, dataset: Any, name: str, paint: Paint) -> tuple[Scale, Scale]:
     return across, up
 
 
-def cloud(ax: Any, dataset: Any, name: str, x: Scale, y: Scale, paint: Paint) -> None:
-    """The points of a sweep along one axis, each at its own `x` and `y`, coloured by `name`."""
+def cloud(ax: Axes, dataset: Dataset, name: str, x: Scale, y: Scale, paint: Paint) -> None:
+    """Draw the points of a sweep over one axis, each at its own `x` and `y`, coloured by `name`."""
     values, missing = values_of(dataset, name), gaps(dataset, name)
     size = float(np.clip(20000 / max(values.size, 1), 4, 40))
-    points = dict(s=size, rasterized=values.size > 5000)
-    styles = {
+    points: Style = dict(s=size, rasterized=values.size > 5000)
+    styles: dict[int, Style] = {
         FAILED: dict(marker="x", c=_FAILED, linewidths=0.8),
         NOT_RUN: dict(marker="o", facecolors="none", edgecolors="0.75", linewidths=0.6),
         NO_VALUE: dict(marker="o", c="0.88"),
@@ -122,17 +136,17 @@ def cloud(ax: Any, dataset: Any, name: str, x: Scale, y: Scale, paint: Paint) ->
             ax.scatter(x.values[at], y.values[at], **points, **style, label=GAPS[code])
     at = missing == 0
     colours = paint.places(values[at])
-    edge = dict(edgecolors="0.3", linewidths=0.3, cmap=paint.colours, norm=paint.norm)
+    edge: Style = dict(edgecolors="0.3", linewidths=0.3, cmap=paint.colours, norm=paint.norm)
     ax.scatter(x.values[at], y.values[at], c=colours, **points, **edge)
     x.label_axis(ax, "x")
     y.label_axis(ax, "y")
 
 
-def gap_handles(missing: np.ndarray) -> list[Any]:
-    """Entries of a legend for the gaps that there are."""
+def gap_handles(missing: np.ndarray) -> list[Artist]:
+    """The entries of a legend for the kinds of gaps that occur."""
     from matplotlib.patches import Patch
 
-    styles: dict[int, dict[str, Any]] = {
+    styles: dict[int, Style] = {
         FAILED: dict(facecolor=_FAILED, edgecolor="0.4", lw=0.5),
         NOT_RUN: _HATCH,
         NO_VALUE: dict(facecolor="white", edgecolor="0.4", lw=0.5),
@@ -140,7 +154,8 @@ def gap_handles(missing: np.ndarray) -> list[Any]:
     return [Patch(**styles[k], label=GAPS[k]) for k in styles if (missing == k).any()]
 
 
-def _gap_colours() -> tuple[Any, Any]:
+def _gap_colours() -> tuple[ListedColormap, BoundaryNorm]:
+    """The colours of the codes of failed points and of points without a value."""
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
     return ListedColormap([_FAILED, "white"]), BoundaryNorm([0.0, 2.0, 4.0], 2)

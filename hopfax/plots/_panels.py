@@ -1,4 +1,4 @@
-"""Sweeps over any number of axes: colour maps, clouds, small multiples."""
+"""Sweeps over any number of axes: colour maps, clouds of points, small multiples."""
 
 import itertools
 import math
@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ._axes import label, new_figure
+from .._types import Dataset
+from ._axes import Artist, Figure, Line, Panels, Style, label, new_figure
 from ._cycle import cycle_of, draw_edges, edges, horizon_text, setting_text
 from ._dense import diagrams, is_diagram
 from ._grid import (
@@ -33,14 +34,15 @@ from ._sweeps import curves, dwell_curve, legend_above, legend_below, phase_diag
 _MOST = 6  # variables in one figure
 
 
-def overview(dataset: Any, figure: Any = None, *, theory: bool = True) -> Any:
-    r"""The picture of a sweep, whatever its axes.
+def overview(dataset: Dataset, figure: Figure | None = None, *, theory: bool = True) -> Figure:
+    r"""Draw a sweep over any axes in the way that fits them.
 
-    One axis: `curves`, or `scatter` for a cloud of points. Two: `phase_diagram` (and `dwell_curve`
-    over the gain), or `maps` where there is no `regime`. More: `facets`. Axes of one value go into
-    the title. An axis `seed` is averaged over: numbers become their mean, and `regime` the share of
-    seeds with a sequence (if there is none, with the most frequent regime). Of dense memories over
-    load, start and order: `retrieval_diagram`, one an order. Of rate memories: `storage_diagram`.
+    Over one axis: `curves`, or `scatter` for a cloud of points. Over two: `phase_diagram` (and
+    `dwell_curve` over the gain), or `maps` where there is no `regime`. Over more: `facets`. Axes of
+    one value go into the title. An axis `seed` is averaged over: numbers become their mean, and
+    `regime` the share of seeds with a sequence (if there is none, with the most frequent regime).
+    Of dense memories over load, start and order: a `retrieval_diagram` for every order. Of rate
+    memories: `storage_diagram`.
 
     **Arguments:** `dataset`: of `hopfax.sweep`, in memory. `figure`: an empty figure to draw into;
     its size is changed. `theory`: whether to draw predictions, where there are any.
@@ -48,6 +50,22 @@ def overview(dataset: Any, figure: Any = None, *, theory: bool = True) -> Any:
     **Returns:** the figure.
 
     **Raises:** ValueError for a dataset without points or variables.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
+    point = hx.Point(network, start, jnp.linspace(0.0, 100.0, 51))
+
+    ds = hx.sweep(point, {"kappa": [2.0, 4.0, 6.0], "init.saliency[0]": [2.0, 4.0]})
+    figure = hx.plots.overview(ds, theory=False)
+    len(figure.axes)  # 2: the phase diagram and the dwell curve
+    plt.close(figure)
+    ```
     """
     if not scalars(dataset) or 0 in (dataset.sizes[dim] for dim in dims_of(dataset)):
         raise ValueError(f"`dataset` has nothing to draw: {dict(dataset.sizes)}.")
@@ -87,17 +105,31 @@ def overview(dataset: Any, figure: Any = None, *, theory: bool = True) -> Any:
     return figure
 
 
-def maps(dataset: Any, axes: Any = None) -> Any:
-    """A colour map of every variable of a sweep over two axes, six at most.
+def maps(dataset: Dataset, axes: Panels | None = None) -> np.ndarray:
+    """Draw a colour map of every variable of a sweep over two axes, six at most.
 
-    Drawn are the variables of one number a point; `status` only where some point failed. Points
-    that failed or have not been run are marked as such.
+    Drawn are the variables that are one number at every point; `status` only if some point failed.
+    Points that failed or have not been run are marked as such.
 
     **Arguments:** `dataset`: of `hopfax.sweep` over two axes. `axes`: as many Axes as variables.
 
     **Returns:** the array of Axes.
 
     **Raises:** ValueError for a dataset without such variables over exactly two dimensions.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+
+    def dwell(kappa, tau):  # in each memory of an endless chain, if tau is large
+        return tau * jnp.log(hx.theory.sequential.fixed_points(kappa).upper)
+
+    ds = hx.sweep(dwell, {"kappa": np.linspace(4.0, 8.0, 9), "tau": np.linspace(10.0, 50.0, 5)})
+    axes = hx.plots.maps(ds)
+    len(axes)  # 1
+    plt.close(axes[0].figure)
+    ```
     """
     names, axes = _panels_for(dataset, axes, 2, scalars(dataset))
     for ax, name in zip(axes, names, strict=True):
@@ -108,12 +140,12 @@ def maps(dataset: Any, axes: Any = None) -> Any:
     return axes
 
 
-def scatter(dataset: Any, axes: Any = None, *, theory: bool = True) -> Any:
-    r"""The points of an unstructured sweep over the first two parameters of its one axis.
+def scatter(dataset: Dataset, axes: Panels | None = None, *, theory: bool = True) -> np.ndarray:
+    r"""Draw the points of an unstructured sweep over the first two parameters of its one axis.
 
-    Coloured by `regime`, or by each of the variables of one number a point in a panel of its own,
-    six at most. Over the gain and one start saliency of a plain cycle the predictions of
-    `phase_diagram` are drawn, if all other values are the same for all points.
+    They are coloured by `regime`; or, without one, in a panel for each variable that is one number
+    at every point, six at most. Over the gain and one start saliency of a plain cycle the
+    predictions of `phase_diagram` are drawn, if all other values are the same for all points.
 
     **Arguments:** `dataset`: of `hopfax.sweep` over one axis of several zipped parameters. `axes`:
     one Axes with `regime`, otherwise as many as variables. `theory`: whether to draw predictions.
@@ -121,6 +153,22 @@ def scatter(dataset: Any, axes: Any = None, *, theory: bool = True) -> Any:
     **Returns:** the array of Axes.
 
     **Raises:** ValueError for a dataset over more dimensions, or with less than two parameters.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
+    point = hx.Point(network, start, jnp.linspace(0.0, 100.0, 51))
+
+    design = hx.designs.random({"kappa": (2.0, 6.0), "init.saliency[0]": (1.0, 4.0)}, 6)
+    axes = hx.plots.scatter(hx.sweep(point, design), theory=False)
+    len(axes)  # 1
+    plt.close(axes[0].figure)
+    ```
     """
     regime = has_regime(dataset)
     names, axes = _panels_for(dataset, axes, 1, ["regime"] if regime else scalars(dataset))
@@ -151,21 +199,35 @@ def scatter(dataset: Any, axes: Any = None, *, theory: bool = True) -> Any:
     return axes
 
 
-def facets(dataset: Any, figure: Any = None, *, theory: bool = True) -> Any:
-    r"""Small multiples of a sweep over three axes or more.
+def facets(dataset: Dataset, figure: Figure | None = None, *, theory: bool = True) -> np.ndarray:
+    r"""Draw a sweep over three axes or more as small multiples: maps with equal axes and colours.
 
-    Every panel is spanned by the gain and a start saliency, or else by the two longest axes; the
-    other axes number the panels. Of long ones up to eight (of two axes up to four each) evenly
-    spread values are shown, the first and the last among them, and the title says which. Drawn
-    are the regimes, for a plain cycle with the predictions at each panel's own $\tau$ and seed, or
-    else the first variable of one number a point. Colours are the same in all panels.
+    Every panel is spanned by the gain and a start saliency, or else by the two longest axes, and
+    belongs to one value of each of the others. Of a long axis up to eight values are shown (of two
+    axes up to four each), evenly spread from the first to the last, and the title says which. Drawn
+    are the regimes, for a plain cycle with the predictions at each panel's own $\tau$ and bias; or,
+    without regimes, the first variable that is one number at every point.
 
     **Arguments:** `dataset`: of `hopfax.sweep`, over three axes or more. `figure`: an empty figure
     to draw into; its size is changed. `theory`: whether to draw the predictions.
 
-    **Returns:** the array of Axes, one a panel.
+    **Returns:** the array of Axes, one for every panel.
 
     **Raises:** ValueError for a dataset over less than three dimensions.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+
+    def switches(kappa, tau, horizon):  # of an endless chain, if tau is large
+        return horizon / (tau * jnp.log(hx.theory.sequential.fixed_points(kappa).upper))
+
+    grid = {"kappa": np.linspace(4.0, 8.0, 9), "tau": np.linspace(10.0, 50.0, 5)}
+    axes = hx.plots.facets(hx.sweep(switches, grid | {"horizon": [100.0, 200.0]}))
+    [ax.get_title() for ax in axes]  # horizon = 100, horizon = 200
+    plt.close(axes[0].figure)
+    ```
     """
     dims = dims_of(dataset)
     names = scalars(dataset)
@@ -180,7 +242,7 @@ def facets(dataset: Any, figure: Any = None, *, theory: bool = True) -> Any:
     axes = _grid_of(figure, [len(places[dim]) for dim in others])
     paint = paint_of(dataset.isel(places), name)
     handles = paint.handles() if name == "regime" else []
-    lines: list[list[Any]] = []
+    lines: list[list[Line]] = []
     for ax, place in zip(axes, itertools.product(*places.values()), strict=True):
         at = dict(zip(others, map(int, place), strict=True))
         panel = dataset.isel(at)
@@ -202,38 +264,45 @@ def facets(dataset: Any, figure: Any = None, *, theory: bool = True) -> Any:
     return axes
 
 
-def _common(lines: list[list[Any]]) -> list[Any]:
-    """One entry of a legend for each kind of prediction in the panels."""
+def _common(lines: list[list[Line]]) -> list[Artist]:
+    """The entries of a legend for the predictions in all panels, one for each kind of line."""
     from matplotlib.lines import Line2D
 
-    kinds: dict[Any, dict[str, Any]] = {}
+    kinds: dict[Any, dict[str, Line]] = {}
     for line in itertools.chain(*lines):
-        kinds.setdefault(line.get_linestyle(), {})[line.get_label()] = line
-    entries = []
+        kinds.setdefault(line.get_linestyle(), {})[str(line.get_label())] = line
+    entries: list[Artist] = []
     for found in kinds.values():
         text, line = next(iter(found.items()))
         if len(found) > 1:  # each panel has its own
             P = text.split(", ")[1]
             text = rf"theory, {P}, $\tau$ and $b$ of the panel: $\kappa_c$ above it"
-        style = dict(ls=line.get_linestyle(), color=line.get_color(), lw=line.get_linewidth())
+        style: Style = dict(
+            ls=line.get_linestyle(), color=line.get_color(), lw=line.get_linewidth()
+        )
         entries.append(Line2D([], [], label=text, **style))
     return entries
 
 
-def _finish(figure: Any, axes: np.ndarray, handles: list[Any]) -> None:
-    """One label up the figure, those along it below the lowest panels, and one legend."""
+def _finish(figure: Figure, axes: np.ndarray, handles: list[Artist]) -> None:
+    """Leave one label of y for the figure, those of x below the lowest panels, and one legend."""
     figure.supylabel(axes[0].get_ylabel(), fontsize="medium")
     for ax in axes:
         lowest = ax.xaxis.get_tick_params()["labelbottom"]
         ax.set(ylabel="", xlabel=ax.get_xlabel() if lowest else "")
     if handles:
         columns = min(len(handles), 3 if figure.get_figwidth() > 8 else 2)
-        place = dict(loc="outside lower center", ncols=columns)
+        place: Style = dict(loc="outside lower center", ncols=columns)
         figure.legend(handles=handles, fontsize="small", frameon=False, **place)
 
 
-def _panels_for(dataset: Any, axes: Any, number: int, names: list[str]) -> tuple[list[str], Any]:
-    """The variables to draw and their Axes, new ones for None."""
+def _panels_for(
+    dataset: Dataset, axes: Panels | None, number: int, names: list[str]
+) -> tuple[list[str], np.ndarray]:
+    """The variables to draw and their Axes; new ones for None.
+
+    **Raises:** ValueError unless the dataset has `number` axes, and there is one Axes a variable.
+    """
     names = names[:_MOST]
     dims = dims_of(dataset)
     if len(dims) != number or not names:
@@ -248,20 +317,24 @@ def _panels_for(dataset: Any, axes: Any, number: int, names: list[str]) -> tuple
     return names, axes
 
 
-def _split(figure: Any, number: int) -> np.ndarray:
-    """Panels of a figure, each with room for a colour bar."""
+def _split(figure: Figure, number: int) -> np.ndarray:
+    """Divide a figure into so many panels, each with room for a colour bar."""
     columns = {1: 1, 2: 2, 4: 2}.get(number, 3)
     rows = math.ceil(number / columns)
     figure.set_size_inches((6.6, 6.0) if number == 1 else (5.0 * columns, 4.0 * rows))
-    figure.get_layout_engine().set(wspace=0.06)
+    figure.set_layout_engine("constrained", wspace=0.06)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[number:]:
         ax.remove()
     return axes[:number]
 
 
-def _grid_of(figure: Any, counts: list[int]) -> np.ndarray:
-    """Small panels that share both sides: one count is wrapped, of more the last runs along x."""
+def _grid_of(figure: Figure, counts: list[int]) -> np.ndarray:
+    """Divide a figure into small panels that share their axes.
+
+    They are numbered by `counts` in row-major order: a single one of more than four goes over two
+    rows, of several the last one counts the columns.
+    """
     number, columns = math.prod(counts), counts[-1]
     if len(counts) == 1 and number > 4:
         columns = math.ceil(number / 2)
@@ -275,8 +348,8 @@ def _grid_of(figure: Any, counts: list[int]) -> np.ndarray:
     return axes[:number]
 
 
-def _headline(figure: Any, lines: list[str]) -> None:
-    """Lines to go on with the title of a figure."""
+def _headline(figure: Figure, lines: list[str]) -> None:
+    """Add lines to the title of a figure."""
     lines = [line for line in (figure.get_suptitle(), *lines) if line]
     if lines:
         figure.suptitle("\n".join(lines), fontsize="medium")

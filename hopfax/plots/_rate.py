@@ -1,29 +1,28 @@
 """Storage diagrams of rate memories: where a memory is stable, and by which condition."""
 
-from typing import Any
-
 import numpy as np
 
-from ._axes import COLOURS, new_axes
-from ._grid import NO_VALUE, coordinates, dims_of, gaps, ordered, sides, values_of
+from .._types import Dataset
+from ._axes import COLOURS, Artist, Axes, Style, new_axes
+from ._grid import NO_VALUE, Scale, coordinates, dims_of, gaps, ordered, sides, values_of
 from ._paint import gap_handles, mesh, paint_of
 from ._sweeps import legend_below
 
-#: The values that a design is made of: symbol, and label of an axis.
+#: The values that a design is made of: the symbol, and the label of an axis.
 DESIGN = {
     "gain": (r"\rho", r"gain $\rho$"),
     "threshold": ("I^*", "threshold current $I^*$"),
     "a": ("a", "current $a$ of silent neurons"),
     "b": ("b", "current $b$ of active neurons"),
 }
-#: Largest distance at the end, from which on a perturbed run has left its memory.
+#: A perturbed run whose distance from its memory at the end is larger has left it.
 LEFT = 1e-3
 _WORDS = {
     "unstable": "unstable",
     "stable": "stable, but not by the sufficient condition",
     "certified": "stable by the sufficient condition",
 }
-_LINES: dict[str, tuple[str, dict[str, Any]]] = {
+_LINES: dict[str, tuple[str, Style]] = {
     "eigenvalue": (
         r"exact: $\lambda_{\max} = 0$",
         dict(colors="black", linewidths=2.6),
@@ -43,7 +42,7 @@ _LINES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def is_storage(dataset: Any) -> bool:
+def is_storage(dataset: Dataset) -> bool:
     """Whether a dataset is a storage diagram, as `hopfax sweep --network rate` makes it."""
     long = [dim for dim in dims_of(dataset) if dataset.sizes[dim] > 1]
     return (
@@ -53,14 +52,15 @@ def is_storage(dataset: Any) -> bool:
     )
 
 
-def storage_diagram(dataset: Any, ax: Any = None, *, theory: bool = True) -> Any:
-    r"""Map of where a rate memory is stable, over two of gain, threshold, a and b.
+def storage_diagram(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True) -> Axes:
+    r"""Draw a map of where a rate memory is stable, over two of gain, threshold, a and b.
 
-    Areas are the verdicts of the exact theory, lines the borders of its conditions: the greatest
-    eigenvalue of the Jacobian at a memory, the sufficient condition of the paper, the plane of a
-    single memory, and the sign of the background. Hatched is where, under an input to its active
-    neurons, a memory is the only state of rest in its plane. Marks are simulations from near a
-    memory: it attracts (circles), or it does not (crosses); what contradicts the theory is ringed.
+    Areas say what the exact theory finds. Lines are where its conditions change: the greatest
+    eigenvalue of the Jacobian at a memory is zero, in general and in the plane of a single memory;
+    the sufficient condition of the paper holds with equality; the background weight $\gamma$ is
+    zero. Hatched is where, under an input to its active neurons, a memory is the only equilibrium
+    in its plane. Marks are simulations started near a memory: it attracts (circles), or repels
+    (crosses); a ring is around those that contradict the theory.
 
     **Arguments:** `dataset`: with `storage`, `eigenvalue` and perhaps `margin`, `block`, `gamma`,
     `alone` and `distance` over the coordinates `gain`, `threshold`, `a`, `b`, two of them of more
@@ -69,13 +69,26 @@ def storage_diagram(dataset: Any, ax: Any = None, *, theory: bool = True) -> Any
     **Returns:** the Axes.
 
     **Raises:** ValueError for a dataset that is no such diagram.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+
+    grid = {"gain": np.linspace(1.0, 8.0, 8), "threshold": np.linspace(0.0, 1.0, 9)}
+    ds = hx.sweep(hx.theory.rate.phase, grid | {"a": [-0.3], "b": [0.95]})
+    ds.storage.attrs |= {"flag_values": [0, 1, 2], "flag_meanings": "unstable stable certified"}
+    figure, ax = plt.subplots()
+    hx.plots.storage_diagram(ds, ax)
+    plt.close(figure)
+    ```
     """
     if not is_storage(dataset):
         raise ValueError(
             "`dataset` must have `storage` and `eigenvalue` over gain, threshold, a and b, two of "
             f"them swept, got {dict(dataset.sizes)}."
         )
-    ax = new_axes(size=(6.6, 6.4)) if ax is None else ax
+    ax = new_axes((6.6, 6.4)) if ax is None else ax
     title = _title(dataset)
     dims = dims_of(dataset)
     single = {dim: 0 for dim in dims if dataset.sizes[dim] == 1}
@@ -84,11 +97,12 @@ def storage_diagram(dataset: Any, ax: Any = None, *, theory: bool = True) -> Any
     x, y = mesh(ax, dataset, "storage", paint)
     handles = paint.handles()
     for handle in handles:
-        handle.set_label(_WORDS.get(handle.get_label(), handle.get_label()))
+        word = str(handle.get_label())
+        handle.set_label(_WORDS.get(word, word))
     missing = gaps(dataset, "storage")
     handles += gap_handles(np.where(missing == NO_VALUE, 0, missing))
     handles += _no_design(missing)
-    place = {name: _along(dataset, name) for name in dataset.data_vars}
+    place = {str(name): _along(dataset, str(name)) for name in dataset.data_vars}
     if "alone" in dataset:
         handles += _alone(ax, x, y, place["alone"], dataset.attrs.get("input"))
     if theory:
@@ -104,7 +118,8 @@ def storage_diagram(dataset: Any, ax: Any = None, *, theory: bool = True) -> Any
     return ax
 
 
-def _title(dataset: Any) -> str:
+def _title(dataset: Dataset) -> str:
+    """The activation and the values that are not swept."""
     fixed = [dim for dim in dims_of(dataset) if dataset.sizes[dim] == 1]
     parts = [
         f"${DESIGN[name][0]}$ = {float(dataset[name][0]):.4g}"
@@ -118,13 +133,14 @@ def _title(dataset: Any) -> str:
     return f"{kind}: {', '.join(parts)}" if kind else ", ".join(parts)
 
 
-def _along(dataset: Any, name: str) -> np.ndarray:
-    """Values with the vertical side first."""
+def _along(dataset: Dataset, name: str) -> np.ndarray:
+    """The values of a variable with the axis drawn along y first."""
     values = values_of(dataset, name)
     return values.T if dims_of(dataset)[0] == sides(dataset)[0] else values
 
 
-def _borders(ax, x, y, found: dict[str, np.ndarray]) -> list[Any]:
+def _borders(ax: Axes, x: Scale, y: Scale, found: dict[str, np.ndarray]) -> list[Artist]:
+    """Draw the zero contours of the conditions. Returns their entries of the legend."""
     from matplotlib.lines import Line2D
 
     handles = []
@@ -134,12 +150,13 @@ def _borders(ax, x, y, found: dict[str, np.ndarray]) -> list[Any]:
         if min(values.shape) < 2 or not good.size or good.min() >= 0 or good.max() <= 0:
             continue
         ax.contour(x.values, y.values, np.ma.masked_invalid(values), levels=[0.0], **style)
-        line: dict[str, Any] = dict(color=style["colors"], lw=style["linewidths"])
+        line: Style = dict(color=style["colors"], lw=style["linewidths"])
         handles.append(Line2D([], [], ls=style.get("linestyles", "-"), label=text, **line))
     return handles
 
 
-def _alone(ax, x, y, alone: np.ndarray, value: Any) -> list[Any]:
+def _alone(ax: Axes, x: Scale, y: Scale, alone: np.ndarray, value: float | None) -> list[Artist]:
+    """Hatch where a memory is globally stable in its plane. Returns its entry of the legend."""
     from matplotlib.patches import Patch
 
     there = np.nan_to_num(alone) > 0
@@ -156,7 +173,8 @@ def _alone(ax, x, y, alone: np.ndarray, value: Any) -> list[Any]:
     return [Patch(facecolor="white", edgecolor="#3A7CA5", hatch="///", lw=0, label=text)]
 
 
-def _no_design(missing: np.ndarray) -> list[Any]:
+def _no_design(missing: np.ndarray) -> list[Artist]:
+    """The entry of a legend for points that have no design, if there are any."""
     from matplotlib.patches import Patch
 
     if not (missing == NO_VALUE).any():
@@ -165,12 +183,14 @@ def _no_design(missing: np.ndarray) -> list[Any]:
     return [Patch(facecolor="white", edgecolor="0.4", lw=0.5, label=text)]
 
 
-def _marks(ax, x, y, eigenvalue: np.ndarray, distance: np.ndarray) -> list[Any]:
-    """Simulations: what they say, and where that is not what the eigenvalue says."""
+def _marks(
+    ax: Axes, x: Scale, y: Scale, eigenvalue: np.ndarray, distance: np.ndarray
+) -> list[Artist]:
+    """Mark what simulations say, and where the eigenvalue says another thing."""
     across, up = np.meshgrid(x.values, y.values)
     known = np.isfinite(distance)
     back, stable = known & (distance < LEFT), eigenvalue < 0
-    styles = (
+    styles: tuple[tuple[np.ndarray, Style, str], ...] = (
         (back, dict(marker="o", mfc="white", mec="black", ms=4), "simulation: attracts"),
         (known & ~back, dict(marker="x", mec=COLOURS[1], ms=5, mew=1.4), "simulation: repels"),
         (

@@ -1,33 +1,50 @@
 """One run, over time."""
 
-from typing import Any
-
 import numpy as np
 
 from .._trajectory import Trajectory
+from .._types import ArrayLike
 from ..networks import AbstractFlow
-from ._axes import COLOURS, new_axes
+from ._axes import COLOURS, Artist, Panels, new_column
 
 
 def trajectory(
     traj: Trajectory,
     network: AbstractFlow | None = None,
     *,
-    predicted: Any = None,
-    axes: Any = None,
-) -> Any:
-    r"""Overlaps above saliencies (where the network has them), one colour a memory.
+    predicted: ArrayLike = None,
+    axes: Panels | None = None,
+) -> np.ndarray:
+    r"""Draw the overlaps of a run, and below them its saliencies if it has any.
 
-    **Arguments:** `traj`: of `hopfax.simulate`. `network`: that it came from; then the saliency at
-    which a memory loses its well, $1/\psi'(0)$, is drawn too. `predicted`: switch times from
-    theory, in fast time constants, drawn as vertical lines. `axes`: two Axes (one without
-    saliency), from top to bottom.
+    Every memory has a colour of its own.
+
+    **Arguments:** `traj`: of `hopfax.simulate`. `network`: the network that made it; then the
+    saliency below which a memory is no equilibrium any more, $1/\psi'(0)$, is drawn too.
+    `predicted`: switch times from theory, in fast time constants, drawn as vertical lines. `axes`:
+    two Axes (one without saliency), from top to bottom.
 
     **Returns:** the array of Axes.
+
+    **Raises:** ValueError for a batch of runs, or another number of Axes.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    axes = hx.plots.trajectory(run, network)
+    [ax.get_ylabel() for ax in axes]  # overlap $m$, saliency $z$
+    plt.close(axes[0].figure)
+    ```
     """
     rows = 1 if traj.saliency is None else 2
     if axes is None:
-        axes = new_axes(rows, size=(7.2, 2.2 + 1.6 * rows))
+        axes = new_column(rows, (7.2, 2.2 + 1.6 * rows))
     axes = np.atleast_1d(np.asarray(axes, dtype=object))
     if axes.size != rows:
         raise ValueError(f"`axes` must hold {rows} Axes for this run, got {axes.size}.")
@@ -53,7 +70,7 @@ def trajectory(
             place = dict(xytext=(3, 0), textcoords="offset points", va="center", rotation=90)
             place |= dict(xy=(1, level), xycoords=("axes fraction", "data"))
             axes[1].annotate(text, fontsize="x-small", color="0.35", **place)
-    marks: list[Any] = []
+    marks: list[Artist] = []
     if predicted is not None:
         times = np.ravel(np.asarray(predicted))
         times = times[np.isfinite(times) & (times >= ts[0]) & (times <= ts[-1])]

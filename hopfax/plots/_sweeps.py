@@ -1,18 +1,29 @@
-"""Sweeps: regime maps, dwells and curves, with the theory laid over the measurement."""
+"""Sweeps over one or two axes: regimes, dwells and curves, with the theory drawn over them."""
 
 import math
 import textwrap
-from typing import Any
 
 import numpy as np
 
+from .._types import Dataset
 from ..observables import REGIMES
 from ..theory import sequential
-from ._axes import COLOURS, REGIME_COLOURS, label, new_axes, tau_text
+from ._axes import (
+    COLOURS,
+    REGIME_COLOURS,
+    Artist,
+    Axes,
+    Panels,
+    Style,
+    label,
+    new_axes,
+    new_column,
+    tau_text,
+)
 from ._cycle import (
     SINGULAR,
-    Cycle as Cycle,
-    cycle_of as cycle_of,
+    Cycle,
+    cycle_of,
     draw_edges,
     edges,
     gains,
@@ -25,13 +36,14 @@ from ._grid import FAILED, GAPS, NOT_RUN, dims_of, flags_of, gaps, scalars, scal
 from ._paint import gap_handles, mesh, paint_of
 
 
-def phase_diagram(dataset: Any, ax: Any = None, *, theory: bool = True) -> Any:
-    r"""Map of the regimes over the two axes of a sweep.
+def phase_diagram(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True) -> Axes:
+    r"""Draw a map of the regimes over the two axes of a sweep.
 
-    Over a map of the gain $\kappa$ and one start saliency of a plain cycle, three predictions are
-    drawn: where a start just suffices to sustain the sequence, for an endless chain and for this
-    cycle (both $\tau \to \infty$), and for this cycle at the sweep's own $\tau$ and seed. The
-    theory assumes orthogonal memories. Points that failed or have not been run are marked as such.
+    Where these are the gain $\kappa$ and one start saliency of a plain cycle (each memory calls the
+    next), three predictions are drawn of the smallest start that sustains the sequence: for an
+    endless chain and for this cycle, both in the limit $\tau \to \infty$, and for this cycle at the
+    sweep's own $\tau$ and bias. The theory assumes orthogonal memories. Points that failed or have
+    not been run are marked as such.
 
     **Arguments:** `dataset`: of `hopfax.sweep`, with `regime` over two dimensions. `ax`: where to
     draw. `theory`: whether to draw the predictions.
@@ -39,13 +51,29 @@ def phase_diagram(dataset: Any, ax: Any = None, *, theory: bool = True) -> Any:
     **Returns:** the Axes.
 
     **Raises:** ValueError for a dataset without `regime` over exactly two dimensions.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
+    point = hx.Point(network, start, jnp.linspace(0.0, 100.0, 51))
+    ds = hx.sweep(point, {"kappa": [2.0, 4.0, 6.0], "init.saliency[0]": [2.0, 4.0]})
+
+    figure, ax = plt.subplots()
+    hx.plots.phase_diagram(ds, ax, theory=False)
+    plt.close(figure)
+    ```
     """
     if "regime" not in dataset or dataset["regime"].ndim != 2:
         raise ValueError(
             "`dataset` must have `regime` over two dimensions, got "
             f"{dict(dataset['regime'].sizes) if 'regime' in dataset else list(dataset)}."
         )
-    ax = new_axes(size=(6.6, 5.6)) if ax is None else ax
+    ax = new_axes((6.6, 5.6)) if ax is None else ax
     paint = paint_of(dataset, "regime")
     x, y = mesh(ax, dataset, "regime", paint)
     handles = paint.handles() + gap_handles(gaps(dataset, "regime"))
@@ -59,12 +87,12 @@ def phase_diagram(dataset: Any, ax: Any = None, *, theory: bool = True) -> Any:
     return ax
 
 
-def dwell_curve(dataset: Any, ax: Any = None, *, theory: bool = True) -> Any:
-    r"""Dwell in one memory, in units of $\tau$, over the gain.
+def dwell_curve(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True) -> Axes:
+    r"""Draw the dwell in one memory, in units of $\tau$, over the gain.
 
-    Of a map, the row with the largest start value (along every other axis) is drawn, and of it the
-    sustained sequences. For a plain cycle the predicted dwell is drawn for the row's own $\tau$
-    and seed, and for $\tau \to \infty$; the theory assumes orthogonal memories.
+    Drawn are the points whose regime is a sequence. Along every other axis of the sweep, the
+    largest value is taken. For a plain cycle the predicted dwell is drawn for its own $\tau$ and
+    bias, and for $\tau \to \infty$; the theory assumes orthogonal memories.
 
     **Arguments:** `dataset`: of `hopfax.sweep`, with `dwell` over `kappa`. `ax`: where to draw.
     `theory`: whether to draw the predictions.
@@ -72,10 +100,26 @@ def dwell_curve(dataset: Any, ax: Any = None, *, theory: bool = True) -> Any:
     **Returns:** the Axes.
 
     **Raises:** ValueError for a dataset without `dwell` over `kappa`.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
+    point = hx.Point(network, start, jnp.linspace(0.0, 100.0, 51))
+    ds = hx.sweep(point, {"kappa": [2.0, 4.0, 6.0], "init.saliency[0]": [2.0, 4.0]})
+
+    figure, ax = plt.subplots()
+    hx.plots.dwell_curve(ds, ax, theory=False)
+    plt.close(figure)
+    ```
     """
     if "dwell" not in dataset or "kappa" not in dataset["dwell"].dims:
         raise ValueError("`dataset` must have `dwell` over `kappa`.")
-    ax = new_axes(size=(6.0, 4.6)) if ax is None else ax
+    ax = new_axes((6.0, 4.6)) if ax is None else ax
     row = largest_start(dataset)
     cycle = cycle_of(row)
     tau = cycle.tau if cycle is not None else None
@@ -84,7 +128,7 @@ def dwell_curve(dataset: Any, ax: Any = None, *, theory: bool = True) -> Any:
     dwell = row["dwell"].values / unit
     if "regime" in row:
         dwell = np.where(row["regime"].values == REGIMES.index("sequence"), dwell, np.nan)
-    spots = dict(ms=6, mfc=REGIME_COLOURS["sequence"], mec="none", ls="none")
+    spots: Style = dict(ms=6, mfc=REGIME_COLOURS["sequence"], mec="none", ls="none")
     ax.plot(kappa, dwell, "o", label="simulation", **spots)
     low, high = ax.get_xlim() if len(kappa) == 1 else (kappa.min(), kappa.max())
     if theory and cycle is not None and cycle.tau is not None:
@@ -99,17 +143,29 @@ def dwell_curve(dataset: Any, ax: Any = None, *, theory: bool = True) -> Any:
     return ax
 
 
-def curves(dataset: Any, axes: Any = None) -> Any:
-    """Every variable of a one-dimensional sweep that is one number a point, one above the other.
+def curves(dataset: Dataset, axes: Panels | None = None) -> np.ndarray:
+    """Draw the variables of a sweep over one axis, in panels one above the other.
 
+    Drawn are all variables that are one number at every point; `status` only if some point failed.
     Shaded is where a point failed; hatched, where it has not been run.
 
-    **Arguments:** `dataset`: of `hopfax.sweep` over one axis. `axes`: as many Axes as there are
-    such variables (but `status`, which is drawn only where some point failed).
+    **Arguments:** `dataset`: of `hopfax.sweep` over one axis. `axes`: one Axes for each of these
+    variables.
 
     **Returns:** the array of Axes.
 
-    **Raises:** ValueError for a dataset with no such variable.
+    **Raises:** ValueError for a dataset with no such variable, or another number of Axes.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+
+    ds = hx.sweep(hx.theory.sequential.fixed_points, {"kappa": np.linspace(3.0, 8.0, 11)})
+    axes = hx.plots.curves(ds)
+    [ax.get_ylabel() for ax in axes]  # exists, lower, upper
+    plt.close(axes[0].figure)
+    ```
     """
     names, dims = scalars(dataset), dims_of(dataset)
     if len(dims) != 1 or not names:
@@ -118,7 +174,7 @@ def curves(dataset: Any, axes: Any = None) -> Any:
             f"{ {str(name): tuple(v.sizes) for name, v in dataset.data_vars.items()} }."
         )
     if axes is None:
-        axes = new_axes(len(names), size=(6.4, 1.2 + 1.5 * len(names)))
+        axes = new_column(len(names), (6.4, 1.2 + 1.5 * len(names)))
     axes = np.atleast_1d(np.asarray(axes, dtype=object))
     if axes.size != len(names):
         raise ValueError(f"`axes` must hold {len(names)} Axes, got {axes.size}.")
@@ -137,8 +193,8 @@ def curves(dataset: Any, axes: Any = None) -> Any:
     return axes
 
 
-def largest_start(dataset: Any) -> Any:
-    """The row over `kappa` at the largest value along every other axis of the grid."""
+def largest_start(dataset: Dataset) -> Dataset:
+    """The part of a dataset along `kappa` at the largest value of every other axis."""
     others = [dim for dim in dataset["dwell"].dims if dim != "kappa"]
     place = {
         dim: int(np.argmax(dataset[dim].values)) if dim in dataset.coords else -1 for dim in others
@@ -146,21 +202,22 @@ def largest_start(dataset: Any) -> Any:
     return dataset.isel(place)
 
 
-def legend_below(ax: Any, handles: list[Any], columns: int) -> None:
-    """A legend below the Axes and its label."""
+def legend_below(ax: Axes, handles: list[Artist], columns: int) -> None:
+    """Put a legend below the Axes and their label."""
     if handles:
-        place = dict(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=columns)
+        place: Style = dict(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=columns)
         ax.legend(handles=handles, fontsize="small", frameon=False, **place)
 
 
-def legend_above(ax: Any, handles: list[Any]) -> None:
-    """A legend on top of the Axes."""
+def legend_above(ax: Axes, handles: list[Artist]) -> None:
+    """Put a legend above the Axes."""
     if handles:
-        place = dict(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(handles))
+        place: Style = dict(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(handles))
         ax.legend(handles=handles, fontsize="small", frameon=False, **place)
 
 
-def _predicted_dwells(ax, cycle: Cycle, high: float) -> None:
+def _predicted_dwells(ax: Axes, cycle: Cycle, high: float) -> None:
+    """Draw the predicted dwells of a cycle, each from its critical gain up to the gain `high`."""
     assert cycle.tau is not None
     critical = threshold(cycle) if cycle.finite else math.nan
     if math.isfinite(critical):
@@ -175,11 +232,11 @@ def _predicted_dwells(ax, cycle: Cycle, high: float) -> None:
         ax.plot(grid, curve, color="0.25", lw=1.3, ls=style, label=text)
 
 
-def _shade(axes, borders: np.ndarray, missing: np.ndarray) -> None:
-    """Mark the cells along x that failed or have not been run."""
+def _shade(axes: np.ndarray, borders: np.ndarray, missing: np.ndarray) -> None:
+    """Mark in all panels the points along x that failed or have not been run."""
     from matplotlib.patches import Patch
 
-    styles: dict[int, dict[str, Any]] = {
+    styles: dict[int, Style] = {
         FAILED: dict(facecolor="0.75", edgecolor="none"),
         NOT_RUN: dict(facecolor="white", edgecolor="0.8", hatch="////", lw=0),
     }

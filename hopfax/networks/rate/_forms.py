@@ -18,7 +18,7 @@ from ..._inputs import Pulses
 from ..._rate_activations import HardSigmoid, ThresholdLinear
 from ..._types import Input, Network, PerPattern, is_concrete
 from ...patterns import ENUMERATED, Patterns, SiteClasses
-from ...patterns._stored import may_be_active
+from ...patterns._classes import may_be_active
 from .._forms import AbstractForms, AbstractLaw, AbstractSystem, Core, Reduction, value_at
 from .._states import RateState
 from ._wiring import Wiring

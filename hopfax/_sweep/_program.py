@@ -1,15 +1,24 @@
 """Many runs side by side: lanes in tiles of fixed width, tiles in one compiled program.
 
-A lane is computed with the other lanes of its tile and with nothing else, and a tile's boundaries
-depend on nothing but the global index of its lanes. So the bits of a lane do not depend on how many
-others run, in which order, on how many devices, or in which process.
+    lanes      0 1 2 3 | 4 5 6 7 | 8 9 10 11 | ...     tile k holds lanes k*width to (k+1)*width - 1
+    one call   device 0: tiles 0, 2, 4, ...            a loop over up to `strip` tiles each,
+               device 1: tiles 1, 3, 5, ...            every tile one `vmap` over its lanes
+
+How many lanes are computed together decides how the compiler vectorises them, and with it the last
+bits of the results. So a lane is always computed with the same neighbours: a tile has a fixed
+width, its boundaries depend only on the numbers of its lanes, and a call repeats the same program
+for one tile after the other. The bits of a lane therefore do not depend on how many others run, in
+which order, on how many devices, or in which process.
+
+The loop over tiles is part of the program because a call costs about as much as a tenth of a tile.
+Its number of turns is an argument, so that the last call of a run does not compute tiles twice.
 """
 
 import functools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -19,29 +28,37 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
-_TAG = 0x686F70  # folded into every sweep's key, so that a user's own use of it stays independent
+if TYPE_CHECKING:
+    Device: TypeAlias = Any  # its package has no types
+else:
+    Device = jax.Device
+
+#: Folded into the key of every sweep: a user who also folds numbers into the same key gets other,
+#: independent random numbers. (The letters "hop" in ASCII.)
+_TAG = 0x686F70
 _WIDTH = {"cpu": 256}
 _WIDE = 65536
-_STRIP = {"cpu": 8}  # tiles of one call for each device: a call costs as much as a tenth of a tile
-_KEPT = 16  # compiled programs of a process
+_STRIP = {"cpu": 8}  # tiles of one call and device; 1 where a tile is wide
+_KEPT = 16  # compiled programs that a process remembers
 
 
 def tile_width() -> int:
-    """Lanes computed together, by kind of device: 256 on a CPU, 65536 on anything else."""
+    """How many lanes are computed together: 256 on a CPU, 65536 on any other device."""
     return _WIDTH.get(jax.default_backend(), _WIDE)
 
 
 class Program:
-    """`function(value, key)` for tiles of lanes, compiled once.
+    """A function of one lane, compiled for tiles of lanes.
 
     **Arguments:**
 
-    - `function`: a pytree and pure function of one lane: `function(values, key) -> outputs`.
+    - `function`: a pure function `function(values, key) -> outputs` of one lane that is a pytree:
+      its arrays are arguments of the compiled program, so that other values compile nothing anew.
     - `values`: shape and dtype of every value of a lane.
     - `key`: one PRNG key for all lanes, or None; a lane draws from
       `fold_in(fold_in(key, tag), number)`.
-    - `tile`: lanes of a tile.
-    - `devices`: each runs tiles of its own, in a loop of its own.
+    - `tile`: how many lanes a tile has.
+    - `devices`: where to compute; each device has a share of the tiles and its own loop over them.
     """
 
     def __init__(
@@ -50,7 +67,7 @@ class Program:
         values: Mapping[str, jax.ShapeDtypeStruct],
         key: jax.Array | None,
         tile: int,
-        devices: Sequence[Any],
+        devices: Sequence[Device],
     ):
         begin = time.perf_counter()
         arrays, static = eqx.partition(function, eqx.is_array)
@@ -74,14 +91,14 @@ class Program:
 
     @property
     def outputs(self) -> Any:
-        """Shape and dtype of every output of one lane."""
+        """The shape and dtype of every output of one lane, in the tree that `function` returns."""
         return jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype), self._compiled.out_info
         )
 
     @property
     def memory(self) -> int:
-        """Bytes that a call works in, as the compiler reports them (0 if it does not)."""
+        """Bytes that one call needs, as the compiler reports them; 0 if it reports none."""
         found = self._compiled.memory_analysis()
         names = ("temp_size_in_bytes", "output_size_in_bytes", "argument_size_in_bytes")
         return sum(int(getattr(found, name, 0)) for name in names)
@@ -92,10 +109,15 @@ class Program:
         numbers: np.ndarray,
         stop: Callable[[], bool] = lambda: False,
     ) -> Any:
-        """Outputs of whole tiles of lanes, as NumPy arrays with the lanes first.
+        """Compute whole tiles of lanes.
 
-        **Arguments:** `values`, `numbers`: what each lane is given, and what is folded into its
-        key. `stop`: asked before every call; if it says so, `Stopped` is raised.
+        **Arguments:** `values`: of every lane, the lanes along the first axis. `numbers`: what is
+        folded into the key of each lane; as many as fill whole tiles. `stop`: is asked before every
+        call, so that a run ends soon after Ctrl-C.
+
+        **Returns:** the outputs as NumPy arrays, with the lanes along the first axis.
+
+        **Raises:** Stopped, once `stop` returns True.
         """
         tiles = len(numbers) // self.tile
         places = len(self.devices) * self.strip
@@ -104,7 +126,9 @@ class Program:
             if stop():
                 raise Stopped
             count = min(places, tiles - first)
-            # Tile `first + k` goes to device `k mod devices`, so that all have about as many.
+            # Tile `first + k` goes to device `k mod devices`: all have about as many tiles, and
+            # each has a part of a region of the grid that is expensive.
+            # A call that is not full repeats its last tile in the places that no loop reaches.
             order = np.arange(places).reshape(self.strip, -1).T.ravel()
             chosen = first + np.minimum(order, count - 1)
             lanes = (chosen[:, None] * self.tile + np.arange(self.tile)).ravel()
@@ -121,16 +145,16 @@ class Program:
 
 
 class Stopped(Exception):
-    """A run was told to stop between two calls."""
+    """Raised between two calls of a program that was told to stop."""
 
 
 def _lanes_of(out: Any, tiles: np.ndarray) -> Any:
-    """The lanes of some tiles of a call's output, in one row."""
+    """The outputs of a call for some of its tiles, all lanes along one axis."""
     return jax.tree.map(lambda leaf: np.asarray(leaf)[tiles].reshape(-1, *leaf.shape[2:]), out)
 
 
 class _Hashed:
-    """A tree of hashable leaves, hashable itself."""
+    """A tree of hashable leaves as the key of a cache, compared by its structure and leaves."""
 
     def __init__(self, tree: Any):
         self.tree = tree
@@ -146,9 +170,15 @@ class _Hashed:
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _compiled(static: _Hashed, structs: _Hashed, devices: tuple[Any, ...], x64: bool) -> Any:
+def _compiled(
+    static: _Hashed, structs: _Hashed, devices: tuple[Device, ...], x64: bool
+) -> jax.stages.Compiled:
+    """The compiled program for a function's static parts and the shapes of its arguments.
+
+    Kept here, since `jax.jit` would trace a new closure anew at every sweep.
+    """
+    del x64  # only part of the cache's key: the same shapes give another program
     home = jax.default_device(devices[0])
-    del x64  # the context of the trace, like everything here a part of the cache's key
 
     def tile(fixed, values, numbers):
         arrays, key = fixed
@@ -160,10 +190,10 @@ def _compiled(static: _Hashed, structs: _Hashed, devices: tuple[Any, ...], x64: 
 
         return jax.vmap(lane)(values, numbers)
 
-    tile = jax.jit(tile)  # traced once, for its shapes and for the loop
+    tile = jax.jit(tile)  # or it would be traced twice: for its shapes and in the loop
 
     def strip(fixed, values, numbers, counts):
-        """The tiles of one device: the first `counts` of them."""
+        """The first `counts` tiles of one device, one after the other; zeros for the others."""
         first = jax.tree.map(lambda leaf: leaf[0], (values, numbers))
         shapes = jax.eval_shape(tile, fixed, *first)
         out = jax.tree.map(lambda s: jnp.zeros((numbers.shape[0], *s.shape), s.dtype), shapes)
@@ -190,8 +220,12 @@ def _compiled(static: _Hashed, structs: _Hashed, devices: tuple[Any, ...], x64: 
         return jax.jit(program).lower(*structs.tree).compile()
 
 
-def workers_of(devices: Sequence[Any]) -> int:
-    """Threads that keep `devices` busy: one a core for a CPU, two (one may write) elsewhere."""
+def workers_of(devices: Sequence[Device]) -> int:
+    """How many threads keep `devices` busy.
+
+    One for each core that this process may use where they are one CPU. Otherwise two, one of which
+    can write a block while the other computes.
+    """
     if devices[0].platform != "cpu" or len(devices) > 1:
         return 2
     try:
