@@ -14,7 +14,7 @@ from helpers import assert_close
 import hopfax as hx
 from hopfax import plots
 from hopfax.plots._cycle import cycle_of
-from hopfax.theory import _handover
+from hopfax.theory.sequential import _handover
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
