@@ -16,7 +16,7 @@ import hopfax as hx
 from hopfax import plots
 from hopfax.plots import _cycle
 from hopfax.plots._cycle import cycle_of
-from hopfax.theory import _handover
+from hopfax.theory.sequential import _handover
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402

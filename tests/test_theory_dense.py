@@ -22,7 +22,8 @@ from hopfax import (
     Softmax,
 )
 from hopfax.theory import dense
-from hopfax.theory._kernels import finite, moment_of_signs
+from hopfax.theory.dense._finite import finite
+from hopfax.theory.dense._moments import moment_of_signs
 
 DIGITS9 = 6e-10  # half a unit in the last of 9 decimals, and rounding
 #: What quasi-random paths are off: four of their standard errors, and the rounding of float32.

@@ -1,6 +1,7 @@
 """Searches with a fixed number of evaluations, so that they run under jit and vmap.
 
-None of them is differentiated: callers freeze the result and add one Newton step of their own.
+None of them is differentiated: callers freeze the result and add one Newton step of their own,
+which carries the derivatives.
 """
 
 import jax
@@ -21,9 +22,11 @@ def bisect(function, low, high, rounds=64):
 
 
 def multisect(holds, start, end, points, rounds):
-    """In each row, where from on `holds` is true as one walks from `start` to `end` (shape (n,)).
+    """For each of n intervals the place from which on `holds` is true up to the end.
 
-    `holds` takes and returns (n, points). Where it is false at the end, that is exactly `end`.
+    `start` and `end` have shape (n,); `start` may be the greater one. `holds` is evaluated at
+    (n, points) places at once, and each round keeps one of the `points` - 1 parts. Where `holds` is
+    false at the end, the result is exactly `end`.
     """
 
     def divide(_, ends):
@@ -40,7 +43,8 @@ def multisect(holds, start, end, points, rounds):
 
 
 def minimise(function, low, high, points=33, rounds=3):
-    """Where a vectorised function with one minimum in [`low`, `high`] is smallest; its value."""
+    """Where a vectorised function with one minimum in [`low`, `high`] is smallest, and its value
+    there. NaN counts as infinity."""
 
     def divide(_, carry):
         low, high = carry[:2]

@@ -7,9 +7,22 @@ $$\dot d = -d + z_1 m_1 - z_2 m_2 + b_1 - b_2, \qquad \dot s = -s + z_1 m_1 + z_
 $$m_{1,2} = \tfrac12 E[\psi(s + o) \pm \psi(d + o)], \qquad
 \tau \dot z_1 = -z_1, \qquad \tau \dot z_2 = -z_2 + \kappa m_1,$$
 
-where $o$ is what the biases of the other memories add up to at a site (a centred binomial). This
-is the only place where fast and slow time meet: between handovers everything is exponential. It is
-a closed reduction to two overlaps; the response of the other overlaps, O(bias), is left out.
+where $o$ is what the biases of the other memories add up to at a site (a centred binomial). Fast
+and slow dynamics interact here alone: between handovers everything is exponential. The response of
+the other overlaps, which is O(bias), is left out, and so two overlaps are enough.
+
+A steady cycle is found in four stages.
+
+1. `handover` integrates these equations from the moment when the first site of the active memory
+   desaturates until all sites follow the next one.
+2. `_cycle` joins the handover to the exponentials, and finds the dwell and the gain that close the
+   cycle, for a given saliency Z of the next memory at the first desaturation.
+3. `_gain_at` repeats this with the gain that was found, as the handover depends on it (secant
+   method).
+4. `_fold` looks for the Z at which that gain is smallest, the saddle-node bifurcation of cycles. On
+   either side of it `fixed_points` finds the two cycles of a given gain.
+
+The searches are frozen. One Newton step from their result carries the derivatives.
 """
 
 import math
@@ -22,23 +35,30 @@ import numpy as np
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
-from ._search import minimise, multisect
+from .._search import minimise, multisect
 
-STEPS = 512  # Runge-Kutta steps per handover: gains and dwells to about 1e-6
-COARSE_STEPS, TRANSITIONS = 192, 32  # for basins, where the answer is yes or no
+#: Runge-Kutta steps of a handover: gains and dwells are accurate to about 1e-6.
+STEPS = 512
+#: Runge-Kutta steps, and transitions to survive, for basins, where the answer is yes or no.
+COARSE_STEPS, TRANSITIONS = 192, 32
 
 
 class Handover(NamedTuple):
-    r"""Times in units of $\tau$, counted from the moment when the first site lets go."""
+    r"""Times in units of $\tau$, counted from the moment when the first site desaturates.
 
-    fall: Float[Array, ""]  # when memory 1 would have ended if it had ended at once
-    rise: Float[Array, ""]  # when memory 2 would have begun if it had begun at once
+    `fall` and `rise` replace the gradual change of the two overlaps by steps: a step at that time
+    would charge the saliencies as much as the change does.
+    """
+
+    fall: Float[Array, ""]  # the step of overlap 1 from 1 to 0
+    rise: Float[Array, ""]  # the step of overlap 2 from 0 to 1
     end: Float[Array, ""]  # when all sites follow memory 2
     done: Bool[Array, ""]
 
 
 class Cycle(NamedTuple):
-    r"""A steady cycle in which the next memory has saliency $Z$ when the active one lets go."""
+    r"""A steady cycle in which the next memory has saliency $Z$ when the first site of the active
+    one desaturates."""
 
     gain: Float[Array, ""]
     dwell: Float[Array, ""]  # in units of tau
@@ -65,7 +85,11 @@ def letting_go(P, tau, bias):
 
 
 def handover(z2, kappa, P, tau, bias, *, z1=None, steps=STEPS) -> Handover:
-    """Integrate one handover with a fixed number of fourth-order Runge-Kutta steps."""
+    """One handover, by a fixed number of fourth-order Runge-Kutta steps.
+
+    The number is fixed, so that the function can be differentiated and mapped. `z2` is the saliency
+    of the next memory at the start, `z1` that of the active one, by default that of `letting_go`.
+    """
     b1, b2, offsets, weights = _seeds(P, bias)
     weights = jnp.asarray(weights, bias.dtype)
     z1 = letting_go(P, tau, bias) if z1 is None else z1
@@ -107,8 +131,8 @@ def handover(z2, kappa, P, tau, bias, *, z1=None, steps=STEPS) -> Handover:
 def _cycle(Z, kappa, P, tau, bias) -> Cycle:
     """The gain and dwell that close a cycle, if the handover runs as it would at gain `kappa`.
 
-    With each pulse of overlap replaced by a rectangle of the same discounted area, the saliencies
-    are geometric sums, linear in the gain, which can be eliminated.
+    With overlaps that change in steps (see `Handover`) the saliencies are geometric sums, linear in
+    the gain. So the gain can be eliminated, and Newton's method finds the dwell D.
     """
     z1 = letting_go(P, tau, bias)
     passage = handover(Z, kappa, P, tau, bias)
@@ -127,14 +151,15 @@ def _cycle(Z, kappa, P, tau, bias) -> Cycle:
 
 
 def _newton(function, x):
-    """One Newton step; exact derivatives, too, if `x` is a root already."""
+    """One Newton step. If `x` is a root already, the step is 0 and its derivative exact."""
     x = stop_gradient(x)
     value, slope = jax.jvp(function, (x,), (jnp.ones_like(x),))
     return x - value / stop_gradient(slope)
 
 
 def _gain_at(Z, P, tau, bias) -> Cycle:
-    """The steady cycle with next saliency `Z`: the secant method for its gain."""
+    """The steady cycle in which the next memory has saliency `Z`: the secant method for a gain that
+    `_cycle` returns as it was given."""
 
     def step(_, carry):
         before, error, kappa, _ = carry
@@ -186,7 +211,7 @@ def fixed_points(kappa, P, tau, bias):
         k, t, b = stop_gradient((kappa, tau, bias))
         exists = k >= threshold
 
-        def beyond(grids):  # per branch, from the fold outwards: is the gain needed above k?
+        def beyond(grids):  # on each branch, from the fold outwards: is the gain it needs above k?
             cycle = jax.vmap(jax.vmap(lambda Z: _cycle(Z, k, P, t, b)))(grids)
             return ~cycle.done | (cycle.gain > k)
 
@@ -194,7 +219,8 @@ def fixed_points(kappa, P, tau, bias):
         start = jnp.stack([fold, fold])
         Z = stop_gradient(multisect(beyond, start, ends, 33, 4))
         cycle = jax.vmap(lambda Z: _cycle(Z, k, P, t, b))(Z)
-        found = exists & cycle.done & (jnp.abs(cycle.gain - k) < 1e-3 * k)  # not a mere edge
+        # the search also stops where the cycles of a branch end; there the gain is not k
+        found = exists & cycle.done & (jnp.abs(cycle.gain - k) < 1e-3 * k)
         Z = jnp.where(found, Z, jnp.where(found[1], Z[1], 2.0))
 
         def polish(Z):
@@ -208,7 +234,8 @@ def fixed_points(kappa, P, tau, bias):
 
 
 def _transition(z, kappa, P, tau, bias):
-    """Saliencies, active memory first, from one handover's end to the next; and whether it ends."""
+    """Saliencies, that of the active memory first, at the end of a handover, from those at the end
+    of the one before; and whether this handover ends at all."""
     edge = letting_go(P, tau, bias)
     wait = jnp.log(jnp.maximum(z[0] / edge, 1.0))
     z = (z * jnp.exp(-wait)).at[1].add(-kappa * jnp.expm1(-wait))
@@ -220,7 +247,7 @@ def _transition(z, kappa, P, tau, bias):
 
 
 def _survives(Z0, kappa, P, tau, bias):
-    """Whether the cycle goes on from $z = Z_0 e_1$."""
+    """Whether a cycle that starts from $z = Z_0 e_1$ goes on for `TRANSITIONS` transitions."""
 
     def step(carry, _):
         z, alive = carry

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
-from ._search import bisect
+from .._search import bisect
 
 
 @eqx.filter_jit
@@ -20,13 +20,14 @@ def critical_gain(P, s):
 
 
 def gain(q, P, s):
-    """Gain of the steady cycle in which a saliency that is not driven decays by `q` per dwell."""
+    """Gain of the steady cycle in which a saliency that is not driven decays by the factor `q` in
+    each dwell."""
     powers = 1 / (1 - q) if P == math.inf else _polynomial(q, [1.0] * (int(P) - 1))
     return (1 - s) / q + powers
 
 
 def best_decay(P, s):
-    """The decay per dwell at which `gain`, a convex function, is smallest."""
+    """The factor `q` at which `gain`, which is convex, is smallest."""
     if P == math.inf:
         root = jnp.sqrt(1 - s)
         return root / (1 + root)
@@ -48,7 +49,8 @@ def orbit(Z0, kappa, steps, P):
 
 def _one_orbit(Z0, kappa, steps, P):
     def step(carry, _):
-        Z, alive, left = carry  # left: decay in the last P - 1 dwells, 0 before a first departure
+        # left: decay in each of the last P - 1 dwells; 0 for dwells before the start
+        Z, alive, left = carry
         new = kappa * (1 - 1 / jnp.where(alive, Z, 2.0)) + jnp.prod(left)
         alive = alive & (new > 1)
         decay = 1 / jnp.where(alive, new, 2.0)
@@ -81,7 +83,8 @@ def fixed_points(kappa, P):
 
 
 def _root_of_gain(q, kappa, P):
-    """One Newton step from `q`, which carries the derivative with respect to `kappa`."""
+    """One Newton step from `q`, which carries the derivative with respect to `kappa`. Where the
+    gain is smallest the slope vanishes: there the step is left out, and the derivative with it."""
     q = stop_gradient(q)
     value, slope = jax.jvp(lambda q: gain(q, P, 0.0), (q,), (jnp.ones_like(q),))
     regular = jnp.abs(slope) > 1e-6

@@ -1,4 +1,8 @@
-r"""Endless chains with a smooth activation: the active memory drifts along $a = z \psi(a)$."""
+r"""Endless chains with a smooth activation, in the singular limit.
+
+The amplitude a of the active memory follows its saliency z adiabatically, $a = z \psi(a)$, and the
+next memory, of saliency Z, takes over (*escape*) where $Z \psi'(a) = 1$.
+"""
 
 import equinox as eqx
 import jax
@@ -6,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.lax import stop_gradient
 
-from .._types import default_float
-from ._search import bisect, minimise
+from ..._types import default_float
+from .._search import bisect, minimise
 
 
 @eqx.filter_jit
@@ -20,12 +24,10 @@ def amplitude(z, activation):
 
 
 def _root(z, low, activation):
-    r"""The root of $a = z \psi(a)$ above `low`, by bisection and one differentiable Newton step."""
+    r"""The root of $a = z \psi(a)$ above `low`: by bisection, which is frozen, and one Newton step,
+    which carries the derivative."""
     frozen, still = stop_gradient((z, low)), stop_gradient(activation)
-    low, high = (
-        frozen[1] + 1e-9 * frozen[0],
-        1.001 * frozen[0],
-    )  # the root is at most z, as psi <= 1
+    low, high = frozen[1] + 1e-9 * frozen[0], 1.001 * frozen[0]  # the root is at most z: psi <= 1
     a = stop_gradient(bisect(lambda a: a - frozen[0] * still(a), low, high))
     slope = 1 - frozen[0] * still.slope(a)
     return a - (a - z * activation(a)) / slope

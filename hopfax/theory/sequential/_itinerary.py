@@ -1,21 +1,35 @@
 """The singular limit for any transition matrix, from one escape to the next."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._errors import check_at_least, check_finite, check_scalar_or, check_shape
-from ._parameters import floats
+from ..._errors import check_at_least, check_finite, check_scalar_or, check_shape
+from ..._types import ArrayLike
+from .._parameters import floats
 
 #: Meaning of `Itinerary.outcome`.
 OUTCOMES = {0: "sequence", 1: "collapse", 2: "locked"}
 
 
 class Itinerary(NamedTuple):
-    """What the singular limit predicts, one entry per visited memory."""
+    """What the singular limit predicts, one entry for each visited memory.
+
+    `memory`: which one, -1 after the end. `time`, `saliency`: of its entry, NaN after the end.
+    `outcome`: an int8 with the meaning `OUTCOMES`. `tie`: whether some winner had a runner-up
+    within `tie_margin`. `contested`: whether some winner had any rival above 1.
+
+    **Example:**
+
+    ```python
+    cycle = np.roll(np.eye(4), 1, axis=0)
+    run = hx.theory.sequential.itinerary(cycle, 3.0, 20.0, [4.0, 0.0, 0.0, 0.0], steps=6)
+    run.memory, hx.theory.sequential.OUTCOMES[int(run.outcome)]  # [0 1 2 3 -1 -1], 'collapse'
+    ```
+    """
 
     memory: Int[Array, " steps"]
     time: Float[Array, " steps"]
@@ -26,10 +40,10 @@ class Itinerary(NamedTuple):
 
 
 def itinerary(
-    transition: Any,
-    kappa: Any,
-    tau: Any,
-    saliency0: Any,
+    transition: ArrayLike,
+    kappa: ArrayLike,
+    tau: ArrayLike,
+    saliency0: ArrayLike,
     steps: int,
     *,
     tie_margin: float = 0.1,
@@ -37,7 +51,7 @@ def itinerary(
     r"""Which memories follow each other, and when, for any transition matrix $A$.
 
     While memory $\mu$ is active every saliency relaxes to $s_\nu = \kappa_\nu A_{\nu\mu}$ as
-    $z_\nu(t) = s_\nu + (z_\nu(0) - s_\nu) e^{-t/\tau_\nu}$, so $\mu$ gives way after
+    $z_\nu(t) = s_\nu + (z_\nu(0) - s_\nu) e^{-t/\tau_\nu}$, so $\mu$ ends after
     $T = \tau_\mu \ln \frac{z_\mu - s_\mu}{1 - s_\mu}$: never if $s_\mu \ge 1$. The largest other
     saliency above 1 takes over; if there is none, the sequence collapses.
 
@@ -50,17 +64,23 @@ def itinerary(
     - `steps`: how many memories to follow.
     - `tie_margin`: a runner-up above 1 within this fraction of the winner counts as a tie.
 
-    **Returns:** an `Itinerary`: `memory` (-1 after the end), `time` of entry and `saliency` at
-    entry (NaN after the end); `outcome`, an int8 with the meaning `OUTCOMES` (still going after
-    `steps` memories, collapsed, or locked in the last memory); `tie`, whether some winner had a
-    runner-up within `tie_margin`; `contested`, whether some winner had any rival above 1. The
-    result is exact if not `contested`; in a tie the seeds decide, or a mixture wins. Times and
-    saliencies are differentiable.
+    **Returns:** an `Itinerary`. Its `outcome` says whether the sequence still goes on after `steps`
+    memories, has collapsed, or is locked in the last memory. The result is exact if it is not
+    `contested`; in a tie the seeds decide, or a mixture wins. Times and saliencies are
+    differentiable.
 
     **Raises:** ValueError for shapes that do not fit, `steps` < 1, `tau` <= 0.
 
     Derived here for the model of Betteti, Baggio, Zampieri 2026, arXiv:2603.03201. Singular limit,
     orthogonal memories.
+
+    **Example:**
+
+    ```python
+    cycle = np.roll(np.eye(4), 1, axis=0)
+    run = hx.theory.sequential.itinerary(cycle, 5.0, 20.0, [4.0, 0.0, 0.0, 0.0], steps=6)
+    run.memory, run.time  # [0 1 2 3 0 1], [0. 27.73 54.16 80.15 105.97 131.83]
+    ```
     """
     transition, kappa, tau, saliency0 = floats(
         transition=transition, kappa=kappa, tau=tau, saliency0=saliency0

@@ -10,13 +10,14 @@ _legendre = functools.cache(np.polynomial.legendre.leggauss)  # not at import, w
 
 
 def _rule(end):
-    """Nodes in $[0, end]$ and weights, along a new last axis."""
+    """Nodes of the Gauss-Legendre rule in $[0, end]$ and weights, along a new last axis."""
     nodes, weights = _legendre(128)
     nodes = jnp.asarray((nodes + 1) / 2, end.dtype) * end[..., None]
     return nodes, jnp.asarray(weights / 2, end.dtype) * end[..., None]
 
 
 def _angle(rho):
+    """The arcsine, kept away from the ends, where the density is not defined."""
     limit = 1 - 16 * float(jnp.finfo(rho.dtype).eps)
     return jnp.arcsin(jnp.clip(rho, -limit, limit))
 
@@ -36,7 +37,8 @@ def two(x, y, rho):
 
 
 def three(x, y, z, rho_xy, rho_xz, rho_yz):
-    r"""$P(X < x, Y < y, Z < z)$: the correlations with X are switched on together (Plackett)."""
+    r"""$P(X < x, Y < y, Z < z)$ of unit Gaussians: from the value for an X independent of Y and Z,
+    integrated along a path on which both correlations with X grow (Plackett 1954)."""
     x, y, z, a, b, c = jnp.broadcast_arrays(x, y, z, rho_xy, rho_xz, rho_yz)
     total = ndtr(x) * two(y, z, c)
     x, y, z, c = (v[..., None] for v in (x, y, z, c))

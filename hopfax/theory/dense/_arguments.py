@@ -1,0 +1,67 @@
+"""Arguments that several functions of dense memory share, and their checks."""
+
+import jax
+import jax.numpy as jnp
+
+from ..._errors import check_at_least
+from ..._types import ArrayLike, is_concrete
+from .._parameters import check_scalar, floats
+from ._kernels import Kernel, Model, kernel
+
+
+def plain_kernel(interaction: Model, name: str) -> Kernel:
+    """The kernel, for the function `name`, which does not know the input-driven network."""
+    model = kernel(interaction)
+    if model.input_driven:
+        raise ValueError(
+            f"`interaction` of `{name}` cannot be the input-driven network: its map depends on the "
+            "input. Use `first_steps` or `solve_gfa` with `stimulus_overlap`."
+        )
+    return model
+
+
+def checked_count(value: int, name: str, least: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be a Python int, got {value!r}.")
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, but is {value}.")
+    return value
+
+
+def checked_point(
+    model: Kernel, stimulus_overlap: ArrayLike | None, **values: ArrayLike
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Two values and the overlap with the stimulus, None without one, as scalars of one dtype. The
+    first value must be positive, all others in [-1, 1]."""
+    if model.input_driven != (stimulus_overlap is not None):
+        raise ValueError(
+            "`stimulus_overlap` is missing: the input-driven network needs the overlap of the "
+            "input with the recalled memory."
+            if stimulus_overlap is None
+            else "`stimulus_overlap` is for `input_driven_kernel()` alone; leave it out."
+        )
+    first, second = values
+    if stimulus_overlap is not None:
+        values["stimulus_overlap"] = stimulus_overlap
+    arrays = dict(zip(values, floats(**values), strict=True))
+    for name, value in arrays.items():
+        check_scalar(value, name)
+        if name != first and is_concrete(value) and not abs(float(value)) <= 1:
+            raise ValueError(f"`{name}` must be in [-1, 1], but is {float(value):g}.")
+    check_at_least(arrays[first], first, 0.0, strict=True)
+    return arrays[first], arrays[second], arrays.get("stimulus_overlap")
+
+
+def check_fraction(value: jax.Array, name: str) -> None:
+    """ValueError unless a known `value` is in (0, 1)."""
+    check_at_least(value, name, 0.0, strict=True)
+    if is_concrete(value) and not float(value) < 1:
+        raise ValueError(f"`{name}` must be in (0, 1), but is {float(value):g}.")
+
+
+def standard_error(values: jax.Array) -> jax.Array:
+    """Standard error of the mean over the scrambles, the first axis; NaN with one scramble."""
+    count = values.shape[0]
+    if count == 1:
+        return jnp.full_like(values[0], jnp.nan)
+    return values.std(0, ddof=1) / count**0.5

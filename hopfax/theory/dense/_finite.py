@@ -1,0 +1,66 @@
+"""The first step at finite size."""
+
+import jax.numpy as jnp
+from jax.scipy.special import erf
+from jaxtyping import Array, Float
+
+from ..._types import ArrayLike, is_concrete
+from .._parameters import floats
+from ._arguments import checked_count
+from ._forces import AbstractForce
+from ._kernels import Kernel, Model, kernel
+
+
+def finite_first_step(interaction: Model, N: int, M: int, m0: ArrayLike) -> Float[Array, "..."]:
+    r"""Overlap after one step at finite size, in the Gaussian approximation of the noise.
+
+    $$m_1 = \sum_{s = \pm 1} \frac{1 + s m_0}{2}\, \mathrm{erf}
+    \frac{f(N m_0 - s)}{\sqrt{2 (M - 1) V}},$$
+
+    with the exact second moment $V = E f(Y)^2$, Y a sum of N - 1 random signs.
+
+    **Arguments:** `interaction`: of `hopfax`, or its `Kernel`. `N`, `M`: neurons and memories,
+    Python ints. `m0`: overlap of the start, with an exact number of flipped neurons.
+
+    **Returns:** the mean overlap, broadcast over `m0`, accurate to about 0.002 at N = 400. Signal
+    and self-exclusion are exact, the noise of M - 1 memories is taken for Gaussian.
+
+    **Raises:** ValueError for N < 2, M < 1, m0 outside [-1, 1] or an interaction without a
+    finite-size form.
+
+    Assumes signs, zero temperature, the leading update rule without self-coupling. Derived here.
+
+    **Example:**
+
+    ```python
+    hx.theory.dense.finite_first_step(hx.Power(3), N=100, M=800, m0=0.8)  # 0.8058
+    hx.theory.dense.first_steps(hx.Power(3), 0.08, 0.8, 2).overlap[1]  # 0.8086 for N to infinity
+    ```
+    """
+    model = kernel(interaction)
+    N, M = checked_count(N, "N", 2), checked_count(M, "M")
+    (m0,) = floats(m0=m0)
+    if is_concrete(m0) and not bool((abs(m0) <= 1).all()):
+        raise ValueError(f"`m0` must be in [-1, 1], but is {m0[abs(m0) > 1].ravel()[0]:g}.")
+    total = jnp.zeros_like(m0)
+    for s in (1.0, -1.0):
+        force, noise = finite(model, N * m0 - s, N)
+        if M == 1:  # no noise, and a tie keeps the neuron
+            answer = jnp.where(force == 0, s, jnp.sign(force))
+        else:
+            spread = jnp.sqrt(jnp.asarray(2.0 * (M - 1) * noise, m0.dtype))
+            answer = erf(force / spread)
+        total = total + (1 + s * m0) / 2 * answer
+    return total
+
+
+def finite(
+    kernel: Kernel, y: Float[Array, "..."], N: int
+) -> tuple[Float[Array, "..."], float | Float[Array, ""]]:
+    """Force of one memory at N neurons over $N^p$, and its second moment over $N^{2p}$."""
+    if not isinstance(kernel.function, AbstractForce):
+        raise ValueError(
+            "`interaction` must be one of hopfax: a function K(C) of your own does not say what "
+            "the force is at finite N."
+        )
+    return kernel.function.finite(y, N)

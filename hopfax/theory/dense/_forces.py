@@ -1,0 +1,205 @@
+"""Forces of the interactions, as a Gaussian pair of overlaps and a finite network see them."""
+
+import abc
+import math
+from fractions import Fraction
+from functools import lru_cache
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._moments import distinct, distinct_noise, moment_of_signs, pair_moments
+
+Values = Float[Array, "..."]
+
+
+class AbstractForce(eqx.Module):
+    """A force that knows its kernel, its signal, and both at finite N."""
+
+    @abc.abstractmethod
+    def __call__(self, C: Values) -> Values:
+        """K(C) for states that are signs."""
+
+    @abc.abstractmethod
+    def graded(self, C: Values, a: Values, b: Values) -> Values:
+        """K(C) for states of the variances a and b."""
+
+    @abc.abstractmethod
+    def signal(self, m: Values) -> Values:
+        """The signal of the recalled memory at overlap m."""
+
+    @abc.abstractmethod
+    def finite(self, y: Values, N: int) -> tuple[Values, float | Float[Array, ""]]:
+        """The force at overlap y with N - 1 neurons, over $N^p$, and its second moment over random
+        signs, over $N^{2p}$. Divided like this neither overflows."""
+
+
+class Linear(AbstractForce):
+    """$f(y) = y$ of order 2. The kernel is half of the story: the memories react to each other."""
+
+    def __call__(self, C):
+        return C
+
+    def graded(self, C, a, b):
+        return C
+
+    def signal(self, m):
+        return m
+
+    def finite(self, y, N):
+        return y / N, (N - 1) / N**2
+
+
+class InputDriven(AbstractForce):
+    r"""$f(y) = y$, with memories that are weighted by their overlap with an input."""
+
+    def __call__(self, C):
+        return C
+
+    def graded(self, C, a, b):
+        return C
+
+    def signal(self, m):
+        return m
+
+    def finite(self, y, N):
+        raise ValueError("`interaction` must not be the input-driven network: not derived.")
+
+
+class Power(AbstractForce):
+    """$f(y) = y^p$."""
+
+    p: int = eqx.field(static=True)
+
+    def __call__(self, C):
+        return self.graded(C, jnp.ones_like(C), jnp.ones_like(C))
+
+    def graded(self, C, a, b):
+        terms = enumerate(pair_moments(self.p))
+        return sum(A * (a * b) ** ((self.p - k) // 2) * C**k for k, A in terms if A)
+
+    def signal(self, m):
+        return m**self.p
+
+    def finite(self, y, N):
+        return (y / N) ** self.p, float(
+            Fraction(moment_of_signs(N - 1, 2 * self.p), N ** (2 * self.p))
+        )
+
+
+class ManyBody(AbstractForce):
+    r"""$f = p!\, e_p$, the p-th elementary symmetric polynomial of the products $\xi_j h_j$."""
+
+    p: int = eqx.field(static=True)
+
+    def __call__(self, C):
+        return math.factorial(self.p) * C**self.p
+
+    def graded(self, C, a, b):
+        return self(C)
+
+    def signal(self, m):
+        return m**self.p
+
+    def finite(self, y, N):
+        return distinct(y / N, N, self.p), distinct_noise(N, self.p)
+
+
+class Mixture(AbstractForce):
+    """A sum of many-body forces, with a weight for each order."""
+
+    weights: dict[int, Float[Array, ""]]
+
+    def _sizes(self, dtype):
+        n = max(self.weights)
+        return {k: (k / n) * b.astype(dtype) for k, b in self.weights.items()}
+
+    def __call__(self, C):
+        sizes = self._sizes(C.dtype).items()
+        return sum(size**2 * math.factorial(k - 1) * C ** (k - 1) for k, size in sizes)
+
+    def graded(self, C, a, b):
+        return self(C)
+
+    def signal(self, m):
+        n = max(self.weights)
+        return self._sizes(m.dtype)[n] * m ** (n - 1)
+
+    def finite(self, y, N):
+        n = max(self.weights)
+        force, noise = jnp.zeros_like(y), jnp.zeros((), y.dtype)
+        for k, size in self._sizes(y.dtype).items():
+            force = force + size * float(N) ** ((k - n) / 2) * distinct(y / N, N, k - 1)
+            noise = noise + size**2 * float(N) ** (k - n) * distinct_noise(N, k - 1)
+        return force, noise
+
+
+class Rectified(AbstractForce):
+    r"""$f(y) = \max(y, 0)^p$."""
+
+    p: int = eqx.field(static=True)
+
+    def __call__(self, C):
+        return _arc_cosine(self.p, C)
+
+    def graded(self, C, a, b):
+        size = jnp.sqrt(a * b)
+        return size**self.p * _arc_cosine(self.p, C / size)
+
+    def signal(self, m):
+        return jnp.maximum(m, 0.0) ** self.p
+
+    def finite(self, y, N):
+        moment = Fraction(moment_of_signs(N - 1, 2 * self.p), 2 * N ** (2 * self.p))
+        return (jnp.maximum(y, 0.0) / N) ** self.p, float(moment)
+
+
+def _arc_cosine(p, c):
+    r"""$E \max(x, 0)^p \max(y, 0)^p$ of unit Gaussians with correlation c.
+
+    By Price's theorem its slope is $p^2$ times the same of $p - 1$. This is given as a rule of
+    differentiation, since that of the formula itself is 0 / 0 at c = 1 and c = -1.
+    """
+
+    @jax.custom_jvp
+    def value(c):
+        around, angle = _arc_cosine_polynomials(p)
+        c = jnp.clip(c, -1.0, 1.0)  # here, as its derivative at 1 would be a half
+        even = _polynomial(angle, c) * (jnp.pi - jnp.arccos(c))
+        return (_polynomial(around, c) * jnp.sqrt(1 - c**2) + even) / (2 * jnp.pi)
+
+    @value.defjvp
+    def _(primals, tangents):
+        (c,), (dc,) = primals, tangents
+        slope = p**2 * _arc_cosine(p - 1, c) if p else 1 / (2 * jnp.pi * jnp.sqrt(1 - c**2))
+        return value(c), slope * dc
+
+    return value(c)
+
+
+@lru_cache
+def _arc_cosine_polynomials(p):
+    r"""P and Q of $J_p = P(c) \sin\theta + Q(c) (\pi - \theta)$, $c = \cos\theta$, by
+    $J_p' = p^2 J_{p-1}$: $Q = \sum_k A_{pk} c^k$, $(1 - c^2) P' - c P = p^2 (1 - c^2) P_{p-1} - Q$.
+    """
+    if p == 0:
+        return (), (1.0,)
+    before = [Fraction(x) for x in _arc_cosine_polynomials(p - 1)[0]]
+    right = [-Fraction(a) for a in pair_moments(p)] + [Fraction(0)] * 2
+    for i, value in enumerate(before):
+        right[i] += p**2 * value
+        right[i + 2] -= p**2 * value
+    P = [Fraction(0)] * (p + 2)
+    for i in range(p, 0, -1):
+        P[i - 1] = ((i + 1) * P[i + 1] - right[i]) / i
+    return tuple(float(x) for x in P[:p]), tuple(float(a) for a in pair_moments(p))
+
+
+def _polynomial(coefficients, c):
+    """Sum of `coefficients[k] * c**k`, by Horner's rule."""
+    total = jnp.zeros_like(c)
+    for a in coefficients[::-1]:
+        total = total * c + a
+    return total

@@ -1,0 +1,146 @@
+"""The full theory for any number of steps, on quasi-random paths."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..._activations import AbstractActivation, HardTanh
+from ..._errors import as_float, check_at_least
+from ..._types import ArrayLike
+from .._parameters import check_scalar
+from ._arguments import checked_count, checked_point, standard_error
+from ._kernels import Model, kernel
+from ._paths import Setting, follow, not_differentiable
+from ._sobol import noise
+
+
+class Solution(NamedTuple):
+    r"""A trajectory of the effective neuron, means over scrambles.
+
+    `overlap` is $m(0), \dots, m(T)$ and `error` the standard error of its mean over the scrambles
+    (NaN with one); `correlation` $C(t, t')$ has shape (T+1, T+1), `response` $G(t, t')$ (T+1, T),
+    `feedback` $\Gamma(t, t')$ (T, T).
+
+    **Example:**
+
+    ```python
+    run = hx.theory.dense.solve_gfa(hx.Power(3), 0.08, 0.8, 2, paths=2**6)
+    run.correlation.shape, run.response.shape, run.feedback.shape  # (3, 3), (3, 2), (2, 2)
+    run.error[1:] < 1e-2  # True, True
+    ```
+    """
+
+    overlap: Float[Array, " T+1"]
+    error: Float[Array, " T+1"]
+    correlation: Float[Array, "T+1 T+1"]
+    response: Float[Array, "T+1 T"]
+    feedback: Float[Array, "T T"]
+
+
+def solve_gfa(
+    interaction: Model,
+    load: ArrayLike,
+    m0: ArrayLike,
+    steps: int,
+    *,
+    paths: int = 2**12,
+    scrambles: int = 4,
+    seed: int = 0,
+    beta: ArrayLike = None,
+    activation: AbstractActivation | None = None,
+    stimulus_overlap: ArrayLike = None,
+    self_coupling: bool = False,
+) -> Solution:
+    r"""The trajectory of the full theory: the effective neuron on quasi-random paths.
+
+    Forward in time: the overlaps C of all earlier steps give the noise covariance and one more row
+    of its Cholesky factor; this draws the next fields, and they give the next overlaps, with the
+    last Gaussian integrated out. The response of signs is found by branching: where a path's field
+    is put to its threshold, with the density w of that, both answers are followed on the same
+    noise, $G(t+1, t') = \langle w\, [h_+(t+1) - h_-(t+1)] \rangle$. Its spread is some 20 times
+    smaller than that of the correlation of answer and noise, and it stays regular when the
+    trajectory freezes. Even lags of the response vanish at order 3 and above and are skipped.
+
+    **Arguments:**
+
+    - `interaction`: of `hopfax`, or a `Kernel`.
+    - `load`: $\alpha > 0$.
+    - `m0`: overlap of the start, a random state of signs; in [-1, 1].
+    - `steps`: $T$.
+    - `paths`: in each scramble, a power of two.
+    - `scrambles`: independent scrambled Sobol sequences, whose spread gives `error`.
+    - `seed`: of the scrambles, a Python int.
+    - `beta`: inverse temperature of parallel Glauber dynamics, $P(h(t+1) = s) =
+        (1 + s \tanh \beta u)/2$; without it signs.
+    - `activation`: $\phi$ of graded units $h(t+1) = \phi(u(t))$ in place of signs.
+    - `stimulus_overlap`: overlap of the input with the memory, for `input_driven_kernel()` alone.
+    - `self_coupling`: whether a neuron feels itself, order 2 alone: adds $\alpha h(t)$.
+
+    **Returns:** a `Solution`. Errors grow along a trajectory and towards capacity: for n = 3 at
+    95 % of capacity from m0 = 1 they are 3e-4 at t = 4 and 2e-3 at t = 20 with $4 \cdot 2^{12}$
+    paths. The work grows as paths $\cdot\, T^3$, the program does not grow with T. Under
+    `jax.vmap` and in sweeps a run takes about $12\, T^2$ bytes per path; a diagram of 64 x 64
+    points with T = 20 and $4 \cdot 2^{10}$ paths took 40 s on two cores.
+    Where values are not known, under `jit`, those out of range lead to NaN. Paths of signs are kept
+    in float32, which moves overlaps by 1e-7; the rest has the dtype of `load` and `m0`.
+
+    **Raises:** ValueError for a value or combination out of range. **TypeError if it is
+    differentiated for signs** (`beta` included) or HardTanh: sampled signs do not move with the
+    parameters, and the derivative would be wrong without notice. Use `first_steps`, or differences
+    with the same seed. With a smooth `activation` all derivatives are those of the estimate.
+
+    Assumes parallel updates and $N \to \infty$; the self-coupling left out unless asked for (for
+    even n >= 4 it freezes the network). Eissfeller, Opper 1992, for following effective neurons;
+    Düring, Coolen, Sherrington 1998 for order 2; Mimura, Takeuchi, Sumikawa, Kabashima, Coolen
+    2026, arXiv:2506.00851. Branching and the input-driven network are derived here.
+
+    **Example:**
+
+    ```python
+    run = hx.theory.dense.solve_gfa(hx.Power(3), 0.08, 0.8, 2, paths=2**6)
+    run.overlap  # 0.8, 0.8086, 0.8770 of first_steps, within a few times run.error
+    ```
+    """
+    model = kernel(interaction)
+    steps = checked_count(steps, "steps")
+    load, m0, mu = checked_point(model, stimulus_overlap, load=load, m0=m0)
+    if self_coupling and not model.resummed:
+        raise ValueError(
+            "`self_coupling` must be False at order 3 and above: it freezes the network (even "
+            "orders) or is not derived (odd orders)."
+        )
+    valid = (load > 0) & (abs(m0) <= 1)
+    if beta is not None:
+        beta = _checked_beta(beta, activation, load.dtype)
+        valid = valid & (beta > 0)
+    if activation is not None:
+        _check_activation(activation, model)
+    setting = Setting(model, load, m0, beta, activation, mu, bool(self_coupling))
+    if activation is None or isinstance(activation, HardTanh):
+        setting = not_differentiable(setting)
+    drawn = noise(
+        *(model, steps, paths, scrambles, seed),
+        thermal=beta is not None,
+        graded=activation is not None,
+    )
+    m, C, G, Gam = follow(setting, drawn, steps)
+    parts = (m.mean(0), standard_error(m), C.mean(0), G.mean(0), Gam.mean(0))
+    return Solution(*(jnp.where(valid, part, jnp.nan) for part in parts))
+
+
+def _checked_beta(beta, activation, dtype):
+    if activation is not None:
+        raise ValueError("`beta` is the temperature of signs: leave it out with `activation`.")
+    beta = as_float(beta, "beta", dtype)
+    check_scalar(beta, "beta")
+    check_at_least(beta, "beta", 0.0, strict=True)
+    return beta
+
+
+def _check_activation(activation, model):
+    if not isinstance(activation, AbstractActivation):
+        name = type(activation).__name__
+        raise TypeError(f"`activation` must be an activation of hopfax, but is {name}.")
+    if model.input_driven:
+        raise ValueError("`activation` is not derived for the input-driven network.")

@@ -1,0 +1,204 @@
+"""Noise kernels of the interactions: one function that defines the dynamics."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..._interactions import (
+    AbstractInteraction,
+    Exponential,
+    ManyBody,
+    Power,
+    Quadratic,
+    RectifiedPower,
+    Simplicial,
+    Softmax,
+)
+from . import _forces as forces
+
+Values = Float[Array, "..."]
+
+
+class Kernel(eqx.Module):
+    r"""The noise kernel $K(C) = E\, f(x) f(y)$ of a force $f$, with Gaussian x, y of covariance C.
+
+    At $M = \alpha N^{n-1}$ memories the fields of two times whose states have overlap C carry noise
+    of covariance $\alpha K(C)$, and react to what the neuron itself did with strength
+    $\alpha K'(C)$ times the response: one function defines the dynamics.
+
+    **Arguments:**
+
+    - `function`: $K$, written with jax.numpy, elementwise. Use a function defined once at module
+        level or a Module: a fresh lambda makes everything compile again.
+    - `order`: $n \ge 3$; the signal is $m^{n-1}$.
+
+    `hopfax.theory.dense.kernel` makes the kernels of the interactions.
+
+    **Example:**
+
+    ```python
+    def own(C):
+        return 1 + 2 * C**2  # that of Power(3)
+
+    K = hx.theory.dense.Kernel(own, order=3)
+    K(jnp.asarray(0.5)), K.slope(jnp.asarray(0.5)), K.signal(jnp.asarray(0.5))  # 1.5, 2.0, 0.25
+    ```
+    """
+
+    function: Callable
+    order: int = eqx.field(static=True)
+
+    def __init__(self, function: Callable, order: int):
+        if not callable(function):
+            raise TypeError(f"`function` must be a function C -> K(C), got {function!r}.")
+        if not isinstance(order, int) or isinstance(order, bool):
+            raise TypeError(f"`order` must be a Python int, got {order!r}.")
+        if order < 3 and not isinstance(function, forces.AbstractForce):
+            raise ValueError(
+                f"`order` of a kernel of your own must be at least 3, got {order}: at order 2 the "
+                "memories react to each other and K alone does not define the dynamics."
+            )
+        self.function = function
+        self.order = order
+
+    def __call__(
+        self, C: Values, variance: Values | None = None, other: Values | None = None
+    ) -> Values:
+        r"""$K(C)$; for states that are not signs $K$ at the variances $\langle h(t)^2 \rangle$ and
+        $\langle h(t')^2 \rangle$.
+
+        **Raises:** ValueError for variances if the kernel is a function of your own, which is known
+        for signs only.
+        """
+        if variance is None and other is None:
+            return self.function(C)
+        function = self.function
+        if not isinstance(function, forces.AbstractForce):
+            raise ValueError(
+                "this kernel was given for signs only, as a function of C; graded states need "
+                "`kernel(interaction)`, which knows the variances as well."
+            )
+        one = jnp.ones((), C.dtype)
+        return function.graded(
+            C, one if variance is None else variance, one if other is None else other
+        )
+
+    def slope(
+        self, C: Values, variance: Values | None = None, other: Values | None = None
+    ) -> Values:
+        r"""$K'(C)$ at fixed variances."""
+        return jax.jvp(lambda C: self(C, variance, other), (C,), (jnp.ones_like(C),))[1]
+
+    def signal(self, m: Values) -> Values:
+        r"""What the recalled memory contributes to the field at overlap m: $m^{n-1}$, its positive
+        part for a rectified force."""
+        if isinstance(function := self.function, forces.AbstractForce):
+            return function.signal(m)
+        return m ** (self.order - 1)
+
+    @property
+    def resummed(self) -> bool:
+        """Whether memories react to each other (order 2)."""
+        return isinstance(self.function, forces.Linear)
+
+    @property
+    def input_driven(self) -> bool:
+        """Whether the memories are weighted by their overlap with an input."""
+        return isinstance(self.function, forces.InputDriven)
+
+
+#: What the functions of this package take: an interaction, or the kernel of one.
+Model = AbstractInteraction | Kernel
+
+
+def kernel(interaction: Model) -> Kernel:
+    r"""The noise kernel of an interaction.
+
+    With $A_{pk} = (p!)^2 / (4^{(p-k)/2} ((p-k)/2)!^2\, k!)$ for even $p - k \ge 0$ and $p = n - 1$:
+
+    | interaction | $K(C)$ |
+    |---|---|
+    | `Quadratic`, order 2 | $C$, and the memories react to each other |
+    | `Power` | $\sum_k A_{pk} C^k$ |
+    | `RectifiedPower` | half the arc-cosine kernel of order p, normalised to $(2p-1)!!/2$ at 1 |
+    | `ManyBody` | $p!\, C^p$ |
+    | `Simplicial` | $\sum_k (k b_k / n)^2 (k-1)!\, C^{k-1}$ |
+
+    **Arguments:** `interaction`: of `hopfax`, or a `Kernel`, which comes back as it is.
+
+    **Returns:** a `Kernel`.
+
+    **Raises:** ValueError for Exponential and Softmax, whose noise is not Gaussian, and for a
+    rectified force or `Simplicial` of order 2, for which the theory is not known.
+
+    Assumes independent unbiased patterns and $N \to \infty$. The rectified force, which mixes even
+    and odd powers, has corrections of $O(N^{-1/2})$, the others of $O(1/N)$.
+    Arc-cosine kernels: Cho, Saul 2009. Mimura, Takeuchi, Sumikawa, Kabashima, Coolen 2026,
+    arXiv:2506.00851.
+
+    **Example:**
+
+    ```python
+    K = hx.theory.dense.kernel(hx.ManyBody(3))
+    K(jnp.asarray(0.5)), K.order  # 0.5, 3
+    ```
+    """
+    match interaction:
+        case Kernel():
+            return interaction
+        case Quadratic() | Power(order=2) | ManyBody(order=2):
+            return Kernel(forces.Linear(), 2)
+        case Power(order=n):
+            return Kernel(forces.Power(n - 1), n)
+        case ManyBody(order=n):
+            return Kernel(forces.ManyBody(n - 1), n)
+        case RectifiedPower(order=n):
+            if n == 2:
+                raise ValueError(
+                    "`interaction` RectifiedPower(2) has no exact theory: at order 2 the memories "
+                    "react to each other, which is resummed for linear forces only. Use order 3 "
+                    "or more, or Quadratic()."
+                )
+            return Kernel(forces.Rectified(n - 1), n)
+        case Simplicial():
+            if interaction.order == 2:
+                raise ValueError(
+                    "`interaction` Simplicial of order 2 is a quadratic network with a random "
+                    "field, for which no theory is derived; use Quadratic() or order 3 or more."
+                )
+            return Kernel(forces.Mixture(dict(interaction.weights)), interaction.order)
+        case Exponential() | Softmax():
+            raise ValueError(
+                f"`interaction` {type(interaction).__name__} has no Gaussian kernel: a few "
+                "memories make most of its noise. Its one-step thresholds are those of "
+                "`hopfax.theory.dense.exponential_load`."
+            )
+    raise TypeError(
+        f"`interaction` must be an interaction of hopfax or a Kernel, got {interaction!r}. Wrap a "
+        "function C -> K(C) of your own as Kernel(function, order)."
+    )
+
+
+def input_driven_kernel() -> Kernel:
+    r"""The kernel of the input-driven network,
+    $W = \sum_\mu (\xi^\mu \cdot y)\, \xi^\mu \xi^{\mu T}$.
+
+    With a fixed input y of $\pm 1$ and $M = \alpha N^2$ memories the noise has covariance
+    $\alpha\, [C(t, t') + 2 c(t) c(t')]$, $c(t) = \langle y\, h(t) \rangle$, and the signal is
+    $\mu m$, $\mu$ = `stimulus_overlap`, the overlap of the input with the recalled memory.
+
+    **Returns:** a `Kernel` of order 3 with $K(C) = C$.
+
+    Network: Betteti, Baggio, Bullo, Zampieri 2025. The theory at this load is derived here.
+
+    **Example:**
+
+    ```python
+    K = hx.theory.dense.input_driven_kernel()
+    hx.theory.dense.first_steps(K, 0.15, 0.5, 2, stimulus_overlap=0.8).overlap  # 0.5, 0.63, 0.84
+    ```
+    """
+    return Kernel(forces.InputDriven(), 3)

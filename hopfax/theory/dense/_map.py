@@ -1,0 +1,157 @@
+"""The memoryless theory: a map of the overlap, its iterates and its fixed points."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.lax import stop_gradient
+from jax.scipy.special import erf
+from jaxtyping import Array, Bool, Float
+
+from ..._errors import check_at_least
+from ..._types import ArrayLike
+from .._parameters import floats
+from .._search import bisect
+from ._arguments import checked_count, plain_kernel
+from ._capacity import highest, level
+from ._kernels import Model
+
+
+class MapFixedPoints(NamedTuple):
+    """Overlaps at which the memoryless theory stands still; NaN above capacity.
+
+    `unstable`, `stable`: the two fixed points. `exists`: whether there are any.
+
+    **Example:**
+
+    ```python
+    points = hx.theory.dense.map_fixed_points(hx.Power(3), 0.05)
+    points.unstable, points.stable, points.exists  # 0.5275, 0.9883, True
+    ```
+    """
+
+    unstable: Float[Array, "..."]
+    stable: Float[Array, "..."]
+    exists: Bool[Array, "..."]
+
+
+def map_step(interaction: Model, load: ArrayLike, m: ArrayLike) -> Float[Array, "..."]:
+    r"""One step without memory of the past.
+
+    $$m \mapsto \mathrm{erf}\Big( \frac{m^{n-1}}{\sqrt{2 \alpha K(1)}} \Big).$$
+
+    **Arguments:** `interaction`: of `hopfax`, or a `Kernel`. `load`: $\alpha > 0$. `m`: overlap.
+
+    **Returns:** the next overlap, broadcast over `load` and `m`. Exact for the first step from a
+    state that does not depend on the other patterns; from the second step on the network retrieves
+    better than this. At order 2 only the first step is meaningful.
+
+    **Raises:** ValueError for `load` <= 0 or an interaction without Gaussian kernel.
+
+    Assumes zero temperature and $N \to \infty$ (for the first step at finite N see
+    `finite_first_step`).
+
+    **Example:**
+
+    ```python
+    hx.theory.dense.map_step(hx.Power(3), 0.05, 0.6)  # 0.6474
+    ```
+    """
+    model = plain_kernel(interaction, "map_step")
+    load, m = floats(load=load, m=m)
+    check_at_least(load, "load", 0.0, strict=True)
+    return _step(model, load, m)
+
+
+def map_trajectory(
+    interaction: Model, load: ArrayLike, m0: ArrayLike, steps: int
+) -> Float[Array, "..."]:
+    """The iterates of `map_step`, the start included.
+
+    **Arguments:** `interaction`, `load`: as in `map_step`. `m0`: overlap of the start. `steps`: how
+    many steps.
+
+    **Returns:** overlaps, with a new last axis of length `steps` + 1.
+
+    **Raises:** as `map_step` does.
+
+    Meant for a comparison with `solve_gfa`, which is the theory of what simulations show.
+
+    **Example:**
+
+    ```python
+    hx.theory.dense.map_trajectory(hx.Power(3), 0.05, 0.6, 3)  # 0.6, 0.6474, 0.7208, 0.8202
+    ```
+    """
+    model = plain_kernel(interaction, "map_trajectory")
+    load, m0 = floats(load=load, m0=m0)
+    check_at_least(load, "load", 0.0, strict=True)
+    steps = checked_count(steps, "steps")
+    load, m0 = jnp.broadcast_arrays(load, m0)
+
+    def move(m, _):
+        new = _step(model, load, m)
+        return new, new
+
+    rest = jax.lax.scan(move, m0, None, length=steps)[1]
+    return jnp.moveaxis(jnp.concatenate([m0[None], rest]), 0, -1)
+
+
+def map_fixed_points(interaction: Model, load: ArrayLike) -> MapFixedPoints:
+    r"""Overlaps that the memoryless theory maps to themselves: the replica-symmetric states.
+
+    $m = \mathrm{erf}(x)$ with $\mathrm{erf}(x)^{n-1}/x = \sqrt{2 \alpha K(1)}$ on either side of
+    its maximum, or the equation of `capacity` at order 2.
+
+    **Arguments:** `interaction`: of `hopfax`, or a `Kernel`. `load`: $\alpha > 0$.
+
+    **Returns:** a `MapFixedPoints`, broadcast over `load`; NaN and `exists` False above capacity.
+    `unstable` is the edge of the basin of the *map*; that of the network lies lower (`basin_edge`).
+    Differentiable.
+
+    **Raises:** ValueError for `load` <= 0 or an interaction without Gaussian kernel.
+
+    Assumes zero temperature and $N \to \infty$.
+
+    **Example:**
+
+    ```python
+    load = np.array([0.05, 0.08, 0.09])  # the capacity is 0.084
+    hx.theory.dense.map_fixed_points(hx.Power(3), load).stable  # 0.9883, 0.9066, nan
+    ```
+    """
+    model = plain_kernel(interaction, "map_fixed_points")
+    (load,) = floats(load=load)
+    check_at_least(load, "load", 0.0, strict=True)
+    return MapFixedPoints(*_fixed_points(model, load))
+
+
+def _step(kernel, load, m):
+    return erf(kernel.signal(m) / jnp.sqrt(2 * load * kernel(jnp.ones_like(load))))
+
+
+@eqx.filter_jit
+def _fixed_points(kernel, load):
+    one = jnp.ones_like(load)
+    signal = kernel.signal(one)
+    target = jnp.sqrt(2 * load * kernel(one)) / jnp.where(signal > 0, signal, 1.0)
+    order = kernel.order
+    fold = highest(order) * one
+    excess = lambda x: level(order, x) - stop_gradient(target)  # noqa: E731
+    exists = (load > 0) & (signal > 0) & (excess(fold) >= 0)
+    last = jnp.maximum(1 / stop_gradient(target), 2 * fold)
+    stable = bisect(lambda x: -excess(x), fold, last)
+    unstable = bisect(excess, 0 * fold, fold)
+    points = (erf(_polished(order, x, target)) for x in (unstable, stable))
+    unstable, stable = (jnp.where(exists, m, jnp.nan) for m in points)
+    return unstable, stable, exists
+
+
+def _polished(order, x, target):
+    """One Newton step from `x`, which carries the derivative with respect to `target`. At the fold
+    the slope vanishes: there the step is left out, and the derivative with it."""
+    x = stop_gradient(x)
+    value, slope = jax.jvp(lambda x: level(order, x), (x,), (jnp.ones_like(x),))
+    regular = abs(slope) > 1e-6
+    return x - jnp.where(regular, (value - target) / jnp.where(regular, slope, 1.0), 0.0)

@@ -1,0 +1,439 @@
+r"""The effective neuron of the generating functional, followed on quasi-random paths.
+
+One sweep forward in time. At each time t:
+
+1. The overlaps C and responses G of all earlier times give the covariance R of the noise and the
+   feedback $\Gamma$ (`_Run.reaction`, which depends on what the memories do to each other).
+2. One more row of the Cholesky factor L of R expresses the noise of time t by the Gaussians of all
+   earlier times and one new Gaussian z (`_cholesky_row`).
+3. Signal, noise and feedback make the field of every path (`_field`), and the units answer
+   (`_AbstractUnits.answer`). This gives h(t+1), the mean overlap, and the response of h(t+1) to
+   fields of all earlier times.
+4. The overlaps of h(t+1) with all earlier answers are one more row of C.
+
+The response of signs cannot be differentiated on a path. `_Signs` branches instead: at each time a
+path's field is put to its threshold, once on either side, and both answers are followed on the same
+noise; the probability density of the field there weights the difference. The response of graded
+units is followed by the chain rule (`_Graded`).
+
+Arrays have their final size from the beginning, so that the program does not grow with the number
+of steps, and paths come last. From order 3 on only odd lags respond: sources of even and odd times
+then fill two *banks* of half the length, and the loop runs over pairs of steps.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import erf
+from jaxtyping import Array, Float
+
+from ..._activations import AbstractActivation
+from ._kernels import Kernel
+from ._sobol import Noise
+
+_FARTHEST = 12.0  # a threshold farther than this many standard deviations has no weight
+
+
+class Setting(NamedTuple):
+    """What a trajectory depends on: known values, or traced ones."""
+
+    kernel: Kernel
+    load: Float[Array, ""]
+    m0: Float[Array, ""]
+    beta: Float[Array, ""] | None = None
+    activation: AbstractActivation | None = None
+    stimulus_overlap: Float[Array, ""] | None = None
+    self_coupling: bool = False
+
+
+@jax.custom_jvp
+def _blocked(x):
+    return x
+
+
+@_blocked.defjvp
+def _(primals, tangents):
+    raise TypeError(
+        "the trajectory of sampled signs (or HardTanh units) has no derivative: the paths do not "
+        "move with the parameters. Use `hopfax.theory.dense.first_steps`, whose quadrature is "
+        "differentiable, differences with the same `seed`, or a smooth `activation`."
+    )
+
+
+def not_differentiable(tree):
+    """The same tree, which raises an error when it is differentiated."""
+    return jax.tree.map(lambda x: _blocked(x) if eqx.is_inexact_array(x) else x, tree)
+
+
+@eqx.filter_jit
+def follow(setting: Setting, noise: Noise, steps: int):
+    """Overlap, C, G, Gamma of every scramble, one after the other to keep memory small."""
+    return jax.lax.map(lambda noise: _follow(setting, noise, steps), noise)
+
+
+def overlap(setting: Setting, noise: Noise, steps: int) -> Array:
+    """Overlaps of one scramble."""
+    return _follow(setting, noise, steps)[0]
+
+
+class _Paths(NamedTuple):
+    """Everything that grows with time."""
+
+    m: Array  # (T + 1,) overlap
+    c: Array  # (T + 1,) overlap with the stimulus
+    C: Array  # (T + 1, T + 1)
+    G: Array  # (T + 1, T)
+    Gam: Array  # (T, T)
+    L: Array  # (T, T) lower, unit diagonal where not yet known
+    B: Array  # (T, T) (1 - G)^-1, for order 2
+    h: Array  # (T + 1, S)
+    banks: tuple["_Bank", ...]  # one for every parity of the source, or one for all
+
+
+class _Bank(NamedTuple):
+    """Sources of response: I times at which a field was shifted, on every path."""
+
+    shift: Array  # (I, S): from the drawn noise to the threshold
+    weight: Array  # (I, S): density of the field there
+    branch: Array  # (I, branches, I, S): answers, or their derivatives, [time, branch, source]
+
+
+class _Run(NamedTuple):
+    """What stays the same along a trajectory."""
+
+    setting: Setting
+    units: "_AbstractUnits"
+    #: (setting, paths, t) -> covariance R (T,), feedback Gamma (T,), and B.
+    reaction: Callable
+    z: Array  # (T, S) the Gaussians
+    thermal: Array | None  # (T, S) fields that stand for the temperature
+    stimulus: Array | None  # (S,) signs of the input
+    #: Times between two sources of one bank: 2 where even lags do not respond, else 1.
+    stride: int
+
+
+class _Field(NamedTuple):
+    """The field of every path at one time: a + spread z."""
+
+    a: Array  # (S,) without its last Gaussian
+    spread: Array  # () of that
+    z: Array  # (S,) that Gaussian
+    response: Array  # (branches, I, S) feedback of the answers of the branches
+    row: Array  # (I,) weights of the Gaussians of the bank's times in a
+
+
+class _Answer(NamedTuple):
+    """What the units make of a field."""
+
+    h: Array  # (S,) the answers
+    expected: Array  # (S,) their means over the last Gaussian, or the answers themselves
+    response: Array  # (I,) mean response to the sources of the bank
+    bank: _Bank
+
+
+def _follow(setting, noise, steps):
+    stride = 1 if setting.kernel.resummed else 2
+    T = stride * -(-steps // stride)
+    run = _run(setting, noise, T, stride)
+
+    def move(paths, tau):
+        for parity in range(stride):
+            paths = _step(run, paths, tau, parity)
+        return paths, None
+
+    paths = jax.lax.scan(move, _start(run, T), jnp.arange(T // stride))[0]
+    return (
+        paths.m[: steps + 1],
+        paths.C[: steps + 1, : steps + 1],
+        paths.G[: steps + 1, :steps],
+        paths.Gam[:steps, :steps],
+    )
+
+
+def _run(setting, noise, T, stride):
+    units = (_Signs if setting.activation is None else _Graded)(setting, noise)
+    narrow = units.h0.dtype
+    steps, S = noise.gauss.shape
+    missing = jnp.zeros((T - steps, S), narrow)
+    z = jnp.concatenate([jnp.asarray(noise.gauss, narrow), missing])
+    thermal, stimulus = None, None
+    if noise.thermal is not None:
+        u = noise.thermal
+        logistic = (jnp.log(u) - jnp.log1p(-u)) / (2 * setting.beta.astype(narrow))
+        thermal = jnp.concatenate([logistic, missing])
+    if noise.stimulus is not None:
+        mu = setting.stimulus_overlap.astype(narrow)
+        stimulus = _sign(noise.stimulus < (1 + mu) / 2)
+    return _Run(setting, units, _reaction(setting), units.paths(z), thermal, stimulus, stride)
+
+
+def _start(run, T):
+    """The paths at time 0."""
+    setting, units = run.setting, run.units
+    wide, narrow, half = setting.m0.dtype, units.h0.dtype, T // run.stride
+    S = units.h0.shape[0]
+    zeros = lambda *shape: jnp.zeros(shape, narrow)  # noqa: E731
+    c0 = 0.0 if run.stimulus is None else setting.m0 * setting.stimulus_overlap
+    return _Paths(
+        m=jnp.zeros(T + 1, wide).at[0].set(setting.m0),
+        c=jnp.zeros(T + 1, wide).at[0].set(c0),
+        C=jnp.zeros((T + 1, T + 1), wide).at[0, 0].set(1.0),
+        G=jnp.zeros((T + 1, T), wide),
+        Gam=jnp.zeros((T, T), wide),
+        L=jnp.eye(T, dtype=wide),
+        B=jnp.eye(T, dtype=wide),
+        h=zeros(T + 1, S).at[0].set(units.h0),
+        banks=tuple(
+            _Bank(zeros(half, S), zeros(half, S), zeros(half, units.branches, half, S))
+            for _ in range(run.stride)
+        ),
+    )
+
+
+def _step(run, paths, tau, parity):
+    """Fields at time t = stride tau + parity and answers at t + 1."""
+    units, t = run.units, run.stride * tau + parity
+    R, Gam, B = run.reaction(run.setting, paths, t)
+    row, spread, L = _cholesky_row(paths.L, R, t, units.least_share)
+    bank = paths.banks[parity]
+    field = _field(run, paths, bank, t, parity, row, spread, Gam)
+    answer = units.answer(field, bank, tau)
+
+    T, wide = Gam.shape[0], R.dtype
+    source = jnp.arange(bank.shift.shape[0])
+    response = jnp.where(source <= tau, answer.response, 0.0)
+    G = jnp.zeros(T, wide).at[parity :: run.stride].set(response)
+    h = paths.h.at[t + 1].set(answer.h)
+    C = units.overlaps(h, answer.h).astype(wide)
+    c = paths.c
+    if run.stimulus is not None:
+        c = c.at[t + 1].set(units.mean(run.stimulus * answer.expected))
+    return _Paths(
+        m=paths.m.at[t + 1].set(units.mean(answer.expected)),
+        c=c,
+        C=paths.C.at[t + 1].set(C).at[:, t + 1].set(C),
+        G=paths.G.at[t + 1].set(G),
+        Gam=paths.Gam.at[t].set(Gam),
+        L=L,
+        B=B,
+        h=h,
+        banks=paths.banks[:parity] + (answer.bank,) + paths.banks[parity + 1 :],
+    )
+
+
+# What the memories do to each other: covariance of the noise and feedback
+
+
+def _reaction(setting):
+    if setting.kernel.resummed:
+        return _with_self_coupling if setting.self_coupling else _resummed
+    if setting.kernel.input_driven:
+        return _stimulated
+    return _independent if setting.activation is None else _independent_graded
+
+
+def _resummed(setting, paths, t):
+    r"""Order 2: with $B = (1 - G)^{-1}$, one more row of which is known at each time,
+    $R = \alpha B C B^T$ and $\Gamma = \alpha (B - 1)$."""
+    T, wide = paths.Gam.shape[0], setting.m0.dtype
+    now = jax.nn.one_hot(t, T, dtype=wide)
+    b = paths.G[t] @ paths.B + now
+    B = paths.B.at[t].set(b)
+    R = setting.load * (B @ (paths.C[:T, :T] @ b))
+    return R, jnp.where(jnp.arange(T) < t, setting.load * (b - now), 0.0), B
+
+
+def _with_self_coupling(setting, paths, t):
+    """Order 2 where a neuron feels its own present state as well."""
+    R, Gam, B = _resummed(setting, paths, t)
+    return R, Gam.at[t].add(setting.load), B
+
+
+def _stimulated(setting, paths, t):
+    """The input-driven network: memories are weighted by their overlap with the input."""
+    T = paths.Gam.shape[0]
+    R = setting.load * (paths.C[t, :T] + 2 * paths.c[t] * paths.c[:T])
+    return R, setting.load * paths.G[t], paths.B
+
+
+def _independent(setting, paths, t):
+    """Order 3 and above: memories do not react to each other."""
+    C = paths.C[t, : paths.Gam.shape[0]]
+    kernel, load = setting.kernel, setting.load
+    return load * kernel(C), load * kernel.slope(C) * paths.G[t], paths.B
+
+
+def _independent_graded(setting, paths, t):
+    """The same for graded units, whose variances enter. Those of the future are not known yet, and
+    1 stands for them, as 0 would lead to NaN."""
+    T = paths.Gam.shape[0]
+    C, square = paths.C[t, :T], jnp.diagonal(paths.C)
+    now = square[t] * jnp.ones_like(C)
+    others = jnp.where(jnp.arange(T) <= t, square[:T], 1.0)
+    kernel, load = setting.kernel, setting.load
+    R = load * kernel(C, now, others)
+    return R, load * kernel.slope(C, now, others) * paths.G[t], paths.B
+
+
+# Fields
+
+
+def _cholesky_row(L, R, t, least_share):
+    """Row t of the Cholesky factor of R left of the diagonal, its diagonal entry, and the factor.
+
+    The entry is kept from vanishing, as overlaps of two times that are close to 1 would otherwise
+    lead to a negative square or to densities without bound.
+    """
+    known = jnp.arange(L.shape[0]) < t
+    row = jnp.where(known, R, 0.0)
+    row = jax.scipy.linalg.solve_triangular(L, row, lower=True)
+    spread = jnp.sqrt(jnp.maximum(R[t] - row @ row, least_share * R[t]))
+    return row, spread, L.at[t].set(jnp.where(known, row, 0.0).at[t].set(spread))
+
+
+def _field(run, paths, bank, t, parity, row, spread, Gam):
+    """The field at time t: signal, noise of earlier Gaussians, and feedback of earlier answers."""
+    setting, T, stride = run.setting, Gam.shape[0], run.stride
+    narrow = run.z.dtype
+    row, spread, gamma = row.astype(narrow), spread.astype(narrow), Gam.astype(narrow)
+    signal = setting.kernel.signal(paths.m[t])
+    if run.stimulus is not None:
+        signal = setting.stimulus_overlap * signal
+    a = signal.astype(narrow) + row @ run.z + gamma @ paths.h[:T]
+    if run.stimulus is not None:
+        a = a + 2 * (gamma @ paths.c[:T].astype(narrow)) * run.stimulus
+    if run.thermal is not None:
+        a = a + run.thermal[t]
+    # Entry k of the bank is the answer at time stride k + parity + 1.
+    start = parity + 1
+    back = jnp.zeros(-(-T // stride), narrow)
+    back = back.at[: len(range(start, T, stride))].set(gamma[start::stride])
+    response = jnp.tensordot(back, bank.branch, axes=1)
+    return _Field(a, spread, run.z[t], response, row[parity::stride])
+
+
+# Units
+
+
+class _AbstractUnits(eqx.Module):
+    """How neurons answer to their fields, and how the response of the answers is followed."""
+
+    h0: eqx.AbstractVar[Array]
+    #: Answers that are followed for each source.
+    branches: eqx.AbstractClassVar[int]
+    #: Least share of new noise in the variance of a field.
+    least_share: eqx.AbstractVar[float]
+
+    @abc.abstractmethod
+    def paths(self, z: Array) -> Array:
+        """Gaussians for all paths."""
+
+    @abc.abstractmethod
+    def mean(self, values: Array) -> Array:
+        """The mean over the paths, the last axis."""
+
+    @abc.abstractmethod
+    def overlaps(self, H: Array, h: Array) -> Array:
+        """Overlaps of the answers `h` (S,) with all earlier ones, `H` (T + 1, S)."""
+
+    @abc.abstractmethod
+    def answer(self, field: _Field, bank: _Bank, tau: Array) -> _Answer:
+        """Answers to the field of the bank's time number `tau`, which becomes a source as well."""
+
+
+class _Signs(_AbstractUnits):
+    """Signs, kept in float32. S of them do not tell overlaps closer than 1/S to 1, and in a frozen
+    trajectory single paths would have densities without bound: hence the least share 1/S."""
+
+    h0: Array
+    least_share: float
+    wide: np.dtype = eqx.field(static=True)
+    branches = 2
+
+    def __init__(self, setting, noise):
+        m0 = setting.m0.astype(jnp.dtype("float32"))
+        self.h0 = _sign(noise.start < (1 + m0) / 2)
+        self.least_share = 1 / self.h0.shape[0]
+        self.wide = setting.m0.dtype
+
+    def paths(self, z):
+        return z
+
+    def mean(self, values):
+        return (values.sum(-1) / values.shape[-1]).astype(self.wide)
+
+    def overlaps(self, H, h):
+        return H @ h / h.size
+
+    def answer(self, field, bank, tau):
+        a, spread, z, response, row = field
+        source = jnp.arange(bank.shift.shape[0])
+        older, this = (source < tau)[:, None], (source == tau)[:, None]
+        reduced = a / (2**0.5 * spread)
+        h = _sign(a + spread * z > 0)
+
+        # The branches: the same noise, but that of the source is moved to the threshold.
+        shifted = a + row[:, None] * bank.shift + response
+        answers = erf(shifted / (2**0.5 * spread))
+        values = self.mean(bank.weight * (answers[0] - answers[1]))
+        # The present field is a source, too: its two answers are +1 and -1.
+        threshold = jnp.clip(-a / spread, -_FARTHEST, _FARTHEST)
+        density = jnp.exp(-(reduced**2)) / ((2 * jnp.pi) ** 0.5 * spread)
+        values = jnp.where(source == tau, 2 * self.mean(density), values)
+        # Banks hold answers minus h, as the feedback of h itself is in `a` already.
+        new = jnp.where(shifted + spread * z > 0, 1 - h, -1 - h)
+        ends = jnp.asarray([1.0, -1.0], h.dtype)[:, None, None] - h
+        new = jnp.where(older, new, jnp.where(this, ends, 0.0))
+        bank = _Bank(
+            bank.shift.at[tau].set(threshold - z),
+            bank.weight.at[tau].set(density),
+            bank.branch.at[tau].set(new),
+        )
+        return _Answer(h, erf(reduced), values, bank)
+
+
+class _Graded(_AbstractUnits):
+    """Units with a smooth activation, in the dtype of the parameters. Every path starts from both
+    signs, with weights that depend on m0, so that nothing jumps when m0 changes."""
+
+    h0: Array
+    p: Array
+    least_share: float
+    activation: AbstractActivation
+    branches = 1
+
+    def __init__(self, setting, noise):
+        wide, S = setting.m0.dtype, noise.start.shape[0]
+        one = jnp.ones((S,), wide)
+        self.h0 = jnp.concatenate([one, -one])
+        self.p = (1 + self.h0 * setting.m0) / (2 * S)
+        self.least_share = 1e-10 if wide == np.float64 else 1e-6
+        self.activation = setting.activation
+
+    def paths(self, z):
+        return jnp.concatenate([z, z], axis=1)
+
+    def mean(self, values):
+        return (values * self.p).sum(-1)
+
+    def overlaps(self, H, h):
+        return H @ (self.p * h)
+
+    def answer(self, field, bank, tau):
+        u = field.a + field.spread * field.z
+        h, slope = self.activation(u), self.activation.slope(u)
+        source = jnp.arange(bank.shift.shape[0])
+        this = (source == tau)[:, None].astype(h.dtype)
+        new = slope * (field.response + this)
+        new = jnp.where((source <= tau)[:, None], new, 0.0)
+        branch = bank.branch.at[tau].set(new)
+        return _Answer(h, h, self.mean(new[0]), bank._replace(branch=branch))
+
+
+def _sign(positive):
+    return jnp.where(positive, jnp.float32(1.0), jnp.float32(-1.0))

@@ -1,0 +1,163 @@
+r"""Where the branch of equilibria that starts in the memory ends as the saliency falls.
+
+Without inputs the mean current does not depend on the saliency $\sigma$. With
+$G_\gamma(y) = y - \gamma \phi(y)$ and the currents y, z of the two groups, its balance is a curve,
+
+$$H(y, z) = q G_\gamma(y) + (1-q) G_\gamma(z) = 0, \qquad
+\sigma = \frac{y - z}{\kappa\, (\phi(y) - \phi(z))}.$$
+
+The curve is followed from the memory, (b, a) at $\sigma = 1$, in the direction in which $\sigma$
+falls, with small steps along the tangent that Newton's method takes back to the curve. When the
+next step would make $\sigma$ rise, or the groups equal, the step is halved until it vanishes: there
+the branch ends. The end is frozen, and the saliency there is differentiated by hand, see
+`_Walk.at_fold`.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.lax import stop_gradient
+
+from ..._rate_activations import (
+    AbstractRateActivation,
+    HardSigmoid,
+    RectifiedTanh,
+    ThresholdLinear,
+)
+
+_MOST_STEPS = 4096
+
+
+@eqx.filter_jit
+def fold(phi, kappa, gamma, q, a, b):
+    """Saliency at which the branch of the memory ends, and the two currents there; or NaN."""
+    walk = _Walk(*stop_gradient((phi, kappa, gamma, q)))
+    begin = stop_gradient(jnp.stack([b, a]))
+    known = jnp.isfinite(jnp.stack([kappa, gamma, *begin])).all() & (phi.gain > 0)
+    begin = jnp.where(known, begin, jnp.arange(2.0, dtype=begin.dtype)[::-1])
+    length = begin[0] - begin[1]
+    # The direction along the curve is kept: the tangent has H > 0 on one side all along, in the
+    # corners of a piecewise-smooth activation as well.
+    sense = jnp.where(walk.rises(begin), -1.0, 1.0).astype(begin.dtype)
+
+    def falls(point):
+        """Whether the branch goes on: the groups still differ, and the saliency still falls."""
+        return (point[0] > point[1]) & (walk.rises(point) == (sense < 0))
+
+    def move(state):
+        point, _, steps, _ = state
+        size = walk.step(point, length)
+        new = walk.advance(point, sense * size)
+        on = falls(new)
+        return jnp.where(on, new, point), size, steps + 1, on
+
+    start = (begin, length, 0, known)
+    point, size, _, on = jax.lax.while_loop(lambda s: s[3] & (s[2] < _MOST_STEPS), move, start)
+
+    def halve(_, state):
+        point, size = state
+        new = walk.advance(point, sense * size / 2)
+        return jnp.where(falls(new), new, point), size / 2
+
+    point, _ = jax.lax.fori_loop(0, 60, halve, (point, size))
+    saliency = walk.at_fold(phi, kappa, gamma, q, stop_gradient(point))
+    found = known & ~on & (saliency > 0)
+    return jnp.where(found, saliency, jnp.nan), jnp.where(found, point, jnp.nan)
+
+
+class _Walk(eqx.Module):
+    """The curve $H(y, z) = 0$. A point is the pair (y, z)."""
+
+    phi: AbstractRateActivation
+    kappa: jax.Array
+    gamma: jax.Array
+    q: jax.Array
+
+    def balance(self, point):
+        """The function H, which vanishes on the curve."""
+        weights = jnp.stack([self.q, 1 - self.q])
+        return (weights * (point - self.gamma * self.phi(point))).sum()
+
+    def gradient(self, point):
+        """The gradient of H."""
+        weights = jnp.stack([self.q, 1 - self.q])
+        return weights * (1 - self.gamma * self.phi.slope(point))
+
+    def tangent(self, point):
+        """The unit vector along the curve."""
+        across = self.gradient(point)
+        along = jnp.stack([-across[1], across[0]])
+        return along / jnp.sqrt(jnp.maximum((along**2).sum(), jnp.finfo(point.dtype).tiny))
+
+    def rises(self, point):
+        """Whether the saliency grows along the tangent (its logarithm, where the groups differ)."""
+        ahead = self.tangent(point)
+        rates, slopes = self.phi(point), self.phi.slope(point) * ahead
+        difference = rates[0] - rates[1]
+        change = (ahead[0] - ahead[1]) * difference
+        return change > (slopes[0] - slopes[1]) * (point[0] - point[1])
+
+    def step(self, point, length):
+        """Length of a step: small against the memory and, near the steep part of phi, against the
+        width of that, which larger steps would cross at once."""
+        rho, start = self.phi.gain.astype(point.dtype), self.phi.threshold.astype(point.dtype)
+        outside = jnp.maximum(start - point, point - start - 1 / rho)
+        distance = jnp.maximum(outside - 1 / rho, 0.0).min()
+        return jnp.minimum(length / 128, (1 / rho + 2 * distance) / 32)
+
+    def advance(self, point, size):
+        """The point after a step along the tangent and four Newton steps back to the curve."""
+
+        def back(_, point):
+            across = self.gradient(point)
+            square = jnp.maximum((across**2).sum(), jnp.finfo(point.dtype).tiny)
+            return point - self.balance(point) * across / square
+
+        return jax.lax.fori_loop(0, 4, back, point + size * self.tangent(point))
+
+    def at_fold(self, phi, kappa, gamma, q, point):
+        r"""The saliency at the end of the branch, differentiable in phi, kappa, gamma and q.
+
+        One of the two scaled currents $\rho (y - I^*)$ is frozen and the other follows from the
+        balance by one Newton step. At a smooth minimum of the saliency it does not matter which, as
+        moving along the curve changes nothing to first order. If the branch ends in a corner, where
+        a current sits at a kink of phi, that current is the frozen one: it stays at the kink.
+        """
+        first = self._frozen_is_first(point)
+        rho, start = self.phi.gain.astype(point.dtype), self.phi.threshold.astype(point.dtype)
+        scaled = rho * (point - start)
+        moving = phi.threshold.astype(point.dtype) + scaled / phi.gain.astype(point.dtype)
+        weights = jnp.stack([q, 1 - q])
+        keep = jnp.where(first, jnp.array([True, False]), jnp.array([False, True]))
+        mixed = jnp.where(keep, moving, point)
+        left = (weights * (mixed - gamma * phi(mixed))).sum()
+        divide = jnp.where(first, self.gradient(point)[1], self.gradient(point)[0])
+        correction = left / jnp.where(divide == 0, 1.0, divide)
+        currents = jnp.where(keep, mixed, mixed - correction)
+        rates = phi(currents)
+        # In the uniform state, where the groups have become equal, the secant is 0/0 and the
+        # saliency is that of the tangent.
+        merged = rho * (point[0] - point[1]) < 1e-5
+        secant = (currents[0] - currents[1]) / jnp.where(merged, 1.0, rates[0] - rates[1])
+        return jnp.where(merged, self._uniform(phi, gamma, point), secant) / kappa
+
+    def _frozen_is_first(self, point):
+        """Whether the first current is the frozen one: it is if it sits at a kink. Otherwise the
+        balance is solved for the current in which it is steeper."""
+        rho, start = self.phi.gain.astype(point.dtype), self.phi.threshold.astype(point.dtype)
+        scaled = rho * (point - start)
+        across = abs(self.gradient(point))
+        first = across[1] >= across[0]
+        corners = {HardSigmoid: (0.0, 1.0), RectifiedTanh: (0.0,), ThresholdLinear: (0.0,)}
+        for corner in corners.get(type(self.phi), ()):
+            near = abs(scaled - corner) < 1e-6
+            first = jnp.where(near[0], True, jnp.where(near[1], False, first))
+        return first
+
+    def _uniform(self, phi, gamma, point):
+        r"""$1/\phi'$ in the uniform state, whose current solves $G_\gamma(y) = 0$."""
+        middle = (point[0] + point[1]) / 2
+        own = 1 - self.gamma * self.phi.slope(middle)
+        middle = middle - (middle - gamma * phi(middle)) / jnp.where(own == 0, 1.0, own)
+        slope = phi.slope(middle)
+        return 1 / jnp.where(slope > 0, slope, jnp.nan)
