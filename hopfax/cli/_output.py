@@ -16,7 +16,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from ._settings import FILE, plain, settings, to_toml
 STORE = "sweep"
 
 
+@runtime_checkable
 class Options(Protocol):
     """The options that every sweep has about its folder."""
 

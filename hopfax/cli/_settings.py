@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ._families import COMMANDS, FAMILIES
+from . import _families
 
 #: The file of settings that a command writes beside its results.
 FILE = "settings.toml"
@@ -27,7 +27,7 @@ def settings(command: Any) -> dict[str, Any]:
         for field in dataclasses.fields(command)
         if field.name not in PLACES
     }
-    if found.get("network") == FAMILIES[0]:
+    if found.get("network") == _families.FAMILIES[0]:
         del found["network"]
     return plain(found)
 
@@ -77,7 +77,9 @@ def read(file: pathlib.Path, command: str) -> dict[str, Any]:
         found = tomllib.loads(file.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"`config`: {file} is no TOML file: {error}.") from error
-    tables = {name: found.pop(name) for name in COMMANDS if isinstance(found.get(name), dict)}
+    tables = {
+        name: found.pop(name) for name in _families.COMMANDS if isinstance(found.get(name), dict)
+    }
     return found | tables.get(command, {})
 
 
@@ -87,7 +89,7 @@ def family_in(file: pathlib.Path, command: str) -> str | None:
     **Raises:** as `read`.
     """
     found = read(file, command).get("network")
-    return found if found in FAMILIES else None
+    return found if found in _families.FAMILIES else None
 
 
 def _nested(value: Any) -> bool:

@@ -6,8 +6,8 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from . import _families
 from ._console import say
-from ._families import FAMILIES, cell
 from ._machine import precision
 from ._output import open_store, store_in
 from ._picture import draw
@@ -58,6 +58,6 @@ def stored(place: pathlib.Path) -> Any:
     """
     for folder in (place, place.parent):
         if (folder / FILE).is_file():
-            family = family_in(folder / FILE, "sweep") or FAMILIES[0]
-            return cell(family, "sweep").stored(place, folder)
+            family = family_in(folder / FILE, "sweep") or _families.FAMILIES[0]
+            return _families.cell(family, "sweep").stored(place, folder)
     return open_store(place)

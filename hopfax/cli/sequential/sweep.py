@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import pathlib
 import time
@@ -112,7 +111,7 @@ class Sweep:
             hints = advice(memories, dataset, self)
         with precision("float64"):  # the theory, whatever the runs had
             picture = "phase_diagram.png"
-            tables = "\n".join([report(dataset, self), *hints])
+            tables = "\n".join([report(dataset, memories.P, self), *hints])
             output.finish(dataset, tables, work, picture, f"{picture}, settings.toml; {store}")
         return 0
 
@@ -231,9 +230,8 @@ def gains_and_starts(points: tuple[int, ...]) -> tuple[int, int]:
     return gains, total // gains
 
 
-def report(dataset: Any, settings: Sweep) -> str:
-    """Thresholds, measured and predicted, and the count of every regime."""
-    P = len(dataset_transition(dataset))
+def report(dataset: Any, P: int, settings: Sweep) -> str:
+    """Thresholds of a cycle of `P`, measured and predicted, and the count of every regime."""
     largest = settings.saliency[1]
     rows: list[tuple[str, str]] = []
     found = threshold(dataset)
@@ -299,8 +297,3 @@ def threshold(dataset: Any) -> str:
     if first == len(kappa):
         return "none: the largest kappa does not sustain it"
     return f"{kappa[first]:.3f} (grid step {kappa[first] - kappa[first - 1]:.3f})"
-
-
-def dataset_transition(dataset: Any) -> np.ndarray:
-    """The transition matrix that a sweep's attributes record."""
-    return np.asarray(json.loads(dataset.attrs["settings"])["network.transition"])
