@@ -1,18 +1,59 @@
-"""All tests run in float64 and without silent dtype promotion.
+"""How all tests run: in float64, without silent dtype promotion, compiled quickly and once.
 
 Do not import hopfax here: the type-checking import hook of the test run is installed later.
 """
 
+import hashlib
 import os
+import pathlib
+import platform
+import sys
+import tempfile
 from importlib.metadata import version
 
-# Most of the time of the tests is that of the compiler. With jaxlib 0.10 a third of it goes with the
-# older emitters of fused loops, for programs that run as fast (0.11 was not tried, 0.12 gains
-# nothing). XLA reads its options when it starts, and aborts at one it does not know.
-# `XLA_FLAGS= pytest` goes without.
-if version("jaxlib").startswith("0.10."):
-    quickly = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-    os.environ.setdefault("XLA_FLAGS", quickly)
+_JAXLIB = version("jaxlib")
+#: XLA reads its options when it starts, and aborts at one that it does not know. Nearly all the time
+#: of the tests is that of the compiler, and nothing here is timed: programs are translated without
+#: LLVM's optimisation, and with jaxlib 0.10 by the older emitters of fused loops, which cost a third
+#: less. `XLA_FLAGS= pytest` compiles as for a user.
+_QUICKLY = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
+if _JAXLIB.startswith("0.10."):
+    _QUICKLY += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
+
+
+def _processor() -> str:
+    """What compiled programs depend on: they are not for another processor."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+        lines = [
+            line for line in text.split("\n") if line.startswith(("flags", "Features", "model"))
+        ]
+    except OSError:
+        lines = [platform.processor(), platform.machine()]
+    return "\n".join(lines)
+
+
+def _cache() -> str:
+    """A folder of compiled programs that all workers share and later runs find again. It is another
+    one for every jaxlib, Python and processor; any of them can be deleted."""
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    key = f"{_JAXLIB} {sys.version_info[:2]} {_processor()}"
+    name = f"{_JAXLIB}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+    folder = pathlib.Path(home) / "hopfax" / "tests" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a home that cannot be written to
+        folder = pathlib.Path(tempfile.gettempdir()) / f"hopfax-tests-{name}"
+    return str(folder)
+
+
+os.environ.setdefault("XLA_FLAGS", " ".join(_QUICKLY))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _cache())
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# Equinox's errors inside compiled programs call back into Python, and a program that calls back is
+# not stored: without them nearly all are. What they would have said becomes NaN.
+os.environ.setdefault("EQX_ON_ERROR", "nan")
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402

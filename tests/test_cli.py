@@ -2,111 +2,24 @@
 
 import dataclasses
 import json
+import pathlib
 import re
 import sys
-import tomllib
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cli_helpers import elsewhere as elsewhere, refusal
 from helpers import run_python
+from jax.experimental.compilation_cache import compilation_cache as programs
 
 import hopfax as hx
-from hopfax.cli import _common, main
-from hopfax.cli._plot import draw
-from hopfax.cli._sweep import Sweep, threshold
-
-TINY = ["sweep", "--points", "6", "4", "--tau", "20", "--horizon", "6"]
-UNSEEDED = [*TINY, "--bias", "0"]  # no theory at finite tau, which takes long to compile
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def refusal(err):
-    """The one line of an error, without bars of progress."""
-    lines = [line for line in err.splitlines() if line.startswith("hopfax:")]
-    assert len(lines) == 1 and "Traceback" not in err
-    return lines[0]
-
-
-# All in one test, because compiling the sweep is most of its time.
-@pytest.mark.slow
-def test_a_sweep_from_first_run_to_rerun(command, tmp_path, monkeypatch):
-    # The finite-tau curves of the picture take long to compile and are tested with the plots.
-    monkeypatch.setattr("hopfax.plots._sweeps.Cycle.finite", False)
-    status, out, err = command(*TINY)
-    assert status == 0 and not err  # bars of progress are for terminals
-    (folder,) = (tmp_path / "hopfax-out").iterdir()
-    assert re.fullmatch(r"sweep-[0-9a-f]{8}", folder.name)
-    assert {file.name for file in folder.iterdir()} == {
-        "sweep",
-        "phase_diagram.png",
-        "settings.toml",
-    }
-    dataset = hx.open_sweep(folder / "sweep").load()
-    assert dict(dataset.sizes) == {"kappa": 6, "init.saliency[0]": 4}
-    assert (dataset["status"] == 0).all()
-    assert json.loads(dataset.attrs["settings"])["method"] == repr("auto")
-    assert list((tmp_path / "cache/hopfax/jax").glob("jit_strip-*-cache"))
-
-    # kappa_c(P = 4) = 3.611 and kappa_c(infinity) = 4 are exact; at tau = 20, b = 0.01 simulation
-    # gave 2.98 +- 0.01 and theory is 2 b too large, so 3.00.
-    assert re.search(r"theory, P = 4, tau = 20, bias 0.01 +3\.00", out)
-    assert re.search(r"theory, P = 4, tau -> infinity +3\.611\n", out)
-    assert re.search(r"theory, P -> infinity, tau -> infinity +4\.000\n", out)
-    measured = re.search(
-        r"measured from z_0\(0\) = 3, within 6 tau +(\S+) \(grid step 0\.800\)", out
-    )
-    assert measured and measured[1] == threshold(dataset).split()[0]
-    counts = {name: int(k) for name, k in re.findall(r"^(\w+) +(\d+)$", out, re.MULTILINE)}
-    assert counts.pop("failed") == 0 and sum(counts.values()) == 24
-
-    # The same again is read, not computed.
-    before = (folder / "sweep" / "sweep.json").stat().st_mtime_ns
-    status, again, err = command(*TINY)
-    assert status == 0 and "read from" in again and "--overwrite" in again and not err
-    assert (folder / "sweep" / "sweep.json").stat().st_mtime_ns == before
-    assert again.split("\n\n")[:2] == out.split("\n\n")[1:3]  # the tables
-
-    # The settings it wrote give the same bits; --overwrite computes again.
-    rerun = ["sweep", "--config", folder / "settings.toml"]
-    assert command(*rerun, "--out", "copy")[0] == 0
-    assert "runs in" in command(*rerun, "--overwrite")[1]
-    for place in (tmp_path / "copy", folder):
-        assert hx.open_sweep(place / "sweep").load().identical(dataset)
-    assert (tmp_path / "copy/settings.toml").read_text() == (folder / "settings.toml").read_text()
-
-    # Other settings do not replace it unasked, and an option wins over the file.
-    status, _, err = command(*rerun, "--points", 5, 4, "--out", "copy")
-    assert status == 2 and "--overwrite" in refusal(err) and "copy" in refusal(err)
-    assert hx.open_sweep("copy/sweep").sizes["kappa"] == 6
-
-    assert command("plot", "copy", "--out", "picture.pdf", "--no-theory")[0] == 0
-    assert (tmp_path / "picture.pdf").stat().st_size > 1000
-
-
-def test_a_sweep_of_a_file_of_memories_in_float32(command, tmp_path):
-    xi = np.array(hx.patterns.hadamard(3, 16).xi)
-    np.save("memories.npy", xi)
-    options = ["--patterns", "memories.npy", "--precision", "float32", "--memories", 2]
-    status, out, _ = command(*UNSEEDED, *options, "--out", "here")
-    assert status == 0 and "nothing seeds the transitions" in out
-    dataset = hx.open_sweep("here/sweep").load()
-    assert dataset.attrs["x64"] == 0 and dataset["overlap"].dtype == np.float32
-    assert jax.config.read("jax_enable_x64")  # as before
-    settings = tomllib.loads((tmp_path / "here/settings.toml").read_text())
-    assert settings["patterns"] == str(tmp_path / "memories.npy")
-
-    # The same settings with another content of the file are other memories.
-    np.save("memories.npy", -xi)
-    status, _, err = command(*UNSEEDED, *options, "--out", "here")
-    assert status == 2 and "other settings" in refusal(err)
+from hopfax.cli import _families, _machine, _memories, _settings, main
+from hopfax.cli._claims import Claim, Outcome, claim
+from hopfax.cli._console import number, table
+from hopfax.cli._output import default_folder
+from hopfax.cli.sequential.sweep import Sweep
 
 
 @pytest.mark.parametrize(
@@ -164,7 +77,7 @@ def test_exit_status_by_kind_of_error(command, monkeypatch, error, expected):
     def fail(self):
         raise error
 
-    monkeypatch.setattr("hopfax.cli._doctor.Doctor.__call__", fail)
+    monkeypatch.setattr("hopfax.cli.doctor.Doctor.__call__", fail)
     status, _, err = command("doctor")
     assert status == expected and refusal(err)
 
@@ -173,7 +86,7 @@ def test_a_fault_of_the_program_is_not_disguised(monkeypatch):
     def fail(self):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("hopfax.cli._doctor.Doctor.__call__", fail)
+    monkeypatch.setattr("hopfax.cli.doctor.Doctor.__call__", fail)
     with pytest.raises(ZeroDivisionError):
         main(["doctor"])
 
@@ -234,42 +147,46 @@ def test_settings_survive_toml(tmp_path):
 
     for kept in (Outer(), Outer(Inner(1e-7, ("x",)), True, 3)):
         file = tmp_path / "my.toml"
-        file.write_text(_common.to_toml(_common.settings(kept), ["a comment"]))
-        assert tyro.cli(Outer, args=_common.arguments_from(file, "outer", Outer)) == kept
+        file.write_text(_settings.to_toml(_settings.settings(kept), ["a comment"]))
+        assert tyro.cli(Outer, args=_settings.arguments_from(file, "outer", Outer)) == kept
     file.write_text("[inner]\nrat = 2.0")
     with pytest.raises(ValueError, match="'inner.rat'; did you mean 'inner.rate'"):
-        _common.arguments_from(file, "outer", Outer)
+        _settings.arguments_from(file, "outer", Outer)
 
 
-def test_settings_say_what_is_computed_and_not_where():
-    here, there = Sweep(out=None), dataclasses.replace(Sweep(), overwrite=True)
-    assert _common.settings(here) == _common.settings(there)
-    folder = _common.output_folder("sweep", _common.settings(here))
-    assert folder == _common.output_folder("sweep", _common.settings(there))
-    other = _common.settings(dataclasses.replace(Sweep(), tau=99.0))
-    assert folder != _common.output_folder("sweep", other)
+def test_settings_say_what_is_computed_and_not_where_or_how():
+    plain = _settings.settings(Sweep())
+    other = Sweep(devices=2, chunk=100, part=(0, 2), dask="x", resume=True, dry_run=True)
+    assert _settings.settings(other) == plain
+    assert _settings.settings(Sweep(overwrite=True, store=pathlib.Path("elsewhere"))) == plain
+    assert _settings.settings(Sweep(tau=99.0)) != plain
+    folder = default_folder("sweep", plain)
+    assert folder == default_folder("sweep", dict(plain)) != default_folder("run", plain)
 
 
-def test_the_default_sweep_is_a_useful_one():
-    assert np.prod(Sweep().points) >= 10_000
-    assert Sweep().kappa[0] < 3 and Sweep().kappa[1] > 4  # both sides of every threshold
+@pytest.mark.parametrize("family", _families.FAMILIES)
+def test_settings_name_the_family_unless_it_is_the_first(family):
+    for command in ("sweep", "theory"):
+        found = _settings.settings(_families.kind(command, family)())
+        assert found.get("network", _families.FAMILIES[0]) == family
+        assert ("network" in found) == (family != _families.FAMILIES[0])
 
 
 # Shared pieces
 
 
 def test_patterns_from_every_source(tmp_path):
-    assert _common.patterns_from("hadamard").xi.shape == (4, 1024)
-    drawn = [_common.patterns_from("random", 3, 50, seed).xi for seed in (0, 0, 1)]
+    assert _memories.patterns_from("hadamard").xi.shape == (4, 1024)
+    drawn = [_memories.patterns_from("random", 3, 50, seed).xi for seed in (0, 0, 1)]
     assert (drawn[0] == drawn[1]).all() and (drawn[0] != drawn[2]).any()
     xi = np.array(drawn[0])
     np.savez(tmp_path / "some.npz", xi=xi)
-    assert (_common.patterns_from("some.npz").xi == xi).all()
-    assert (_common.patterns_from("some.npz", P=2, N=50).xi == xi[:2]).all()
+    assert (_memories.patterns_from("some.npz").xi == xi).all()
+    assert (_memories.patterns_from("some.npz", P=2, N=50).xi == xi[:2]).all()
     with pytest.raises(ValueError, match="`memories` is 4, but some.npz holds 3"):
-        _common.patterns_from("some.npz", P=4)
+        _memories.patterns_from("some.npz", P=4)
     with pytest.raises(ValueError, match="`neurons` is 9"):
-        _common.patterns_from("some.npz", N=9)
+        _memories.patterns_from("some.npz", N=9)
 
 
 def test_patterns_from_a_folder_of_images(tmp_path):
@@ -278,12 +195,12 @@ def test_patterns_from_a_folder_of_images(tmp_path):
     rows = np.random.default_rng(0).integers(0, 255, (2, 4, 5), dtype=np.uint8)
     for name, image in zip("ab", rows, strict=True):
         Image.fromarray(image).save(tmp_path / f"{name}.png")
-    assert _common.patterns_from(str(tmp_path)).xi.shape == (2, 20)
+    assert _memories.patterns_from(str(tmp_path)).xi.shape == (2, 20)
 
 
 def test_precision_holds_inside_and_is_put_back():
     with pytest.raises(KeyError):
-        with _common.precision("float32"):
+        with _machine.precision("float32"):
             assert jnp.asarray(1.0).dtype == np.float32
             raise KeyError
     assert jnp.asarray(1.0).dtype == np.float64
@@ -292,8 +209,19 @@ def test_precision_holds_inside_and_is_put_back():
 CACHE = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 
 
+@pytest.fixture
+def unconfigured():
+    """No folder of compiled programs is set, whatever the test run has."""
+    before = _machine.jax_option(CACHE[0])
+    jax.config.update(CACHE[0], None)
+    programs.reset_cache()
+    yield
+    jax.config.update(CACHE[0], before)
+    programs.reset_cache()
+
+
 def cache_options():
-    return tuple(_common.jax_option(name) for name in CACHE)
+    return tuple(_machine.jax_option(name) for name in CACHE)
 
 
 def cache_row(command):
@@ -309,14 +237,14 @@ def compile_with(number):
     jax.jit(lambda x: jnp.sinh(x) * number).lower(1.0).compile()
 
 
-def test_compiled_programs_are_kept_and_found_again(tmp_path, monkeypatch):
+def test_compiled_programs_are_kept_and_found_again(unconfigured, tmp_path, monkeypatch):
     before = cache_options()
     for name in ("cache", "other"):  # the second one, too: JAX must not hold on to the first
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
         folder = tmp_path / name / "hopfax/jax"
         for _ in range(2):
             with pytest.raises(KeyError):
-                with _common.compilation_cache():
+                with _machine.compilation_cache():
                     assert cache_options() == (str(folder), 0.0)
                     compile_with(17.0)
                     raise KeyError
@@ -327,14 +255,16 @@ def test_compiled_programs_are_kept_and_found_again(tmp_path, monkeypatch):
 
 def test_a_second_process_compiles_no_event_driven_program_again():
     code = """
+import os
+os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # of the test run
 import jax, numpy as np, hopfax as hx
-from hopfax.cli import _common
+from hopfax.cli import _machine
 misses = []
 jax.monitoring.register_event_listener(lambda name, **_: misses.append(name))
 network = hx.TwoTimescaleHopfield(
     hx.patterns.hadamard(3, 8), hx.cyclic(3), kappa=5.0, tau=20.0, bias=0.01
 )
-with _common.compilation_cache():
+with _machine.compilation_cache():
     run = hx.simulate(network, network.init(saliency=[2.0, 0.0, 0.0]), np.linspace(0.0, 1.0, 3))
 assert run.stats["method"] == "event-driven"
 print(sum(name.endswith("cache_misses") for name in misses))
@@ -344,19 +274,17 @@ print(sum(name.endswith("cache_misses") for name in misses))
 
 
 @pytest.mark.parametrize("folder", ["", "/nowhere/to/be/found"])
-def test_a_configured_cache_is_left_alone(tmp_path, folder):
-    code = (
-        "from hopfax.cli import _common\n"
-        "with _common.compilation_cache(): print(_common.jax_option('jax_compilation_cache_dir'))"
-    )
-    assert run_python(code, JAX_COMPILATION_CACHE_DIR=folder) == folder
+def test_a_configured_cache_is_left_alone(unconfigured, tmp_path, folder):
+    jax.config.update(CACHE[0], folder)
+    with _machine.compilation_cache():
+        assert _machine.jax_option(CACHE[0]) == folder
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_that_cannot_be_written_fails_nothing(command, tmp_path):
+def test_a_cache_that_cannot_be_written_fails_nothing(unconfigured, command, tmp_path):
     (tmp_path / "cache").write_text("a file, not a folder")
     before = cache_options()
-    with _common.compilation_cache():
+    with _machine.compilation_cache():
         assert cache_options() == before
     row = cache_row(command)
     assert row.startswith("off: cannot write") and str(tmp_path / "cache") in row
@@ -366,12 +294,12 @@ def test_the_cache_is_the_users_own(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for ignored in ("", "relative/folder"):
         monkeypatch.setenv("XDG_CACHE_HOME", ignored)
-        assert _common.cache_folder() == tmp_path / ".cache/hopfax/jax"
+        assert _machine.cache_folder() == tmp_path / ".cache/hopfax/jax"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert _common.cache_folder() == tmp_path / ".cache/hopfax/jax"
+    assert _machine.cache_folder() == tmp_path / ".cache/hopfax/jax"
 
 
-def test_doctor_reports_the_cache(command, tmp_path):
+def test_doctor_reports_the_cache(unconfigured, command, tmp_path):
     folder = tmp_path / "cache/hopfax/jax"
     assert cache_row(command) == f"on: {folder} (0 programs, 0.0 MiB)"
     (folder / "jit_f-0-cache").write_bytes(bytes(3 * 2**19))
@@ -385,12 +313,58 @@ def test_doctor_reports_the_cache(command, tmp_path):
 
 
 def test_tables_line_up():
-    text = _common.table(("name", "n"), [("a", 1), ("longer", _common.number(float("nan")))])
+    text = table(("name", "n"), [("a", 1), ("longer", number(float("nan")))])
     assert text == "name    n\n------  -\na       1\nlonger  -"
-    assert _common.number(2.0, 2) == "2.00" and _common.number(float("inf")) == "inf"
+    assert number(2.0, 2) == "2.00" and number(float("inf")) == "inf"
+
+
+def test_claims_hold_on_the_right_side():
+    def holds(relation, simulation):
+        made: Claim = claim("c", 1.0, simulation, 0.1, "why", "where", relation)
+        return made.holds
+
+    assert holds("equal", 1.05) and not holds("equal", 1.2) and not holds("equal", np.nan)
+    assert holds("below", 0.8) and not holds("below", 0.95)
+    assert holds("above", 1.2) and not holds("above", 1.05)
 
 
 # The other commands
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """What is reproduced of rate memories: two claims, the second of which may fail."""
+
+    def reproduce(second):
+        claims = [claim("one", 1, 1, 0, "a count", "here"), claim("two", 1, second, 0, "", "")]
+        outcome = Outcome(claims, {}, "more text", {"a_table": [1, 2]})
+        monkeypatch.setattr("hopfax.cli.rate.reproduce.reproduce", lambda: outcome)
+
+    return reproduce
+
+
+@pytest.mark.parametrize("asked", [("rate",), ("--network", "rate")])
+def test_reproduce_asks_the_family(command, tmp_path, made_up, asked):
+    made_up(1)
+    status, out, _ = command("reproduce", *asked)
+    assert status == 0 and re.search("^two +1.0000 +1.0000 +0.0000 +yes$", out, re.MULTILINE)
+    assert "more text" in out
+    (folder,) = (tmp_path / "hopfax-out").iterdir()
+    claims = json.loads((folder / "claims.json").read_text())
+    assert [(claim["claim"], claim["holds"]) for claim in claims] == [("one", True), ("two", True)]
+    assert json.loads((folder / "a_table.json").read_text()) == [1, 2]
+    assert folder.name == "reproduce-4a4402ef"  # both ways, and as it was called before
+
+    status, _, err = command("reproduce", *asked)
+    assert status == 2 and "holds an earlier run; --overwrite" in refusal(err)
+    made_up(2)
+    status, out, _ = command("reproduce", *asked, "--overwrite")
+    assert status == 1 and re.search("^two .* NO$", out, re.MULTILINE)
+
+
+def test_reproduce_is_told_one_family(command):
+    status, _, err = command("reproduce", "dense", "--network", "rate")
+    assert status == 2 and "name one" in refusal(err)
 
 
 def test_theory_prints_the_known_numbers(command):
@@ -443,7 +417,7 @@ def test_doctor_names_versions_devices_and_what_is_missing(command, monkeypatch)
     for name, version in (("hopfax", hx.__version__), ("jax", jax.__version__)):
         assert re.search(rf"^{name} +{re.escape(version)}$", out, re.MULTILINE)
     assert jax.devices()[0].platform in out
-    monkeypatch.setattr("hopfax.cli._doctor._version", lambda name: None)
+    monkeypatch.setattr("hopfax.cli.doctor._version", lambda name: None)
     assert 'pip install "hopfax[plot]"' in command("doctor")[1]
 
 
@@ -465,41 +439,6 @@ def test_without_tyro_the_cure_is_named(command, monkeypatch):
     assert status == 2 and not out and 'pip install "hopfax[cli]"' in refusal(err)
 
 
-def test_without_matplotlib_nothing_is_computed_first(command, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    status, _, err = command(*UNSEEDED)
-    assert status == 2 and 'pip install "hopfax[plot]"' in refusal(err)
-
-
-def test_plots_of_one_and_of_three_axes():
-    def function(a, b=1.0, c=1.0):
-        return {"sum": a + b + c}
-
-    two, three = [0.0, 1.0], {"a": [0.0], "b": [1.0], "c": [2.0]}
-    for grid in ({"a": two}, three):
-        assert len(draw(hx.sweep(function, grid, progress=False)).axes) == 1
-
-
-@pytest.mark.parametrize(
-    ("codes", "expected"),
-    [
-        ([1, 1, 0, 0], "4.000 (grid step 1.000)"),
-        ([1, 0, 1, 0], "5.000 (grid step 1.000)"),  # every larger gain must do
-        ([0, 0, 0, 0], "below 2.000"),
-        ([0, 0, 0, 1], "none: the largest kappa does not sustain it"),
-    ],
-)
-def test_the_measured_threshold(codes, expected):
-    import xarray as xr
-
-    rows: Any = np.stack([np.ones(4, np.int8), np.array(codes, np.int8)], axis=1)
-    dims = ("kappa", "init.saliency[0]")
-    data = {"regime": (dims, rows), "dwell": (dims, rows * 1.0)}
-    grid = {"kappa": [2.0, 3.0, 4.0, 5.0], "init.saliency[0]": [1.0, 2.0]}
-    assert threshold(xr.Dataset(data, grid)) == expected
-
-
 def test_warnings_are_one_line(command, monkeypatch):
     import warnings
 
@@ -508,7 +447,7 @@ def test_warnings_are_one_line(command, monkeypatch):
         warnings.warn("beware", hx.PhysicsWarning, stacklevel=1)
         return 0
 
-    monkeypatch.setattr("hopfax.cli._doctor.Doctor.__call__", warn)
+    monkeypatch.setattr("hopfax.cli.doctor.Doctor.__call__", warn)
     status, _, err = command("doctor")
     assert status == 0 and refusal(err) == "hopfax: PhysicsWarning: beware"
 

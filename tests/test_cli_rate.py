@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import tomllib
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +10,17 @@ import matplotlib
 import numpy as np
 import pytest
 import xarray as xr
+from cli_helpers import elsewhere as elsewhere, refusal
 from helpers import assert_close
 
 import hopfax as hx
-from hopfax.cli import _common, _rate, _reproduce_rate as made, _reproduce_rate_figures as figures
-from hopfax.cli._sweep_rate import RateSweep, report, stored, together, verdicts
+from hopfax.cli.plot import stored
+from hopfax.cli.rate import _figures as figures, _points, _retrieval, _stability, _thresholds
+from hopfax.cli.rate._checks import claims as claims_of
+from hopfax.cli.rate._diagram import report, together, verdicts
+from hopfax.cli.rate._measured import Results
+from hopfax.cli.rate.reproduce import tables_of
+from hopfax.cli.rate.sweep import Sweep
 from hopfax.theory import rate
 
 matplotlib.use("Agg")
@@ -24,23 +29,10 @@ SWEEP = ["sweep", "--network", "rate"]
 SMALL = [*SWEEP, "--points", "7", "5", "--neurons", "25"]
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def refusal(err):
-    """The one line of an error."""
-    lines = [line for line in err.splitlines() if line.startswith("hopfax:")]
-    assert len(lines) == 1 and "Traceback" not in err
-    return lines[0]
-
-
 def test_the_family_has_options_of_its_own(command):
     _, out, _ = command("sweep", "--help", "--network", "rate")
     assert "--orders" not in out and "--kappa" not in out
-    for field in dataclasses.fields(RateSweep):
+    for field in dataclasses.fields(Sweep):
         assert "--" + field.name.replace("_", "-") in out
     _, out, _ = command("theory", "--network=rate", "--help")
     assert "--input-active" in out and "--tau" not in out
@@ -62,8 +54,6 @@ def test_the_family_has_options_of_its_own(command):
         ([*SMALL, "--simulate", "-1", "2"], "`simulate`"),
         ([*SMALL, "--seed", "-1"], "`seed`"),
         ([*SMALL, "--chunk", "0"], "`chunk`"),
-        ([*SMALL, "--resume", "--overwrite"], "contradict"),
-        ([*SMALL, "--out", "afile"], "`out`: afile is a file"),
         ([*SMALL, "--out", "new", "--resume"], "no sweep in new/sweep to resume"),
         (["theory", "--network", "rate", "--threshold", "nan"], "`threshold`"),
         (["theory", "--network", "rate", "--a", "1"], "`a`"),
@@ -71,26 +61,25 @@ def test_the_family_has_options_of_its_own(command):
     ],
 )
 def test_bad_values_are_refused_in_one_line_that_names_them(command, arguments, named, tmp_path):
-    (tmp_path / "afile").write_text("")
     status, _, err = command(*arguments)
     assert status == 2 and named in refusal(err)
-    assert {entry.name for entry in tmp_path.iterdir()} <= {"afile", "cache"}
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"cache"}
 
 
 def test_two_values_are_swept_and_the_others_keep_their_reference():
-    plain = RateSweep().grid()
+    plain = Sweep().grid()
     assert {name: axis.size for name, axis in plain.items()} == {
         "gain": 1,
         "threshold": 128,
         "a": 96,
         "b": 1,
     }
-    grid = RateSweep(gain=(1.0, 3.0), b=(0.5, 1.0), points=(3, 2)).grid()
+    grid = Sweep(gain=(1.0, 3.0), b=(0.5, 1.0), points=(3, 2)).grid()
     assert grid["gain"].tolist() == [1, 2, 3] and grid["b"].tolist() == [0.5, 1]
     assert grid["threshold"].tolist() == [0.2] and grid["a"].tolist() == [-0.3]
-    one = RateSweep(a=(0.1,), gain=(1.0, 3.0)).values()  # the other range is a default
+    one = Sweep(a=(0.1,), gain=(1.0, 3.0)).values()  # the other range is a default
     assert one["threshold"] == (0.0, 1.0) and one["a"] == (0.1,) and one["b"] == (0.95,)
-    assert RateSweep().size() == 1000 and RateSweep(q=1 / 3).size() == 999
+    assert Sweep().size() == 1000 and Sweep(q=1 / 3).size() == 999
 
 
 @pytest.mark.slow
@@ -117,7 +106,7 @@ def test_a_dry_run_writes_nothing(command, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_sweep_from_first_run_to_rerun(command, tmp_path):
+def test_a_sweep_is_what_the_theory_says_beside_simulations(command, tmp_path):
     asked = [*SMALL, "--gain", 2, 10, "--threshold", 0, 1, "--a", 0.1, "--simulate", 4, 3]
     asked += ["--out", "here"]
     status, out, err = command(*asked)
@@ -140,18 +129,11 @@ def test_a_sweep_from_first_run_to_rerun(command, tmp_path):
         assert int(point["storage"]) > 0 or spectrum.greatest > 0
     rows = verdicts(dataset)
     assert {row[3] for row in rows} == {True}
-    assert {row[2] < _rate.NUDGE for row in rows} == {True, False}  # some attract, some do not
+    assert {row[2] < _points.NUDGE for row in rows} == {True, False}  # some attract, some do not
 
-    # The same again is read, settings give the same values elsewhere, --overwrite computes again.
     status, again, _ = command(*asked)
     assert status == 0 and "read from here/diagram.zarr" in again
-    settings = tomllib.loads((folder / "settings.toml").read_text())
-    assert settings["network"] == "rate" and settings["gain"] == [2.0, 10.0]
-    rerun = ["sweep", "--config", folder / "settings.toml", "--out", "here"]
-    assert "35 points in" in command(*rerun, "--overwrite")[1]
     assert stored(folder).identical(dataset)
-    status, _, err = command(*rerun, "--seed", 3)
-    assert status == 2 and "`out`: here holds a sweep of other settings" in refusal(err)
 
     # An unfinished one is drawn from its stores.
     for file in ("diagram.zarr", "simulated"):
@@ -193,7 +175,7 @@ def test_a_disagreement_is_counted_and_listed():
         },
         grid,
     )
-    dataset = together(found, runs, RateSweep())
+    dataset = together(found, runs, Sweep().asked())
     assert [row[3] for row in verdicts(dataset)] == [True, False, False]
     text = report(dataset)
     assert "Simulations: 3, of which 1 agree with the eigenvalue, 2 do not (1 of them marg" in text
@@ -201,9 +183,8 @@ def test_a_disagreement_is_counted_and_listed():
     assert re.search(r"^no design .* +1$", text, re.MULTILINE)
 
 
-def test_settings_name_the_family():
-    assert _common.settings(RateSweep())["network"] == "rate"
-    assert jax.tree.leaves(_rate.Storage("logistic", 0.2, None)) == []
+def test_the_theory_of_a_point_holds_no_arrays():
+    assert jax.tree.leaves(_points.Storage("logistic", 0.2, None)) == []
 
 
 # reproduce
@@ -212,11 +193,11 @@ def test_settings_name_the_family():
 def results():
     """Made-up results in which every claim holds."""
     rows = [
-        made._Row("logistic", -0.3, 0.2, 1.25, -0.25, -1.0, -0.9998, -0.9999, 1e-9),
-        made._Row("hard_sigmoid", -0.3, 0.75, 1.3, -0.26, 3.75, 5.25, 5.25, 0.9),
+        _stability.Row("logistic", -0.3, 0.2, 1.25, -0.25, -1.0, -0.9998, -0.9999, 1e-9),
+        _stability.Row("hard_sigmoid", -0.3, 0.75, 1.3, -0.26, 3.75, 5.25, 5.25, 0.9),
     ]
-    settings = RateSweep(points=(3, 2), simulate=(1, 1))
-    dims, shape = _rate.VALUES, (1, 3, 2, 1)
+    settings = Sweep(points=(3, 2), simulate=(1, 1))
+    dims, shape = _points.VALUES, (1, 3, 2, 1)
     codes = np.array([2, 2, 0, 0, 1, 0]).reshape(shape)
     found = {name: (dims, np.ones(shape)) for name in ("kappa", "gamma", "block", "margin")}
     found |= {"storage": (dims, codes.astype(np.int8)), "status": (dims, np.zeros(shape, int))}
@@ -224,8 +205,8 @@ def results():
     distance = np.full(shape, np.nan)
     distance[0, 0] = 1e-9
     runs = {"distance": (dims, distance), "status": (dims, np.zeros(shape, int))}
-    diagram = together(*(xr.Dataset(v, settings.grid()) for v in (found, runs)), settings)
-    cues = made._Cues(
+    diagram = together(*(xr.Dataset(v, settings.grid()) for v in (found, runs)), settings.asked())
+    cues = _retrieval.Cues(
         np.array([0.05, 0.25, 0.4, 0.5]),
         np.array([[0.0, 0.0], [0.2, 0.0], [0.8, 1.0], [1.0, 1.0]]),
         np.zeros((4, 2)),
@@ -235,13 +216,13 @@ def results():
     stable = np.array([True, False, True])
     paths = np.linspace(rest[[1, 1]], rest[[0, 2]], 5).swapaxes(0, 1)
     branch = np.array([[0.52, 0.9, 0.8], [1.0, 1.0, 0.3]])
-    saliency = made._Saliency(-0.3, 0.2, 0.5135, 0.51354, 1e-4, branch, branch[:, :2])
-    return made.Results(
+    saliency = _thresholds.Saliency(-0.3, 0.2, 0.5135, 0.51354, 1e-4, branch, branch[:, :2])
+    return Results(
         residuals={"balanced set": 1e-17},
         rows=rows,
         diagrams=[diagram],
         cues=cues,
-        planes=[made._Plane(-0.3, (0.0, 0.0), rest, stable, paths)] * 4,
+        planes=[_retrieval.Plane(-0.3, (0.0, 0.0), rest, stable, paths)] * 4,
         saliencies=[saliency],
         moved={
             "saliency alone": (0.0, 0.0, 0.003),
@@ -257,11 +238,11 @@ def results():
 
 def test_claims_tables_and_figures_from_results():
     found = results()
-    claims = made._claims(found)
+    claims = claims_of(found)
     assert all(claim.holds for claim in claims)
     counts = [claim.simulation for claim in claims if claim.why.startswith("a count")]
     assert counts == [2, 2, 0, 2, 2, 2, 2]
-    text = made._table(found)
+    text = tables_of(found)
     assert re.search(r"^hard sigmoid .* 9\.0e-01 +unstable$", text, re.MULTILINE)
     assert re.search(r"^40% +50% ", text, re.MULTILINE) and "2, of which 2 agree" in text
     for draw in (figures.phase_diagrams, figures.cues, figures.phase_planes, figures.thresholds):
@@ -270,14 +251,14 @@ def test_claims_tables_and_figures_from_results():
     # A number that is off fails its claim, and no other.
     broken = found.rows[0]._replace(growth=-0.98, distance=0.5)
     wrong = dataclasses.replace(found, rows=[broken, found.rows[1]], critical_delay=(5.45, 5.6))
-    failed = [claim.claim for claim in made._claims(wrong) if not claim.holds]
+    failed = [claim.claim for claim in claims_of(wrong) if not claim.holds]
     assert len(failed) == 3 and "logistic, a = -0.3, I* = 0.2" in failed[0]
 
 
 @pytest.mark.slow
 def test_cues_end_in_the_memory_in_spurious_states_or_quiescence():
     patterns = hx.patterns.balanced(0.2, 1000)
-    cues = made._cues(patterns, (100, 250, 600), 4)
+    cues = _retrieval.cues(patterns, (100, 250, 600), 4)
     assert_close(cues.overlap[2], np.ones(4), 1e-6, "recalled from 60 % of the active neurons")
     assert_close(cues.mean[0], np.full(4, 0.002861), 1e-6, "0.00286 = phi(gamma 0.00286)")
     # of the core, of the memory without it, or nothing

@@ -14,8 +14,8 @@ from PIL import Image
 import hopfax as hx
 from hopfax.cli import main
 from hopfax.cli._memories import digits
-from hopfax.cli._reproduce import Reproduce
-from hopfax.cli._run import Run
+from hopfax.cli.reproduce import Reproduce
+from hopfax.cli.sequential.run import Run
 from hopfax.plots import film_strip
 
 matplotlib.use("Agg")

@@ -1,28 +1,100 @@
-"""`hopfax sweep` at length: planned, interrupted, shared, resumed."""
+"""`hopfax sweep` of sequences: from the first run on, planned, shared, interrupted, resumed."""
 
-import os
+import json
 import re
 import signal
-import subprocess
 import sys
-import time
+import tomllib
+from typing import Any
 
+import jax
+import numpy as np
 import pytest
-from helpers import ROOT
+import xarray as xr
+from cli_helpers import elsewhere as elsewhere, refusal, stopped
 
 import hopfax as hx
-from hopfax.cli._sweep import Sweep, gains_and_starts
+from hopfax.cli._picture import draw
+from hopfax.cli.sequential.sweep import Sweep, gains_and_starts, threshold
 
-# Without a seed there is no theory at finite tau, which takes long to compile.
-SMALL = ["sweep", "--points", "16", "8", "--tau", "20", "--horizon", "4", "--neurons", "16"]
-SMALL += ["--bias", "0", "--precision", "float32"]
+#: With four memories in 16 neurons and tiles of 16 runs all tests share one compiled program.
+SMALL = ["sweep", "--points", "6", "4", "--tau", "20", "--horizon", "6", "--neurons", "16"]
+UNSEEDED = [*SMALL, "--bias", "0"]  # no theory at finite tau, which takes long to compile
+LONGER = [*UNSEEDED, "--points", "16", "8", "--chunk", "16"]
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def _narrow(monkeypatch):
     monkeypatch.setattr("hopfax._sweep._program._WIDTH", {"cpu": 16})
+
+
+@pytest.mark.slow
+def test_a_sweep_from_first_run_to_rerun(command, tmp_path, monkeypatch):
+    # The finite-tau curves of the picture take long to compile and are tested with the plots.
+    monkeypatch.setattr("hopfax.plots._sweeps.Cycle.finite", False)
+    status, out, err = command(*SMALL)
+    assert status == 0 and not err  # bars of progress are for terminals
+    (folder,) = (tmp_path / "hopfax-out").iterdir()
+    assert re.fullmatch(r"sweep-[0-9a-f]{8}", folder.name)
+    assert {file.name for file in folder.iterdir()} == {
+        "sweep",
+        "phase_diagram.png",
+        "settings.toml",
+    }
+    dataset = hx.open_sweep(folder / "sweep").load()
+    assert dict(dataset.sizes) == {"kappa": 6, "init.saliency[0]": 4}
+    assert (dataset["status"] == 0).all()
+    assert json.loads(dataset.attrs["settings"])["method"] == repr("auto")
+
+    # kappa_c(P = 4) = 3.611 and kappa_c(infinity) = 4 are exact; at tau = 20, b = 0.01 simulation
+    # gave 2.98 +- 0.01 and theory is 2 b too large, so 3.00.
+    assert re.search(r"theory, P = 4, tau = 20, bias 0.01 +3\.00", out)
+    assert re.search(r"theory, P = 4, tau -> infinity +3\.611\n", out)
+    assert re.search(r"theory, P -> infinity, tau -> infinity +4\.000\n", out)
+    measured = re.search(
+        r"measured from z_0\(0\) = 3, within 6 tau +(\S+) \(grid step 0\.800\)", out
+    )
+    assert measured and measured[1] == threshold(dataset).split()[0]
+    counts = {name: int(k) for name, k in re.findall(r"^(\w+) +(\d+)$", out, re.MULTILINE)}
+    assert counts.pop("failed") == 0 and sum(counts.values()) == 24
+
+    # The same again is read, not computed.
+    before = (folder / "sweep" / "sweep.json").stat().st_mtime_ns
+    status, again, err = command(*SMALL)
+    assert status == 0 and "read from" in again and "--overwrite" in again and not err
+    assert (folder / "sweep" / "sweep.json").stat().st_mtime_ns == before
+    assert again.split("\n\n")[:2] == out.split("\n\n")[1:3]  # the tables
+
+    # The settings it wrote give the same bits.
+    assert command("sweep", "--config", folder / "settings.toml", "--out", "copy")[0] == 0
+    assert hx.open_sweep("copy/sweep").load().identical(dataset)
+    assert (tmp_path / "copy/settings.toml").read_text() == (folder / "settings.toml").read_text()
+
+    assert command("plot", "copy", "--out", "picture.pdf", "--no-theory")[0] == 0
+    assert (tmp_path / "picture.pdf").stat().st_size > 1000
+
+
+def test_a_sweep_of_a_file_of_memories_in_float32(command, tmp_path):
+    xi = np.array(hx.patterns.hadamard(3, 16).xi)
+    np.save("memories.npy", xi)
+    options = ["--patterns", "memories.npy", "--precision", "float32", "--memories", 2]
+    status, out, _ = command(*UNSEEDED, *options, "--out", "here")
+    assert status == 0 and "nothing seeds the transitions" in out
+    dataset = hx.open_sweep("here/sweep").load()
+    assert dataset.attrs["x64"] == 0 and dataset["overlap"].dtype == np.float32
+    assert jax.config.read("jax_enable_x64")  # as before
+    settings = tomllib.loads((tmp_path / "here/settings.toml").read_text())
+    assert settings["patterns"] == str(tmp_path / "memories.npy")
+
+    # The same settings with another content of the file are other memories.
+    np.save("memories.npy", -xi)
+    status, _, err = command(*UNSEEDED, *options, "--out", "here")
+    assert status == 2 and "other settings" in refusal(err)
+
+
+def test_the_default_sweep_is_a_useful_one():
+    assert np.prod(Sweep().points) >= 10_000
+    assert Sweep().kappa[0] < 3 and Sweep().kappa[1] > 4  # both sides of every threshold
 
 
 def test_one_number_of_points_is_made_of_two():
@@ -35,14 +107,14 @@ def test_one_number_of_points_is_made_of_two():
 
 @pytest.mark.slow
 def test_parts_planned_shared_and_drawn(command, tmp_path):
-    status, out, _ = command(*SMALL, "--dry-run")
+    status, out, _ = command(*LONGER, "--dry-run")
     assert status == 0 and not (tmp_path / "hopfax-out").exists()
     assert "128 in 8 tiles of 16" in out and re.search(r"time +about .* s, after", out)
 
-    part = [*SMALL, "--out", "here", "--chunk", 16, "--store", "elsewhere"]
+    part = [*LONGER, "--out", "here", "--store", "elsewhere"]
     status, out, err = command(*part, "--resume")
     assert status == 2 and "no sweep in elsewhere to resume" in err
-    assert [entry.name for entry in tmp_path.iterdir()] == ["cache"]  # nothing is left behind
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"cache"}  # nothing is left behind
 
     status, out, _ = command(*part, "--part", 0, 2)
     assert status == 0 and re.match(
@@ -62,7 +134,7 @@ def test_parts_planned_shared_and_drawn(command, tmp_path):
     status, out, err = command(*again.split())
     assert status == 0 and "read from elsewhere" in out and not err
     assert (tmp_path / "here/phase_diagram.png").stat().st_size > 1000
-    status, _, err = command(*SMALL, "--out", "here2", "--store", "elsewhere", "--horizon", 5)
+    status, _, err = command(*LONGER, "--out", "here2", "--store", "elsewhere", "--horizon", 5)
     assert status == 2 and "point.ts" in err and "--overwrite" in err and "To resume" not in err
 
 
@@ -76,15 +148,12 @@ def test_parts_planned_shared_and_drawn(command, tmp_path):
         (["--part", "2", "2"], "`part` must be K N with 0 <= K < N"),
         (["--chunk", "0"], "`chunk`"),
         (["--points", "-3"], "`points`"),
-        (["--resume", "--overwrite"], "contradict"),
-        (["--out", "afile"], "`out`: afile is a file"),
     ],
 )
 def test_bad_values(command, arguments, named, tmp_path):
-    (tmp_path / "afile").write_text("")
     status, _, err = command(*SMALL, *arguments)
     assert status == 2 and named in err and "Traceback" not in err
-    assert {entry.name for entry in tmp_path.iterdir()} <= {"afile", "cache"}
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"cache"}
 
 
 def test_a_scheduler_that_does_not_answer(command, monkeypatch):
@@ -101,60 +170,52 @@ def test_a_scheduler_that_does_not_answer(command, monkeypatch):
     assert status == 2 and 'pip install "hopfax[dask]"' in err
 
 
-def test_settings_do_not_depend_on_how_it_is_run():
-    from hopfax.cli import _common
-
-    plain = _common.settings(Sweep())
-    other = Sweep(devices=2, chunk=100, part=(0, 2), dask="x", resume=True, dry_run=True)
-    assert _common.settings(other) == plain
-
-
-SLOW = """
-import signal, sys, time
-from hopfax._sweep import _store
-from hopfax.cli import main
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job is born without
-
-write = _store.Store.write
-def slow(self, *arguments):
-    write(self, *arguments)
-    time.sleep(0.2)
-_store.Store.write = slow
-sys.exit(main(sys.argv[1:]))
-"""
+def test_without_matplotlib_nothing_is_computed_first(command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    status, _, err = command(*UNSEEDED)
+    assert status == 2 and 'pip install "hopfax[plot]"' in refusal(err)
 
 
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(command, tmp_path):
-    options = [*SMALL, "--points", "64", "32", "--chunk", "32", "--out", "here"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, *options],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    markers = tmp_path / "here/sweep/done"
-    while process.poll() is None and len(list(markers.glob("*.json"))) < 2:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "hopfax: interrupted" in err
-    assert re.search(r"\d+ of \d+ blocks are stored in here/sweep", err)
+    status, err = stopped([*LONGER, "--out", "here"], signal.SIGINT, 2, tmp_path)
+    assert status == 130 and "hopfax: interrupted" in err
+    assert re.search(r"2 of 8 blocks are stored in here/sweep", err)
     (again,) = re.findall(r"^To resume: hopfax (.*)$", err, re.MULTILINE)
     assert again == "sweep --config here/settings.toml --out here --resume"
-    before = len(list(markers.glob("*.json")))
-    assert before >= 2
-    # In this process tiles are narrower, which is another sweep; so the line runs as it is meant.
-    done = subprocess.run(
-        [sys.executable, "-m", "hopfax", *again.split()],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    done = {file.name: file.stat().st_mtime_ns for file in tmp_path.glob("here/sweep/done/*.json")}
+    assert command(*again.split())[0] == 0
     assert (tmp_path / "here/phase_diagram.png").exists()
     assert (hx.open_sweep(tmp_path / "here/sweep").status == 0).all()
+    for name, time in done.items():  # what was there was not computed again
+        assert (tmp_path / "here/sweep/done" / name).stat().st_mtime_ns == time
+
+
+# The table and the picture
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ([1, 1, 0, 0], "4.000 (grid step 1.000)"),
+        ([1, 0, 1, 0], "5.000 (grid step 1.000)"),  # every larger gain must do
+        ([0, 0, 0, 0], "below 2.000"),
+        ([0, 0, 0, 1], "none: the largest kappa does not sustain it"),
+    ],
+)
+def test_the_measured_threshold(codes, expected):
+    rows: Any = np.stack([np.ones(4, np.int8), np.array(codes, np.int8)], axis=1)
+    dims = ("kappa", "init.saliency[0]")
+    data = {"regime": (dims, rows), "dwell": (dims, rows * 1.0)}
+    grid = {"kappa": [2.0, 3.0, 4.0, 5.0], "init.saliency[0]": [1.0, 2.0]}
+    assert threshold(xr.Dataset(data, grid)) == expected
+
+
+def test_plots_of_one_and_of_three_axes():
+    def function(a, b=1.0, c=1.0):
+        return {"sum": a + b + c}
+
+    two, three = [0.0, 1.0], {"a": [0.0], "b": [1.0], "c": [2.0]}
+    for grid in ({"a": two}, three):
+        assert len(draw(hx.sweep(function, grid, progress=False)).axes) == 1

@@ -14,6 +14,7 @@ from helpers import assert_close
 
 import hopfax as hx
 from hopfax import plots
+from hopfax._sweep import _dataset
 from hopfax.plots import _cycle
 from hopfax.plots._cycle import cycle_of
 from hopfax.theory.sequential import _handover
@@ -152,6 +153,22 @@ def test_a_selected_panel_tells_its_own_parameters(asked):
     other = {"init.saliency[1]": 0.5}
     assert plots.phase_diagram(data.assign_coords({"init.saliency[1]": 0.0})).lines
     assert not plots.phase_diagram(data.assign_coords(other)).lines
+
+
+def test_a_dataset_says_what_was_run_in_attributes_of_its_own():
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    start, ts = {"saliency": np.array([4.0, 0.0, 0.0, 0.0])}, np.linspace(0.0, 100.0, 51)
+
+    def cycle(grid, **options):
+        attributes = _dataset.attributes(hx.Point(network, start, ts, **options), 16, None)
+        return cycle_of(xr.Dataset(coords=grid, attrs=attributes))
+
+    assert cycle({}) == (4, 20.0, 0.01)
+    assert cycle({"tau": ("tau", [1.0, 2.0])}) == (4, None, 0.01)
+    assert cycle({"transition[1,0]": 0.5}) is None
+    assert cycle({}, current=np.ones(16)) is None and cycle({}, noise=0.1) is None
 
 
 def test_a_swept_tau_is_no_single_tau():

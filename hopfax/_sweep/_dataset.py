@@ -20,6 +20,7 @@ from ._grid import Grid
 from ._job import Variable
 from ._point import Point
 
+_LISTED = 256  # entries of an array that are written out
 _TIME = "fast time constants"
 _UNITS = {"tau": _TIME, "dwell": _TIME, "kappa": "1", "bias": "1", "steps": "1"}
 
@@ -75,6 +76,8 @@ def attributes(point: Point | Callable, tile: int, key: jax.Array | None) -> dic
     if isinstance(point, Point):
         found["settings"] = json.dumps(_settings(point))
         found["network"] = type(point.network).__name__
+        found["parameters"] = json.dumps(_parameters(point))
+        found["driven"] = int(point.stimulus is not None or point.current is not None)
     return found
 
 
@@ -100,6 +103,19 @@ def changes(before: dict[str, str], now: dict[str, str], keys: list[str]) -> str
     return "; ".join(f"{key}: {before.get(key)} then, {now[key]} now" for key in keys)
 
 
+def _parameters(point: Point) -> dict[str, Any]:
+    """The values of a point by the names that a grid uses, small arrays as lists."""
+    leaves = jax.tree_util.tree_leaves_with_path(point.network)
+    named = {jax.tree_util.keystr(path).lstrip("."): leaf for path, leaf in leaves}
+    named |= {f"init.{name}": value for name, value in point.init.items()}
+    named |= {} if point.noise is None else {"noise": point.noise}
+    return {
+        name: np.asarray(value).tolist()
+        for name, value in named.items()
+        if isinstance(value, jax.Array | np.ndarray) and value.size <= _LISTED
+    }
+
+
 def _settings(point: Point) -> dict[str, Any]:
     """Every value of a point by its place: small arrays as lists, large ones by their checksum."""
     found: dict[str, Any] = {}
@@ -109,7 +125,7 @@ def _settings(point: Point) -> dict[str, Any]:
             found[where] = repr(leaf)
             continue
         array = np.asarray(leaf)
-        if array.size <= 256:
+        if array.size <= _LISTED:
             found[where] = array.tolist()
         else:
             digest = hashlib.sha256(array.tobytes()).hexdigest()

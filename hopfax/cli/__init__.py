@@ -8,7 +8,15 @@ import pathlib
 import sys
 import warnings
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Annotated, Any, Union
+
+from .._errors import SimulationError, SweepFailed
+from . import _families
+from ._machine import compilation_cache, precision
+from ._settings import arguments_from, family_in
+
+__all__ = ["main"]
 
 _DESCRIPTION = """Associative memories that move: simulate them, sweep them, and lay the exact
 theory beside. Every command has --help; `hopfax sweep` alone is a complete first run."""
@@ -46,10 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return status
 
 
-def _dispatch(argv: list[str], tyro: Any) -> int:
-    from . import _common
-
-    kinds = _commands(_network(argv))
+def _dispatch(argv: list[str], tyro: ModuleType) -> int:
+    kinds = _kinds(argv)
     defaults = _defaults(argv, kinds, tyro)
     brief = argv[0] not in kinds  # the list of commands: their first lines will do
 
@@ -67,42 +73,35 @@ def _dispatch(argv: list[str], tyro: Any) -> int:
         description=_DESCRIPTION,
     )
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_common.compilation_cache())
+        stack.enter_context(compilation_cache())
         if hasattr(command, "precision"):
-            stack.enter_context(_common.precision(command.precision))
+            stack.enter_context(precision(command.precision))
         return command()
 
 
-def _commands(network: str | None) -> dict[str, type]:
-    """The dataclass of each command, with the options of a family of networks."""
-    from . import _common
-    from ._doctor import Doctor
-    from ._fit import Fit
-    from ._plot import Plot
-    from ._reproduce import Reproduce
-    from ._run import Run
-    from ._sweep import Sweep
-    from ._sweep_dense import DenseSweep
-    from ._sweep_rate import RateSweep
-    from ._theory import Theory
-    from ._theory_dense import DenseTheory
-    from ._theory_rate import RateTheory
+def _kinds(argv: list[str]) -> dict[str, type]:
+    """The class of every command, with the options of the family that the command line is for.
 
-    families = {"dense": (DenseSweep, DenseTheory), "rate": (RateSweep, RateTheory)}
-    sweep, theory = families.get(network or "", (Sweep, Theory))
-    kinds = (sweep, Run, Fit, theory, Plot, Reproduce, Doctor)
-    return dict(zip(_common.COMMANDS, kinds, strict=True))
+    All of them are there to be listed and named. One that this family lacks stands as another
+    family has it, unless it is the one asked for.
+
+    **Raises:** ValueError if the command asked for is not for this family.
+    """
+    family, kinds = _family(argv), {}
+    for command in _families.COMMANDS:
+        here = command == argv[0] or _families.has(family, command)
+        kinds[command] = _families.kind(
+            command, family if here else _families.families_with(command)[0]
+        )
+    return kinds
 
 
-def _network(argv: list[str]) -> str | None:
+def _family(argv: list[str]) -> str:
     """The family of networks that a command line names, or else its `--config` file."""
-    from ._common import network_in
-
     asked = _given(argv, "network")
-    if asked is not None:
-        return asked
-    file = _given(argv, "config")
-    return None if file is None else network_in(pathlib.Path(file), argv[0])
+    if asked is None and (file := _given(argv, "config")) is not None:
+        asked = family_in(pathlib.Path(file), argv[0])
+    return asked if asked in _families.FAMILIES else _families.FAMILIES[0]
 
 
 def _given(argv: list[str], name: str) -> str | None:
@@ -115,13 +114,11 @@ def _given(argv: list[str], name: str) -> str | None:
         return None
 
 
-def _defaults(argv: list[str], kinds: dict[str, type], tyro: Any) -> dict[str, Any]:
+def _defaults(argv: list[str], kinds: dict[str, type], tyro: ModuleType) -> dict[str, Any]:
     """The command's defaults as its `--config` file sets them."""
-    from ._common import arguments_from
-
     if argv[0] not in kinds:
         return {}
-    kind = kinds[argv[0]]
+    kind: Any = kinds[argv[0]]
     if "config" not in {field.name for field in dataclasses.fields(kind)}:
         return {}
     given = _given(argv, "config")
@@ -134,8 +131,6 @@ def _defaults(argv: list[str], kinds: dict[str, type], tyro: Any) -> dict[str, A
 
 def _status(error: Exception) -> int | None:
     """Exit status of an error that is the user's or the run's, not a fault of the program."""
-    from .. import SimulationError, SweepFailed
-
     if isinstance(error, SimulationError | SweepFailed):
         return 1
     return 2 if isinstance(error, ValueError | TypeError | OSError | ImportError) else None

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ from ._axes import tau_text
 
 #: How the separation of timescales reads where it is infinite.
 SINGULAR = r"$\tau \to \infty$"
-_NAME = re.compile(r"(?P<base>[^\[]+)(?:\[(?P<place>[-0-9, ]+)\])?")
 
 
 class Cycle(NamedTuple):
@@ -64,8 +62,8 @@ def cycle_of(dataset: Any) -> Cycle | None:
     kind = (dataset.attrs.get("network"), _settings(dataset).get("activation"))
     if kind != ("TwoTimescaleHopfield", "HardTanh") or not cyclic:
         return None
-    driven = any(re.match(r"(stimulus|current)\b", key) for key in _settings(dataset))
-    if driven or _single(values, "noise", 0.0) != 0 or _single(values, "activation.gain", 1.0) != 1:
+    plain = _single(values, "noise", 0.0) == 0 and _single(values, "activation.gain", 1.0) == 1
+    if _driven(dataset) or not plain:
         return None
     return Cycle(P, _single(values, "tau"), _single(values, "bias"))
 
@@ -162,19 +160,47 @@ def _values(dataset: Any) -> dict[str, np.ndarray]:
 
     Scalar coordinates are put in their places; NaN stands for what varies within the dataset.
     """
-    values = {}
-    for key, value in _settings(dataset).items():
-        name = key.removeprefix("network.").replace("init['", "init.").replace("']", "")
-        if isinstance(value, int | float | list) and not isinstance(value, bool):
-            values[name] = np.array(value, dtype=float)
+    values = {name: np.array(value, dtype=float) for name, value in _recorded(dataset).items()}
     for key, coordinate in dataset.coords.items():
-        match = _NAME.fullmatch(str(key).removesuffix("_value"))
-        if match is None or match["base"] not in values:
-            continue
-        array = values[match["base"]]
-        place = ... if match["place"] is None else tuple(map(int, match["place"].split(",")))
-        array[place] = float(coordinate) if coordinate.ndim == 0 else math.nan
+        base, place = _parameter(str(key).removesuffix("_value"))
+        if base in values:
+            here = float(coordinate) if coordinate.ndim == 0 else math.nan
+            values[base][... if place is None else place] = here
     return values
+
+
+def _recorded(dataset: Any) -> dict[str, Any]:
+    """The numbers of a sweep's point by the names that a grid uses, small arrays as lists."""
+    if "parameters" in dataset.attrs:
+        return json.loads(dataset.attrs["parameters"])
+    # Older stores have their settings alone, by place in the point: network.tau, init['saliency'].
+    named = {
+        key.removeprefix("network.").replace("init['", "init.").replace("']", ""): value
+        for key, value in _settings(dataset).items()
+    }
+    numbers = int | float | list
+    return {
+        name: value
+        for name, value in named.items()
+        if isinstance(value, numbers) and not isinstance(value, bool)
+    }
+
+
+def _driven(dataset: Any) -> bool:
+    """Whether the runs were given a stimulus or a current."""
+    if "driven" in dataset.attrs:
+        return bool(dataset.attrs["driven"])
+    return any(key.startswith(("stimulus", "current")) for key in _settings(dataset))
+
+
+def _parameter(name: str) -> tuple[str, tuple[int, ...] | None]:
+    """What a grid's name such as "tau" or "transition[1,0]" stands for: an array, and the place of
+    one entry in it or None for all."""
+    base, bracket, place = name.partition("[")
+    entries = place.removesuffix("]").split(",")
+    if not bracket or not all(entry.strip().lstrip("-").isdigit() for entry in entries):
+        return (name if bracket else base), None
+    return base, tuple(map(int, entries))
 
 
 def _single(values: dict[str, np.ndarray], name: str, default: float | None = None) -> float | None:
@@ -188,9 +214,9 @@ def _single(values: dict[str, np.ndarray], name: str, default: float | None = No
 
 def _single_start(dataset: Any, y: str) -> bool:
     """Whether all start saliencies but the one along `y` are zero."""
-    match = _NAME.fullmatch(y)
+    base, place = _parameter(y)
     start = _values(dataset).get("init.saliency")
-    if match is None or match["base"] != "init.saliency" or match["place"] is None or start is None:
+    if base != "init.saliency" or place is None or start is None:
         return False
-    start[int(match["place"])] = 0.0
+    start[place] = 0.0
     return not start.any()

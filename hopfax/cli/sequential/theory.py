@@ -3,9 +3,16 @@
 import dataclasses
 import math
 import pathlib
-from typing import Any, Literal
+from typing import Any
 
-from . import _common
+import jax.numpy as jnp
+import numpy as np
+
+import hopfax as hx
+
+from .._console import number, say, table
+from .._families import Family
+from .._machine import Precision
 
 _SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 10, math.inf)
 
@@ -19,7 +26,7 @@ class Theory:
     Example: hopfax theory --kappa 4 5 6 --memories 4 --tau 100
     """
 
-    network: Literal["sequential", "dense", "rate"] = "sequential"
+    network: Family = "sequential"
     """Family of networks; each has options of its own."""
     kappa: tuple[float, ...] = (5.0,)
     """Gains to tabulate."""
@@ -29,7 +36,7 @@ class Theory:
     """Slow over fast time constant; adds the numbers at this finite separation."""
     bias: float = 0.01
     """Input along every memory that seeds the transitions; matters at finite tau."""
-    precision: _common.Precision = "float64"
+    precision: Precision = "float64"
     """Floating-point precision."""
     config: pathlib.Path | None = None
     """A TOML file with these settings; options on the command line win."""
@@ -42,12 +49,12 @@ class Theory:
             raise ValueError(f"`kappa` must list finite gains, got {list(self.kappa)}.")
         if self.tau is not None:  # checked before anything is printed
             _check_finite(self)
-        _common.say(critical_gains())
-        _common.say()
-        _common.say(at_gains(self.kappa, self.memories))
+        say(critical_gains())
+        say()
+        say(at_gains(self.kappa, self.memories))
         if self.tau is not None:
-            _common.say()
-            _common.say(at_separation(self.kappa, self.memories, self.tau, self.bias))
+            say()
+            say(at_separation(self.kappa, self.memories, self.tau, self.bias))
         return 0
 
 
@@ -64,14 +71,12 @@ def _check_finite(settings: Theory) -> None:
 
 def critical_gains() -> str:
     """Critical gain and the saliency there, for cycles of every size."""
-    from ..theory import sequential
-
     rows = []
     for P in _SIZES:
-        gain = sequential.critical_gain(P)
+        gain = hx.theory.sequential.critical_gain(P)
         # At the fold the fixed points meet where the map's slope is 1; up to P = 3 at Z = 1.
-        rows.append((_size(P), _common.number(gain, 6), _common.number(_fold(P), 6)))
-    text = _common.table(("memories P", "critical kappa", "Z there"), rows)
+        rows.append((_size(P), number(gain, 6), number(_fold(P), 6)))
+    text = table(("memories P", "critical kappa", "Z there"), rows)
     return f"Critical gain of a cycle, tau -> infinity\n\n{text}"
 
 
@@ -79,8 +84,6 @@ def _fold(P: int | float) -> float:
     """Saliency at which a cycle's gain is least: 1 = sum of j q^(j+1) with q = 1/Z."""
     if P == math.inf:
         return 2.0
-    import numpy as np
-
     slopes = [float(j) for j in range(int(P) - 2, 0, -1)] + [0.0, -1.0]  # in powers of q, from P-1
     roots = np.roots(slopes)
     real = roots[np.abs(roots.imag) < 1e-9].real
@@ -90,24 +93,20 @@ def _fold(P: int | float) -> float:
 
 def at_gains(gains: tuple[float, ...], P: int) -> str:
     """Steady saliency, dwell, period and basin edge at each gain, for infinite separation."""
-    import jax.numpy as jnp
-
-    from ..theory import sequential
-
     kappa = jnp.asarray(gains, dtype=float)
     blocks = []
     for size in (P, math.inf):
-        points = sequential.fixed_points(kappa, size)
-        edge = sequential.basin_edge(kappa, size)
-        escape = sequential.escape_time(points.upper, 1.0)
+        points = hx.theory.sequential.fixed_points(kappa, size)
+        edge = hx.theory.sequential.basin_edge(kappa, size)
+        escape = hx.theory.sequential.escape_time(points.upper, 1.0)
         columns: list[Any] = [kappa, points.upper, points.lower, edge, escape]
         head = ["kappa", "Z*", "unstable Z", "basin edge", "dwell / tau"]
         if size != math.inf:
             columns.append(size * escape)
             head.append("period / tau")
-        rows = [[_common.number(value) for value in row] for row in zip(*columns, strict=True)]
+        rows = [[number(value) for value in row] for row in zip(*columns, strict=True)]
         name = "an endless chain" if size == math.inf else f"a cycle of {P} memories"
-        blocks.append(f"At given gains, {name}, tau -> infinity\n\n{_common.table(head, rows)}")
+        blocks.append(f"At given gains, {name}, tau -> infinity\n\n{table(head, rows)}")
     note = (
         "Z* is the saliency with which a memory takes over, the dwell is the time tau ln Z* till\n"
         "it escapes, the basin edge the smallest Z0 for which the sequence from z(0) = Z0 e_0\n"
@@ -118,20 +117,16 @@ def at_gains(gains: tuple[float, ...], P: int) -> str:
 
 def at_separation(gains: tuple[float, ...], P: int, tau: float, bias: float) -> str:
     """Critical gain, dwell, period and basin edge at a finite separation."""
-    import jax.numpy as jnp
-
-    from ..theory import sequential
-
     kappa = jnp.asarray(gains, dtype=float)
-    gain = sequential.critical_gain(P, tau=tau, bias=bias)
-    dwell = sequential.dwell_time(kappa, tau, P, bias)
-    edge = sequential.basin_edge(kappa, P, tau=tau, bias=bias)
+    gain = hx.theory.sequential.critical_gain(P, tau=tau, bias=bias)
+    dwell = hx.theory.sequential.dwell_time(kappa, tau, P, bias)
+    edge = hx.theory.sequential.basin_edge(kappa, P, tau=tau, bias=bias)
     columns = (kappa, edge, dwell, dwell / tau, P * dwell)
     head = ("kappa", "basin edge", "dwell", "dwell / tau", "period")
-    rows = [[_common.number(value) for value in row] for row in zip(*columns, strict=True)]
+    rows = [[number(value) for value in row] for row in zip(*columns, strict=True)]
     return (
         f"A cycle of {P} memories at tau = {tau:g}, bias {bias:g}, times in fast time constants\n\n"
-        f"critical kappa  {_common.number(gain)}\n\n{_common.table(head, rows)}"
+        f"critical kappa  {number(gain)}\n\n{table(head, rows)}"
     )
 
 

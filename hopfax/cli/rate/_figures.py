@@ -4,25 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from ._reproduce import new_figure
-from ._reproduce_rate import (
-    DELAY_THRESHOLD,
-    HORIZON,
-    INHIBITED,
-    LOW,
-    NEURONS,
-    SURE,
-    Q,
-    Results,
-)
+from ... import plots
+from ...plots._axes import COLOURS
+from .._picture import new_figure
+from ._cases import DELAY_THRESHOLD, HORIZON, INHIBITED, LOW, NEURONS, SURE, Q
+from ._measured import Results
 
 _OUTSIDE: dict[str, Any] = dict(loc="outside lower center", ncols=3, frameon=False)
 
 
 def phase_diagrams(found: Results) -> Any:
     """Where a memory is stable, with simulations."""
-    from .. import plots
-
     count = len(found.diagrams)
     figure = new_figure(figsize=(6.4 * count, 6.0))
     axes = np.atleast_1d(figure.subplots(1, count))
@@ -38,8 +30,6 @@ def phase_diagrams(found: Results) -> Any:
 
 def cues(found: Results) -> Any:
     """Overlap and mean rate at the end over what is kept of a memory."""
-    from ..plots._axes import COLOURS
-
     data = found.cues
     figure = new_figure(figsize=(9.6, 4.2))
     left, right = figure.subplots(1, 2)
@@ -83,8 +73,6 @@ def phase_planes(found: Results) -> Any:
     """Runs of a single memory in the plane of its two groups, and all states of rest."""
     from matplotlib.lines import Line2D
 
-    from ..plots._axes import COLOURS
-
     figure = new_figure(figsize=(9.6, 9.8))
     axes = figure.subplots(2, 2, sharex=True, sharey=True)
     for ax, plane in zip(axes.ravel(), found.planes, strict=True):
@@ -123,8 +111,6 @@ def phase_planes(found: Results) -> Any:
 
 def thresholds(found: Results) -> Any:
     """Overlap of a memory over its saliency, and what delayed inhibition does."""
-    from ..plots._axes import COLOURS
-
     figure = new_figure(figsize=(10.4, 4.4))
     left, right = figure.subplots(1, 2)
     for case, colour in zip(found.saliencies, COLOURS, strict=False):

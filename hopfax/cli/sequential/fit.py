@@ -7,8 +7,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from . import _common
-from ._memories import memories_of
+import hopfax as hx
+
+from .._console import say
+from .._families import Family
+from .._machine import Precision, precision
+from .._memories import memories_of
+from .._output import default_folder
+from .._picture import require
+from .._settings import settings
+from . import _fit_picture
 
 Parameter = Literal["transition", "kappa", "tau", "bias"]
 Strategy = Literal["auto", "design", "surrogate", "gradient"]
@@ -28,6 +36,8 @@ class Fit:
 
     targets: Annotated[pathlib.Path, tyro.conf.Positional]
     """CSV file with columns time, memory [, sequence]."""
+    network: Family = "sequential"
+    """Family of networks; each has options of its own."""
     parameters: tuple[Parameter, ...] = ("transition",)
     """What is fitted."""
     strategy: Strategy = "auto"
@@ -64,7 +74,7 @@ class Fit:
     """Grey level above which a pixel is +1: median or mean of each image, or a number."""
     seed: int = 0
     """Seed of random patterns."""
-    precision: _common.Precision = "float64"
+    precision: Precision = "float64"
     """Floating-point precision."""
     config: pathlib.Path | None = None
     """A TOML file with these settings; options on the command line win."""
@@ -76,40 +86,35 @@ class Fit:
 
     def __call__(self) -> int:
         """Fit, prove, write. Status 1 if the target is not reproduced."""
-        import hopfax as hx
-
-        settings = _common.settings(self)
-        file = self.out or _common.output_folder("fit", settings) / "model.eqx"
+        file = self.out or default_folder("fit", settings(self)) / "model.eqx"
         if file.exists() and not self.overwrite:
             raise FileExistsError(f"`out`: {file} exists; --overwrite replaces it.")
         if file.suffix == ".png":
             raise ValueError(f"`out`: {file} is where the picture goes; use another ending.")
-        with _common.precision(self.precision):
+        require("hopfax fit")  # rather now than after the computation
+        with precision(self.precision):
             targets, unit = self._events()
             network = self._network(targets)
             found = hx.fit_sequence(network, targets, **self._options(unit))
-            _common.say(str(found))
+            say(str(found))
             for k, row in enumerate(np.asarray(found.saliency)):
                 start = " ".join(f"{value:.6g}" for value in row)
-                _common.say(f"start of sequence {k}: saliency0 {start}")
+                say(f"start of sequence {k}: saliency0 {start}")
             file.parent.mkdir(parents=True, exist_ok=True)
-            horizon = _horizon(found.network, targets[0])
             notes = {
                 "saliency0": np.asarray(found.saliency)[0].tolist(),
-                "horizon": horizon,
+                "horizon": _fit_picture.horizon(found.network, targets[0]),
                 "unit": unit,
                 "fitted to": self.targets.name,
             }
             hx.save(file, found.network, notes=notes)
             picture = file.with_suffix(".png")
-            _draw(found, targets, unit).savefig(picture, dpi=130)
-        _common.say(f"written to {file} and {picture.name}; replay: hopfax run --model {file}")
+            _fit_picture.draw(found, targets).savefig(picture, dpi=130)
+        say(f"written to {file} and {picture.name}; replay: hopfax run --model {file}")
         return 0 if found.reproduced else 1
 
-    def _events(self) -> tuple[list[Any], float]:
+    def _events(self) -> tuple[list["hx.Events"], float]:
         """The target, its times in fast time constants, and how many of those make its unit."""
-        import hopfax as hx
-
         if not self.targets.is_file():
             raise FileNotFoundError(
                 f"`targets`: there is no file {self.targets}; give a CSV file with columns time, "
@@ -137,9 +142,7 @@ class Fit:
             made.append(hx.Events(memory, (time - time[0]) * unit, end=end, cycle=self.cycle))
         return made, unit
 
-    def _network(self, targets: list[Any]) -> Any:
-        import hopfax as hx
-
+    def _network(self, targets: list["hx.Events"]) -> hx.TwoTimescaleHopfield:
         needed = max(int(np.max(np.asarray(events.memory))) + 1 for events in targets)
         made_up = self.patterns in ("hadamard", "random")
         given = self
@@ -166,8 +169,6 @@ class Fit:
         )
 
     def _options(self, unit: float) -> dict[str, Any]:
-        import hopfax as hx
-
         names = tuple(dict.fromkeys(self.parameters))
         options: dict[str, Any] = {"strategy": self.strategy}
         if names != ("transition",):
@@ -186,72 +187,3 @@ class Fit:
         if self.saliency0:
             options["saliency"] = np.asarray(self.saliency0)
         return options
-
-
-def _horizon(network: Any, events: Any) -> float:
-    """How long a replay lasts, in slow time constants: the target and a quarter more."""
-    tau = float(np.max(np.asarray(network.tau)))
-    if events.time is None:
-        return float(1.6 * (len(events.memory) + 1) * (2 if events.cycle else 1))
-    last = events.end if events.end is not None else events.time[-1]
-    whole = float(last - events.time[0]) / tau * (2 if events.cycle else 1)
-    return 1.25 * whole
-
-
-def _draw(found: Any, targets: list[Any], unit: float) -> Any:
-    """The replay of every sequence with its target above it, and the transition matrix."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        from .._errors import missing
-
-        raise missing("matplotlib", "plot", "hopfax fit") from error
-    shown = targets[:4]
-    figure = Figure(figsize=(10.5, 0.9 + 2.4 * len(shown)), layout="constrained")
-    grid = figure.add_gridspec(len(shown), 2, width_ratios=[3, 1])
-    for row, events in enumerate(shown):
-        ax = figure.add_subplot(grid[row, 0])
-        _replay(ax, found, row, events)
-        if row == len(shown) - 1:
-            ax.set_xlabel("time (fast time constants)")
-    _matrix(figure.add_subplot(grid[:, 1]), found.network)
-    return figure
-
-
-def _replay(ax: Any, found: Any, row: int, events: Any) -> None:
-    import hopfax as hx
-
-    from ..plots._axes import COLOURS
-
-    network, saliency = found.network, found.saliency[row]
-    tau = float(np.max(np.asarray(network.tau)))
-    ts = np.linspace(0.0, _horizon(network, events) * tau, 1201)
-    run = hx.simulate(network, network.init(saliency=saliency), ts, throw=False)
-    for mu, overlap in enumerate(np.asarray(run.overlaps).T):
-        if np.abs(overlap).max() > 0.3:
-            ax.plot(ts, overlap, color=COLOURS[mu % len(COLOURS)], label=f"{mu}")
-    if events.time is not None:
-        whole = events.repeated(2) if events.cycle else events
-        begin = np.asarray(whole.time - whole.time[0])
-        last = np.nan if whole.end is None else float(whole.end - whole.time[0])
-        until = np.append(begin[1:], last if np.isfinite(last) else ts[-1])
-        for mu, a, b in zip(np.asarray(whole.memory), begin, until, strict=True):
-            colour = COLOURS[mu % len(COLOURS)]
-            ax.plot([a, b], [1.12, 1.12], color=colour, lw=6, solid_capstyle="butt")
-        ax.text(0.0, 1.22, " target", fontsize="small")
-    ax.set(ylabel="overlap", ylim=(-0.15, 1.5), xlim=(0, ts[-1]), yticks=[0, 0.5, 1])
-    if handles := ax.get_legend_handles_labels()[0]:
-        columns = min(len(handles), 12)
-        ax.legend(ncols=columns, fontsize="small", loc="upper right", frameon=False)
-
-
-def _matrix(ax: Any, network: Any) -> None:
-    kappa = np.broadcast_to(np.asarray(network.kappa), (network.patterns.P,))
-    gains = kappa[:, None] * np.asarray(network.transition)
-    top = np.abs(gains).max() or 1.0
-    image = ax.imshow(gains, cmap="RdBu_r", vmin=-top, vmax=top)
-    P = len(gains)
-    ticks = np.arange(P) if P <= 12 else np.arange(0, P, max(P // 6, 1))
-    ax.set(xticks=ticks, yticks=ticks, xlabel="from memory", ylabel="to memory")
-    ax.set_title(r"gain $\kappa A$")
-    ax.figure.colorbar(image, ax=ax, shrink=0.7)

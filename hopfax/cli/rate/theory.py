@@ -3,13 +3,19 @@
 import dataclasses
 import math
 import pathlib
-from typing import Any, Literal
+from typing import Any
 
-from . import _common, _rate
+import numpy as np
+
+from ...theory import rate
+from .._console import number, say, table
+from .._families import Family
+from .._machine import Precision
+from ._points import ACTIVATIONS, ACTIVITY, REFERENCE, Kind
 
 
 @dataclasses.dataclass(frozen=True)
-class RateTheory:
+class Theory:
     """Print what theory predicts of rate memories: design, stability, states of rest, thresholds.
 
     The network is dx/dt = -x + phi(W x + u); a and b are the currents that W holds silent and
@@ -18,22 +24,22 @@ class RateTheory:
     Example: hopfax theory --network rate --threshold 0.2 --a 0.1 --input-active 0.3
     """
 
-    network: Literal["sequential", "dense", "rate"] = "rate"
+    network: Family = "rate"
     """Family of networks; each has options of its own."""
     threshold: tuple[float, ...] = (0.2, 0.5, 0.8)
     """Threshold currents I* of the activation to tabulate."""
-    gain: float = _rate.REFERENCE["gain"]
+    gain: float = REFERENCE["gain"]
     """Gain rho of the activation, its greatest slope."""
-    a: float = _rate.REFERENCE["a"]
+    a: float = REFERENCE["a"]
     """Current of silent neurons."""
-    b: float = _rate.REFERENCE["b"]
+    b: float = REFERENCE["b"]
     """Current of active neurons."""
-    q: float = _rate.ACTIVITY
+    q: float = ACTIVITY
     """Activity, the share of active neurons in a memory."""
     overlap: float | None = None
     """Overlap r of two memories in units of q N, for the weights (default: q, as of independent
     ones)."""
-    activation: _rate.Kind = "logistic"
+    activation: Kind = "logistic"
     """Activation from currents to rates."""
     saliency: float = 1.0
     """Saliency of the memory, for its states of rest."""
@@ -41,7 +47,7 @@ class RateTheory:
     """Input to the active neurons of the memory, for its states of rest."""
     input_silent: float = 0.0
     """Input to all other neurons, for its states of rest."""
-    precision: _common.Precision = "float64"
+    precision: Precision = "float64"
     """Floating-point precision."""
     config: pathlib.Path | None = None
     """A TOML file with these settings; options on the command line win."""
@@ -50,16 +56,16 @@ class RateTheory:
         """Print the tables."""
         if not self.threshold or not all(map(math.isfinite, self.threshold)):
             raise ValueError(f"`threshold` must list finite numbers, got {list(self.threshold)}.")
-        _common.say("\n\n".join([design(self), stability(self), rest(self), thresholds(self)]))
+        say("\n\n".join([design(self), stability(self), rest(self), thresholds(self)]))
         return 0
 
 
-def _laws(settings: RateTheory) -> list[Any]:
-    law = _rate.law(settings.activation)
-    return [law(settings.gain, threshold) for threshold in settings.threshold]
+def _activations(settings: Theory) -> list[Any]:
+    made = ACTIVATIONS[settings.activation]
+    return [made(settings.gain, threshold) for threshold in settings.threshold]
 
 
-def _head(settings: RateTheory) -> str:
+def _head(settings: Theory) -> str:
     kind = settings.activation.replace("_", " ")
     return (
         f"{kind}, rho = {settings.gain:g}, a = {settings.a:g}, b = {settings.b:g}, "
@@ -67,26 +73,22 @@ def _head(settings: RateTheory) -> str:
     )
 
 
-def design(settings: RateTheory) -> str:
+def design(settings: Theory) -> str:
     """Weights and rates at every threshold."""
-    from ..theory import rate
-
     rows = []
-    for phi in _laws(settings):
+    for phi in _activations(settings):
         found = rate.design(phi, settings.a, settings.b, settings.q, settings.overlap)
         parts = (found.silent, found.active, found.kappa, found.gamma, found.alpha, found.beta)
-        rows.append((f"{float(phi.threshold):g}", *(_common.number(part, 6) for part in parts)))
+        rows.append((f"{float(phi.threshold):g}", *(number(part, 6) for part in parts)))
     head = ("I*", "phi(a)", "phi(b)", "kappa", "gamma", "alpha", "beta")
     r = settings.q if settings.overlap is None else settings.overlap
-    return f"Design: {_head(settings)}, r = {r:g}\n\n{_common.table(head, rows)}"
+    return f"Design: {_head(settings)}, r = {r:g}\n\n{table(head, rows)}"
 
 
-def stability(settings: RateTheory) -> str:
+def stability(settings: Theory) -> str:
     """Slopes, conditions and eigenvalues at every threshold."""
-    from ..theory import rate
-
     rows = []
-    for phi in _laws(settings):
+    for phi in _activations(settings):
         plane = rate.stability(phi, settings.a, settings.b, settings.q)
         full = rate.balanced_spectrum(phi, settings.a, settings.b, settings.q)
         slopes = (plane.slope_silent, plane.slope_active)
@@ -94,8 +96,8 @@ def stability(settings: RateTheory) -> str:
         rows.append(
             (
                 f"{float(phi.threshold):g}",
-                *(_common.number(value) for value in (*slopes, margin, plane.block)),
-                _common.number(full.greatest),
+                *(number(value) for value in (*slopes, margin, plane.block)),
+                number(full.greatest),
                 "yes" if full.stable else "no",
             )
         )
@@ -105,18 +107,14 @@ def stability(settings: RateTheory) -> str:
         "greatest eigenvalue of the Jacobian at a single memory (P = 1); balanced set: at one of\n"
         "1 + 1/q memories. Negative is stable."
     )
-    return f"Stability of a memory\n\n{_common.table(head, rows)}\n\n{note}"
+    return f"Stability of a memory\n\n{table(head, rows)}\n\n{note}"
 
 
-def rest(settings: RateTheory) -> str:
+def rest(settings: Theory) -> str:
     """All states of rest in the plane of a memory, at every threshold."""
-    import numpy as np
-
-    from ..theory import rate
-
     inputs = (settings.saliency, settings.input_active, settings.input_silent)
     rows = []
-    for phi in _laws(settings):
+    for phi in _activations(settings):
         found = rate.planar_equilibria(phi, settings.a, settings.b, settings.q, *inputs)
         made = rate.design(phi, settings.a, settings.b, settings.q)
         for k in np.flatnonzero(np.asarray(found.exists)):
@@ -124,7 +122,7 @@ def rest(settings: RateTheory) -> str:
             overlap = (s - c) / float(made.active - made.silent)
             cells = (s, c, overlap, found.eigenvalues[k, 0])
             stable = "stable" if found.stable[k] else "unstable"
-            text = (_common.number(cell) for cell in cells)
+            text = (number(cell) for cell in cells)
             rows.append((f"{float(phi.threshold):g}", *text, stable))
     head = ("I*", "active rate", "silent rate", "overlap", "eigenvalue", "in the plane")
     s, u, v = inputs
@@ -132,25 +130,23 @@ def rest(settings: RateTheory) -> str:
         f"States of rest in the plane of a memory, saliency {s:g}, inputs {u:g} (active), "
         f"{v:g} (silent)"
     )
-    return f"{title}\n\n{_common.table(head, rows)}"
+    return f"{title}\n\n{table(head, rows)}"
 
 
-def thresholds(settings: RateTheory) -> str:
+def thresholds(settings: Theory) -> str:
     """Critical saliency and critical time constant of inhibition at every threshold."""
-    from ..theory import rate
-
     numbers = (settings.a, settings.b, settings.q)
     rows = []
-    for phi in _laws(settings):
+    for phi in _activations(settings):
         closed = rate.critical_saliency(phi, *numbers)
         exact = rate.critical_saliency_planar(phi, *numbers)
         tau = rate.critical_inhibition(phi, *numbers)
         parts = (closed.gain, closed.saliency, exact.saliency, tau)
-        rows.append((f"{float(phi.threshold):g}", *(_common.number(part, 6) for part in parts)))
+        rows.append((f"{float(phi.threshold):g}", *(number(part, 6) for part in parts)))
     head = ("I*", "g*", "s_c, silent at 0", "s_c, exact", "critical tau_I")
     note = (
         "s_c: saliency below which the input-driven network has no such memory, for silent rates\n"
         "0 (gamma <= 0) and exactly. tau_I: time constant of an inhibitory unit (Dale's law) from\n"
         "which on the memory oscillates away. A dash: none."
     )
-    return f"Thresholds\n\n{_common.table(head, rows)}\n\n{note}"
+    return f"Thresholds\n\n{table(head, rows)}\n\n{note}"

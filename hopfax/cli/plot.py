@@ -6,7 +6,12 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from . import _common
+from . import _families
+from ._console import say
+from ._machine import precision
+from ._output import open_store, store_in
+from ._picture import draw
+from ._settings import FILE, family_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,49 +32,32 @@ class Plot:
 
     def __call__(self) -> int:
         """Draw and say where."""
-        from .. import open_sweep
-        from . import _sweep_dense, _sweep_rate
-
-        inside = self.store / "sweep"
-        store = inside if (inside / "sweep.json").is_file() else self.store
+        store = store_in(self.store)
         out = self.out or store.with_name(f"{store.name}.png")
         out = out if out.suffix else out.with_name(f"{out.name}.png")
         if out.suffix not in (".png", ".pdf", ".svg"):
             raise ValueError(f"`out` must end in .png, .pdf or .svg, got {str(out)!r}.")
-        with _common.precision("float64"):
-            dataset = _sweep_rate.stored(self.store)
-            if dataset is None and not (store / "sweep.json").is_file():
-                dataset = _sweep_dense.stored(self.store)
-            if dataset is None:
-                dataset = open_sweep(store, partial=True).load()
+        with precision("float64"):
+            dataset = stored(self.store)
             figure = draw(dataset, theory=self.theory)
             out.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(out, dpi=150)
         waiting = int((dataset["status"] == -1).sum())
         gap = f"; {waiting} of {dataset['status'].size} points have not been run" if waiting else ""
-        _common.say(f"drawn to {out}{gap}")
+        say(f"drawn to {out}{gap}")
         return 0
 
 
-def draw(dataset: Any, *, theory: bool = True) -> Any:
-    """A figure of any sweep, as `hopfax.plots.overview` draws it.
+def stored(place: pathlib.Path) -> Any:
+    """The dataset at a place, in memory; of an unfinished sweep, what is there.
 
-    **Raises:** ValueError for a sweep with nothing to draw.
+    The settings in the folder, or in the one that it is a part of, name the family, which knows how
+    its sweeps are stored.
+
+    **Raises:** StoreError if there is none.
     """
-    from .. import plots
-
-    return plots.overview(dataset, require()(), theory=theory)
-
-
-def require() -> Any:
-    """matplotlib's Figure, which draws without a display.
-
-    **Raises:** ImportError naming the extra if matplotlib is missing.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        from .._errors import missing
-
-        raise missing("matplotlib", "plot", "drawing") from error
-    return Figure
+    for folder in (place, place.parent):
+        if (folder / FILE).is_file():
+            family = family_in(folder / FILE, "sweep") or _families.FAMILIES[0]
+            return _families.cell(family, "sweep").stored(place, folder)
+    return open_store(place)

@@ -6,7 +6,12 @@ import os
 import pathlib
 import platform
 
-from . import _common
+import jax
+
+import hopfax
+
+from ._console import say
+from ._machine import cache_folder, jax_option
 
 _CORE = ("jax", "jaxlib", "diffrax", "equinox", "optimistix", "lineax", "optax", "numpy")
 #: Optional packages and the extra that brings each.
@@ -32,10 +37,6 @@ class Doctor:
 
     def __call__(self) -> int:
         """Print them."""
-        import jax
-
-        import hopfax
-
         rows = [("python", platform.python_version()), ("hopfax", hopfax.__version__)]
         rows += [(name, _version(name) or "MISSING") for name in _CORE]
         for name, extra in _EXTRAS.items():
@@ -53,20 +54,20 @@ class Doctor:
             ("compilation cache", _cache()),
         ]
         width = max(len(name) for name, _ in rows)
-        _common.say("\n".join(f"{name.ljust(width)}  {value}" for name, value in rows))
+        say("\n".join(f"{name.ljust(width)}  {value}" for name, value in rows))
         return 0
 
 
 def _cache() -> str:
     """Where compiled programs are kept, and how many; or why they are not."""
-    folder = _common.jax_option("jax_compilation_cache_dir")
-    if not _common.jax_option("jax_enable_compilation_cache"):
+    folder = jax_option("jax_compilation_cache_dir")
+    if not jax_option("jax_enable_compilation_cache"):
         return "off (jax_enable_compilation_cache, or JAX_ENABLE_COMPILATION_CACHE, is false)"
     if folder == "":
         return "off (JAX_COMPILATION_CACHE_DIR is empty)"
     if folder is None:
         return (
-            f"off: cannot write to {_common.cache_folder()} (JAX_COMPILATION_CACHE_DIR=FOLDER "
+            f"off: cannot write to {cache_folder()} (JAX_COMPILATION_CACHE_DIR=FOLDER "
             "names another)"
         )
     files = [file.stat() for file in pathlib.Path(folder).glob("*-cache")]

@@ -3,13 +3,18 @@
 import dataclasses
 import math
 import pathlib
-from typing import Literal
 
-from . import _common, _dense
+import jax.numpy as jnp
+
+from ...theory import dense
+from .._console import number, say, table
+from .._families import Family
+from .._machine import Precision
+from ._points import INTERACTIONS
 
 
 @dataclasses.dataclass(frozen=True)
-class DenseTheory:
+class Theory:
     """Print what theory predicts of dense memories: capacities, and exponential loads.
 
     Capacities are those of the replica-symmetric theory at zero temperature; trajectories retrieve
@@ -17,7 +22,7 @@ class DenseTheory:
     state of overlap m is put right in one step. Example: hopfax theory --network dense --orders 2 3
     """
 
-    network: Literal["sequential", "dense", "rate"] = "dense"
+    network: Family = "dense"
     """Family of networks; each has options of its own."""
     orders: tuple[int, ...] = (3, 4, 5, 6, 7, 8)
     """Orders n of the interaction to tabulate."""
@@ -25,7 +30,7 @@ class DenseTheory:
     """Overlaps m for the exponential loads."""
     rate: float = 1.0
     """Rate lambda of the exponential interaction exp(lambda xi.h)."""
-    precision: _common.Precision = "float64"
+    precision: Precision = "float64"
     """Floating-point precision."""
     config: pathlib.Path | None = None
     """A TOML file with these settings; options on the command line win."""
@@ -38,43 +43,35 @@ class DenseTheory:
             raise ValueError(f"`overlaps` must lie in [0, 1], got {list(self.overlaps)}.")
         if not 0 < self.rate < math.inf:
             raise ValueError(f"`rate` must be finite and above 0, got {self.rate:g}.")
-        _common.say(capacities(self.orders))
-        _common.say()
-        _common.say(exponential_loads(self.overlaps, self.rate))
+        say(capacities(self.orders))
+        say()
+        say(exponential_loads(self.overlaps, self.rate))
         return 0
 
 
 def capacities(orders: tuple[int, ...]) -> str:
     """Capacity and the overlap there, of power and n-body interactions."""
-    from ..theory import dense
-
     rows = []
     for n in orders:
-        power = dense.capacity(_dense.law("power", n))
-        many = dense.capacity(_dense.law("many_body", n))
+        power = dense.capacity(INTERACTIONS["power"](n))
+        many = dense.capacity(INTERACTIONS["many_body"](n))
         loads = (f"{float(end.load):.6g}" for end in (power, many))
-        rows.append(
-            (str(n), _common.number(power.overlap, 6), _common.number(power.scaled, 6), *loads)
-        )
+        rows.append((str(n), number(power.overlap, 6), number(power.scaled, 6), *loads))
     head = ("order n", "m*", "alpha'_c", "alpha_c, power", "alpha_c, n-body")
     note = (
         "alpha' = alpha K(1), alpha = M / N^(n-1); K(1) is (2n-3)!! for power, (n-1)! for n-body;\n"
         "m* is the overlap of the last retrieval state. n = 2 is the classical network, resummed."
     )
-    return f"Replica-symmetric capacity\n\n{_common.table(head, rows)}\n\n{note}"
+    return f"Replica-symmetric capacity\n\n{table(head, rows)}\n\n{note}"
 
 
 def exponential_loads(overlaps: tuple[float, ...], rate: float) -> str:
     """One-step thresholds of the exponential interaction."""
-    import jax.numpy as jnp
-
-    from ..theory import dense
-
     found = dense.exponential_load(jnp.asarray(overlaps, dtype=float), rate)
     rows = [
         (
-            _common.number(m, 2),
-            *(_common.number(x, 6) for x in (one, energy, bound)),
+            number(m, 2),
+            *(number(x, 6) for x in (one, energy, bound)),
             "a few" if frozen else "many",
         )
         for m, one, frozen, energy, bound in zip(overlaps, *found, strict=True)
@@ -82,4 +79,4 @@ def exponential_loads(overlaps: tuple[float, ...], rate: float) -> str:
     head = ("m", "one step", "free energy", "rigorous bound", "memories in the noise")
     title = f"Exponential loads ln M / N, lambda = {rate:g}"
     note = "A dash: the bound is proved for lambda = 1 alone."
-    return f"{title}\n\n{_common.table(head, rows)}" + ("" if rate == 1 else f"\n\n{note}")
+    return f"{title}\n\n{table(head, rows)}" + ("" if rate == 1 else f"\n\n{note}")

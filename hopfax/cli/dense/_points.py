@@ -1,5 +1,6 @@
-"""What the commands about dense memories share: the theory at a point, and simulations of it."""
+"""The theory of a dense memory at one point, and simulations of it."""
 
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import equinox as eqx
@@ -8,22 +9,23 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+import hopfax as hx
+
+from ... import _status
+from ...theory import dense
+
 Interaction: TypeAlias = Literal["power", "many_body"]
+#: The interactions by their names on the command line.
+INTERACTIONS: dict[Interaction, Callable[[int], hx.AbstractInteraction]] = {
+    "power": hx.Power,
+    "many_body": hx.ManyBody,
+}
 #: Points computed together: wider tiles leave the caches of a CPU.
 TILE = 16
 
 
-def law(interaction: Interaction, order: int) -> Any:
-    """An interaction by its name."""
-    import hopfax as hx
-
-    return {"power": hx.Power, "many_body": hx.ManyBody}[interaction](order)
-
-
-def scale(interaction: Any) -> float:
+def scale(interaction: hx.AbstractInteraction) -> float:
     """K(1), by which the scaled load is larger than M / N^(n-1)."""
-    from ..theory import dense
-
     with jax.ensure_compile_time_eval():  # also where it is called under a trace
         return float(dense.kernel(interaction)(jnp.ones(())))
 
@@ -43,10 +45,7 @@ class Effective(eqx.Module):
 
     def __call__(self, load: Any, m0: Any) -> dict[str, Any]:
         """The outputs at one point."""
-        from .. import _status
-        from ..theory import dense
-
-        model = law(self.interaction, self.order)
+        model = INTERACTIONS[self.interaction](self.order)
         numbers: Any = dict(paths=self.paths, scrambles=self.scrambles, seed=self.seed)
         found = dense.solve_gfa(model, load / scale(model), m0, self.steps, **numbers)
         overlap, error = found.overlap[-1], found.error[-1]
@@ -57,8 +56,6 @@ class Effective(eqx.Module):
 
 def memories(key: jax.Array, interaction: Any, load: float, N: int) -> Any:
     """Random memories at a scaled load, in bits."""
-    import hopfax as hx
-
     M = max(round(load / scale(interaction) * N ** (interaction.order - 1)), 1)
     return hx.patterns.pack(hx.GeneratedPatterns(key, M, N))
 
@@ -82,8 +79,6 @@ def recall(network: Any, states: Any, steps: int) -> np.ndarray:
 
 @eqx.filter_jit
 def _recall(network, states, steps):
-    import hopfax as hx
-
     runs = states.shape[0]
     own = jnp.arange(runs) % network.patterns.P
 

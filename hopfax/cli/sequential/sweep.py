@@ -9,7 +9,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from . import _common
+import hopfax as hx
+
+from ...observables import REGIMES
+from .. import _output
+from .._console import number, say, table
+from .._families import Family
+from .._machine import Precision, dask_client, host_devices, precision
+from .._memories import digest, patterns_from
+from .._picture import require
 
 _SAVES = 100  # over the horizon; they decide the regime
 _ASPECT = 1.6  # gains for every start saliency
@@ -25,7 +33,7 @@ class Sweep:
     A million runs: hopfax sweep --points 1000000 (--dry-run first tells what it takes).
     """
 
-    network: Literal["sequential", "dense", "rate"] = "sequential"
+    network: Family = "sequential"
     """Family of networks; each has options of its own."""
     patterns: str = "hadamard"
     """Memories: hadamard, random, a .npy or .npz file, or a folder of PNG or JPEG images."""
@@ -51,7 +59,7 @@ class Sweep:
     """What the slow equation reads of an overlap."""
     learning: Literal["hebbian", "pseudo_inverse"] = "hebbian"
     """Learning rule; pseudo_inverse undoes correlations between memories."""
-    precision: _common.Precision = "float64"
+    precision: Precision = "float64"
     """Floating-point precision."""
     config: pathlib.Path | None = None
     """A TOML file with these settings; options on the command line win."""
@@ -77,42 +85,34 @@ class Sweep:
     def __call__(self) -> int:
         """Compute, go on with or find the dataset, draw it, print the table."""
         self._check()
-        import hopfax as hx
-
-        from ._plot import draw, require
-
         require()  # rather now than after the computation
         if self.devices is not None:
-            _common.host_devices(self.devices)
-        with _common.precision(self.precision):
-            memories = _common.patterns_from(self.patterns, self.memories, self.neurons, self.seed)
-            record = self._record(memories)
-            folder = self.out or _common.output_folder("sweep", {"record": record})
-            store, file = self.store or folder / "sweep", folder / "settings.toml"
+            host_devices(self.devices)
+        with precision(self.precision):
+            memories = patterns_from(self.patterns, self.memories, self.neurons, self.seed)
+            output = self._place(memories)
+            store = self.store or output.folder / _output.STORE
             point, grid = self._task(memories)
             if self.dry_run:
-                _common.say(str(hx.sweep_plan(point, grid, **self._how())))
+                say(str(hx.sweep_plan(point, grid, **self._how())))
                 return 0
-            self._check_settings(file, record)
-            complete = not self.overwrite and _complete(store)
-            start = time.perf_counter()
-            if complete:
-                work = f"read from {store}, which holds these settings (--overwrite computes again)"
-            else:
-                _common.say(self._announcement(point, grid, store) + "\n")
-            dataset = self._run(point, grid, store, file, record)
+            output.refuse_others()
+            complete, start = not self.overwrite and _output.complete(store), time.perf_counter()
+            work = _output.was_read(store)
             if not complete:
-                seconds = time.perf_counter() - start
-                work = f"{dataset['status'].size} runs in {seconds:.1f} s"
+                say(self._announcement(point, grid, store) + "\n")
+            dataset = self._run(point, grid, store, output)
+            if not complete:
+                work = _output.was_computed(dataset, "runs", start)
             if (dataset["status"] == -1).any():
-                _common.say(self._part_done(store, file))
+                say(self._part_done(output))
                 return 0
             dataset = dataset.load()
             hints = advice(memories, dataset, self)
-        with _common.precision("float64"):  # the theory, whatever the runs had
-            _common.say("\n".join([report(dataset, self), *hints]))
-            draw(dataset).savefig(folder / "phase_diagram.png", dpi=150)
-        _common.say(f"\n{work}\nwritten to {folder}: phase_diagram.png, settings.toml; {store}")
+        with precision("float64"):  # the theory, whatever the runs had
+            picture = "phase_diagram.png"
+            tables = "\n".join([report(dataset, memories.P, self), *hints])
+            output.finish(dataset, tables, work, picture, f"{picture}, settings.toml; {store}")
         return 0
 
     def _check(self) -> None:
@@ -132,43 +132,22 @@ class Sweep:
                 raise ValueError(f"`{name}` must be finite and > 0, got {value:g}.")
         if self.part is not None and not 0 <= self.part[0] < self.part[1]:
             raise ValueError(f"`part` must be K N with 0 <= K < N, got {self.part}.")
-        if self.chunk is not None and self.chunk < 1:
-            raise ValueError(f"`chunk` must be at least 1, got {self.chunk}.")
-        if self.resume and self.overwrite:
-            raise ValueError("`resume` and `overwrite` contradict each other.")
-        if self.out is not None and self.out.exists() and not self.out.is_dir():
-            raise NotADirectoryError(f"`out`: {self.out} is a file; name a folder.")
+        _output.check(self)
         if not math.isfinite(self.bias):
             raise ValueError(f"`bias` must be finite, got {self.bias:g}.")
 
-    def _record(self, memories: Any) -> str:
-        """The text of settings.toml: what was asked, and which memories that meant."""
-        import hopfax
-
-        asked = _common.settings(self)
+    def _place(self, memories: hx.Patterns) -> _output.Output:
+        """The output folder; its settings say also which memories they meant."""
+        other = {}
         if self.patterns not in ("hadamard", "random"):
-            asked["patterns"] = str(pathlib.Path(self.patterns).expanduser().resolve())
-        digest = _common.digest(memories.xi)[:16]
-        comments = (
-            f"hopfax {hopfax.__version__}; again: hopfax sweep --config settings.toml",
-            f"memories: {memories.P} of {memories.N} neurons, sha256 {digest}",
-        )
-        return _common.to_toml(asked, comments)
-
-    def _check_settings(self, file: pathlib.Path, record: str) -> None:
-        """StoreError if the output folder holds other settings."""
-        from .. import StoreError
-
-        if file.is_file() and file.read_text() != record and not self.overwrite:
-            raise StoreError(
-                f"`out`: {file.parent} holds a sweep of other settings; --overwrite replaces it, "
-                "--out FOLDER writes elsewhere."
-            )
+            other["patterns"] = str(pathlib.Path(self.patterns).expanduser().resolve())
+        sha = digest(memories.xi)[:16]
+        which = f"memories: {memories.P} of {memories.N} neurons, sha256 {sha}"
+        more = f" --store {self.store}" if self.store else ""
+        return _output.Output.of(self, which, more=more, **other)
 
     def _task(self, memories: Any) -> tuple[Any, dict[str, np.ndarray]]:
         """The point and the grid."""
-        import hopfax as hx
-
         network = hx.TwoTimescaleHopfield(
             memories,
             hx.cyclic(memories.P),
@@ -198,8 +177,6 @@ class Sweep:
 
     def _announcement(self, point: Any, grid: Any, store: pathlib.Path) -> str:
         """How many runs there are, how long they take, and how large the result is."""
-        import hopfax as hx
-
         plan = hx.sweep_plan(point, grid, **self._how())
         runs = f"{plan.points:,} runs, {gains_and_starts(self.points)[0]:,} gains"
         if self.dask is not None:
@@ -207,49 +184,39 @@ class Sweep:
         time = f"about {plan.duration} to compute on {plan.hardware}"
         return f"{runs}: {time}; {plan.volume} to {store}"
 
-    def _run(
-        self, point: Any, grid: Any, store: pathlib.Path, file: pathlib.Path, record: str
-    ) -> Any:
-        """Write the settings, then compute what the store lacks; the dataset."""
-        import hopfax as hx
-
-        from .. import StoreError
-
+    def _run(self, point: Any, grid: Any, store: pathlib.Path, output: _output.Output) -> Any:
+        """Compute what the store lacks; the dataset."""
         with contextlib.ExitStack() as stack:
             executor = None
             if self.dask is not None:
-                executor = stack.enter_context(_common.dask_client(self.dask))
-            try:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(record)
-                return hx.sweep(
-                    point,
-                    grid,
-                    store=store,
-                    resume="must" if self.resume else "auto",
-                    overwrite=self.overwrite,
-                    part=self.part,
-                    executor=executor,
-                    **self._how(),
-                )
-            except BaseException as error:
-                if not (store / "sweep.json").is_file():  # nothing was begun
-                    _common.remove_empty(file, store / ".writer.lock", store, file.parent)
-                elif not isinstance(error, StoreError | ValueError | TypeError):
-                    error.add_note(f"To resume: {self._again(store, file)}")
-                raise
+                executor = stack.enter_context(dask_client(self.dask))
+            stack.enter_context(output.computing(store))
+            return hx.sweep(
+                point,
+                grid,
+                store=store,
+                resume="must" if self.resume else "auto",
+                overwrite=self.overwrite,
+                part=self.part,
+                executor=executor,
+                **self._how(),
+            )
 
-    def _again(self, store: pathlib.Path, file: pathlib.Path) -> str:
-        """The command that goes on with this sweep."""
-        command = f"hopfax sweep --config {file} --out {file.parent}"
-        return f"{command}{f' --store {store}' if self.store else ''} --resume"
-
-    def _part_done(self, store: pathlib.Path, file: pathlib.Path) -> str:
+    def _part_done(self, output: _output.Output) -> str:
         assert self.part is not None
         return (
             f"part {self.part[0]} of {self.part[1]} is done, others are not yet. When all are, "
-            f"this draws the result:\n{self._again(store, file)}"
+            f"this draws the result:\n{output.again}"
         )
+
+
+def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:
+    """The dataset at a place in a folder that this command wrote to.
+
+    **Raises:** StoreError if there is none.
+    """
+    del folder  # the place tells it
+    return _output.open_store(place)
 
 
 def gains_and_starts(points: tuple[int, ...]) -> tuple[int, int]:
@@ -263,37 +230,22 @@ def gains_and_starts(points: tuple[int, ...]) -> tuple[int, int]:
     return gains, total // gains
 
 
-def _complete(store: pathlib.Path) -> bool:
-    from .. import StoreError, open_sweep
-
-    try:
-        open_sweep(store)
-    except StoreError:
-        return False
-    return True
-
-
-def report(dataset: Any, settings: Sweep) -> str:
-    """Thresholds, measured and predicted, and the count of every regime."""
-    from .. import STATUS
-    from ..observables import REGIMES
-    from ..theory import sequential
-
-    P = len(dataset_transition(dataset))
+def report(dataset: Any, P: int, settings: Sweep) -> str:
+    """Thresholds of a cycle of `P`, measured and predicted, and the count of every regime."""
     largest = settings.saliency[1]
     rows: list[tuple[str, str]] = []
     found = threshold(dataset)
     name = f"measured from z_0(0) = {largest:g}, within {settings.horizon:g} tau"
     rows.append((name, found))
     if P > 2 and settings.tau > 1 and settings.bias > 0:
-        predicted = sequential.critical_gain(P, tau=settings.tau, bias=settings.bias)
+        predicted = hx.theory.sequential.critical_gain(P, tau=settings.tau, bias=settings.bias)
         name = f"theory, P = {P}, tau = {settings.tau:g}, bias {settings.bias:g}"
-        rows.append((name, _common.number(predicted, 3)))
-    limit = _common.number(sequential.critical_gain(P), 3)
+        rows.append((name, number(predicted, 3)))
+    limit = number(hx.theory.sequential.critical_gain(P), 3)
     rows.append((f"theory, P = {P}, tau -> infinity", limit))
-    endless = _common.number(sequential.critical_gain(), 3)
+    endless = number(hx.theory.sequential.critical_gain(), 3)
     rows.append(("theory, P -> infinity, tau -> infinity", endless))
-    text = _common.table(("threshold of the gain kappa", ""), rows)
+    text = table(("threshold of the gain kappa", ""), rows)
 
     status, regime = dataset["status"].values, dataset["regime"].values
     good = status == 0
@@ -301,14 +253,12 @@ def report(dataset: Any, settings: Sweep) -> str:
     codes, failures = np.unique(status[~good], return_counts=True)
     counts = [(name, count) for name, count in counts if count]
     counts.append(("failed", int((~good).sum())))
-    counts += [(f"  {STATUS[int(c)][0]}", int(k)) for c, k in zip(codes, failures, strict=True)]
-    return f"{text}\n\n{_common.table(('regime', 'runs'), counts)}"
+    counts += [(f"  {hx.STATUS[int(c)][0]}", int(k)) for c, k in zip(codes, failures, strict=True)]
+    return f"{text}\n\n{table(('regime', 'runs'), counts)}"
 
 
 def advice(memories: Any, dataset: Any, settings: Sweep) -> list[str]:
     """What a reader should know of these memories, as lines after the table."""
-    from ..observables import REGIMES
-
     gram = np.array(memories.gram(), dtype=float)
     np.fill_diagonal(gram, 0.0)
     size = float(np.abs(gram).max(initial=0.0))
@@ -336,8 +286,7 @@ def threshold(dataset: Any) -> str:
 
     Every larger gain of the grid sustains it as well; the one a grid step below does not.
     """
-    from ..observables import REGIMES
-    from ..plots._sweeps import largest_start
+    from ...plots._sweeps import largest_start  # late: it takes all of hopfax.plots along
 
     row = largest_start(dataset)
     kappa = row["kappa"].values
@@ -348,10 +297,3 @@ def threshold(dataset: Any) -> str:
     if first == len(kappa):
         return "none: the largest kappa does not sustain it"
     return f"{kappa[first]:.3f} (grid step {kappa[first] - kappa[first - 1]:.3f})"
-
-
-def dataset_transition(dataset: Any) -> np.ndarray:
-    """The transition matrix that a sweep's attributes record."""
-    import json
-
-    return np.asarray(json.loads(dataset.attrs["settings"])["network.transition"])

@@ -4,8 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from ._reproduce import new_figure
-from ._reproduce_dense import (
+from ... import plots
+from ...plots._axes import COLOURS
+from ...plots._dense import paint
+from .._picture import new_figure
+from ._measured import (
     APPARENT,
     CASES,
     EDGES,
@@ -29,8 +32,6 @@ from ._reproduce_dense import (
 
 def trajectories(found: Results) -> Any:
     """Overlap over time: theory, simulation, map."""
-    from ..plots._axes import COLOURS
-
     figure = new_figure(figsize=(12.6, 4.3))
     axes = figure.subplots(1, len(CASES), sharey=True)
     for ax, load in zip(axes, CASES, strict=True):
@@ -73,10 +74,6 @@ def _kinds(run: Run) -> list[Any]:
 
 def basin(found: Results) -> Any:
     """What is retrieved from where."""
-    from .. import plots
-    from ..plots._axes import COLOURS
-    from ..plots._dense import paint
-
     figure = new_figure(figsize=(7.4, 6.4))
     ax = figure.subplots()
     plots.retrieval_diagram(found.diagram, ax)
@@ -95,8 +92,6 @@ def basin(found: Results) -> Any:
 
 def capacity(found: Results) -> Any:
     """Overlap over load after several times, and where it crosses a threshold."""
-    from ..plots._axes import COLOURS
-
     figure = new_figure(figsize=(11.6, 4.8))
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     for T, colour in zip(HORIZONS, COLOURS, strict=False):
@@ -130,8 +125,6 @@ def capacity(found: Results) -> Any:
 
 def noise(found: Results) -> Any:
     """Noise and feedback over time for orders 2, 3, 4."""
-    from ..plots._axes import COLOURS
-
     figure = new_figure(figsize=(9.6, 3.9))
     left, right = figure.subplots(1, 2)
     t = np.arange(NOISE_STEPS)

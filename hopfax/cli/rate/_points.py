@@ -1,4 +1,4 @@
-"""What the commands about rate memories share: the theory at a point, and simulations of it."""
+"""The theory of a rate memory at one point, and a simulation of it."""
 
 from typing import Any, Literal, TypeAlias
 
@@ -8,7 +8,17 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+import hopfax as hx
+
+from ...theory import rate
+
 Kind: TypeAlias = Literal["logistic", "rectified_tanh", "hard_sigmoid"]
+#: The activations by their names on the command line.
+ACTIVATIONS: dict[Kind, type[hx.Logistic] | type[hx.RectifiedTanh] | type[hx.HardSigmoid]] = {
+    "logistic": hx.Logistic,
+    "rectified_tanh": hx.RectifiedTanh,
+    "hard_sigmoid": hx.HardSigmoid,
+}
 #: What a design is made of, in the order in which axes are drawn.
 VALUES = ("gain", "threshold", "a", "b")
 #: Values where nothing else is said, those of arXiv:2411.07388.
@@ -18,14 +28,6 @@ ACTIVITY = 0.2
 NUDGE, HORIZON = 1e-3, 40.0
 #: An eigenvalue so small that it changes a perturbation by less than e^4 in this time.
 MARGINAL = 0.1
-
-
-def law(kind: Kind) -> Any:
-    """The class of an activation by its name."""
-    import hopfax as hx
-
-    classes = {"logistic": hx.Logistic, "rectified_tanh": hx.RectifiedTanh}
-    return (classes | {"hard_sigmoid": hx.HardSigmoid})[kind]
 
 
 class Storage(eqx.Module):
@@ -41,10 +43,8 @@ class Storage(eqx.Module):
 
     def __call__(self, gain: Any, threshold: Any, a: Any, b: Any) -> dict[str, Any]:
         """The outputs at one point."""
-        from ..theory import rate
-
-        phi = law(self.kind)(gain, threshold)
-        found = rate.phase(gain, threshold, a, b, self.q, law(self.kind))
+        phi = ACTIVATIONS[self.kind](gain, threshold)
+        found = rate.phase(gain, threshold, a, b, self.q, ACTIVATIONS[self.kind])
         outputs = {
             "storage": found.storage.astype(jnp.int8),
             "eigenvalue": found.eigenvalue,
@@ -71,8 +71,6 @@ class Perturbed(eqx.Module):
     kind: Kind = eqx.field(static=True)
 
     def __init__(self, kind: Kind, q: float, N: int, seed: int = 0):
-        import hopfax as hx
-
         self.patterns, self.kind = hx.patterns.balanced(q, N), kind
         weights = jr.normal(jr.key(seed), (self.patterns.P + 1,), self.patterns.dtype)
         direction = weights[0] + self.patterns.field(weights[1:])
@@ -80,9 +78,7 @@ class Perturbed(eqx.Module):
 
     def __call__(self, gain: Any, threshold: Any, a: Any, b: Any) -> dict[str, Any]:
         """The outputs at one point."""
-        import hopfax as hx
-
-        phi = law(self.kind)(gain, threshold)
+        phi = ACTIVATIONS[self.kind](gain, threshold)
         network = hx.RateMemory(self.patterns, a=a, b=b, activation=phi)
         memory = network.rescaled(np.eye(self.patterns.P)[0])
         nudge = jnp.asarray(NUDGE, memory.dtype)

@@ -1,0 +1,32 @@
+"""Figures without a display. matplotlib is imported when the first one is made."""
+
+from typing import Any
+
+import hopfax as hx
+
+from .._errors import missing
+
+
+def require(what: str = "drawing") -> Any:
+    """matplotlib's Figure, which draws without a display.
+
+    **Raises:** ImportError naming the extra, and `what` needs it, if matplotlib is missing.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise missing("matplotlib", "plot", what) from error
+    return Figure
+
+
+def new_figure(**options: Any) -> Any:
+    """A figure whose parts find their places by themselves."""
+    return require()(layout="constrained", **options)
+
+
+def draw(dataset: Any, *, theory: bool = True) -> Any:
+    """A figure of any sweep, as `hopfax.plots.overview` draws it.
+
+    **Raises:** ValueError for a sweep with nothing to draw.
+    """
+    return hx.plots.overview(dataset, require()(), theory=theory)

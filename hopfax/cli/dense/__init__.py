@@ -1,0 +1,1 @@
+"""The commands of dense memories: interactions of higher order, in discrete time."""

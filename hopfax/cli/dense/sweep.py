@@ -1,0 +1,215 @@
+"""`hopfax sweep --network dense`: which starts a dense memory completes, at which load."""
+
+import dataclasses
+import math
+import pathlib
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+import hopfax as hx
+
+from .. import _output
+from .._console import say
+from .._families import Family
+from .._machine import Precision, precision
+from .._picture import require
+from .._settings import FILE, read
+from . import _diagram, _points
+
+#: The dataset of all orders, and where simulations are kept; the stores, one an order, from which
+#: it is made lie in `_output.STORE`.
+DIAGRAM, SIMULATED = "diagram.zarr", "simulated"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Map what a dense memory retrieves over load and start, by the exact theory of its dynamics.
+
+    Without options: order 3, 64 x 64 points, the overlap after 20 steps and its error. Written are
+    the dataset diagram.zarr over order, load and start, the picture diagram.png and settings.toml
+    for --config. The same command goes on with a sweep that was interrupted, and reads one that is
+    complete. Example: hopfax sweep --network dense --orders 2 3 4 --simulate 256
+    """
+
+    network: Family = "dense"
+    """Family of networks; each has options of its own."""
+    interaction: _points.Interaction = "power"
+    """Interaction: power, sum of (xi.h)^n, or many_body, over distinct neurons."""
+    orders: tuple[int, ...] = (3,)
+    """Orders n of the interaction."""
+    load: tuple[float, float] = (0.01, 0.4)
+    """Least and largest scaled load alpha' = alpha K(1), alpha = M / N^(n-1) (at n = 3: 3 alpha for
+    power, 2 alpha for many_body)."""
+    m0: tuple[float, float] = (0.0, 1.0)
+    """Least and largest overlap of the start."""
+    points: tuple[int, ...] = (64, 64)
+    """How many loads and how many starts."""
+    steps: int = 20
+    """After how many steps the overlap is taken."""
+    paths: int = 1024
+    """Paths of the effective neuron in each scramble, a power of two."""
+    scrambles: int = 4
+    """Scrambled sequences, whose spread gives the error."""
+    seed: int = 0
+    """Seed of the scrambles and of simulations."""
+    simulate: int | None = None
+    """Simulate one run at every point, too, with so many neurons. The runs of a load share their
+    memories; each load takes some seconds, as a program is compiled for its number of memories."""
+    precision: Precision = "float64"
+    """Floating-point precision of the theory; simulations have float32."""
+    config: pathlib.Path | None = None
+    """A TOML file with these settings; options on the command line win."""
+    out: pathlib.Path | None = None
+    """Output folder (default: hopfax-out/sweep-<hash of the settings>)."""
+    overwrite: bool = False
+    """Compute again and replace an earlier result in the output folder."""
+    resume: bool = False
+    """Insist on going on with a sweep that is there already."""
+    chunk: int | None = None
+    """About how many points are stored at a time (default: what takes some seconds)."""
+    dry_run: bool = False
+    """Only say how long it would take and how large the result would be."""
+
+    def __call__(self) -> int:
+        """Compute, go on with or find the diagram, draw it, print the table."""
+        self._check()
+        require()  # rather now than after the computation
+        output = _output.Output.of(self)
+        with precision(self.precision):
+            if self.dry_run:
+                for order in self.orders:
+                    plan = hx.sweep_plan(self._point(order), self._grid(), **self._how())
+                    say(f"order {order}\n{plan}")
+                return 0
+            output.refuse_others()
+            start = time.perf_counter()
+            dataset, fresh = self._run(output)
+            work = output.keep(dataset, DIAGRAM, fresh, start)
+        with precision("float64"):
+            picture = "diagram.png"
+            others = f"{DIAGRAM}, {picture}, settings.toml"
+            output.finish(dataset, _diagram.report(dataset), work, picture, others)
+        return 0
+
+    def _check(self) -> None:
+        if not self.orders or min(self.orders) < 2 or len(set(self.orders)) < len(self.orders):
+            raise ValueError(f"`orders` must be different, of at least 2, got {list(self.orders)}.")
+        limits = {"load": (0.0, math.inf), "m0": (-1.0, 1.0)}
+        for name, (least, most) in limits.items():
+            low, high = getattr(self, name)
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ValueError(f"`{name}` needs finite MIN < MAX, got {low:g} {high:g}.")
+            if low < least or high > most or (name == "load" and low == 0):
+                allowed = "above 0" if name == "load" else "in [-1, 1]"
+                raise ValueError(f"`{name}` must lie {allowed}, got {low:g} {high:g}.")
+        if len(self.points) != 2 or min(self.points) < 2:
+            listed = " ".join(map(str, self.points))
+            raise ValueError(f"`points` must be two numbers of at least 2, got {listed}.")
+        for name, least in (("steps", 1), ("scrambles", 2), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}.")
+        if self.paths < 1 or self.paths & (self.paths - 1):
+            raise ValueError(f"`paths` must be a power of two, got {self.paths}.")
+        if self.simulate is not None and self.simulate < 2:
+            raise ValueError(f"`simulate` must be at least 2 neurons, got {self.simulate}.")
+        _output.check(self)
+
+    def _point(self, order: int) -> _points.Effective:
+        numbers = (self.steps, self.paths, self.scrambles, self.seed)
+        return _points.Effective(self.interaction, order, *numbers)
+
+    def _grid(self) -> dict[str, np.ndarray]:
+        loads, starts = self.points
+        return {"load": np.linspace(*self.load, loads), "m0": np.linspace(*self.m0, starts)}
+
+    def _how(self) -> dict[str, Any]:
+        return {"tile": _points.TILE, "chunk": "auto" if self.chunk is None else self.chunk}
+
+    def _run(self, output: _output.Output) -> tuple[Any, bool]:
+        """Compute what the stores lack, one order after the other, and simulate; the dataset of
+        all, and whether any of its theory was missing."""
+        stores = [output.folder / _output.STORE / f"order-{order}" for order in self.orders]
+        fresh = self.overwrite or not _output.complete(*stores)
+        earlier = set((output.folder / _output.STORE).glob("order-*")) - set(stores)
+        output.clear(output.folder / DIAGRAM, output.folder / SIMULATED, *earlier)
+        if fresh:
+            say(f"{self._announcement()}\n")
+        parts = []
+        with output.computing(stores[0]):
+            stores[0].parent.mkdir(parents=True, exist_ok=True)
+            for order, store in zip(self.orders, stores, strict=True):
+                parts.append(
+                    hx.sweep(
+                        self._point(order),
+                        self._grid(),
+                        store=store,
+                        resume="must" if self.resume and store == stores[0] else "auto",
+                        overwrite=self.overwrite,
+                        **self._how(),
+                    )
+                )
+            dataset = _diagram.together(parts, self.orders, self._point(self.orders[0]))
+            if self.simulate is not None:
+                dataset = self._beside(dataset, output.folder)
+        return dataset, fresh
+
+    def _announcement(self) -> str:
+        """How many points there are, and how long they take."""
+        plan = hx.sweep_plan(self._point(self.orders[0]), self._grid(), **self._how())
+        each = f", each of {len(self.orders)} orders" if len(self.orders) > 1 else ""
+        took = f"about {plan.duration} to compute on {plan.hardware}{each}"
+        return f"{plan.points:,} points, {self.points[0]:,} loads: {took}"
+
+    def _beside(self, dataset: Any, folder: pathlib.Path) -> Any:
+        """The dataset with simulations, a load at a time; what there is already is read."""
+        (folder / SIMULATED).mkdir(exist_ok=True)
+        with precision("float32"):
+            rows = [
+                self._simulated(order, folder / SIMULATED / f"order-{order}.npy")
+                for order in self.orders
+            ]
+        dims = ("order", "load", "m0")
+        name = f"overlap after {self.steps} steps of one run with {self.simulate} neurons"
+        simulated = (dims, np.stack(rows), {"long_name": name})
+        return dataset.assign(simulated=simulated).assign_attrs(neurons=self.simulate)
+
+    def _simulated(self, order: int, file: pathlib.Path) -> np.ndarray:
+        assert self.simulate is not None
+        interaction, grid = _points.INTERACTIONS[self.interaction](order), self._grid()
+        found = np.full(self.points, np.nan, np.float32)
+        if file.is_file():
+            found = np.load(file)
+        for k in np.flatnonzero(np.isnan(found).any(1)):
+            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), order), k)
+            memories, cues = jax.random.split(key)
+            load = float(grid["load"][k])
+            patterns = _points.memories(memories, interaction, load, self.simulate)
+            states, _ = _points.starts(cues, patterns, grid["m0"])
+            network = hx.DenseMemory(patterns, interaction)
+            found[k] = _points.recall(network, states, self.steps)[:, -1]
+            _output.write_array(found, file)
+        return found
+
+
+def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:
+    """The diagram in a folder that this command wrote to, or what is there of an unfinished one;
+    at the place of one order's store, that order.
+
+    **Raises:** StoreError if there is none.
+    """
+    stores = folder / _output.STORE
+    if _output.is_store(_output.store_in(place)):
+        return _output.open_store(place)
+    if (folder / DIAGRAM).is_dir():
+        return _output.open_zarr(folder / DIAGRAM)
+    asked = read(folder / FILE, "sweep")
+    begun = [n for n in asked["orders"] if _output.is_store(stores / f"order-{n}")]
+    if not begun:
+        return _output.open_store(place)
+    parts = [_output.open_store(stores / f"order-{n}") for n in begun]
+    numbers = (asked[name] for name in ("steps", "paths", "scrambles", "seed"))
+    point = _points.Effective(asked["interaction"], begun[0], *numbers)
+    return _diagram.together(parts, begun, point)

@@ -1,0 +1,237 @@
+"""`hopfax sweep --network rate`: which designs store their memories stably."""
+
+import dataclasses
+import math
+import pathlib
+import time
+from typing import Any
+
+import numpy as np
+
+import hopfax as hx
+
+from .. import _output
+from .._console import say
+from .._families import Family
+from .._machine import Precision, precision
+from .._picture import require
+from .._settings import FILE, read
+from . import _diagram, _points
+
+#: The dataset of theory and simulation, and the store of simulations; that of the theory is
+#: `_output.STORE`.
+DIAGRAM, SIMULATED = "diagram.zarr", "simulated"
+#: What is swept where nothing else is said.
+_RANGES = {"threshold": (0.0, 1.0), "a": (-0.6, 0.6)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Map where a rate memory is stable, over two of gain, threshold and the currents a and b.
+
+    Two of --gain, --threshold, --a, --b are given as MIN MAX and swept; one number fixes a value.
+    Without options: threshold 0 to 1 and a from -0.6 to 0.6, 128 x 96 points, by the exact theory
+    of the balanced set, and on a coarser grid simulations that perturb a memory. Written are the
+    dataset diagram.zarr, the picture diagram.png and settings.toml for --config. The same command
+    goes on with a sweep that was interrupted, and reads one that is complete.
+    Example: hopfax sweep --network rate --gain 1 12 --threshold 0 1 --a 0.1
+    """
+
+    network: Family = "rate"
+    """Family of networks; each has options of its own."""
+    gain: tuple[float, ...] | None = None
+    """Gain rho of the activation, its greatest slope (default: 4.8)."""
+    threshold: tuple[float, ...] | None = None
+    """Threshold current I* of the activation (default: 0 1, or 0.2 if two others are swept)."""
+    a: tuple[float, ...] | None = None
+    """Current of silent neurons (default: -0.6 0.6, or -0.3 if two others are swept)."""
+    b: tuple[float, ...] | None = None
+    """Current of active neurons (default: 0.95)."""
+    points: tuple[int, ...] = (128, 96)
+    """How many values of the two that are swept, in the order gain, threshold, a, b."""
+    q: float = _points.ACTIVITY
+    """Activity, the share of active neurons in a memory: 1/2, 1/3, 1/4, ..."""
+    activation: _points.Kind = "logistic"
+    """Activation from currents to rates."""
+    input: float | None = None
+    """Also find where this input to the active neurons of a memory leaves no other state of rest in
+    its plane, so that a single memory is globally stable (some milliseconds a point)."""
+    simulate: tuple[int, int] = (12, 10)
+    """How many values along each axis are simulated, too; 0 0 for none."""
+    neurons: int | None = None
+    """Neurons of simulations, a multiple of 1/q^2 (default: about 1000); the theory is exact for
+    any number."""
+    seed: int = 0
+    """Seed of the perturbations."""
+    precision: Precision = "float64"
+    """Floating-point precision."""
+    config: pathlib.Path | None = None
+    """A TOML file with these settings; options on the command line win."""
+    out: pathlib.Path | None = None
+    """Output folder (default: hopfax-out/sweep-<hash of the settings>)."""
+    overwrite: bool = False
+    """Compute again and replace an earlier result in the output folder."""
+    resume: bool = False
+    """Insist on going on with a sweep that is there already."""
+    chunk: int | None = None
+    """About how many points are stored at a time (default: what takes some seconds)."""
+    dry_run: bool = False
+    """Only say how long it would take and how large the result would be."""
+
+    def __call__(self) -> int:
+        """Compute, go on with or find the diagram, draw it, print the table."""
+        self._check()
+        require()  # rather now than after the computation
+        output = _output.Output.of(self)
+        with precision(self.precision):
+            if self.dry_run:
+                say(str(hx.sweep_plan(self.theory(), self.grid(), **self._how())))
+                beside = math.prod(self.simulate)
+                say(f"and {beside} simulations of {self.size()} neurons" if beside else "")
+                return 0
+            output.refuse_others()
+            start = time.perf_counter()
+            dataset, fresh = self._run(output)
+            work = output.keep(dataset, DIAGRAM, fresh, start)
+        with precision("float64"):
+            picture = "diagram.png"
+            others = f"{DIAGRAM}, {picture}, settings.toml"
+            output.finish(dataset, _diagram.report(dataset), work, picture, others)
+        return 0
+
+    def values(self) -> dict[str, tuple[float, ...]]:
+        """What is asked for each value, with the defaults."""
+        given = {name: getattr(self, name) for name in _points.VALUES}
+        swept = sum(value is not None and len(value) > 1 for value in given.values())
+        for name, value in given.items():
+            if value is None:
+                asked = _RANGES.get(name) if swept < 2 else None
+                given[name] = (_points.REFERENCE[name],) if asked is None else asked
+                swept += asked is not None
+        return given
+
+    def grid(self) -> dict[str, np.ndarray]:
+        """The grid; what is fixed is an axis of one value."""
+        counts = iter(self.points)
+        return {
+            name: np.linspace(value[0], value[-1], next(counts))
+            if len(value) > 1
+            else np.array(value)
+            for name, value in self.values().items()
+        }
+
+    def coarse_grid(self) -> dict[str, np.ndarray]:
+        """The points that are simulated."""
+        counts = iter(self.simulate)
+        return {
+            name: _some(axis, next(counts)) if axis.size > 1 else axis
+            for name, axis in self.grid().items()
+        }
+
+    def size(self) -> int:
+        """Neurons of simulations."""
+        inverse = round(1 / self.q)
+        return self.neurons or max(round(1000 / inverse**2), 1) * inverse**2
+
+    def asked(self) -> dict[str, Any]:
+        """What the reader of the diagram needs to know, as attributes."""
+        found = {"activation": self.activation, "q": self.q, "neurons": self.size()}
+        return found if self.input is None else found | {"input": self.input}
+
+    def _check(self) -> None:
+        for name in _points.VALUES:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            listed = " ".join(f"{number:g}" for number in value)
+            fine = len(value) in (1, 2) and all(math.isfinite(number) for number in value)
+            if not fine or (len(value) == 2 and value[0] >= value[1]):
+                raise ValueError(
+                    f"`{name}` must be one finite number or MIN MAX to be swept, got {listed}."
+                )
+            if name == "gain" and value[0] <= 0:
+                raise ValueError(f"`gain` must be above 0, got {listed}.")
+        swept = [name for name, value in self.values().items() if len(value) > 1]
+        if len(swept) != 2:
+            raise ValueError(
+                "two of `gain`, `threshold`, `a` and `b` must be given as MIN MAX, to be swept, "
+                f"got {' and '.join(swept) if len(swept) < 3 else ', '.join(swept)}."
+            )
+        if len(self.points) != 2 or min(self.points) < 2:
+            listed = " ".join(map(str, self.points))
+            raise ValueError(f"`points` must be two numbers of at least 2, got {listed}.")
+        inverse = round(1 / self.q) if 0 < self.q < 1 else 0
+        if inverse < 2 or abs(1 / self.q - inverse) > 1e-9:
+            raise ValueError(f"`q` must be 1/2, 1/3, 1/4, ..., got {self.q:g}.")
+        if self.neurons is not None and (self.neurons < 1 or self.neurons % inverse**2):
+            raise ValueError(
+                f"`neurons` must be a multiple of 1/q^2 = {inverse**2}, got {self.neurons}."
+            )
+        if self.input is not None and not math.isfinite(self.input):
+            raise ValueError(f"`input` must be finite, got {self.input:g}.")
+        if min(self.simulate) < 0:
+            raise ValueError(f"`simulate` must not be negative, got {self.simulate}.")
+        if self.seed < 0:
+            raise ValueError(f"`seed` must be at least 0, got {self.seed}.")
+        _output.check(self)
+
+    def theory(self) -> _points.Storage:
+        """What is computed at every point."""
+        return _points.Storage(self.activation, self.q, self.input)
+
+    def simulation(self) -> _points.Perturbed:
+        """What is simulated at some."""
+        return _points.Perturbed(self.activation, self.q, self.size(), self.seed)
+
+    def _how(self) -> dict[str, Any]:
+        return {"chunk": "auto" if self.chunk is None else self.chunk}
+
+    def _run(self, output: _output.Output) -> tuple[Any, bool]:
+        """Compute what the stores lack, theory and simulation; both in a dataset, and whether any
+        of it was missing."""
+        stores = [output.folder / _output.STORE]
+        stores += [output.folder / SIMULATED] * bool(math.prod(self.simulate))
+        fresh = self.overwrite or not _output.complete(*stores)
+        output.clear(output.folder / DIAGRAM, output.folder / SIMULATED)
+        if fresh:
+            say(f"{self._announcement()}\n")
+        how: dict[str, Any] = dict(overwrite=self.overwrite, on_failure="ignore")
+        with output.computing(stores[0]):
+            resume: Any = "must" if self.resume else "auto"
+            more = how | self._how()
+            found = hx.sweep(self.theory(), self.grid(), store=stores[0], resume=resume, **more)
+            beside = None
+            for store in stores[1:]:
+                beside = hx.sweep(self.simulation(), self.coarse_grid(), store=store, **how)
+        return _diagram.together(found, beside, self.asked()), fresh
+
+    def _announcement(self) -> str:
+        """How many points and simulations there are, and how long the points take."""
+        plan = hx.sweep_plan(self.theory(), self.grid(), **self._how())
+        took = f"about {plan.duration} to compute on {plan.hardware}"
+        beside = math.prod(self.simulate)
+        return f"{plan.points:,} points: {took}" + (f", and {beside} simulations" if beside else "")
+
+
+def _some(values: np.ndarray, number: int) -> np.ndarray:
+    """About `number` of the values, evenly spread, away from the ends."""
+    number = min(number, len(values))
+    places = (np.arange(number) + 0.5) * len(values) / number - 0.5
+    return values[np.unique(places.round().astype(int))]
+
+
+def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:
+    """The diagram in a folder that this command wrote to, or what is there of an unfinished one.
+
+    **Raises:** StoreError if there is none.
+    """
+    if (folder / DIAGRAM).is_dir():
+        return _output.open_zarr(folder / DIAGRAM)
+    if not _output.is_store(folder / _output.STORE):
+        return _output.open_store(place)
+    asked = read(folder / FILE, "sweep")
+    given: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in asked.items()}
+    beside = None
+    if _output.is_store(folder / SIMULATED):
+        beside = _output.open_store(folder / SIMULATED)
+    return _diagram.together(_output.open_store(folder), beside, Sweep(**given).asked())

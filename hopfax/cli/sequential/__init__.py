@@ -1,0 +1,1 @@
+"""The commands of memories that follow one another: two-timescale networks."""

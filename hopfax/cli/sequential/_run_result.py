@@ -1,0 +1,104 @@
+"""One run of memories in sequence, and what the theory predicts for it."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+
+import hopfax as hx
+
+#: Images in a film strip.
+FRAMES = 14
+_SAVES = 100  # saves per slow time constant
+_TRANSITIONS = 64  # as many as a run's log keeps
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One run, what was predicted for it, and the dwells' images."""
+
+    network: hx.TwoTimescaleHopfield
+    trajectory: hx.Trajectory
+    start: np.ndarray
+    visited: list[int]
+    switches: np.ndarray  # in fast time constants, like all times here
+    predicted: np.ndarray
+    escapes: np.ndarray
+    frame_times: np.ndarray
+    frames: np.ndarray  # (F, N) firing rates
+    regime: str
+
+
+def _rates(t, state, network):
+    """The firing rates, saved so that dwells can be shown as images."""
+    return network.activation(state.field)
+
+
+def simulate(
+    network: hx.TwoTimescaleHopfield, start: np.ndarray, horizon: float, noise: float, seed: int
+) -> Result:
+    """Run the network from these saliencies for so many slow time constants.
+
+    **Arguments:** `noise`: its strength, 0 for none. `seed`: of the noise.
+    """
+    tau = float(np.max(np.asarray(network.tau)))
+    span = horizon * tau
+    noisy = noise != 0.0
+    trajectory = hx.simulate(
+        network,
+        network.init(saliency=start),
+        np.linspace(0.0, span, int(math.ceil(_SAVES * horizon)) + 1),
+        noise=noise if noisy else None,
+        key=jax.random.key(seed) if noisy else None,
+        observe=_rates,
+        max_steps=65536 + (int(24 * span) if noisy else 0),
+    )
+    switches = np.asarray(hx.observables.switch_times(trajectory))
+    predicted, escapes = _predict(network, start, span, noisy)
+    edges = np.concatenate([[0.0], switches, [span]])
+    middles = (edges[1:] + edges[:-1])[:FRAMES] / 2
+    nearest = np.argmin(np.abs(np.asarray(trajectory.ts)[:, None] - middles), axis=0)
+    return Result(
+        network,
+        trajectory,
+        start,
+        np.asarray(hx.observables.visited(trajectory)).tolist(),
+        switches,
+        predicted,
+        escapes,
+        middles,
+        np.asarray(trajectory.observed)[nearest],
+        hx.observables.REGIMES[int(hx.observables.classify(trajectory))],
+    )
+
+
+def _predict(network, start, span: float, noisy: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Switch times at finite tau where a theory exists, and escape times in the singular limit.
+
+    Both are for orthogonal memories; those within the run.
+    """
+    kappa, tau, bias = (np.asarray(x) for x in (network.kappa, network.tau, network.bias))
+    activation, transition = network.activation, np.asarray(network.transition)
+    none, theory = np.empty(0), hx.theory.sequential
+    if not isinstance(activation, hx.HardTanh) or noisy:
+        return none, none
+    gain = 1.0 if activation.gain is None else float(activation.gain)
+    path = theory.itinerary(transition, gain * kappa, tau, gain * start, _TRANSITIONS)
+    escapes = np.asarray(path.time)[1:]
+    escapes = escapes[escapes <= span]  # and no NaN
+    called = transition[:, int(np.argmax(start))]
+    simple = kappa.ndim == tau.ndim == bias.ndim == 0 and tau > 1 and bias > 0
+    simple = simple and np.sum(start != 0) == 1 and set(transition.ravel().tolist()) <= {0.0, 1.0}
+    simple = simple and called.sum() == 1 and np.all(transition.sum(0) <= 1)
+    if not simple or transition.trace() > 0:
+        return none, escapes
+    k, b, Z0 = gain * float(kappa), gain * float(bias), gain * float(start.max())
+    first = float(theory.switch_time(Z0, k, float(tau), b))
+    length = int(np.any(transition, axis=1).sum())
+    if not math.isfinite(first) or length < 3:
+        return np.asarray([first] if math.isfinite(first) else []), escapes
+    dwell = float(theory.dwell_time(k, float(tau), length, b))
+    later = np.arange(1, _TRANSITIONS) * dwell if math.isfinite(dwell) else none
+    times = np.concatenate([[first], first + later])
+    return times[times <= span], escapes

@@ -1,0 +1,204 @@
+"""`hopfax run`: one sequence of memories, beside what the theory says about it."""
+
+import dataclasses
+import pathlib
+from typing import Any, Literal
+
+import numpy as np
+
+import hopfax as hx
+
+from ..._serialise import notes
+from .. import _output
+from .._console import say
+from .._families import Family
+from .._machine import Precision, precision
+from .._memories import memories_of
+from .._picture import require
+from .._settings import settings, to_toml
+from . import _run_picture, _run_report
+from ._run_result import Result, simulate
+
+Learning = Literal["hebbian", "pseudo_inverse", "both"]
+Activation = Literal["hard_tanh", "tanh", "erf", "rational", "arctan"]
+Readout = Literal["linear", "abs", "square", "relu"]
+
+_ACTIVATIONS = {
+    "hard_tanh": hx.HardTanh,
+    "tanh": hx.Tanh,
+    "erf": hx.Erf,
+    "rational": hx.Rational,
+    "arctan": hx.Arctan,
+}
+#: Options that say what the network is: not to be set where it comes from a file.
+_OF_THE_MODEL = ("patterns", "memories", "neurons", "order", "kappa", "tau", "bias", "readout")
+_OF_THE_MODEL += ("learning", "activation", "gain", "threshold")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Simulate one sequence of memories and compare its switches with theory.
+
+    The memories call each other in a cycle; a table lists when each switch took place and when it
+    was predicted. Written are the trajectory, the network and a picture; memories that are images
+    are shown along the sequence. Example: hopfax run --patterns digits --learning both
+    """
+
+    network: Family = "sequential"
+    """Family of networks; each has options of its own."""
+    patterns: str = "hadamard"
+    """Memories: hadamard, random, digits (scikit-learn's 8 x 8 digits, one of each), a .npy or
+    .npz file, or a folder of PNG or JPEG images."""
+    memories: int | None = None
+    """How many memories (default: 4, or all that the source has)."""
+    neurons: int | None = None
+    """How many neurons (default: 1024, or as the source says)."""
+    order: tuple[int, ...] = ()
+    """The cycle as memory indices, e.g. 0 2 1 (default: all memories in turn)."""
+    kappa: float = 5.0
+    """Gain of the slow equation."""
+    tau: float = 50.0
+    """Slow over fast time constant."""
+    bias: float = 0.01
+    """Input along every memory that seeds the transitions."""
+    horizon: float | None = None
+    """Length of the run in slow time constants (default: 10, or 1.6 for every memory)."""
+    saliency0: tuple[float, ...] = (4.0,)
+    """Start saliency of the cycle's first memory, or one value for every memory."""
+    readout: Readout = "linear"
+    """What the slow equation reads of an overlap."""
+    learning: Learning = "hebbian"
+    """Learning rule; both runs the two and shows them side by side."""
+    activation: Activation = "hard_tanh"
+    """Activation of the neurons."""
+    gain: float = 1.0
+    """Slope of the activation at the origin."""
+    noise: float = 0.0
+    """Strength of the noise on every neuron."""
+    seed: int = 0
+    """Seed of noise and of random patterns."""
+    image_shape: tuple[int, int] | None = None
+    """Height and width: resizes images of a folder, and shows the memories of a file as images."""
+    threshold: str = "median"
+    """Grey level above which a pixel is +1: median or mean of each image, or a number."""
+    model: pathlib.Path | None = None
+    """A saved two-timescale network to run in place of one made from the options above."""
+    precision: Precision = "float64"
+    """Floating-point precision."""
+    config: pathlib.Path | None = None
+    """A TOML file with these settings; options on the command line win."""
+    out: pathlib.Path | None = None
+    """Output folder (default: hopfax-out/run-<hash of the settings>)."""
+    overwrite: bool = False
+    """Replace the files of an earlier run in the output folder."""
+
+    def __call__(self) -> int:
+        """Run, print, write."""
+        folder = self.out or _output.default_folder("run", settings(self))
+        _output.refuse_earlier(folder, ("run.png", "settings.toml"), self.overwrite)
+        require("hopfax run")  # rather now than after the computation
+        with precision(self.precision):
+            networks, shape = self._networks()
+            command = self._noted()
+            runs = {name: command._simulated(network) for name, network in networks.items()}
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, run in runs.items():
+                suffix = f"-{name}" if len(runs) > 1 else ""
+                _write(run, folder, suffix, shape)
+                say(_run_report.report(run, name))
+            if shape is not None:
+                say("\n".join(_run_report.explain(runs)) + "\n")
+            figure = _run_picture.draw(runs, shape)
+            figure.savefig(folder / "run.png", dpi=130)
+        (folder / "settings.toml").write_text(to_toml(settings(self)))
+        say(f"written to {folder}")
+        return 0
+
+    def _networks(self) -> tuple[dict[str, Any], tuple[int, int] | None]:
+        """The network for every learning rule, and the images' height and width if they are."""
+        if self.model is not None:
+            return {"model": self._loaded()}, self.image_shape
+        memories, shape = memories_of(self)
+        order = self.order or tuple(range(memories.P))
+        if sorted(set(order)) != sorted(order) or not set(order) <= set(range(memories.P)):
+            raise ValueError(
+                f"`order` must list different memories of 0..{memories.P - 1}, got {list(order)}."
+            )
+        transition = np.zeros((memories.P, memories.P))
+        for current, following in zip(order, order[1:] + order[:1], strict=True):
+            transition[following, current] = 1.0
+        kind = _ACTIVATIONS[self.activation]
+        rules = ("hebbian", "pseudo_inverse") if self.learning == "both" else (self.learning,)
+        networks = {
+            rule: hx.TwoTimescaleHopfield(
+                memories,
+                transition,
+                kappa=self.kappa,
+                tau=self.tau,
+                bias=self.bias,
+                readout=self.readout,
+                activation=kind() if self.gain == 1.0 else kind(self.gain),
+                learning=rule,
+            )
+            for rule in rules
+        }
+        return networks, shape
+
+    def _loaded(self) -> Any:
+        for field in dataclasses.fields(self):
+            if field.name in _OF_THE_MODEL and getattr(self, field.name) != field.default:
+                raise ValueError(
+                    f"`{field.name}` cannot be set together with `model`, which has it."
+                )
+        network = hx.load(self.model)
+        if not isinstance(network, hx.TwoTimescaleHopfield):
+            raise ValueError(
+                f"`model` must hold a TwoTimescaleHopfield, but {self.model} holds a "
+                f"{type(network).__name__}."
+            )
+        return network
+
+    def _noted(self) -> "Run":
+        """With start and horizon as the model's file notes them, where none are given."""
+        if self.model is None:
+            return self
+        found, given = notes(self.model), {}
+        for name, default in (("saliency0", (4.0,)), ("horizon", None)):
+            if getattr(self, name) == default and name in found:
+                value = found[name]
+                given[name] = tuple(value) if isinstance(value, list) else value
+        return dataclasses.replace(self, **given)
+
+    def _simulated(self, network: hx.TwoTimescaleHopfield) -> Result:
+        P = network.patterns.P
+        horizon = max(10.0, 1.6 * P) if self.horizon is None else self.horizon
+        if not 0 < horizon < np.inf:
+            raise ValueError(f"`horizon` must be > 0, got {horizon:g}.")
+        start = self._start(P, self.order[0] if self.order else 0)
+        return simulate(network, start, horizon, self.noise, self.seed)
+
+    def _start(self, P: int, first: int) -> np.ndarray:
+        """The start saliencies of `P` memories."""
+        given = np.asarray(self.saliency0, dtype=float)
+        if given.size == 1:
+            return np.where(np.arange(P) == first, given, 0.0)
+        if given.size != P:
+            raise ValueError(
+                f"`saliency0` must be one number or {P}, one a memory, got {given.size}."
+            )
+        return given
+
+
+def _write(run: Result, folder: pathlib.Path, suffix: str, shape) -> None:
+    dataset = run.trajectory.to_xarray()
+    dataset = dataset.drop_vars(dataset.data_vars.keys() & {"observed"})
+    unit = {"units": "fast time constants"}
+    for name, times in (("predicted_switch", run.predicted), ("predicted_escape", run.escapes)):
+        dataset[name] = (name, times, unit)
+    if shape is not None:
+        frames = run.frames.reshape(-1, *shape)
+        dataset["frame"] = (("frame_time", "row", "column"), frames, {"long_name": "firing rate"})
+        dataset = dataset.assign_coords(frame_time=("frame_time", run.frame_times, unit))
+    dataset.attrs["regime"] = run.regime
+    _output.write_zarr(dataset, folder / f"trajectory{suffix}.zarr")
+    hx.save(folder / f"model{suffix}.hopfax", run.network)
