@@ -12,10 +12,10 @@ import tempfile
 from importlib.metadata import version
 
 _JAXLIB = version("jaxlib")
-#: XLA reads its options when it starts, and aborts at one that it does not know. Nearly all the time
-#: of the tests is that of the compiler, and nothing here is timed: programs are translated without
-#: LLVM's optimisation, and with jaxlib 0.10 by the older emitters of fused loops, which cost a third
-#: less. `XLA_FLAGS= pytest` compiles as for a user.
+#: XLA reads its options when it starts, and aborts at one that it does not know. Nearly all the
+#: time of the tests is that of the compiler, and nothing here is timed: programs are translated
+#: without LLVM's optimisation, and with jaxlib 0.10 by the older emitters of fused loops, which
+#: cost a third less. `XLA_FLAGS= pytest` compiles as for a user.
 _QUICKLY = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
 if _JAXLIB.startswith("0.10."):
     _QUICKLY += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]

@@ -168,7 +168,8 @@ def test_a_folder_of_images_passes_by_in_order_where_learning_undoes_correlation
 def test_a_film_strip_shows_every_frame_in_order():
     frames = np.sign(np.random.default_rng(0).normal(size=(5, 6, 4)))
     ax = film_strip(frames, list("abcde"), colors=["C0"] * 5)
-    assert [child.get_title() for child in ax.child_axes] == list("abcde")
+    titles = [child.get_title() for child in ax.child_axes]  # type: ignore[attr-defined]
+    assert titles == list("abcde")
     for child, frame in zip(ax.child_axes, frames, strict=True):
         np.testing.assert_array_equal(child.images[0].get_array(), frame)
     pyplot.close(ax.figure)
