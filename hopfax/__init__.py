@@ -122,6 +122,7 @@ __all__ = [
     "AbstractQuadraticHopfield",
     "AbstractRateActivation",
     "AbstractRateMemory",
+    "Bound",
     "Arctan",
     "ConfigMismatch",
     "DaleRateMemory",

@@ -1,5 +1,6 @@
 """Every public name: it is what `dir()` shows, has a docstring, and an example there that runs."""
 
+import importlib
 import inspect
 import re
 import warnings
@@ -19,18 +20,9 @@ MODULES = (
 )
 
 
-def _module(name):
-    found = hx
-    for part in name.split(".")[1:]:
-        if name.endswith(".flax"):
-            pass
-        found = getattr(found, part)
-    return found
-
-
 def _public(name):
     """Names and objects that are the user's, in the order in which they are shown."""
-    module = _module(name)
+    module = importlib.import_module(name)
     names = [n for n in dir(module) if not n.startswith("__")]
     return {n: getattr(module, n) for n in names}
 
@@ -57,7 +49,7 @@ def examples(docstring):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_public_module_shows_public_names_and_nothing_else(module):
-    names = [n for n in dir(_module(module)) if not n.startswith("__")]
+    names = [n for n in dir(importlib.import_module(module)) if not n.startswith("__")]
     assert names and not [n for n in names if n.startswith("_")]
     foreign = [
         name

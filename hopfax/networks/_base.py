@@ -24,7 +24,15 @@ _Model = TypeVar("_Model")
 
 class Bound(NamedTuple):
     """Domain of a parameter: `value`, usually its own, is finite and `>= lower` (`> lower` if
-    `strict`). `label` says what `value` is otherwise."""
+    `strict`). `label` says what `value` is otherwise.
+
+    **Example:**
+
+    ```python
+    network = hx.Hopfield(hx.patterns.hadamard(4, 16), activation=hx.Tanh(2.0))
+    [bound.name for bound in network.domain()]  # activation.gain, which is > 0
+    ```
+    """
 
     name: str
     value: Array
@@ -38,6 +46,16 @@ class AbstractNetwork(eqx.Module):
     """Patterns, parameters and an equation of motion, for one network and one state.
 
     Batches are made with `jax.vmap`. Subclasses are final.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.Hopfield(patterns, activation=hx.Tanh(2.0))
+    isinstance(network, hx.AbstractNetwork)  # True
+    network.overlaps(network.init(field=patterns.xi[1]))  # 0, 0.964, 0, 0
+    network.options()["learning"]  # hebbian
+    ```
     """
 
     patterns: AbstractVar[AbstractPatterns]
@@ -101,7 +119,7 @@ class AbstractFlow(AbstractNetwork):
 
     network = Rectified(hx.patterns.hadamard(3, 16))
     start = network.init(field=network.patterns.xi[1])
-    hx.simulate(network, start, jnp.array([0.0, 5.0])).overlaps[-1]  # the second is largest
+    hx.simulate(network, start, jnp.array([0.0, 5.0])).overlaps[-1]  # 0, 0.436, 0
     ```
     """
 
@@ -160,7 +178,17 @@ class AbstractFlow(AbstractNetwork):
 
 
 class AbstractMap(AbstractNetwork):
-    """A network in discrete time."""
+    """A network in discrete time.
+
+    **Example:**
+
+    ```python
+    memory = hx.DenseMemory(hx.patterns.hadamard(4, 16), hx.Power(3))
+    isinstance(memory, hx.AbstractMap)  # True: `hopfax.iterate` runs it
+    state = memory.step(memory.init(memory.patterns.xi[2]))
+    memory.overlaps(state)  # 0, 0, 1, 0
+    ```
+    """
 
     @property
     @abc.abstractmethod

@@ -39,6 +39,16 @@ class AbstractHopfield(AbstractFlow):
     $R$ is the identity for Hebbian learning and $C^{-1}$, the inverse of the patterns' Gram matrix,
     for the pseudo-inverse rule (Personnaz, Guyon, Dreyfus 1985). All exact reductions rest on this
     shape.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.DenseFlow(patterns, hx.Power(3))
+    isinstance(network, hx.AbstractHopfield)  # True: its field lies in the span of the patterns
+    state = network.init(weights=[0.5, 0.1, 0.0, 0.0])
+    network.vector_field(0.0, state).weights  # -0.25, -0.09, 0, 0
+    ```
     """
 
     patterns: AbstractVar[Patterns]
@@ -153,6 +163,15 @@ class AbstractQuadraticHopfield(AbstractHopfield):
 
     $K$ is diagonal (given as a vector) or a matrix. `keep_diagonal=False` removes the
     self-couplings $W_{ii}$, adding $-W_{ii} \psi(x_i)$, which takes the field out of the span.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.Hopfield(patterns, activation=hx.Tanh(2.0))
+    isinstance(network, hx.AbstractQuadraticHopfield)  # True: its couplings are constant
+    network.coupling(None)  # 1, 1, 1, 1
+    ```
     """
 
     @abc.abstractmethod

@@ -10,7 +10,17 @@ from .._types import PerNeuron, PerPattern, State
 
 
 class Inputs(NamedTuple):
-    """What reaches the neurons at one moment: `stimulus` sets saliency, `current` is added."""
+    """What reaches the neurons at one moment: `stimulus` sets saliency, `current` is added.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.InputDrivenHopfield(patterns)
+    inputs = hx.Inputs(stimulus=2.0 * patterns.xi[0])
+    network.saliencies(network.init(weights=[1.0, 0.0, 0.0, 0.0]), inputs)  # 2, 0, 0, 0
+    ```
+    """
 
     stimulus: PerNeuron | None = None
     current: PerNeuron | None = None
@@ -29,6 +39,15 @@ class FieldState(eqx.Module):
     - `weights`: $y$ with $x = \sum_\mu y_\mu \xi^\mu$ where the field is known to lie in the span
       of the patterns, else None. It says what `field` says, in P numbers, and exact reductions rely
       on it (and then ignore `field`): to change the field, make a new state with `network.init`.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.Hopfield(patterns, activation=hx.Tanh(2.0))
+    state = network.init(weights=[0.5, 0.0, 0.0, 0.0])
+    state.field.shape, state.weights  # (16,); 0.5, 0, 0, 0
+    ```
     """
 
     field: PerNeuron
@@ -47,6 +66,13 @@ class RateState(eqx.Module):
     - `rates`: $x \ge 0$, one firing rate a neuron.
     - `saliency`: $z$, one value a memory, where it is part of the dynamics; else None.
     - `inhibition`: the rate of the inhibitory unit, where there is one; else None.
+
+    **Example:**
+
+    ```python
+    network = hx.RateMemory(hx.patterns.sunflower(3, 0.25, 0.5, 16))
+    network.init(weights=[1.0, 0.0, 0.0]).rates.shape  # 16
+    ```
     """
 
     rates: PerNeuron

@@ -36,6 +36,15 @@ class DenseFlow(AbstractHopfield):
     - `interaction`: one with graded states: not `ManyBody`, `Simplicial`.
     - `activation`: the pointwise $\psi$.
     - `tau_hidden`: $\tau_h > 0$; the state's `saliency` is then $w$.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.DenseFlow(patterns, hx.Power(3), activation=hx.Tanh(2.0))
+    cue = network.init(weights=[0.8, 0.3, 0.0, 0.0])
+    hx.simulate(network, cue, jnp.array([0.0, 20.0])).overlaps[-1]  # 0.946, 0, 0, 0
+    ```
     """
 
     patterns: Patterns

@@ -30,6 +30,17 @@ class InputDrivenHopfield(AbstractQuadraticHopfield):
 
     **Arguments:** as in `Hopfield`. The published simulations use `Tanh(10.0)` and
     `keep_diagonal=False`.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.InputDrivenHopfield(patterns)
+    cue = network.init(weights=[0.3, 0.3, 0.0, 0.0])
+    stimulus = patterns.field(jnp.array([2.0, 1.2, 0.0, 0.0]))
+    run = hx.simulate(network, cue, jnp.array([0.0, 20.0]), stimulus=stimulus)
+    run.overlaps[-1]  # 1, 0, 0, 0: the stimulus made the first well deeper
+    ```
     """
 
     patterns: Patterns

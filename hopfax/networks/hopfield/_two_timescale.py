@@ -62,6 +62,16 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
     - `keep_diagonal`: keep the self-couplings $W_{ii} = \sum_\mu z_\mu / N$.
 
     **Raises:** ValueError/TypeError naming the argument.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    hx.observables.visited(run)  # 0, 1, 2, 3
+    ```
     """
 
     patterns: Patterns

@@ -29,6 +29,15 @@ class DaleRateMemory(AbstractRateMemory):
     - `inhibition`: $c \ge 0$; default the least for which all synapses of this design are
       excitatory, found once, in $O(N^2 P)$ operations, or $O(C^2 P)$ of C classes of neurons. It
       stays as it is where a sweep or a fit changes other parameters of the network.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
+    network = hx.DaleRateMemory(patterns, tau_inhibition=0.5)
+    cue = network.init(weights=[0.8, 0.1, 0.1])
+    hx.simulate(network, cue, jnp.array([0.0, 20.0])).overlaps[-1]  # 1, 0, 0
+    ```
     """
 
     patterns: Patterns

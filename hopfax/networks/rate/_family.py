@@ -27,6 +27,15 @@ class AbstractRateMemory(AbstractFlow):
 
     The recurrent currents have rank P + 1 (see `RateMemory` for the design); subclasses say what
     saliency s memories have, what o is added to it, and which uniform current g there is besides.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
+    network = hx.RateMemory(patterns)
+    isinstance(network, hx.AbstractRateMemory)  # True
+    network.overlaps(network.init(weights=[1.0, 0.0, 0.0]))  # 1, 0, 0
+    ```
     """
 
     patterns: AbstractVar[Patterns]

@@ -48,6 +48,15 @@ class RateMemory(AbstractRateMemory):
     - `learning`: the design, "projection", "covariance" or "pseudo_inverse".
 
     **Raises:** ValueError/TypeError naming the argument.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
+    network = hx.RateMemory(patterns)
+    cue = network.init(weights=[0.8, 0.1, 0.1])
+    hx.simulate(network, cue, jnp.array([0.0, 20.0])).overlaps[-1]  # 1, 0, 0
+    ```
     """
 
     patterns: Patterns
@@ -97,6 +106,16 @@ class InputDrivenRateMemory(AbstractRateMemory):
     Betteti, Baggio, Bullo, Zampieri, arXiv:2411.05849 and arXiv:2411.07388.
 
     **Arguments:** as in `RateMemory`.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
+    network = hx.InputDrivenRateMemory(patterns)
+    cue, stimulus = network.init(weights=[0.8, 0.1, 0.1]), patterns.xi[0]
+    run = hx.simulate(network, cue, jnp.array([0.0, 20.0]), stimulus=stimulus)
+    run.overlaps[-1]  # 1, 0, 0
+    ```
     """
 
     patterns: Patterns

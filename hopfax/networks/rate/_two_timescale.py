@@ -46,6 +46,16 @@ class TwoTimescaleRateMemory(AbstractRateMemory):
     - `bias`: $b_\mu$, a scalar or (P,), in units of the current that an active memory sends: 0.1
       to 0.3 at the default currents.
     - `readout`: $f$, "linear", "abs", "square" or "relu".
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
+    network = hx.TwoTimescaleRateMemory(patterns, hx.cyclic(3), kappa=3.0, tau=20.0, bias=0.2)
+    start = network.init(saliency=[1.5, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    hx.observables.visited(run)  # 0, 1, 2, 0, 1
+    ```
     """
 
     patterns: Patterns
