@@ -1,4 +1,5 @@
-"""The house: imports point down, extras stay optional, importing costs little.
+"""The house: imports point down and in no circle, families do not see each other, nothing is too
+long, networks are asked through their contract, extras stay optional, importing costs little.
 
 A module sees the floors below its own and, of its own floor, only its own package.
 """
@@ -186,6 +187,186 @@ def _may_need_extras(file):
 def _speaks(file):
     """Whether `file` is run from a command line."""
     return _in_cli(file) or file.relative_to(PACKAGE).parts[0] == "examples"
+
+
+#: Packages whose folders are families: a family does not see its sisters.
+FAMILIES = ("networks", "theory", "cli")
+
+
+def _sisters(source, module, is_package=False):
+    """Imports from one family's folder into another one's."""
+    parts = module.split(".")
+    if len(parts) < 3 or parts[1] not in FAMILIES or parts[2].startswith("_"):
+        return []
+    folder = PACKAGE / parts[1]
+    if not (folder / parts[2]).is_dir():
+        return []
+    return [
+        f"{module} imports {target}, of another family"
+        for target in _imports(source, module, is_package)
+        for there in [target.split(".")]
+        if there[:2] == parts[:2]
+        and len(there) > 2
+        and there[2] != parts[2]
+        and (folder / there[2]).is_dir()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "found"),
+    [
+        ("hopfax.networks.rate._family", "from ..hopfield._two_timescale import T", 1),
+        ("hopfax.networks.rate._family", "from .._slow import cyclic\nfrom ._wiring import W", 0),
+        ("hopfax.theory.dense._gfa", "from ..rate import design", 1),
+        ("hopfax.cli.dense.sweep", "from ..rate._diagram import f", 1),
+        ("hopfax.cli.dense.sweep", "from .._output import Output\nfrom ...networks import N", 0),
+    ],
+)
+def test_a_sister_is_noticed(module, source, found):
+    assert len(_sisters(source, module)) == found
+
+
+def test_no_family_imports_a_sister():
+    wrong = [
+        line
+        for file in FILES
+        for line in _sisters(file.read_text(), _module_name(file), file.name == "__init__.py")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def _import_time(source):
+    """`source` without what runs later than its import: bodies of functions, type checking."""
+    kept = [n for n in _at_import(ast.parse(source).body) if isinstance(n, IMPORTS)]
+    return "\n".join(ast.unparse(node) for node in kept)
+
+
+IMPORTS = (ast.Import, ast.ImportFrom)
+
+
+def _circle(graph):
+    """Names along a circle of a graph (name -> names); None if it has none."""
+    done, path = set(), []
+
+    def visit(name):
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return None
+        path.append(name)
+        for following in sorted(graph.get(name, ())):
+            if (found := visit(following)) is not None:
+                return found
+        done.add(path.pop())
+        return None
+
+    return next((found for name in sorted(graph) if (found := visit(name))), None)
+
+
+def test_a_circle_is_noticed():
+    assert _circle({"a": {"b"}, "b": {"c"}, "c": set()}) is None
+    assert _circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert _import_time("def f():\n    from . import b\nfrom . import c") == "from . import c"
+
+
+def _modules(source, module, is_package):
+    """Modules that an import names, `from . import name` included."""
+    names = {_module_name(file) for file in FILES}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                (base,) = {*_imports(ast.unparse(_only(node, alias)), module, is_package)}
+                yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in names else base
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def _only(node, alias):
+    return ast.ImportFrom(node.module, [alias], node.level)
+
+
+def test_no_imports_go_in_a_circle():
+    graph = {}
+    for file in FILES:
+        module, is_package = _module_name(file), file.name == "__init__.py"
+        if module != "hopfax":  # the index, which the command line alone may import
+            targets = set(_modules(_import_time(file.read_text()), module, is_package))
+            graph[module] = {t for t in targets if t.startswith("hopfax.")} - {module}
+    assert len(graph) > 100
+    assert _circle(graph) is None
+
+
+MOST = {"module": 500, "function": 60, "class": 250}
+
+
+def _too_long(source):
+    """Modules, functions and classes beyond the limits; docstrings and comments of a function do
+    not count."""
+    tree, lines = ast.parse(source), len(source.splitlines())
+    if lines > MOST["module"]:
+        yield f"the module has {lines} lines"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if lines > MOST["class"]:
+                yield f"class {node.name} has {lines} lines"
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            code = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            used = {k for part in code for k in _code_lines(part)}
+            if len(used) > MOST["function"]:
+                yield f"{node.name} has {len(used)} lines of code"
+
+
+def _code_lines(part):
+    for node in ast.walk(part):
+        if hasattr(node, "lineno"):
+            yield from (node.lineno, node.end_lineno)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from range(node.lineno, (node.end_lineno or node.lineno) + 1)
+
+
+def test_what_is_too_long_is_noticed():
+    long = "def f():\n" + '    """Doc.\n\n    More.\n    """\n' + "    x = 1\n" * 60
+    assert not list(_too_long(long))
+    assert list(_too_long(long + "    x = 2\n")) == ["f has 61 lines of code"]
+    assert list(_too_long("# a comment\n" * 501)) == ["the module has 501 lines"]
+    assert list(_too_long("class A:\n" + "    x = 1\n" * 250)) == ["class A has 251 lines"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=_id)
+def test_nothing_is_too_long(file):
+    assert not list(_too_long(file.read_text()))
+
+
+#: Where a network may be asked for its type: its own folder, and the commands of its own family.
+OWN = ("networks/", "cli/sequential/", "cli/dense/", "cli/rate/")
+NETWORK_NAMES = {"network", "net", "flow"}
+
+
+def _questions(source):
+    """Calls of isinstance, hasattr or getattr on something named as a network."""
+    for node in ast.walk(ast.parse(source)):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
+            continue
+        if node.func.id in ("isinstance", "hasattr", "getattr"):
+            asked = ast.unparse(node.args[0])
+            if NETWORK_NAMES & set(asked.split(".")):
+                yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+def test_a_question_to_a_network_is_noticed():
+    assert len(list(_questions("isinstance(network, Hopfield)"))) == 1
+    assert len(list(_questions("getattr(trial.network.activation, 'gain', None)"))) == 1
+    assert not list(_questions("isinstance(networks, tuple)\nnetwork.escape_level()"))
+
+
+def test_networks_are_asked_through_their_contract():
+    asked = {
+        _id(file): found
+        for file in FILES
+        if not _id(file).startswith(OWN) and (found := list(_questions(file.read_text())))
+    }
+    assert not asked, f"give AbstractFlow a method with a default in place of: {asked}"
 
 
 def test_extras_are_imported_late():
