@@ -1,12 +1,16 @@
 """A network that a user wrote, with six methods, goes everywhere that a network of hopfax goes."""
 
+import re
+import sys
+import types
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import outside
 import pytest
-from helpers import assert_close
+from helpers import ROOT, assert_close
 from scipy.integrate import solve_ivp
 
 import hopfax as hx
@@ -156,3 +160,18 @@ def test_six_methods_are_all_it_owes():
     assert hx.AbstractFlow.__abstractmethods__ == {
         *("init", "overlaps", "vector_field", "rates", "energy", "domain")
     }
+
+
+def test_the_page_on_ones_own_network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "own_network.md").read_text()
+    first, second = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    lines = first[first.index("class Tiring") :].splitlines()
+    assert len([line for line in lines if line]) <= 30
+    module = types.ModuleType("my_networks")  # as a file of the user's
+    monkeypatch.setitem(sys.modules, "my_networks", module)
+    exec(compile(first + second, "own_network.md", "exec"), vars(module))
+    m = module.run.overlaps[:, 0]
+    assert m[0] > 0.97 and m.min() < -0.99
+    assert (module.ds.status == 0).all() and abs(module.found.model.strength - 0.8) < 1e-3
+    assert eqx.tree_equal(module.same, module.network)

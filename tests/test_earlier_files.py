@@ -1,0 +1,69 @@
+"""Models and stores that an earlier version wrote are read, and gone on with."""
+
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from helpers import ROOT, assert_close
+
+import hopfax as hx
+
+DATA = ROOT / "tests" / "data"
+sys.path.insert(0, str(DATA))
+import make  # noqa: E402
+
+#: Written by make.py in the tree of version 0.1 before each family had a folder of its own.
+FAMILIES = ("sequential", "rate", "dense")
+OTHER_VERSIONS = pytest.mark.filterwarnings("ignore:.*begun with other versions.*")
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("earlier")
+    shutil.unpack_archive(DATA / "before_0_1.zip", folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_model_of_an_earlier_version_is_read(name, earlier):
+    network, start = make.networks()[name]
+    back = hx.load(earlier / f"{name}.hopfax")
+    assert type(back) is type(network)
+    state = network.init(**{key: np.asarray(value) for key, value in start.items()})
+    assert_close(back.overlaps(state), network.overlaps(state), 1e-15, "the same arrays")
+
+
+def test_a_dense_memory_of_an_earlier_version_is_read(earlier):
+    memory = hx.load(earlier / "memory.hopfax")
+    assert isinstance(memory, hx.DenseMemory) and memory.interaction.order == 3
+
+
+@OTHER_VERSIONS
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_store_of_an_earlier_version_is_read_and_gone_on_with(name, earlier, tmp_path):
+    store = tmp_path / "store"
+    shutil.copytree(earlier / f"{name}.sweep", store)
+    begun = hx.open_sweep(store, partial=True).load()
+    assert int((begun.status >= 0).sum()) == (8 if name == "sequential" else 16)
+    point, grid = make.point(name)
+    whole = hx.sweep(point, grid, tile=8, store=store, resume="must", progress=False).load()
+    assert (whole.status == 0).all()
+    fresh = hx.sweep(point, grid, tile=8, progress=False)
+    # another processor or compiler may round otherwise; the solvers' tolerances are 1e-9 and 1e-8
+    assert_close(whole.overlaps_end, fresh.overlaps_end, 1e-6, "the tolerances of the solvers")
+    assert (whole.regime.values == fresh.regime.values).all()
+    with pytest.raises(hx.ConfigMismatch, match="grid"):
+        hx.sweep(point, {key: 1.1 * v for key, v in grid.items()}, tile=8, store=store)
+
+
+@OTHER_VERSIONS
+def test_a_store_of_theory_is_known_by_its_public_name(earlier, tmp_path):
+    store = tmp_path / "store"
+    shutil.copytree(earlier / "theory.sweep", store)
+    grid = {"kappa": np.linspace(4.0, 7.0, 8)}
+    again = hx.sweep(hx.theory.sequential.fixed_points, grid, tile=8, store=store, resume="must")
+    exact = hx.theory.sequential.fixed_points(grid["kappa"])
+    assert_close(again.upper, exact.upper, 1e-12, "rounding")
+    with pytest.raises(hx.ConfigMismatch, match="point"):
+        hx.sweep(hx.theory.sequential.saliency_map, {**grid, "Z": [2.0]}, tile=8, store=store)
