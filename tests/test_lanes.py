@@ -97,9 +97,7 @@ def test_failures_are_warned_of_raised_or_ignored():
     with pytest.raises(hx.SweepFailed, match=text) as caught:
         hx.sweep(points.wave, points.GRID, on_failure="raise", **options)
     assert caught.value.dataset.identical(ds)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert hx.sweep(points.wave, points.GRID, on_failure="ignore", **options).identical(ds)
+    assert hx.sweep(points.wave, points.GRID, on_failure="ignore", **options).identical(ds)
 
 
 @pytest.mark.slow

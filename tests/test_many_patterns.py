@@ -98,6 +98,7 @@ def test_products_in_pieces_are_those_of_float32():
 
 _SHARDS = """
 import warnings; warnings.simplefilter("error")
+warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
 import jax
 jax.config.update("jax_num_cpu_devices", 3)
 import jax.numpy as jnp, hopfax as hx
