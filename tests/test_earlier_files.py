@@ -1,5 +1,7 @@
 """Models and stores that an earlier version wrote are read, and gone on with."""
 
+import importlib
+import json
 import shutil
 import sys
 
@@ -8,6 +10,7 @@ import pytest
 from helpers import ROOT, assert_close
 
 import hopfax as hx
+from hopfax._identity import canonical
 
 DATA = ROOT / "tests" / "data"
 sys.path.insert(0, str(DATA))
@@ -67,3 +70,17 @@ def test_a_store_of_theory_is_known_by_its_public_name(earlier, tmp_path):
     assert_close(again.upper, exact.upper, 1e-12, "rounding")
     with pytest.raises(hx.ConfigMismatch, match="point"):
         hx.sweep(hx.theory.sequential.saliency_map, {**grid, "Z": [2.0]}, tile=8, store=store)
+
+
+def test_every_public_name_is_known_by_the_place_that_it_had():
+    """Stores name functions and classes by their modules, many of which have moved."""
+    names = json.loads((DATA / "names_0_1.json").read_text())
+    moved = []
+    for public, former in names.items():
+        module, name = public.split(":")
+        item = getattr(importlib.import_module(module), name)
+        now = f"{item.__module__}:{item.__qualname__}"
+        stored = canonical({"point": former, "axis": "2.5"})
+        assert stored == canonical({"point": now, "axis": "2.5"}), public
+        moved.append(former != now)
+    assert len(names) > 200 and sum(moved) > 80
