@@ -266,7 +266,7 @@ def test_first_overlaps_and_responses():
 
 def test_fewer_steps_are_the_same_steps():
     four = dense.first_steps(Power(3), 0.08, 0.8)
-    for steps in (1, 3):
+    for steps in (2, 3):
         fewer = dense.first_steps(Power(3), 0.08, 0.8, steps)
         close(fewer.overlap, four.overlap[: steps + 1], 1e-15)
         for mine, all_of_them in zip(fewer[1:], four[1:], strict=True):
@@ -290,41 +290,42 @@ def test_first_steps_with_an_input():
 
 
 @pytest.mark.parametrize("interaction", [Power(3), Quadratic()])
-def test_first_steps_are_differentiable(interaction):
+def test_first_steps_are_differentiable_under_vmap_and_nan_out_of_range(interaction):
     steps = 2 if interaction.order == 2 else 4
-    load = float(scaled(interaction, 0.2))
 
     def overlaps(load, m0):
-        return dense.first_steps(interaction, load, m0, steps).overlap[1:]
+        found = dense.first_steps(interaction, load, m0, steps).overlap
+        return found[1:], found
 
-    forward = jax.jit(overlaps)
+    load, m0 = float(scaled(interaction, 0.2)), 0.8
+    d, e = 1e-4 * load, 1e-5
+    points = np.array([load, load + d, load - d, load, load, load / 4, -0.1, load])
+    starts = np.array([m0, m0, m0, m0 + e, m0 - e, 0.3, m0, 1.5])
+    slopes = jax.jacfwd(overlaps, argnums=(0, 1), has_aux=True)
+    (by_load, by_m0), many = jax.jit(jax.vmap(slopes))(points, starts)
     # central differences: error step^2 f''' / 6 and 1e-13 / step
-    by_load, by_m0 = jax.jit(jax.jacfwd(overlaps, argnums=(0, 1)))(load, 0.8)
-    d = 1e-4 * load
-    slope = (forward(load + d, 0.8) - forward(load - d, 0.8)) / (2 * d)
-    np.testing.assert_allclose(by_load, slope, rtol=2e-6, atol=1e-7)
-    slope = (forward(load, 0.8 + 1e-5) - forward(load, 0.8 - 1e-5)) / 2e-5
-    np.testing.assert_allclose(by_m0, slope, rtol=1e-6, atol=1e-7)
-
-
-def test_first_steps_are_a_plain_function_under_vmap():
-    loads, starts = jnp.array([0.02, 0.08, 0.11]), jnp.array([0.3, 0.8, 1.0])
-    many = jax.vmap(lambda load, m0: dense.first_steps(Power(3), load, m0))(loads, starts)
-    for i in range(3):
-        one = dense.first_steps(Power(3), loads[i], starts[i])
-        close(many.overlap[i], one.overlap, 1e-14)
-        close(many.feedback[i], one.feedback, 1e-14)
-    assert np.isnan(jax.jit(lambda m0: dense.first_steps(Power(3), 0.08, m0).overlap)(1.5)).all()
-    assert np.isnan(jax.jit(lambda a: dense.first_steps(Power(3), a, 0.5).overlap)(-0.1)).all()
+    slope = (many[1, 1:] - many[2, 1:]) / (2 * d)
+    np.testing.assert_allclose(by_load[0], slope, rtol=2e-6, atol=1e-7)
+    slope = (many[3, 1:] - many[4, 1:]) / (2 * e)
+    np.testing.assert_allclose(by_m0[0], slope, rtol=1e-6, atol=1e-7)
+    for i in (0, 5):
+        close(many[i], dense.first_steps(interaction, points[i], starts[i], steps).overlap, 1e-14)
+    assert np.isnan(many[6:]).all()
 
 
 # The effective neuron on paths
 
 
+#: One program for most tests of signs at order 3: the number of programs is what takes time.
+PATHS = {"steps": 6, "paths": 2**15}
+#: The same for longer horizons.
+EDGE = {"steps": 12, "paths": 2**10}
+
+
 @pytest.fixture(scope="module")
 def moderate():
     """n = 3, scaled load 0.24, from overlap 0.8."""
-    return dense.solve_gfa(Power(3), 0.08, 0.8, 6, paths=2**15)
+    return dense.solve_gfa(Power(3), 0.08, 0.8, **PATHS)
 
 
 def test_paths_agree_with_quadrature(moderate):
@@ -340,7 +341,7 @@ def test_paths_agree_with_quadrature(moderate):
     close(moderate.feedback[:4, :4], exact.feedback, 5e-4)
 
 
-def effective_neuron(interaction, load, m0, steps, *, beta=None, phi=None, S=200_000, seed=0):
+def effective_neuron(interaction, load, m0, steps, *, beta=None, phi=None, S=100_000, seed=0):
     """The same theory by plain Monte Carlo in NumPy, with other means: the whole covariance is
     factored anew at each step and the response is measured by shifting single fields."""
     rng = np.random.default_rng(seed)
@@ -393,15 +394,15 @@ def effective_neuron(interaction, load, m0, steps, *, beta=None, phi=None, S=200
 
 
 SETTINGS = {
-    "signs": (Power(3), 0.1, 0.9, {}, {}),
-    "n-body": (ManyBody(4), 0.03, 0.95, {}, {}),
-    "order 2": (Quadratic(), 0.2, 0.9, {}, {}),
-    "Glauber": (Power(3), 0.06, 0.8, {"beta": 4.0}, {"beta": 4.0}),
+    "signs": (Power(3), 0.1, 0.9, PATHS, {}),
+    "n-body": (ManyBody(4), 0.03, 0.95, {"steps": 5, "paths": 2**13}, {}),
+    "order 2": (Quadratic(), 0.2, 0.9, {"steps": 6, "paths": 2**14}, {}),
+    "Glauber": (Power(3), 0.06, 0.8, {"steps": 5, "paths": 2**13, "beta": 4.0}, {"beta": 4.0}),
     "graded": (
         Power(3),
         0.06,
         0.8,
-        {"activation": hx.Tanh(3.0)},
+        {"steps": 5, "paths": 2**13, "activation": hx.Tanh(3.0)},
         {"phi": lambda u: np.tanh(3 * u)},
     ),
 }
@@ -410,12 +411,12 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_paths_agree_with_plain_monte_carlo(name):
     interaction, load, m0, options, others = SETTINGS[name]
-    mine = dense.solve_gfa(interaction, load, m0, 5, paths=2**13, **options)
+    mine = dense.solve_gfa(interaction, load, m0, **options)
     m, G = effective_neuron(interaction, load, m0, 5, **others)
-    # 2e5 samples: 2e-3 in C, less in m of the next step, and it grows along the trajectory
-    close(mine.overlap, m, 5e-3)
-    # shifts of 0.1: bias of second order, up to 1 %, and 5e-3 of noise
-    close(mine.response[:5], G, 1.5e-2)
+    # 1e5 samples: 3e-3 in C, less in m of the next step, and it grows along the trajectory
+    close(mine.overlap[:6], m, 5e-3)
+    # shifts of 0.1: bias of second order, up to 1 %, and 7e-3 of noise
+    close(mine.response[:5, :5], G, 1.5e-2)
     assert (abs(G) > 0.05).sum() >= 4  # there is something to compare
     if name in ("Glauber", "graded"):  # a one-dimensional integral against 2^13 Sobol points
         gain = 4 if name == "Glauber" else 3
@@ -498,47 +499,40 @@ def test_very_long_trajectories(interaction, alpha, times, overlaps):
     assert (abs(np.asarray(result.overlap)[list(times)] - overlaps) < tolerance).all()
 
 
-def test_a_diagram_is_the_loop_over_its_points():
-    def overlap(load, m0):
-        return dense.solve_gfa(Power(3), load, m0, 5, paths=2**8).overlap
+def test_a_diagram_is_the_loop_over_its_points_and_nan_out_of_range():
+    def solve(load, m0):
+        return dense.solve_gfa(Power(3), load, m0, 5, paths=2**8, scrambles=1)
 
-    loads, starts = jnp.array([0.03, 0.08, 0.2]), jnp.array([0.5, -0.8, 1.0])
-    many = jax.jit(jax.vmap(overlap))(loads, starts)
+    loads, starts = jnp.array([0.03, 0.08, 0.2, -0.1, 0.1]), jnp.array([0.5, -0.8, 1.0, 0.5, 1.5])
+    many = jax.jit(jax.vmap(solve))(loads, starts)
     for i in range(3):
-        close(many[i], overlap(loads[i], starts[i]), 1e-5)  # float32 sums in another order
-    dataset = hx.sweep(overlap_of, {"load": [0.03, 0.08], "m0": [0.5, 1.0]}, progress=False)
-    close(dataset.overlap[0, 0], overlap(0.03, 0.5), 1e-5)
-
-
-def overlap_of(load, m0):
-    return {"overlap": dense.solve_gfa(Power(3), load, m0, 5, paths=2**8).overlap}
+        one = solve(loads[i], starts[i])
+        close(many.overlap[i], one.overlap, 1e-5)  # float32 sums in another order
+    assert np.isnan(one.error).all() and np.isfinite(one.overlap).all()  # one scramble, no spread
+    assert np.isnan(many.overlap[3:]).all()
 
 
 def test_odd_orders_pull_the_negative_of_a_memory_to_the_memory():
-    result = dense.solve_gfa(Power(3), 0.01, -0.9, 5, paths=2**8)
-    assert result.overlap[-1] > 0.99
+    result = dense.solve_gfa(Power(3), 0.01, -0.9, **PATHS)
+    assert result.overlap[5] > 0.99
     result = dense.solve_gfa(RectifiedPower(4), 0.001, -0.9, 5, paths=2**8)
     assert abs(result.overlap[-1]) < 0.1
 
 
 def test_frozen_trajectories_stay_regular():
-    result = dense.solve_gfa(Power(3), 1e-4, 1.0, 12, paths=2**8)
+    result = dense.solve_gfa(Power(3), 1e-4, 1.0, **EDGE)
     close(result.overlap, 1, ROUNDING)
     assert all(np.isfinite(part).all() for part in result)
 
 
-def test_seeds_and_scrambles():
-    first, again, other = (
-        dense.solve_gfa(Power(3), 0.1, 0.7, 4, paths=2**8, seed=seed).overlap for seed in (0, 0, 1)
-    )
-    assert (first == again).all() and (first[3:] != other[3:]).all()
-    alone = dense.solve_gfa(Power(3), 0.1, 0.7, 4, paths=2**8, scrambles=1)
-    assert np.isnan(alone.error).all() and np.isfinite(alone.overlap).all()
+def test_another_seed_is_another_estimate(moderate):
+    again, other = (dense.solve_gfa(Power(3), 0.08, 0.8, **PATHS, seed=s).overlap for s in (0, 1))
+    assert (moderate.overlap == again).all() and (moderate.overlap[3:] != other[3:]).all()
 
 
 def test_float32_is_enough(moderate):
     single = [jnp.asarray(value, jnp.float32) for value in (0.08, 0.8)]
-    result = dense.solve_gfa(Power(3), *single, 6, paths=2**15)
+    result = dense.solve_gfa(Power(3), *single, **PATHS)
     assert {part.dtype for part in result} == {jnp.dtype("float32")}
     # a few signs of 2^15 may turn over
     close(result.overlap, moderate.overlap, 1e-4)
@@ -560,13 +554,13 @@ def test_graded_units_are_differentiable():
         return run.overlap[-1]
 
     at = [jnp.asarray(value) for value in (0.06, 0.8, 3.0)]
-    slopes = jax.jit(jax.grad(overlap, argnums=(0, 1, 2)))(*at)
-    value = jax.jit(overlap)
-    for i, slope in enumerate(slopes):
+    run = jax.jit(jax.value_and_grad(overlap, argnums=(0, 1, 2)))
+    for i, slope in enumerate(run(*at)[1]):
         up, down = list(at), list(at)
         up[i], down[i] = at[i] * (1 + 1e-5), at[i] * (1 - 1e-5)
         # the derivative of the estimate itself: step^2 and rounding / step
-        np.testing.assert_allclose(slope, (value(*up) - value(*down)) / (2e-5 * at[i]), rtol=1e-6)
+        difference = (run(*up)[0] - run(*down)[0]) / (2e-5 * at[i])
+        np.testing.assert_allclose(slope, difference, rtol=1e-6)
 
 
 @pytest.mark.parametrize("options", [{}, {"beta": 4.0}, {"activation": hx.HardTanh(2.0)}])
@@ -586,41 +580,51 @@ def test_sampled_signs_refuse_to_be_differentiated(options):
 
 
 def test_basin_edge():
-    edges = {
-        alpha: dense.basin_edge(Power(3), alpha / 3, 30, paths=2**11)
-        for alpha in (0.05, 0.15, 0.24)
+    T, paths = EDGE["steps"], EDGE["paths"]
+    found = {
+        alpha: dense.basin_edge(Power(3), alpha / 3, T, paths=paths) for alpha in (0.05, 0.15, 0.24)
     }
-    for alpha, edge in {0.05: 0.2708, 0.15: 0.4768, 0.24: 0.6580}.items():
-        # the same at 2^16 paths; two cells of the bisection
-        close(edges[alpha].overlap, edge, 2 / 1024 + SPREAD * float(edges[alpha].error))
-        assert edges[alpha].error < 4e-3
-        assert edges[alpha].overlap < dense.map_fixed_points(Power(3), alpha / 3).unstable
-    assert edges[0.24].horizon == 30 and edges[0.24].fraction == 0.9
-    close(edges[0.24].plateau, 0.9345, 3e-3)
+    for alpha, edge in {0.05: 0.2729, 0.15: 0.4878, 0.24: 0.6807}.items():
+        # the same at 2^15 paths; two cells of the bisection
+        close(found[alpha].overlap, edge, 2 / 1024 + SPREAD * float(found[alpha].error))
+        assert found[alpha].error < 4e-3
+        assert found[alpha].overlap < dense.map_fixed_points(Power(3), alpha / 3).unstable
+    assert found[0.24].horizon == T and found[0.24].fraction == 0.9
+    close(found[0.24].plateau, 0.9381, 3e-3)
     # what it says: on either side of it
     for shift, retrieved in ((-0.02, False), (0.02, True)):
-        start = float(edges[0.15].overlap) + shift
-        end = dense.solve_gfa(Power(3), 0.05, start, 30).overlap[-1]
-        assert (end > 0.9 * edges[0.15].plateau) == retrieved
-    assert np.isnan(dense.basin_edge(Power(3), 0.3, 30).overlap)
+        start = float(found[0.15].overlap) + shift
+        end = dense.solve_gfa(Power(3), 0.05, start, **EDGE).overlap[-1]
+        assert (end > 0.9 * found[0.15].plateau) == retrieved
+    assert np.isnan(dense.basin_edge(Power(3), 0.3, T, paths=paths).overlap)
+
+
+@pytest.mark.slow
+def test_longer_horizons_find_lower_edges():
+    edge = dense.basin_edge(Power(3), 0.08, 30, paths=2**11)
+    close(edge.overlap, 0.6580, 2 / 1024 + SPREAD * float(edge.error))  # the same at 2^16 paths
+    assert edge.overlap < 0.6807 - SPREAD * float(edge.error)  # that of 12 steps
+    close(edge.plateau, 0.9345, 3e-3)
 
 
 def test_convergence_time():
-    run = dense.convergence_time(Power(3), 0.1 / 3, 0.5, 30)
+    T, paths = EDGE["steps"], EDGE["paths"]
+    run = dense.convergence_time(Power(3), 0.1 / 3, 0.5, T, paths=paths)
     close(run.time, 5, 0.5)
-    m = dense.solve_gfa(Power(3), 0.1 / 3, 0.5, 30).overlap
-    assert abs(m[5] - m[30]) < 0.005 < abs(m[4] - m[30])
-    assert (run.horizon, run.tolerance) == (30, 0.005)
-    slow = dense.convergence_time(Power(3), 0.08, 0.8, 30, tolerance=1e-6)
+    m = dense.solve_gfa(Power(3), 0.1 / 3, 0.5, **EDGE).overlap
+    assert abs(m[5] - m[T]) < 0.005 < abs(m[4] - m[T])
+    assert (run.horizon, run.tolerance) == (T, 0.005)
+    slow = dense.convergence_time(Power(3), 0.08, 0.8, T, paths=paths, tolerance=1e-6)
     assert np.isnan(slow.time)  # still on its way
 
 
 def test_apparent_capacity():
-    found = dense.apparent_capacity(Power(3), 20, 0.8, paths=2**11)
-    close(3 * found.load, 0.34, 5e-3)  # read off long runs, two digits
-    assert 0 < 3 * found.error < 5e-3
+    found = dense.apparent_capacity(Power(3), 20, 0.8, paths=2**10)
+    # 0.34 was read off long runs, two digits
+    close(3 * found.load, 0.34, 5e-3 + SPREAD * 3 * float(found.error))
+    assert 0 < 3 * found.error < 6e-3
     assert (found.horizon, found.threshold) == (20, 0.8)
-    assert np.isnan(dense.apparent_capacity(Power(3), 20, 0.001, paths=2**11).load)
+    assert np.isnan(dense.apparent_capacity(Power(3), 20, 0.001, paths=2**10).load)
 
 
 # Exponential loads
@@ -809,9 +813,3 @@ def test_exponential_interactions_have_no_kernel(interaction):
 def test_errors_say_what_to_do(call, error, message, as_a_user_runs_it):
     with pytest.raises(error, match=message):
         call()
-
-
-def test_bad_values_under_a_trace_give_nan():
-    run = jax.jit(lambda load, m0: dense.solve_gfa(Power(3), load, m0, 2, paths=2**6).overlap)
-    assert np.isfinite(run(0.1, 0.5)).all()
-    assert np.isnan(run(-0.1, 0.5)).all() and np.isnan(run(0.1, 1.5)).all()

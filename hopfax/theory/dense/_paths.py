@@ -203,6 +203,7 @@ def _step(run, paths, tau, parity):
     bank = paths.banks[parity]
     field = _field(run, paths, bank, t, parity, row, spread, Gam)
     answer = units.answer(field, bank, tau)
+    m = units.mean(answer.expected)
 
     T, wide = Gam.shape[0], R.dtype
     source = jnp.arange(bank.shift.shape[0])
@@ -214,7 +215,7 @@ def _step(run, paths, tau, parity):
     if run.stimulus is not None:
         c = c.at[t + 1].set(units.mean(run.stimulus * answer.expected))
     return _Paths(
-        m=paths.m.at[t + 1].set(units.mean(answer.expected)),
+        m=paths.m.at[t + 1].set(m),
         c=c,
         C=paths.C.at[t + 1].set(C).at[:, t + 1].set(C),
         G=paths.G.at[t + 1].set(G),
