@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from ._errors import PhysicsWarning, as_float, check_at_least, check_finite, check_shape
+from ._errors import PhysicsWarning, as_float, as_key, check_at_least, check_finite, check_shape
 from ._types import is_concrete
 from .networks import (
     check_domain,
@@ -19,7 +19,6 @@ from .networks import (
     in_domain,
     without_stimulus,
 )
-from .patterns import as_key
 
 
 class Arguments(eqx.Module):

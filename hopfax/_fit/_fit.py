@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from .._errors import FitWarning, check_at_least, check_option
+from .._errors import FitWarning, as_key, check_at_least, check_option
 from .._types import is_concrete
 from ..losses import Recording
 from ..networks import merged
-from ..patterns import Patterns, as_key
+from ..patterns import Patterns
 from ._certainty import certainty_of
 from ._choice import Optimizer, choose
 from ._loop import Carry, Job, Progress, Settings, advance, begin, best, watch

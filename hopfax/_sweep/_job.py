@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _status
+from .._errors import as_key
 from ..networks import check_domain
-from ..patterns import as_key
 from ._grid import Blocks, Grid, parse
 from ._point import FunctionPoint, Point, takes_seed, unknown
 from ._program import Device, Program, tile_width

@@ -24,9 +24,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from .._errors import as_count
+from .._errors import as_count, as_key
 from ..nn import ResidualSelection
-from ..patterns import as_key
 from .baselines import BASELINES
 from .tasks import induction_head, selective_copying
 

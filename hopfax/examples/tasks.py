@@ -13,7 +13,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from ..patterns import as_key
+from .._errors import as_key
 
 
 class Copying(NamedTuple):

@@ -12,12 +12,12 @@ from jaxtyping import Array, Float
 from .. import _status
 from .._activations import AbstractActivation
 from .._engines import Diffrax, EventDriven
-from .._errors import as_count, as_float, check_at_least, check_option, check_shape
+from .._errors import as_count, as_float, as_key, check_at_least, check_option, check_shape
 from .._simulate import simulate
 from .._types import ArrayLike
 from ..constraints import AbstractConstraint, Masked, Positive, Unconstrained
 from ..networks import FieldState, Learning, Readout, TwoTimescaleHopfield, check_kind
-from ..patterns import Patterns, as_key
+from ..patterns import Patterns
 from ._precision import arrived, widened
 
 Output: TypeAlias = Literal["overlaps", "saliency", "rates"]

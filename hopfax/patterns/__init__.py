@@ -1,8 +1,7 @@
 """Memories: stored, packed into bits, made anew when needed, or spread over devices."""
 
-from .._errors import as_key as as_key
 from ._base import AbstractPatterns as AbstractPatterns
-from ._classes import ENUMERATED as ENUMERATED, may_be_active as may_be_active
+from ._classes import ENUMERATED as ENUMERATED
 from ._files import from_images as from_images, load as load
 from ._make import (
     active as active,

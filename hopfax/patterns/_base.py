@@ -41,12 +41,12 @@ class AbstractPatterns(eqx.Module):
     @property
     @abc.abstractmethod
     def P(self) -> int:
-        """Number of patterns."""
+        """How many patterns there are."""
 
     @property
     @abc.abstractmethod
     def N(self) -> int:
-        """Number of neurons."""
+        """How many neurons each has."""
 
     @property
     @abc.abstractmethod

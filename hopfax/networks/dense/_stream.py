@@ -6,7 +6,7 @@ device. Sums of integers below $2^{24}$ (float32) do not depend on any order, so
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +15,40 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 
 from ...patterns import AbstractPatterns, GeneratedPatterns, ShardedPatterns
-from ...patterns._base import pack_bits
+from ...patterns._base import Index, pack_bits
 from ...patterns._many import AXIS
+
+_Given = TypeVar("_Given")
+_Sum = TypeVar("_Sum")
 
 _GROUP = 16  # words counted in one step of the loop over a row's words
 _EXACT = lax.Precision.HIGHEST
 
 
+class _Share:
+    """Patterns `begin` to `begin + P` of generated ones."""
+
+    def __init__(self, patterns: AbstractPatterns, begin: Index, P: int):
+        self._patterns, self._begin, self.P = patterns, begin, P
+        self.binary = patterns.binary
+
+    def rows(self, first, size):
+        return self._patterns.rows(self._begin + first, size)
+
+    def words(self, first, size):
+        return self._patterns.words(self._begin + first, size)
+
+
 class Block:
     """Consecutive patterns, which are read (or made) each time that they are used."""
 
-    def __init__(self, patterns: AbstractPatterns, first: Any, size: int, valid: Bool[Array, " b"]):
+    def __init__(
+        self,
+        patterns: AbstractPatterns | _Share,
+        first: Index,
+        size: int,
+        valid: Bool[Array, " b"],
+    ):
         self.valid = valid  # False for rows of an earlier block, or beyond the last pattern
         self._patterns, self._first, self._size = patterns, first, size
 
@@ -101,12 +124,12 @@ def project_in_pieces(weights: Float[Array, "*k b"], rows: Float[Array, "b N"]) 
 
 def stream(
     patterns: AbstractPatterns,
-    use: Callable[[Block, Any], Any],
-    merge: Callable[[Any, Any], Any],
-    start: Any,
-    given: Any,
+    use: Callable[[Block, _Given], _Sum],
+    merge: Callable[[_Sum, _Sum], _Sum],
+    start: _Sum,
+    given: _Given,
     block: int,
-) -> Any:
+) -> _Sum:
     """`merge` of what `use(block, given)` returns for all blocks, from `start` on.
 
     **Arguments:** `given`: everything that `use` depends on, as a pytree (devices get copies).
@@ -130,7 +153,7 @@ def stream(
 
 
 def collect(
-    patterns: AbstractPatterns, use: Callable[[Block, Any], Array], given: Any, block: int
+    patterns: AbstractPatterns, use: Callable[[Block, _Given], Array], given: _Given, block: int
 ) -> Float[Array, " P"]:
     """What `use(block, given)` returns for every pattern, one number each."""
 
@@ -166,20 +189,6 @@ def _spread(patterns: ShardedPatterns, mine: Callable, given: Any, out: Partitio
         out_specs=out,
         check_vma=False,
     )(inner, given)
-
-
-class _Share:
-    """Patterns `begin` to `begin + P` of generated ones."""
-
-    def __init__(self, patterns: AbstractPatterns, begin: Any, P: int):
-        self._patterns, self._begin, self.P = patterns, begin, P
-        self.binary = patterns.binary
-
-    def rows(self, first, size):
-        return self._patterns.rows(self._begin + first, size)
-
-    def words(self, first, size):
-        return self._patterns.words(self._begin + first, size)
 
 
 def _scan(patterns: Any, step, start, given, block: int, begin, count: int) -> Any:
