@@ -32,13 +32,6 @@ def elsewhere(monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
 
 
-@pytest.fixture
-def mortal(elsewhere, tmp_path, monkeypatch):
-    """They keep away from the shared cache of compiled programs: killed while they write there,
-    they would leave half an entry for everybody."""
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "programs"))
-
-
 def test_threads_of_an_executor(whole, tmp_path):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         ds = hx.sweep(
@@ -59,8 +52,10 @@ def test_randomness_travels(tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_one_of_which_is_killed(whole, tmp_path, mortal):
+def test_processes_one_of_which_is_killed(whole, tmp_path, elsewhere, monkeypatch):
     """The one that gets block 20; the other has at most one of the first 20 in hand then."""
+    # Stopped while they write a compiled program, they would leave half of it for everybody.
+    monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "false")
     options = dict(store=tmp_path / "store", **points.OPTIONS | dict(chunk=8))
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(
@@ -77,9 +72,11 @@ def test_processes_one_of_which_is_killed(whole, tmp_path, mortal):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # what a cluster says of killed workers and busy ports
-def test_dask_with_a_worker_that_is_killed(tmp_path, mortal):
+def test_dask_with_a_worker_that_is_killed(tmp_path, elsewhere):
     """A network, on a cluster: the killed worker costs nothing but time, and no bit."""
     distributed = pytest.importorskip("distributed")
+    # First, so that the workers find the compiled program in the cache of the tests.
+    straight = hx.sweep(points.network_point(), points.NETWORK_GRID, **points.NETWORK_OPTIONS)
     killed = tmp_path / "killed"
     cluster = distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, worker_dashboard_address=None
@@ -95,7 +92,6 @@ def test_dask_with_a_worker_that_is_killed(tmp_path, mortal):
             **points.NETWORK_OPTIONS,
         ).load()
     assert killed.exists()
-    straight = hx.sweep(points.network_point(), points.NETWORK_GRID, **points.NETWORK_OPTIONS)
     xr.testing.assert_identical(ds, straight)
 
 

@@ -4,6 +4,7 @@ import errno
 import importlib
 import linecache
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -211,16 +212,14 @@ hx.sweep(points.network_point(), points.NETWORK_GRID, store=sys.argv[1], chunk=1
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments(tmp_path):
-    """Two times, with a network; then resumed, and compared with a sweep in one block."""
-    store, rng = tmp_path / "store", np.random.default_rng(0)
-    cache = dict(JAX_ENABLE_COMPILATION_CACHE="true", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "c"))
-    for _ in range(2):
-        process = python(NETWORK, store, rng.integers(2, 6), rng.uniform(0.0, 0.02), **cache)
-        _, err = process.communicate()
-        assert process.returncode == -signal.SIGKILL, err
+def test_killed_at_some_moment(tmp_path):
+    """A network, resumed by another process, and compared with a sweep in one block."""
+    store = tmp_path / "store"
+    process = python(NETWORK, store, 3, 0.005)
+    _, err = process.communicate()
+    assert process.returncode == -signal.SIGKILL, err
     done = (hx.open_sweep(store, partial=True).status != -1).values
-    assert 0 < done.sum() < done.size  # two times up to seven of twenty blocks
+    assert 1 <= done.sum() / 16 <= 5  # of twenty blocks
     options = dict(**points.NETWORK_OPTIONS)
     resumed = hx.sweep(points.network_point(), points.NETWORK_GRID, store=store, **options)
     straight = hx.sweep(points.network_point(), points.NETWORK_GRID, chunk=320, **options)
@@ -325,20 +324,28 @@ def test_only_a_damaged_block_runs_again(store, whole, written, damage, part):
     "name",
     ["sweep.json", "data.zarr/zarr.json", "data.zarr/value/zarr.json", "data.zarr/x/c/0"],
 )
-def test_a_damaged_description_is_named_and_nothing_touched(store, whole, damage, name):
+def test_a_damaged_description_is_named_and_nothing_touched(store, damage, name):
     DAMAGE[damage](store / name)
     before = points.files_of(store)
     for action in (run, hx.open_sweep, lambda place: hx.open_sweep(place, partial=True)):
         with pytest.raises(hx.StoreCorrupt, match=name.replace(".", r"\.")):
             action(store)
     assert points.files_of(store) == before
+
+
+def test_a_sweep_can_be_replaced(store, whole):
+    """By another one, and a damaged one by itself."""
+    grid = points.GRID | {"x": points.GRID["x"][:4]}
+    other = hx.sweep(points.wave, grid, store=store, overwrite=True, **OPTIONS)
+    assert other.sizes["x"] == 4 and other.identical(hx.open_sweep(store))
+    flip(store / "sweep.json")
     run(store, overwrite=True)
     assert points.files_of(store) == points.files_of(whole)
 
 
 @pytest.mark.slow
 @settings(
-    max_examples=40,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -402,26 +409,18 @@ def test_files_without_a_marker_mean_nothing(store):
     assert (partial.status[12:] != -1).all() and partial.status.attrs["flag_meanings"]
 
 
-LIMITED = """
-import resource, sys
-import hopfax as hx
-
-resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
-try:
-    hx.sweep(points.wave, points.GRID, store=sys.argv[1], **points.OPTIONS)
-except OSError as error:
-    print(type(error).__name__, error.errno, *error.__notes__, sep="|")
-"""
-
-
-@pytest.mark.slow
-def test_no_room_for_a_file(store, whole, tmp_path):
+def test_no_room_for_a_file(store, whole):
     """A limit of file size that some, not all, chunk files exceed (no disk can be filled here)."""
     for marker in (store / "done").iterdir():
         marker.unlink()
-    out, err = python(LIMITED, store).communicate()
-    kind, number, note = out.strip().split("|")
-    assert kind == "OSError" and int(number) == 27 and "run the same sweep again" in note, err
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            run(store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "run the same sweep again" in caught.value.__notes__[0]
     assert not list(store.rglob("*.partial")) and not list(store.rglob("*.tmp"))
     run(store)
     assert points.files_of(store) == points.files_of(whole)
@@ -499,7 +498,6 @@ def test_another_sweep_is_refused_by_what_differs(store, change, named):
     with pytest.raises(hx.ConfigMismatch, match=named):
         hx.sweep(point, grid, store=store, **OPTIONS | change)
     assert points.files_of(store) == before
-    hx.sweep(point, grid, store=store, overwrite=True, **OPTIONS | change)
 
 
 def test_a_network_is_told_by_its_values(tmp_path):

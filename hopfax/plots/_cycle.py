@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._types import Dataset
 from ..theory import sequential
-from ._axes import tau_text
+from ._axes import Axes, Line, tau_text
 
 #: How the separation of timescales reads where it is infinite.
 SINGULAR = r"$\tau \to \infty$"
 
 
 class Cycle(NamedTuple):
-    """What the sequential theory needs to know of a sweep."""
+    """A cycle of `P` memories, as far as the theory needs it; None for what is no single number."""
 
     P: int
     tau: float | None
@@ -22,12 +23,15 @@ class Cycle(NamedTuple):
 
     @property
     def finite(self) -> bool:
-        """Whether the theory of finite separation applies."""
+        """Whether the theory of a finite separation of timescales applies."""
         return self.P > 2 and (self.tau or 0) > 1 and (self.bias or 0) > 0
 
 
 class Edge(NamedTuple):
-    """A predicted boundary: the start saliency that just sustains the sequence, over the gain."""
+    """A predicted boundary: the smallest start saliency that sustains the sequence, over the gain.
+
+    `P`, `tau`: of which theory. `critical`: the gain below which there is none.
+    """
 
     P: int | float
     tau: float
@@ -37,21 +41,21 @@ class Edge(NamedTuple):
 
     @property
     def finite(self) -> bool:
-        """Whether it is that of a finite separation of timescales."""
+        """Whether it belongs to a finite separation of timescales."""
         return self.tau != math.inf
 
     @property
     def name(self) -> str:
-        """What it assumes, for a legend."""
+        """What the prediction assumes, for a legend."""
         return f"theory, {size_text(self.P)}, {tau_text(self.tau) if self.finite else SINGULAR}"
 
 
-def cycle_of(dataset: Any) -> Cycle | None:
+def cycle_of(dataset: Dataset) -> Cycle | None:
     """The cycle that a sweep of two-timescale networks ran, read from the dataset's attributes.
 
-    A scalar coordinate, as a selected panel has, stands for the value of its name. None unless the
-    network is a plain cycle (each memory calls the next with weight 1) with hard tanh and no noise,
-    for which the theory stands. `tau` or `bias` is None where it is no single number.
+    A scalar coordinate, as a selected panel has, takes the place of the value of its name. None
+    unless the network is a plain cycle (each memory calls the next with weight 1) with hard tanh
+    and no noise, for which the theory holds. `tau` or `bias` is None where it is no single number.
     """
     values = _values(dataset)
     transition = values.get("transition")
@@ -68,17 +72,17 @@ def cycle_of(dataset: Any) -> Cycle | None:
     return Cycle(P, _single(values, "tau"), _single(values, "bias"))
 
 
-def edges(dataset: Any, x: str, y: str, largest: float) -> list[Edge]:
-    r"""Where a start just suffices: predictions for a map of the coordinates `x` and `y`.
+def edges(dataset: Dataset, x: str, y: str, largest: float) -> list[Edge]:
+    r"""The predicted boundaries of the sequence in a map of the coordinates `x` and `y`.
 
-    For an endless chain and this cycle, both $\tau \to \infty$, and for this cycle at its own
-    $\tau$ and seed. None where the theory does not apply: to a network that is no plain cycle, over
-    other axes than the gain and the one start saliency that is not zero.
+    For an endless chain and for this cycle, both in the limit $\tau \to \infty$, and for this cycle
+    at its own $\tau$ and bias. There are none where the theory does not apply: for a network that
+    is no plain cycle, or over other axes than the gain and the only nonzero start saliency.
 
     **Arguments:** `dataset`: of `hopfax.sweep`. `x`, `y`: names of coordinates. `largest`: gain up
     to which to predict.
 
-    **Returns:** the boundaries, those that some gain has.
+    **Returns:** the boundaries, without those that no gain has.
     """
     cycle = cycle_of(dataset)
     if cycle is None or x != "kappa" or not _single_start(dataset, y):
@@ -100,8 +104,8 @@ def edges(dataset: Any, x: str, y: str, largest: float) -> list[Edge]:
     return found
 
 
-def draw_edges(ax: Any, found: list[Edge], top: float) -> list[Any]:
-    """The predicted boundaries as lines labelled with their critical gains."""
+def draw_edges(ax: Axes, found: list[Edge], top: float) -> list[Line]:
+    """Draw the predicted boundaries, labelled with their critical gains, and return the lines."""
     lines = []
     for edge in found:
         style = "-" if edge.finite else ":" if edge.P == math.inf else "--"
@@ -114,31 +118,31 @@ def draw_edges(ax: Any, found: list[Edge], top: float) -> list[Any]:
     return lines
 
 
-def gains(low: Any, high: Any, number: int = 40) -> np.ndarray:
-    """Gains from just above a threshold up, denser near it, where the curves are steep."""
+def gains(low: float, high: float, number: int = 40) -> np.ndarray:
+    """Gains from just above a critical one, denser near it, where the curves are steep."""
     return low + max(high - low, 0.0) * np.linspace(0.005, 1.0, number) ** 2 + 1e-6
 
 
 def threshold(cycle: Cycle) -> float:
-    """The critical gain at the sweep's own separation and seed."""
+    """The critical gain of a cycle at its own separation of timescales and bias."""
     return float(sequential.critical_gain(cycle.P, tau=cycle.tau, bias=cycle.bias))
 
 
 def size_text(P: int | float) -> str:
-    """A number of memories for a legend."""
+    """A number of memories, for a legend."""
     return r"$P \to \infty$" if P == math.inf else f"$P = {int(P)}$"
 
 
 def setting_text(cycle: Cycle) -> str:
-    """What a cycle is, for a title."""
+    """The parameters of a cycle, for a title."""
     parts = [f"cycle of {cycle.P} memories"]
     parts += [] if cycle.tau is None else [tau_text(cycle.tau)]
     parts += [] if cycle.bias is None else [rf"$b = {cycle.bias:g}$"]
     return ", ".join(parts)
 
 
-def horizon_text(dataset: Any) -> str:
-    """How long a sweep's runs are, to go on with a title."""
+def horizon_text(dataset: Dataset) -> str:
+    """How long the runs of a sweep are, to continue a title; "" if that was not recorded."""
     settings = _settings(dataset)
     ts = settings.get("ts")
     if not isinstance(ts, list):
@@ -147,7 +151,7 @@ def horizon_text(dataset: Any) -> str:
     return rf", horizon ${ts[-1]:g}\,{unit}$"
 
 
-def _settings(dataset: Any) -> dict[str, Any]:
+def _settings(dataset: Dataset) -> dict[str, Any]:
     try:
         settings = json.loads(dataset.attrs["settings"])
     except (KeyError, ValueError, TypeError):
@@ -155,10 +159,10 @@ def _settings(dataset: Any) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def _values(dataset: Any) -> dict[str, np.ndarray]:
+def _values(dataset: Dataset) -> dict[str, np.ndarray]:
     """The recorded numbers by the names that a grid uses ("tau", "init.saliency").
 
-    Scalar coordinates are put in their places; NaN stands for what varies within the dataset.
+    Scalar coordinates take the places of their values; what varies in the dataset becomes NaN.
     """
     values = {name: np.array(value, dtype=float) for name, value in _recorded(dataset).items()}
     for key, coordinate in dataset.coords.items():
@@ -169,7 +173,7 @@ def _values(dataset: Any) -> dict[str, np.ndarray]:
     return values
 
 
-def _recorded(dataset: Any) -> dict[str, Any]:
+def _recorded(dataset: Dataset) -> dict[str, Any]:
     """The numbers of a sweep's point by the names that a grid uses, small arrays as lists."""
     if "parameters" in dataset.attrs:
         return json.loads(dataset.attrs["parameters"])
@@ -186,7 +190,7 @@ def _recorded(dataset: Any) -> dict[str, Any]:
     }
 
 
-def _driven(dataset: Any) -> bool:
+def _driven(dataset: Dataset) -> bool:
     """Whether the runs were given a stimulus or a current."""
     if "driven" in dataset.attrs:
         return bool(dataset.attrs["driven"])
@@ -212,7 +216,7 @@ def _single(values: dict[str, np.ndarray], name: str, default: float | None = No
     return float(array.flat[0]) if same else None
 
 
-def _single_start(dataset: Any, y: str) -> bool:
+def _single_start(dataset: Dataset, y: str) -> bool:
     """Whether all start saliencies but the one along `y` are zero."""
     base, place = _parameter(y)
     start = _values(dataset).get("init.saliency")
