@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 
 import hopfax as hx
-from hopfax.cli import _common
+from hopfax.cli._console import number, table
+from hopfax.cli._machine import compilation_cache
 
 from ._measure import report
 
@@ -56,7 +57,7 @@ def call(name: str) -> dict[str, float]:
         "diffrax": lambda kappa: second_switch(kappa, hx.Tanh(), "forward"),
     }
     jax.config.update("jax_enable_x64", True)
-    with _common.compilation_cache():
+    with compilation_cache():
         kappa = jnp.asarray(5.0)
         values, times = [], []
         for _ in range(2):
@@ -112,7 +113,7 @@ def main():
         return
     process(COMMANDS["import"], tempfile.gettempdir())  # reads the files into the page cache
     runs = [once() for _ in range(options.repeats)]
-    table = []
+    rows = []
     for name, state in runs[0]:
         found = {
             key: statistics.median(run[name, state][key] for run in runs)
@@ -120,8 +121,8 @@ def main():
         }
         report("startup", what=name, programs=state, repeats=options.repeats, **found)
         columns = [found.get(key, float("nan")) for key in ("total_s", "first_s", "compile_s")]
-        table.append((name, state, *(_common.number(value, 2) for value in columns)))
-    print(_common.table(("what", "programs", "process s", "first call s", "compile s"), table))
+        rows.append((name, state, *(number(value, 2) for value in columns)))
+    print(table(("what", "programs", "process s", "first call s", "compile s"), rows))
 
 
 if __name__ == "__main__":

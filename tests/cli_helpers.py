@@ -23,12 +23,17 @@ def refusal(err):
 
 
 _WAITING = """
-import signal, sys, time
-from hopfax._sweep import _program
-from hopfax._sweep import _store
+import signal, sys, threading
+from hopfax._sweep import _program, _store
 from hopfax.cli import main
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job is born without
+stopped = threading.Event()
+
+def interrupt(number, frame):
+    stopped.set()
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGINT, interrupt)
 _program._WIDTH = {width}
 write, count = _store.Store.write, 0
 
@@ -38,7 +43,7 @@ def waiting(self, *arguments):
     count += 1
     if count == {blocks}:
         print("waiting", flush=True)
-        time.sleep(600)
+        stopped.wait(600)  # some threads of a sweep must end before it can
 
 _store.Store.write = waiting
 sys.exit(main(sys.argv[1:]))

@@ -158,13 +158,13 @@ def test_killed_and_resumed_it_has_the_same_values(command, tmp_path):
     options = [*SMALL, "--orders", "3", "4", "--chunk", "16"]
     status, _ = stopped([*options, "--out", "killed"], signal.SIGKILL, 5, tmp_path)
     assert status == -signal.SIGKILL
-    # An order has three blocks. What there is can be drawn.
+    # An order has four blocks, each of two loads. What there is can be drawn.
     partial = stored(tmp_path / "killed")
-    assert list(partial["order"].values) == [3, 4] and (partial["status"] == -1).sum() == 16
+    assert list(partial["order"].values) == [3, 4] and (partial["status"] == -1).sum() == 36
     status, out, _ = command("plot", "killed")
-    assert status == 0 and "16 of 96 points have not been run" in out
+    assert status == 0 and "36 of 96 points have not been run" in out
     status, out, _ = command("plot", "killed/sweep/order-4", "--out", "order.png")
-    assert status == 0 and "16 of 48 points have not been run" in out
+    assert status == 0 and "36 of 48 points have not been run" in out
     assert command(*options, "--out", "killed", "--resume")[0] == 0
     assert command(*options, "--out", "whole")[0] == 0
     resumed, whole = (stored(tmp_path / name) for name in ("killed", "whole"))

@@ -181,7 +181,8 @@ def test_without_matplotlib_nothing_is_computed_first(command, monkeypatch):
 def test_ctrl_c_says_how_to_go_on(command, tmp_path):
     status, err = stopped([*LONGER, "--out", "here"], signal.SIGINT, 2, tmp_path)
     assert status == 130 and "hopfax: interrupted" in err
-    assert re.search(r"2 of 8 blocks are stored in here/sweep", err)
+    stored, blocks = map(int, re.findall(r"(\d+) of (\d+) blocks are stored in here/sweep", err)[0])
+    assert 2 <= stored < blocks
     (again,) = re.findall(r"^To resume: hopfax (.*)$", err, re.MULTILINE)
     assert again == "sweep --config here/settings.toml --out here --resume"
     done = {file.name: file.stat().st_mtime_ns for file in tmp_path.glob("here/sweep/done/*.json")}
