@@ -1,5 +1,7 @@
 """Fitting: parameters under constraints, optimisers, uncertainty, and fits that are cut off."""
 
+import json
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -343,6 +345,11 @@ def test_a_fit_that_was_cut_off_goes_on_to_the_same_bits(tmp_path, options):
 
     with pytest.raises(KeyboardInterrupt):
         fit(line(), loss, **options, **data, checkpoint=file, callback=cut)
+    # A class of the library may have moved to another module since.
+    header, arrays = file.read_bytes().split(b"\n", 1)
+    header = json.loads(header)
+    header["config"]["fit"] = "hopfax.elsewhere:_" + header["config"]["fit"]
+    file.write_bytes(json.dumps(header).encode() + b"\n" + arrays)
     rest = fit(line(), loss, **options, **data, checkpoint=file)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(rest), strict=True):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
