@@ -63,6 +63,15 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+#: Files that take longest; a worker has a whole file, and none is to begin one of these at the end.
+FIRST = ("test_notebooks.py", "test_cli_dense.py", "test_event_driven.py", "test_fit.py")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first."""
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else 99)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs():
     """Lets go of them after each module. A process may have 65530 memory maps on Linux, a compiled
