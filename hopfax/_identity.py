@@ -88,7 +88,7 @@ _FORMER = (
     ),
     (r"hopfax\.theory\._rate\w*", "hopfax.theory.rate"),
     (r"hopfax\.theory\._(kernels|gfa|first_steps|orthants)", "hopfax.theory.dense"),
-    (r"hopfax\.cli\._sweep_(dense|rate)", r"hopfax.cli.\1"),
+    (r"hopfax\.cli\._(dense|rate)", r"hopfax.cli.\1"),
 )
 
 
