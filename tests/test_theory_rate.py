@@ -187,7 +187,7 @@ def test_the_table_of_stability(kind, a, threshold, kappa, gamma, block, greates
     assert_close(plane.determinant, determinant, ROUNDING, WHY)
 
 
-@pytest.mark.parametrize("q, N", [(0.5, 4), (1 / 3, 9), (0.25, 16), (0.2, 50), (0.1, 100)])
+@pytest.mark.parametrize("q, N", [(0.5, 4), (1 / 3, 9), (0.1, 100)])
 @pytest.mark.parametrize("phi", [Logistic(2.0, 0.3), RectifiedTanh(3.0, 0.0)])
 def test_all_eigenvalues_of_the_balanced_set(q, N, phi):
     P, N = 1 + round(1 / q), N

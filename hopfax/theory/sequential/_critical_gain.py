@@ -24,7 +24,8 @@ def critical_gain(
 ) -> Float[Array, "..."]:
     r"""Smallest gain $\kappa$ that sustains a cycle of `P` memories.
 
-    Hard tanh, singular limit, with $q$ = (saliency 1)/(saliency $Z$) for $s = 0$:
+    Hard tanh, singular limit: with $q$ the factor by which a saliency that is not driven decays in
+    one dwell ($1/Z$ without self-loops),
 
     $$\kappa_c = \frac1g \min_{0 < q \le 1} \Big[ \frac{1 - s}{q} + \sum_{j=0}^{P-2} q^j \Big],
     \qquad \kappa_c(\infty) = \frac{(1 + \sqrt{1 - s})^2}{g},$$
