@@ -264,9 +264,10 @@ def _chunks_in_stretch(way: _Way, first, begun: Mark, end):
 def _forward(way: _Way, stop, _, mark: Mark) -> Mark:
     """The start of the next chunk."""
     state, trace = chunk(_stopped(way.problem, stop), way.options, mark.state)
-    switched, escaped = trace.plan.switched, trace.plan.escaped
-    new, fled = (v.sum(0, dtype=jnp.int32) for v in (switched, escaped))
-    return Mark(state, mark.switches + new, mark.escapes + fled)
+    switches, escapes = (
+        v.sum(0, dtype=jnp.int32) for v in (trace.plan.switched, trace.plan.escaped)
+    )
+    return Mark(state, mark.switches + switches, mark.escapes + escapes)
 
 
 def _back_over_chunk(way: _Way, i, carry, begun: Mark, end, count):

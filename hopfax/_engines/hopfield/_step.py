@@ -1,8 +1,8 @@
 """One step of every lane: decide where it ends, advance to there, record what happened.
 
-Neurons are linear or saturated, and which of them are is called a cell. Inside a cell the motion is
-smooth, so a run is made in steps of which each stays in one cell. A lane is on a plateau while all
-its neurons are saturated, and in a transit between two plateaus:
+Each neuron is linear or saturated; all states with the same neurons saturated, at the same signs,
+are a cell. Inside a cell the motion is smooth, so a run is made in steps that each stay in one cell.
+A lane is on a plateau while all its neurons are saturated, and in a transit between two plateaus:
 
             plateau           transit                 plateau
     --|-----------------|----|--|----|------|---------------------------|--
@@ -16,17 +16,16 @@ What ends a step is the first of
     - the edge of a pulse, at which the law of motion changes;
     - the end of the run.
 
-Each step has three parts, of which only the second is ever differentiated:
+Each step has two parts, of which the first is never differentiated:
 
-    State --flow_from--> Flow --decide--> Plan, State after   without derivatives: end of the step,
-      |                   |                |                  cell after it, who leads, which saves
-      |                   |                |                  lie in it, what is to be logged
+    State --flow_from--> Flow --decide--> Plan, State after     without derivatives: the end of the
+      |                   |                |                    step, the cell after it, who leads,
+      |                   |                |                    which saves and events lie in it
       +-------------------+----------------+
       |
-      +--advance--> (t, y, z) after                           differentiable, at the ends decided on
-      |
-      +-----------> Record                                    differentiable: what saves and times
-                                                              of switches and escapes are read from
+      +--advance--> (t, y, z) after, Record                     differentiable, along the plan; from
+                                                                the record saves and times of events
+                                                                are read later
 
 This is exact. The ends of steps do depend on parameters, but the motion is continuous across them,
 so that to move an end changes nothing to first order; derivatives at fixed ends are those of the
