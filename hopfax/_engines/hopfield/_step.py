@@ -1,8 +1,9 @@
 """One step of every lane: decide where it ends, advance to there, record what happened.
 
 Each neuron is linear or saturated; all states with the same neurons saturated, at the same signs,
-are a cell. Inside a cell the motion is smooth, so a run is made in steps that each stay in one cell.
-A lane is on a plateau while all its neurons are saturated, and in a transit between two plateaus:
+are a cell. Inside a cell the motion is smooth, so a run is made in steps that each stay in one
+cell. A lane is on a plateau while all its neurons are saturated, and in a transit between two
+plateaus:
 
             plateau           transit                 plateau
     --|-----------------|----|--|----|------|---------------------------|--
