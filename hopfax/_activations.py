@@ -32,7 +32,7 @@ class AbstractActivation(eqx.Module):
             return jnp.log1p(jnp.abs(x)) - jnp.abs(self(x))
 
         def averaged(self, x, std):
-            raise NotImplementedError
+            raise NotImplementedError  # only averages over noise need it
 
     hx.Hopfield(hx.patterns.hadamard(4, 16), activation=Saturating())
     ```

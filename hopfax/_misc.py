@@ -16,7 +16,9 @@ def gaussian_average(
     std: Float[Array, ""],
     nodes: int = 101,
 ) -> Float[Array, "..."]:
-    r"""$E\,\psi(x + s g)$ with $g \sim N(0, 1)$ for a smooth odd $\psi$ of slope `gain` at 0.
+    r"""$E\,\psi(x + s g)$ with $g \sim N(0, 1)$ for an odd $\psi$ of slope `gain` at 0.
+
+    $\psi$ must be analytic on the real line: a kink, also one in its slope, costs many digits.
 
     Where $\psi$ varies slowly over the width $s$ of the noise, Gauss-Hermite quadrature is exact to
     rounding. Where $\psi$ is steeper it would miss the step, so there the average is

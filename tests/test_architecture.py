@@ -319,7 +319,7 @@ def _too_long(source):
 
 def _code_lines(part):
     for node in ast.walk(part):
-        if hasattr(node, "lineno"):
+        if isinstance(node, ast.expr | ast.stmt | ast.excepthandler):
             yield from (node.lineno, node.end_lineno)
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from range(node.lineno, (node.end_lineno or node.lineno) + 1)

@@ -153,7 +153,8 @@ def test_a_cell_has_what_its_command_needs(family, command):
 
 def test_every_file_belongs_to_a_command():
     folders = {entry.name for entry in PACKAGE.iterdir() if (entry / "__init__.py").is_file()}
-    assert folders == set(_families.FAMILIES)
+    why = "a family is a folder with an __init__.py, and a name in `Family` of cli/_families.py"
+    assert folders == set(_families.FAMILIES), why
     public = {name.split(".")[-1] for name in FILES if not name.split(".")[-1].startswith("_")}
     assert public == set(_families.COMMANDS)
 

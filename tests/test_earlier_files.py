@@ -3,8 +3,8 @@
 import importlib
 import json
 import shutil
-import sys
 
+import earlier as earlier_version
 import numpy as np
 import pytest
 from helpers import ROOT, assert_close
@@ -13,10 +13,7 @@ import hopfax as hx
 from hopfax._identity import canonical
 
 DATA = ROOT / "tests" / "data"
-sys.path.insert(0, str(DATA))
-import make  # noqa: E402
-
-#: Written by make.py in the tree of version 0.1 before each family had a folder of its own.
+#: Written by earlier.py in the tree of version 0.1 before each family had a folder of its own.
 FAMILIES = ("sequential", "rate", "dense")
 OTHER_VERSIONS = pytest.mark.filterwarnings("ignore:.*begun with other versions.*")
 
@@ -30,7 +27,7 @@ def earlier(tmp_path_factory):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_model_of_an_earlier_version_is_read(name, earlier):
-    network, start = make.networks()[name]
+    network, start = earlier_version.networks()[name]
     back = hx.load(earlier / f"{name}.hopfax")
     assert type(back) is type(network)
     state = network.init(**{key: np.asarray(value) for key, value in start.items()})
@@ -39,7 +36,7 @@ def test_a_model_of_an_earlier_version_is_read(name, earlier):
 
 def test_a_dense_memory_of_an_earlier_version_is_read(earlier):
     memory = hx.load(earlier / "memory.hopfax")
-    assert isinstance(memory, hx.DenseMemory) and memory.interaction.order == 3
+    assert isinstance(memory, hx.DenseMemory) and memory.interaction == hx.ManyBody(3)
 
 
 @OTHER_VERSIONS
@@ -49,7 +46,7 @@ def test_a_store_of_an_earlier_version_is_read_and_gone_on_with(name, earlier, t
     shutil.copytree(earlier / f"{name}.sweep", store)
     begun = hx.open_sweep(store, partial=True).load()
     assert int((begun.status >= 0).sum()) == (8 if name == "sequential" else 16)
-    point, grid = make.point(name)
+    point, grid = earlier_version.point(name)
     whole = hx.sweep(point, grid, tile=8, store=store, resume="must", progress=False).load()
     assert (whole.status == 0).all()
     fresh = hx.sweep(point, grid, tile=8, progress=False)

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,11 +50,10 @@ def arguments(state) -> dict[str, Any]:
 
 
 def parts(state) -> list:
-    """The state of the neurons and what is slow, whatever the network."""
-    if isinstance(state, outside.Adapted):
-        return [state.field, state.fatigue]
-    slow = (getattr(state, name, None) for name in ("saliency", "inhibition"))
-    return [state.neurons, *(part for part in slow if part is not None)]
+    """All arrays of a state, the neurons' first; without `weights`, which say the field again."""
+    found = dict(vars(state)) if isinstance(state, eqx.Module) else {"neurons": state}
+    found.pop("weights", None)
+    return jax.tree.leaves(list(found.values()))
 
 
 def rate_networks() -> dict[str, Specimen]:

@@ -2,8 +2,12 @@
 
 The cell of family F and command C is the module `hopfax/cli/F/C.py`; a family without that module
 does not have the command. A cell holds the class of the command's options, named as the command
-(`Sweep` in sweep.py), and for `reproduce` the function that measures. A command that is the same
-for all families has its class in `hopfax/cli/C.py`, and asks the family's cell if it needs one.
+(`Sweep` in sweep.py), and for `reproduce` the function that measures. That class is a frozen
+dataclass with the fields `network: Family = "<family>"` and `config: pathlib.Path | None = None`;
+its docstring and the strings under its fields are the help; `__call__` does the work, prints by
+`_console.say` and returns the exit status, 0 for done. A field `precision: Precision` is obeyed.
+A command that is the same for all families has its class in `hopfax/cli/C.py`, and asks the
+family's cell if it needs one.
 
 A new family is a folder and a name in `Family`; a new command is a module in each family that has
 it (or one module for all) and a name in `COMMANDS`.
@@ -26,7 +30,12 @@ def kind(command: str, family: str) -> type:
 
     **Raises:** ValueError if the command is not for this family; it says for which it is.
     """
-    return getattr(_module(command) or cell(family, command), command.capitalize())
+    found = getattr(_module(command) or cell(family, command), command.capitalize())
+    if "network" not in found.__dataclass_fields__ and has(family, command) and not _there(command):
+        raise TypeError(
+            f"{found.__module__}: {found.__name__} needs a field `network: Family = {family!r}`."
+        )
+    return found
 
 
 def cell(family: str, command: str) -> ModuleType:

@@ -1,5 +1,5 @@
 """Writes the files of tests/data/NAME with the version of hopfax that runs this:
-`python tests/data/make.py tests/data/NAME`. They are kept: later versions must read them.
+`python tests/earlier.py tests/data/NAME`. They are kept: later versions must read them.
 
 One model and one stored sweep of each family; the sweep of sequences has half of its blocks, so
 that it has to be gone on with.
