@@ -493,7 +493,7 @@ def test_long_trajectories():
 )
 def test_very_long_trajectories(interaction, alpha, times, overlaps):
     load = scaled(interaction, alpha)
-    result = dense.solve_gfa(interaction, load, 1.0, times[-1], paths=2**13)
+    result = dense.solve_gfa(interaction, load, 1.0, times[-1], paths=2**14)
     # as above
     tolerance = 3e-3 + SPREAD * np.asarray(result.error)[list(times)]
     assert (abs(np.asarray(result.overlap)[list(times)] - overlaps) < tolerance).all()
