@@ -90,6 +90,8 @@ _FORMER = (
     (r"hopfax\.theory\._(kernels|gfa|first_steps|orthants)", "hopfax.theory.dense"),
     (r"hopfax\.cli\._(dense|rate)", r"hopfax.cli.\1"),
 )
+#: Classes inside public objects, whose own names have changed since.
+_RENAMED = re.compile(r"^(hopfax\.theory\._kernels:)_(?=[A-Z])")
 
 
 def place(home: str) -> str:
@@ -105,6 +107,7 @@ def canonical(config: Mapping[str, str]) -> dict[str, str]:
     """A description with the names of today, whatever version wrote it."""
 
     def renamed(entry: str) -> str:
+        entry = _RENAMED.sub(r"\1", entry)
         found = re.match(r"^(hopfax(?:\.\w+)*):", entry)
         return entry if found is None else place(found[1]) + entry[found.end(1) :]
 

@@ -1,7 +1,9 @@
 """Models and stores that an earlier version wrote are read, and gone on with."""
 
+import functools
 import importlib
 import json
+import re
 import shutil
 
 import earlier as earlier_version
@@ -10,7 +12,7 @@ import pytest
 from helpers import ROOT, assert_close
 
 import hopfax as hx
-from hopfax._identity import canonical
+from hopfax._identity import canonical, describe, difference
 
 DATA = ROOT / "tests" / "data"
 #: Written by earlier.py in the tree of version 0.1 before each family had a folder of its own.
@@ -81,3 +83,18 @@ def test_every_public_name_is_known_by_the_place_that_it_had():
         assert stored == canonical({"point": now, "axis": "2.5"}), public
         moved.append(former != now)
     assert len(names) > 200 and sum(moved) > 80
+
+
+@pytest.mark.parametrize("interaction", [hx.Quadratic(), hx.Power(3), hx.ManyBody(4)])
+def test_a_kernel_is_known_by_the_names_that_its_parts_had(interaction):
+    point = functools.partial(
+        hx.theory.dense.solve_gfa, hx.theory.dense.kernel(interaction), steps=3
+    )
+    now = describe(point, "point")
+    former = {
+        key: re.sub(
+            r"^hopfax\.theory\.dense:(Linear|Power|ManyBody)$", r"hopfax.theory._kernels:_\1", entry
+        )
+        for key, entry in now.items()
+    }
+    assert former != now and difference(former, now) == "" and canonical(former) == canonical(now)
