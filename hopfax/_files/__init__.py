@@ -1,0 +1,13 @@
+"""Files: read and written with care, and removed only where hopfax wrote them."""
+
+from ._io import (
+    checksum as checksum,
+    in_words as in_words,
+    open_regular as open_regular,
+    parse_json as parse_json,
+    read_bytes as read_bytes,
+    sealed as sealed,
+    unsealed as unsealed,
+    write_whole as write_whole,
+)
+from ._ledger import Ledger as Ledger, files_below as files_below, remove as remove
