@@ -320,25 +320,62 @@ def test_only_a_damaged_block_runs_again(store, whole, written, damage, part):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "flipped"])
-@pytest.mark.parametrize(
-    "name",
-    ["sweep.json", "data.zarr/zarr.json", "data.zarr/value/zarr.json", "data.zarr/x/c/0"],
-)
-def test_a_damaged_description_is_named_and_nothing_touched(store, damage, name):
-    DAMAGE[damage](store / name)
+def test_a_damaged_manifest_is_named_and_nothing_touched(store, damage):
+    DAMAGE[damage](store / "sweep.json")
     before = points.files_of(store)
-    for action in (run, hx.open_sweep, lambda place: hx.open_sweep(place, partial=True)):
-        with pytest.raises(hx.StoreCorrupt, match=name.replace(".", r"\.")):
+    for action in (
+        run,
+        lambda place: run(place, overwrite=True),  # nothing says any more what is ours to remove
+        hx.open_sweep,
+        lambda place: hx.open_sweep(place, partial=True),
+    ):
+        with pytest.raises(hx.StoreCorrupt, match=r"sweep\.json is damaged, or was not written by"):
             action(store)
     assert points.files_of(store) == before
 
 
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "name", ["data.zarr/zarr.json", "data.zarr/value/zarr.json", "data.zarr/x/c/0"]
+)
+def test_a_damaged_description_is_made_again(store, whole, written, damage, name):
+    DAMAGE[damage](store / name)
+    before = points.files_of(store)
+    for partial in (False, True):
+        with pytest.raises(hx.StoreCorrupt, match=f"{name} is damaged or missing.* to mend it"):
+            hx.open_sweep(store, partial=partial)
+    assert points.files_of(store) == before
+    run(store)
+    assert points.files_of(store) == points.files_of(whole) and not written
+
+
+def test_all_of_the_data_can_be_made_again(store, whole):
+    shutil.rmtree(store / "data.zarr")
+    run(store)
+    assert points.files_of(store) == points.files_of(whole)
+
+
+def test_what_cannot_be_made_again_is_said(store, monkeypatch):
+    """As with a version of zarr that writes other bytes."""
+    (store / "data.zarr" / "x" / "c" / "0").unlink()
+    before = points.files_of(store)
+    labels = _dataset.coordinates
+
+    def others(grid, attributes):
+        return labels(grid, attributes).assign_coords(x=("x", points.GRID["x"] + 1))
+
+    monkeypatch.setattr(_dataset, "coordinates", others)
+    with pytest.raises(hx.StoreCorrupt, match="x/c/0 is damaged or missing"):
+        run(store)
+    assert points.files_of(store) == before
+
+
 def test_a_sweep_can_be_replaced(store, whole):
-    """By another one, and a damaged one by itself."""
+    """By another one, and one whose data are damaged by itself."""
     grid = points.GRID | {"x": points.GRID["x"][:4]}
     other = hx.sweep(points.wave, grid, store=store, overwrite=True, **OPTIONS)
     assert other.sizes["x"] == 4 and other.identical(hx.open_sweep(store))
-    flip(store / "sweep.json")
+    flip(store / "data.zarr" / "zarr.json")
     run(store, overwrite=True)
     assert points.files_of(store) == points.files_of(whole)
 
@@ -371,28 +408,81 @@ def test_no_bit_anywhere_can_go_wrong_silently(whole, tmp_path, which, where, bi
         assert found.identical(hx.open_sweep(whole).load())
 
 
-def test_what_killed_writers_left_is_removed(store, tmp_path):
-    left = [store / "done" / "00000003.json.1-2.tmp", store / "data.zarr" / "value.ab.partial"]
-    for file in left:
+def test_what_killed_writers_left_is_removed(store, whole):
+    data = store / "data.zarr" / "value"
+    left = [
+        store / "done" / f".00000003.json.{'0' * 16}.tmp",
+        data / "c" / "3" / f"0.{'0' * 32}.partial",
+        data / f"zarr.{'0' * 32}.partial",
+    ]
+    theirs = [store / "done" / "mine.tmp", data / "notes.partial", store / "x.json.1-2.tmp"]
+    for file in left + theirs:
         file.write_text("half")
     (store / "done" / "00000003.json").unlink()
     run(store)
-    assert not any(file.exists() for file in left)
-    # A creation that was killed: there is no sweep.json yet.
-    (store / "sweep.json").unlink()
-    with pytest.raises(hx.StoreError, match="holds no sweep"):
-        hx.open_sweep(store)
+    assert not any(file.exists() for file in left) and all(file.exists() for file in theirs)
+
+
+CREATION = ["stage", "listed", "moved", "done", "whole"]
+
+
+@pytest.mark.parametrize("at", CREATION)
+def test_a_creation_that_was_killed_is_finished(tmp_path, whole, monkeypatch, at):
+    """By SIGKILL: nothing that runs after an exception may help."""
+    store, made = tmp_path / "store", _store.Store._make
+    steps = iter(CREATION)
+
+    class Killed(BaseException):
+        pass
+
+    def step(function, *arguments):
+        found = function(*arguments)
+        if next(steps) == at:
+            raise Killed
+        return found
+
+    replace, mkdir = type(store).replace, type(store).mkdir
+    monkeypatch.setattr(_store.Store, "_finish", lambda self: None)
+    monkeypatch.setattr(_store.Store, "_make", lambda *a: step(made, *a))
+    monkeypatch.setattr(
+        type(store),
+        "replace",
+        lambda self, to: (
+            step(replace, self, to) if "zarr" not in str(to.parent) else replace(self, to)
+        ),
+    )
+    monkeypatch.setattr(
+        type(store),
+        "mkdir",
+        lambda self, *a, **k: (
+            step(lambda: mkdir(self, *a, **k)) if self.name == "done" else mkdir(self, *a, **k)
+        ),
+    )
+    with pytest.raises(Killed):
+        run(store)
+    monkeypatch.undo()
+    if at != "whole":
+        with pytest.raises(hx.StoreError, match="holds no sweep"):
+            hx.open_sweep(store)
     run(store)
-    assert hx.open_sweep(store).status.shape == (24, 16)
+    assert points.files_of(store) == points.files_of(whole)
+    assert {f.name for f in store.iterdir()} <= {
+        *("sweep.json", "data.zarr", "done", ".writer.lock", ".workers.lock", ".create.lock")
+    }
 
 
-def test_an_overwriting_that_was_killed_leaves_no_sweep(store, whole, monkeypatch):
-    """It takes away first what says that there is one."""
+@pytest.mark.parametrize("files", [0, 1, 7, 20])
+def test_a_removal_that_was_killed_is_finished(store, whole, monkeypatch, files):
+    """First goes what says that there is a sweep."""
+    unlink, left = type(store).unlink, [files]
 
-    def killed(path):
-        raise KeyboardInterrupt
+    def killed(self, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        unlink(self, **options)
 
-    monkeypatch.setattr(shutil, "rmtree", killed)
+    monkeypatch.setattr(type(store), "unlink", killed)
     with pytest.raises(KeyboardInterrupt):
         run(store, overwrite=True)
     monkeypatch.undo()
@@ -595,7 +685,7 @@ def test_names_that_are_no_file_names_are_refused(tmp_path, name):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_somebody_elses_folder_is_left_alone(tmp_path, overwrite):
     (tmp_path / "thesis.tex").write_text("all of it")
-    with pytest.raises(hx.StoreError, match="holds no sweep; nothing touched"):
+    with pytest.raises(hx.StoreError, match="holds no sweep .*; nothing touched"):
         run(tmp_path, overwrite=overwrite)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(hx.StoreError, match="holds no sweep"):

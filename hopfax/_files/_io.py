@@ -106,7 +106,7 @@ def write_whole(path: str | os.PathLike, content: bytes | Callable[[BinaryIO], A
                 content(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -7,13 +7,15 @@ _job        these together: what is computed, in which tiles
 _plan       how: devices, blocks and their order, and what it will cost
 _drive      blocks computed by the threads of this process, or by an executor
 _remote     blocks computed by other processes
-_store      results on disk
+_store      results on disk;  _manifest  which sweep a store holds;  _locks  who may write there
+_open       stored sweeps as datasets;  _zarr  of their blocks, those that are complete
+_interrupt  Ctrl-C
 _dataset    labels, units and settings of the dataset
 _run        `sweep`, which puts these together;  _refine  `refine`, for phase boundaries
 """
 
+from ._open import open_sweep as open_sweep
 from ._plan import SweepPlan as SweepPlan, sweep_plan as sweep_plan
 from ._point import Point as Point
 from ._refine import refine as refine
 from ._run import sweep as sweep
-from ._store import open_sweep as open_sweep

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
+import jax
 import numpy as np
 
 from .. import _status
@@ -60,10 +61,11 @@ def by_threads(
 
     **Returns:** how every block went.
     """
-    stop = threading.Event()
+    stop, wide = threading.Event(), bool(jax.config.read("jax_enable_x64"))
 
     def work(k: int) -> Record:
-        outputs, record = prepared.job.block(blocks, k, prepared.program, stop.is_set)
+        with jax.enable_x64(wide):  # as in this thread, which may have it from a context
+            outputs, record = prepared.job.block(blocks, k, prepared.program, stop.is_set)
         keep(k, outputs, record)
         return record
 
@@ -88,8 +90,10 @@ def by_executor(
     **Returns:** how every block went.
     """
     records: dict[int, Record] = {}
-    futures = {executor.submit(work, k): k for k in order}
+    futures: dict[concurrent.futures.Future, int] = {}
     try:
+        for k in order:
+            futures[executor.submit(work, k)] = k
         for future in concurrent.futures.as_completed(futures):
             record = Record(*future.result())
             records[futures[future]] = record

@@ -18,7 +18,7 @@ from ._grid import Blocks, Grid, parse
 from ._point import FunctionPoint, Point, takes_seed, unknown
 from ._program import Device, Program, tile_width
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,+\[\]-]*")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,+\[\]-]*")
 _SOME = 5  # failed points of a block that its record names
 
 
@@ -189,7 +189,7 @@ def variables(outputs: dict[str, Any], grid: Grid) -> list[Variable]:
     """
     found = []
     for name, leaf in outputs.items():
-        if not _NAME.fullmatch(name) or len(name) > 100 or ".." in name:
+        if not NAME.fullmatch(name) or len(name) > 100 or ".." in name:
             raise ValueError(
                 f"an output is named {name!r}; names may have up to 100 letters, digits and _.-, "
                 "and no leading dot."
@@ -207,7 +207,7 @@ def variables(outputs: dict[str, Any], grid: Grid) -> list[Variable]:
 def check_names(grid: Grid) -> None:
     """ValueError for an axis whose name could not name a file."""
     for name in (*grid.parameters, *grid.dims):
-        if not _NAME.fullmatch(name) or len(name) > 100 or ".." in name:
+        if not NAME.fullmatch(name) or len(name) > 100 or ".." in name:
             raise ValueError(
                 f"an axis is named {name!r}; names may have up to 100 letters, digits and _.-[]+, "
                 "and no leading dot."

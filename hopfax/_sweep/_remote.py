@@ -16,8 +16,10 @@ import jax.random as jr
 import numpy as np
 
 from ._job import Job, Record
+from ._locks import worker
+from ._manifest import Manifest
 from ._program import Program
-from ._store import Manifest, Store
+from ._store import Store
 
 _RETRIES = 3  # of a block whose worker died, by Dask
 
@@ -26,6 +28,7 @@ class Remote(NamedTuple):
     """A job as it is sent to a worker."""
 
     path: str  # of the store
+    run: str  # the name under which the sweep holds the store
     hash: str  # of the sweep's configuration
     static: Job  # without its arrays
     arrays: Job  # zeros in the places of its arrays
@@ -35,13 +38,15 @@ class Remote(NamedTuple):
 
     def __call__(self, k: int) -> Record:
         """Compute and store block `k`, unless that has been done, and return how it went."""
-        opened = _opened(self)
-        done = opened.store.done(opened.manifest, k)
-        if done is not None:  # by a worker that died before it could say so
-            return done
-        blocks = opened.manifest.blocks
-        outputs, record = opened.job.block(blocks, k, opened.program, lambda: False)
-        opened.store.write(opened.manifest, k, outputs, record)
+        with jax.enable_x64(self.x64):  # of this thread alone, which may be one of the user's
+            opened = _opened(self)
+            done = opened.store.done(opened.manifest, k)
+            if done is not None:  # by a worker that died before it could say so
+                return done
+            blocks = opened.manifest.blocks
+            outputs, record = opened.job.block(blocks, k, opened.program, lambda: False)
+        with worker(opened.store.path, self.run):
+            opened.store.write(opened.manifest, k, outputs, record)
         return record
 
 
@@ -58,17 +63,19 @@ _here: dict[tuple[str, str], _Opened] = {}
 _opening = threading.Lock()
 
 
-def pack(job: Job, store: Store, manifest: Manifest) -> Remote:
-    """The job for other processes; puts its arrays into the store."""
+def pack(job: Job, store: Store, manifest: Manifest, run: str) -> Remote:
+    """The job for other processes, workers of the run of that name; puts its arrays into the
+    store."""
     kind = None
     if job.key is not None:
         kind = str(jr.key_impl(job.key))
         job = eqx.tree_at(lambda job: job.key, job, jr.key_data(job.key))
     arrays, static = eqx.partition(job, _is_array)
-    store.keep_inputs([np.asarray(leaf) for leaf in jax.tree.leaves(arrays)])
+    store.keep_inputs(manifest, [np.asarray(leaf) for leaf in jax.tree.leaves(arrays)])
     options = jax.config
     return Remote(
         str(store.path.resolve()),
+        run,
         manifest.hash,
         static,
         jax.tree.map(lambda _: 0, arrays),
@@ -95,9 +102,7 @@ def _opened(remote: Remote) -> _Opened:
 
 
 def _configure(remote: Remote) -> None:
-    """Use the precision and the folder of compiled programs of the process that began."""
-    if bool(jax.config.read("jax_enable_x64")) != remote.x64:
-        jax.config.update("jax_enable_x64", remote.x64)
+    """Use the folder of compiled programs of the process that began, if there is none here."""
     if remote.cache and not getattr(jax.config, "jax_compilation_cache_dir"):  # noqa: B009
         jax.config.update("jax_compilation_cache_dir", remote.cache)
 

@@ -22,12 +22,15 @@ from .._types import Dataset
 from . import _dataset
 from ._drive import by_executor, by_threads, counted
 from ._grid import cut
+from ._interrupt import heard
 from ._job import Job, Record, Variable, job_of, output_shapes, variables
+from ._manifest import Manifest
+from ._open import dataset_of
 from ._plan import Prepared, checked_chunk, local_devices, prepare
 from ._point import Point
 from ._program import Device
 from ._remote import executor_of, pack
-from ._store import Manifest, Store, dataset_of
+from ._store import Store
 
 _SHOWN = 5  # failed points that a warning names
 
@@ -126,14 +129,16 @@ def sweep(
         raise ValueError("`resume='must'` and `overwrite=True` contradict each other.")
     if part is not None and overwrite:
         raise ValueError("with `overwrite` every `part` would delete what the others did.")
-    if store is None:
-        dataset, records = _in_memory(job, labels, how)
-    else:
-        place = Store(store)
-        place.check()
-        work = _Work(job, labels, _config(job, labels, how.chunk, tag), place, how)
-        workers = None if executor is None else executor_of(executor)
-        dataset, records = _in_store(work, resume, overwrite, _checked_part(part), workers)
+    with heard() as stopped:
+        how = how._replace(stopped=stopped)
+        if store is None:
+            dataset, records = _in_memory(job, labels, how)
+        else:
+            place = Store(store)
+            place.check(overwrite)
+            work = _Work(job, labels, _config(job, labels, how.chunk, tag), place, how)
+            workers = None if executor is None else executor_of(executor)
+            dataset, records = _in_store(work, resume, overwrite, _checked_part(part), workers)
     _report(dataset, records, on_failure)
     return dataset
 
@@ -144,6 +149,7 @@ class _How(NamedTuple):
     chunk: int | Literal["auto"]
     devices: list[Device]
     progress: bool | Literal["auto"]
+    stopped: Callable[[], None] = lambda: None  # raises if Ctrl-C was pressed
 
 
 class _Work(NamedTuple):
@@ -184,6 +190,7 @@ def _in_memory(job: Job, labels: Dataset, how: _How) -> tuple[Dataset, dict[int,
                 values[name][blocks.slices(k)] = part
 
         with counted(job.grid.size, {}, how.progress) as count:
+            how.stopped()
             records = by_threads(prepared, blocks, prepared.order(blocks), keep, count)
     data = {
         v.name: (_dataset.dims_of(v, job.grid), values[v.name], _dataset.attributes_of(v))
@@ -203,20 +210,23 @@ def _in_store(
     job, store = work.job, work.store
     alone = part[1] == 1
     present, prepared = _present(work, resume, overwrite), None
-    if present is not None:  # complete, it can be read where nothing can be written
+    # Complete, it can be read where nothing can be written.
+    if present is not None and not store.damaged(present):
         every = range(present.blocks.number)
         if len(records := _done(store, present, every)) == len(every):
             return dataset_of(store, present, list(every)), records
     store.check_writable()
-    with store.writing(shared=not alone):
+    with store.writing(shared=not alone) as run:
         # Looked at again, since only now nobody else can change it.
         present = _present(work, resume, overwrite)
         if present is not None:
+            store.mend(present, job.grid, work.labels)
             _warn_of_changes(store, present)
         if present is None:
             present, prepared = _create(work, executor, overwrite)
+        work.how.stopped()
         if alone:
-            store.tidy()
+            store.tidy(present)
         mine = range(part[0], present.blocks.number, part[1])
         records = _done(store, present, mine)
         pending = [k for k in mine if k not in records]
@@ -226,20 +236,29 @@ def _in_store(
             waiting = set(pending)
             pending = [k for k in prepared.order(present.blocks) if k in waiting]
         try:
-            records |= _compute(work, present, prepared, executor, pending, records)
+            work.how.stopped()
+            records |= _compute(work, run, present, prepared, executor, pending, records)
         except BaseException as error:
-            there = len(_done(store, present, mine))
-            error.add_note(
-                f"{there} of {len(mine)} blocks are stored in {store.path}; run the same sweep "
-                "again to resume it."
-            )
+            error.add_note(_what_is_left(store, present, mine))
             raise
         there = mine if alone else _done(store, present, range(present.blocks.number))
-        return dataset_of(store, present, list(there)), records
+        return dataset_of(store, present, list(there), partial=not alone), records
+
+
+def _what_is_left(store: Store, manifest: Manifest, blocks: Sequence[int]) -> str:
+    """What a sweep that was stopped has in its store, and how it is gone on with."""
+    if not (store.path / "sweep.json").is_file():
+        return f"The store {store.path} was removed while the sweep ran: nothing can be resumed."
+    there = len(_done(store, manifest, blocks))
+    return (
+        f"{there} of {len(blocks)} blocks are stored in {store.path}; run the same sweep again to "
+        "resume it."
+    )
 
 
 def _compute(
     work: _Work,
+    run: str,
     manifest: Manifest,
     prepared: Prepared | None,
     executor: concurrent.futures.Executor | None,
@@ -253,7 +272,7 @@ def _compute(
     points = sum(blocks.points(k) for k in [*pending, *done])
     with counted(points, done, work.how.progress) as count:
         if executor is not None:
-            return by_executor(executor, pack(work.job, store, manifest), pending, count)
+            return by_executor(executor, pack(work.job, store, manifest, run), pending, count)
         assert prepared is not None  # made where there is no executor
 
         def keep(k: int, outputs: dict[str, np.ndarray], record: Record) -> None:
@@ -279,7 +298,6 @@ def _present(work: _Work, resume: str, overwrite: bool) -> Manifest | None:
     if resume == "never":
         raise StoreError(f"`store`: {store.path} holds a sweep; `overwrite=True` replaces it.")
     store.compare(manifest, work.config)
-    store.verify(manifest)
     return manifest
 
 

@@ -4,60 +4,59 @@
     run/data.zarr/            variables over the grid, one zarr chunk a block; NaN or -1 until then
     run/done/00000012.json    marker of a block, written last: lengths and checksums of its files
     run/inputs.npz            arrays of the job, for other processes; only if there were any
-    run/.writer.lock          held while a sweep writes; run/.create.lock while it is made
+    run/.*.lock               held while a sweep is made or written (see `_locks`)
 
 What counts is decided by the order of writing, so a sweep may be killed at any moment. A block
 counts if its marker is there and agrees with all its files; the marker is written after them. The
-store holds a sweep if `sweep.json` is there; it is written after everything else that is made at
-creation, and removed first when the sweep is replaced. Markers and `sweep.json` contain a hash of
-their own content, and appear as a whole or not at all (`_write_whole`).
+store holds a sweep if `sweep.json` is there. Markers and `sweep.json` are sealed by a hash of their
+own content, and appear as a whole or not at all.
+
+Nothing is removed that a manifest of ours does not list. A sweep is made in a folder of its own,
+beside, and moved into place when `.creating.json`, its manifest, lists it; that file is then
+renamed `sweep.json`. A sweep that is replaced first has its `sweep.json` renamed `.replaced.json`,
+which lists what is to be removed. Whatever is killed in between is finished by the next one.
 """
 
-import contextlib
 import io
-import json
 import os
 import pathlib
+import re
+import secrets
 import shutil
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 
-from .._errors import (
-    ConfigMismatch,
-    StoreBusy,
-    StoreCorrupt,
-    StoreError,
-    SweepWarning,
-    missing,
+from .._errors import ConfigMismatch, StoreCorrupt, StoreError, missing
+from .._files import (
+    checksum,
+    files_below,
+    open_regular,
+    read_bytes,
+    remove,
+    sealed,
+    unsealed,
+    write_whole as _write_whole,
 )
-from .._identity import canonical, difference, digest
+from .._identity import canonical, difference
 from .._types import Dataset
-from ._dataset import attributes_of, dims_of, xarray
-from ._grid import Blocks, Grid
-from ._job import Record, Variable
+from . import _manifest
+from ._dataset import attributes_of, dims_of
+from ._grid import Grid
+from ._job import Record
+from ._locks import locked as _locked, writer
+from ._manifest import Manifest
 
-_SCHEMA = 1
-_MADE = ("sweep.json", "data.zarr", "done", "inputs.npz")  # in the order of removal
-
-
-class Manifest(NamedTuple):
-    """The content of `sweep.json`: which sweep is stored, and in which blocks."""
-
-    config: dict[str, str]
-    blocks: Blocks
-    variables: list[Variable]
-    files: dict[str, list[int]]  # length and checksum of every file made at creation
-    environment: dict[str, str]
-
-    @property
-    def hash(self) -> str:
-        """A hash of the configuration, which every marker repeats."""
-        return digest(self.config)
+_LOCKS = {".writer.lock", ".workers.lock", ".create.lock"}
+_CREATING, _REPLACED = ".creating.json", ".replaced.json"
+_STAGE = re.compile(r"\.creating-[0-9a-f]{16}")
+#: What a writer that was killed leaves: of ours, and of zarr's.
+_HALF = re.compile(r"\..+\.[0-9a-f]{16}\.tmp|.+\.[0-9a-f]{32}\.partial")
 
 
 class Store:
@@ -70,13 +69,17 @@ class Store:
         self._arrays: dict[str, Any] = {}
         self._opening = threading.Lock()
 
+    def __reduce__(self):
+        return Store, (self.path,)
+
     @property
     def data(self) -> pathlib.Path:
         """The folder of the zarr group."""
         return self.path / "data.zarr"
 
-    def check(self) -> None:
-        """Check that the folder is missing, empty, or one of a sweep.
+    def check(self, overwrite: bool = False) -> None:
+        """Check that the folder is missing, empty, or one of a sweep, and with `overwrite` that
+        there is nothing else in it that replacing the sweep would remove.
 
         **Raises:** NotADirectoryError if it is a file; StoreError if it holds anything else.
         """
@@ -87,12 +90,16 @@ class Store:
             raise missing("zarr", "io", "storing a sweep") from error
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(f"`store`: {path} is a file; name a new folder.")
-        if path.is_dir():
+        manifest = self.manifest() if path.is_dir() else None
+        if overwrite and manifest is not None:
+            self._refuse_foreign(manifest)
+        if path.is_dir() and manifest is None:
             names = {entry.name for entry in path.iterdir()}
-            if names and not names & {"sweep.json", ".writer.lock"}:
+            begun = (_manifest.read(path / name) for name in (_CREATING, _REPLACED))
+            if not all(self._harmless(name) for name in names) and not any(begun):
                 raise StoreError(
-                    f"`store`: {path} is not empty and holds no sweep; nothing touched. Name a new "
-                    "folder."
+                    f"`store`: {path} is not empty and holds no sweep (there is no sweep.json in "
+                    "it); nothing touched. Name a new folder."
                 )
         if not (above := _nearest(path)).is_dir():
             raise NotADirectoryError(f"`store`: {above} is a file; name a folder.")
@@ -107,67 +114,154 @@ class Store:
 
         **Raises:** StoreCorrupt if `sweep.json` is damaged; StoreError if a later version wrote it.
         """
-        file = self.path / "sweep.json"
-        if not file.is_file():
-            return None
-        try:
-            found = json.loads(file.read_text())
-            schema, sealed = found["schema"], found.pop("seal")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _corrupt(file) from error
-        if schema != _SCHEMA:
-            raise StoreError(
-                f"`store`: {self.path} has schema {schema!r}; this version reads {_SCHEMA}."
-            )
-        if sealed != digest(found):
-            raise _corrupt(file)
-        return Manifest(
-            config=found["config"],
-            blocks=Blocks(tuple(found["shape"]), tuple(found["block"])),
-            variables=[
-                Variable(name, tuple(shape), np.dtype(dtype))
-                for name, shape, dtype in found["variables"]
-            ],
-            files=found["files"],
-            environment=found["environment"],
-        )
+        return _manifest.read(self.path / "sweep.json")
+
+    def damaged(self, manifest: Manifest) -> list[str]:
+        """Which of the files made at creation are not as they were."""
+        return [n for n, expected in manifest.files.items() if checksum(self.path / n) != expected]
 
     def verify(self, manifest: Manifest) -> None:
         """StoreCorrupt, naming the file, unless all files made at creation are as they were."""
-        for name, expected in manifest.files.items():
-            if _checksum(self.path / name) != expected:
-                raise _corrupt(self.path / name)
+        for name in self.damaged(manifest):
+            raise StoreCorrupt(
+                f"`store`: {self.path / name} is damaged or missing; nothing touched. Run the same "
+                "sweep again to mend it, or start anew with `overwrite=True` (--overwrite)."
+            )
+
+    def mend(self, manifest: Manifest, grid: Grid, labels: Dataset) -> None:
+        """Make those files again that are damaged: the same sweep makes the same bytes.
+
+        **Raises:** StoreCorrupt, naming the file, if it does not (with other versions of zarr), or
+        if there is something in its place that is not a file.
+        """
+        if not self.damaged(manifest):
+            return
+        with _locked(self.path / ".create.lock", shared=False, wait=True):
+            stage = self._stage()
+            try:
+                self._make(stage, manifest, grid, labels.assign_attrs(manifest.environment))
+                for name in self.damaged(manifest):
+                    if checksum(stage / name) != manifest.files[name]:
+                        self.verify(manifest)
+                    place = self.path / name
+                    self._refuse_folder(place)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    (stage / name).replace(place)
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
+            self._arrays.clear()
 
     def create(self, manifest: Manifest, grid: Grid, labels: Dataset, overwrite: bool) -> Manifest:
         """Make the sweep, unless another process has just done so. Returns the one that is here."""
         with _locked(self.path / ".create.lock", shared=False, wait=True):
-            present = None if overwrite else self.manifest()
-            if present is not None:
-                return present
-            for name in _MADE:
-                place = self.path / name
-                if place.is_dir():
-                    shutil.rmtree(place)
-                else:
-                    place.unlink(missing_ok=True)
-            self._arrays.clear()
-            labels.to_zarr(self.data, mode="w", zarr_format=3, consolidated=False)
-            _make_arrays(self.data, manifest, grid)
-            (self.path / "done").mkdir()
-            made = sorted(file for file in self.data.rglob("*") if file.is_file())
-            files = {str(file.relative_to(self.path)): _checksum(file) for file in made}
-            manifest = manifest._replace(files=files)
-            text = {
-                "schema": _SCHEMA,
-                "config": manifest.config,
-                "shape": manifest.blocks.shape,
-                "block": manifest.blocks.block,
-                "variables": [[v.name, v.shape, str(v.dtype)] for v in manifest.variables],
-                "files": files,
-                "environment": manifest.environment,
-            }
-            _write_whole(self.path / "sweep.json", _sealed(text))
-            return manifest
+            self._finish()
+            if (present := self.manifest()) is not None:
+                if not overwrite:
+                    return present
+                self._remove(present)
+            for name in ("data.zarr", "done"):
+                if os.path.lexists(place := self.path / name):
+                    raise StoreError(
+                        f"`store`: {place} is there, but no sweep.json that lists what is in it; "
+                        "nothing touched. Bring that back, or name a new folder."
+                    )
+            try:
+                return self._created(manifest, grid, labels)
+            except BaseException:
+                self._finish()
+                raise
+
+    def _created(self, manifest: Manifest, grid: Grid, labels: Dataset) -> Manifest:
+        stage = self._stage()
+        self._make(stage, manifest, grid, labels)
+        made = sorted(file for file in stage.rglob("*") if file.is_file())
+        files = {file.relative_to(stage).as_posix(): checksum(file) for file in made}
+        manifest = manifest._replace(files=files)
+        _write_whole(self.path / _CREATING, manifest.text())
+        (stage / "data.zarr").replace(self.data)
+        stage.rmdir()
+        (self.path / "done").mkdir()
+        (self.path / _CREATING).replace(self.path / "sweep.json")
+        return manifest
+
+    def remove(self) -> None:
+        """Remove the sweep, and the folder if nothing else is in it.
+
+        **Raises:** StoreError, before anything is removed, if there is no sweep here, or something
+        in its folders does not belong to it; StoreBusy while a process writes here.
+        """
+        with self.writing(), _locked(self.path / ".create.lock", shared=False, wait=True):
+            self._finish()
+            if (present := self.manifest()) is None:
+                raise StoreError(f"`store`: {self.path} holds no sweep; nothing touched.")
+            self._remove(present)
+        remove(self.path.parent, [f"{self.path.name}/{name}" for name in _LOCKS])
+
+    def _remove(self, manifest: Manifest) -> None:
+        """Remove what the manifest here lists."""
+        self._refuse_foreign(manifest)
+        (self.path / "sweep.json").replace(self.path / _REPLACED)
+        self._finish()
+
+    def _refuse_foreign(self, manifest: Manifest) -> None:
+        """StoreError, naming a file, if there is one in the sweep's folders that is not its own."""
+        for name in self._files_here():
+            if not self._ours(manifest, name):
+                raise StoreError(
+                    f"`store`: {self.path / name} does not belong to the sweep in {self.path}; "
+                    "nothing touched. Move it away, or name another folder."
+                )
+
+    def _finish(self) -> None:
+        """Remove what a creation or a removal that was killed had to remove."""
+        for file in (self.path / _CREATING, self.path / _REPLACED):
+            if (manifest := _manifest.read(file)) is not None:
+                remove(self.path, [n for n in self._files_here() if self._ours(manifest, n)])
+                for name in ("done", "data.zarr"):  # empty folders
+                    for folder in sorted((self.path / name).rglob("*"), reverse=True):
+                        _remove_empty(folder)
+                    _remove_empty(self.path / name)
+                file.unlink()
+        for stage in self.path.glob(".creating-*"):
+            if _STAGE.fullmatch(stage.name) and not stage.is_symlink():
+                shutil.rmtree(stage)
+        self._arrays.clear()
+
+    def _files_here(self) -> Iterable[str]:
+        """All files in the folders of the sweep, by their paths from the store."""
+        places = [self.data, self.path / "done", self.path / "inputs.npz"]
+        for file in (file for place in places for file in files_below(place)):
+            yield file.relative_to(self.path).as_posix()
+
+    def _ours(self, manifest: Manifest, name: str) -> bool:
+        if name == "inputs.npz":
+            return self._inputs_are_ours(manifest)
+        return manifest.lists(name) or self._half(manifest, name)
+
+    def _half(self, manifest: Manifest, name: str) -> bool:
+        """Whether a file is one that a killed writer of this sweep left half-written."""
+        folder, _, last = name.rpartition("/")
+        if not _HALF.fullmatch(last):
+            return False
+        if last.endswith(".tmp"):
+            return manifest.lists(f"{folder}/{last[1:].rsplit('.', 2)[0]}")
+        whole = last.rsplit(".", 2)[0]
+        return manifest.lists(f"{folder}/{whole}") or manifest.lists(f"{folder}/{whole}.json")
+
+    def _harmless(self, name: str) -> bool:
+        """Whether a file is one that a sweep may leave where it comes to nothing."""
+        return name in _LOCKS or bool(_STAGE.fullmatch(name) or _HALF.fullmatch(name))
+
+    def _stage(self) -> pathlib.Path:
+        """A new folder in which to make a sweep."""
+        stage = self.path / f".creating-{secrets.token_hex(8)}"
+        stage.mkdir()
+        return stage
+
+    def _make(self, place: pathlib.Path, manifest: Manifest, grid: Grid, labels: Dataset) -> None:
+        """Make the zarr group, still without blocks, in a folder."""
+        labels.to_zarr(place / "data.zarr", mode="w", zarr_format=3, consolidated=False)
+        _make_arrays(place / "data.zarr", manifest, grid)
 
     def compare(self, manifest: Manifest, config: dict[str, str]) -> None:
         """ConfigMismatch, naming what differs, unless the sweep here is that of `config`.
@@ -190,8 +284,9 @@ class Store:
             "`overwrite=True` (--overwrite)."
         )
 
-    def writing(self, shared: bool = False) -> contextlib.AbstractContextManager[None]:
-        """A context in which nobody else writes here; with `shared`, only others that share.
+    def writing(self, shared: bool = False) -> AbstractContextManager[str]:
+        """A context in which nobody else writes here; with `shared`, only others that share. What
+        is entered is the name of this run, which its workers need.
 
         **Raises:** StoreBusy if somebody else does.
         """
@@ -200,83 +295,137 @@ class Store:
         except OSError as error:
             text = f"`store`: cannot make {self.path}: {error.strerror}"
             raise type(error)(error.errno, text) from error
-        return _locked(self.path / ".writer.lock", shared=shared, wait=False)
+        return writer(self.path, shared)
 
-    def tidy(self) -> None:
-        """Remove what killed writers left half-written. To be called while nobody else writes."""
-        for pattern in ("*.partial", "*.tmp"):
-            for file in self.path.rglob(pattern):
-                file.unlink(missing_ok=True)
+    def tidy(self, manifest: Manifest) -> None:
+        """Remove what killed writers of this sweep left half-written. To be called while nobody
+        else writes."""
+        remove(self.path, [name for name in self._files_here() if self._half(manifest, name)])
 
     def write(
         self, manifest: Manifest, k: int, outputs: dict[str, np.ndarray], record: Record
     ) -> None:
-        """Store block `k`: its variables, then the marker that makes it count."""
+        """Store block `k`: its variables, then the marker that makes it count.
+
+        **Raises:** StoreError if a file is not there after it was written, as when another process
+        writes the same block.
+        """
         files = {}
-        for variable in manifest.variables:
-            file = self._file(manifest, variable, k)
+        for variable, name in manifest.chunks(k):
+            file = self.path / name
+            self._refuse_folder(file)
             file.unlink(missing_ok=True)  # or zarr may first read what is damaged there
             self._array(variable.name)[manifest.blocks.slices(k)] = outputs[variable.name]
-            files[variable.name] = _checksum(file)
+            files[variable.name] = checksum(file)
+            if files[variable.name][0] < 0:
+                raise StoreError(
+                    f"`store`: {file} was written, but is not there: does another process write "
+                    "the same block, or was the store removed? Run the same sweep again."
+                )
+        self._refuse_folder(self.path / manifest.marker(k))
         counts = {str(code): count for code, count in record.counts.items()}
-        marker = {"config_hash": manifest.hash, "files": files, **record._asdict()}
-        _write_whole(self._marker(k), _sealed(marker | {"counts": counts}))
+        marker = {"config_hash": manifest.hash, "block": k, "files": files, **record._asdict()}
+        _write_whole(self.path / manifest.marker(k), sealed(marker | {"counts": counts}))
+
+    def _refuse_folder(self, place: pathlib.Path) -> None:
+        if place.is_dir():
+            raise StoreCorrupt(
+                f"`store`: {place} must be a file, but is a folder; nothing touched. Move it away, "
+                "then run the same sweep again."
+            )
+
+    def marked(self, manifest: Manifest) -> list[int]:
+        """The blocks that have a marker, good or bad."""
+        try:
+            names = os.listdir(self.path / "done")
+        except OSError:
+            return []
+        numbers = (int(name[:-5]) for name in names if re.fullmatch(r"\d{8,}\.json", name))
+        return sorted(k for k in numbers if k < manifest.blocks.number)
 
     def damage(self, manifest: Manifest, k: int) -> pathlib.Path | None:
         """The damaged file of a block that was once complete; None if it was not, or still is."""
-        if not self._marker(k).exists() or self.done(manifest, k) is not None:
+        marker = self.path / manifest.marker(k)
+        if not os.path.lexists(marker) or self.done(manifest, k) is not None:
             return None
         try:
-            files = json.loads(self._marker(k).read_text())["files"]
-            places = {v.name: self._file(manifest, v, k) for v in manifest.variables}
-            bad = [place for name, place in places.items() if _checksum(place) != files[name]]
+            found = self._marker(manifest, k)
+            expected = {name: found["files"][v.name] for v, name in manifest.chunks(k)}
         except (OSError, ValueError, KeyError, TypeError):
-            bad = []
-        return bad[0] if bad else self._marker(k)
+            return marker
+        bad = [name for name, sizes in expected.items() if checksum(self.path / name) != sizes]
+        return self.path / bad[0] if bad else marker
 
     def started(self, manifest: Manifest, k: int) -> bool:
         """Whether block `k` has any file, complete or not."""
-        return any(self._file(manifest, v, k).exists() for v in manifest.variables)
+        return any(os.path.lexists(self.path / name) for _, name in manifest.chunks(k))
 
     def done(self, manifest: Manifest, k: int) -> Record | None:
         """How block `k` went; None unless it is stored and every byte is as it was written."""
         try:
-            found = json.loads(self._marker(k).read_text())
-            if found.pop("seal") != digest(found) or found["config_hash"] != manifest.hash:
-                return None
-            for variable in manifest.variables:
+            found = self._marker(manifest, k)
+            for variable, name in manifest.chunks(k):
                 expected = found["files"][variable.name]
-                if _checksum(self._file(manifest, variable, k)) != expected:
+                if expected[0] < 0 or checksum(self.path / name) != expected:
                     return None
             counts = {int(code): count for code, count in found["counts"].items()}
             return Record(counts, found["failed"], found["seconds"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def read(self, manifest: Manifest, k: int) -> dict[str, np.ndarray]:
-        """The variables of block `k`."""
-        place = manifest.blocks.slices(k)
-        return {v.name: np.asarray(self._array(v.name)[place]) for v in manifest.variables}
+    def _marker(self, manifest: Manifest, k: int) -> dict[str, Any]:
+        """What the marker of block `k` says. **Raises:** ValueError if it is damaged or that of
+        another block or sweep; OSError if there is none."""
+        found = unsealed(read_bytes(self.path / manifest.marker(k)))
+        if found["config_hash"] != manifest.hash or found.get("block", k) != k:
+            raise ValueError("it belongs to another block")
+        return found
 
-    def keep_inputs(self, arrays: list[np.ndarray]) -> None:
-        """Store the arrays of a job for other processes."""
+    def chunk(self, manifest: Manifest, k: int, name: str) -> bytes | None:
+        """The content of a chunk of block `k`, by its path from the store; None unless the block is
+        complete at this moment."""
+        try:
+            sizes = self._marker(manifest, k)["files"]
+            for variable, other in manifest.chunks(k):
+                place, expected = self.path / other, sizes[variable.name]
+                if other == name:
+                    content = read_bytes(place, most=expected[0])
+                    if [len(content), zlib.crc32(content)] != expected:
+                        return None
+                elif place.stat().st_size != expected[0]:
+                    return None
+            return content
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep_inputs(self, manifest: Manifest, arrays: list[np.ndarray]) -> None:
+        """Store the arrays of a job for other processes.
+
+        **Raises:** StoreError if there is a file of that name which is not of this sweep.
+        """
+        file = self.path / "inputs.npz"
+        if os.path.lexists(file) and not self._inputs_are_ours(manifest):
+            raise StoreError(
+                f"`store`: {file} was not written by this sweep; nothing touched. Move it away."
+            )
         content = io.BytesIO()
-        np.savez(content, *arrays)
-        _write_whole(self.path / "inputs.npz", content.getvalue())
+        np.savez(content, *arrays, hopfax=np.array(manifest.hash))
+        _write_whole(file, content.getvalue())
 
     def inputs(self, number: int) -> list[np.ndarray]:
         """The first `number` arrays that `keep_inputs` stored."""
-        with np.load(self.path / "inputs.npz", allow_pickle=False) as found:
+        with self._inputs() as found:
             return [found[f"arr_{k}"] for k in range(number)]
 
-    def _marker(self, k: int) -> pathlib.Path:
-        return self.path / "done" / f"{k:08d}.json"
+    def _inputs(self) -> Any:
+        return np.load(open_regular(self.path / "inputs.npz"), allow_pickle=False)
 
-    def _file(self, manifest: Manifest, variable: Variable, k: int) -> pathlib.Path:
-        """The zarr chunk of a variable that holds block `k`."""
-        place = np.unravel_index(k, manifest.blocks.counts)
-        names = [str(int(p)) for p in place] + ["0"] * len(variable.shape)
-        return self.data.joinpath(variable.name, "c", *names)
+    def _inputs_are_ours(self, manifest: Manifest) -> bool:
+        try:
+            with self._inputs() as found:
+                return str(found["hopfax"]) == manifest.hash
+        except Exception:  # whatever is wrong with it, it is not ours
+            return False
 
     def _array(self, name: str) -> Any:
         """The zarr array of a variable; all are opened at once, by one thread."""
@@ -284,7 +433,7 @@ class Store:
 
         with self._opening:
             if not self._arrays:
-                group = zarr.open_group(self.data, mode="r+")
+                group = zarr.open_group(self.data, mode="r+", zarr_format=3)
                 self._arrays.update(
                     (key, array.with_config({"write_empty_chunks": True}))
                     for key, array in group.arrays()
@@ -315,69 +464,6 @@ def _make_arrays(path: pathlib.Path, manifest: Manifest, grid: Grid) -> None:
         zarr.consolidate_metadata(path)  # nothing changes any more but the data
 
 
-def open_sweep(path: str | os.PathLike, *, partial: bool = False) -> Dataset:
-    """The dataset of a stored sweep, whose values are read when they are looked at.
-
-    `xarray.open_zarr(path / "data.zarr")` opens the same, but looks for no damage.
-
-    **Arguments:** `path`: the folder given to `hopfax.sweep(store=...)`. `partial`: also open an
-    unfinished sweep; points that have not been run have status -1 (`not_run`) and NaN.
-
-    **Raises:** StoreError if there is no sweep, or without `partial` an unfinished one;
-    StoreCorrupt naming a file that is damaged. With `partial`, points in damaged files count as
-    not run, and a SweepWarning names a file.
-
-    **Example:**
-
-    ```python
-    fixed_points = hx.theory.sequential.fixed_points
-    hx.sweep(fixed_points, {"kappa": [4.0, 5.0]}, store="results")
-    hx.open_sweep("results").upper  # 2.0, 3.618
-    ```
-    """
-    xarray("open_sweep")
-    store = Store(path)
-    manifest = store.manifest()
-    if manifest is None:
-        above = store.path.parent
-        hint = f" Name the folder above it, {above}." if (above / "sweep.json").exists() else ""
-        raise StoreError(f"{path} holds no sweep (there is no sweep.json in it).{hint}")
-    store.verify(manifest)
-    number = manifest.blocks.number
-    there = [k for k in range(number) if store.done(manifest, k) is not None]
-    absent = sorted(set(range(number)) - set(there))
-    damaged = [file for k in absent if (file := store.damage(manifest, k)) is not None]
-    state, advice = f"{len(there)} of {number} blocks are there", "Run the same sweep again to"
-    if damaged:
-        more = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
-        state = f"{damaged[0]} is damaged{more}: {state}"
-        if partial:
-            warnings.warn(f"{state}. {advice} mend it.", SweepWarning, stacklevel=2)
-    if absent and not partial:
-        kind = StoreCorrupt if damaged else StoreError
-        state = state if damaged else f"{path} is unfinished: {state}"
-        raise kind(f"{state}. {advice} complete it, or open what there is with `partial=True`.")
-    return dataset_of(store, manifest, there)
-
-
-def dataset_of(store: Store, manifest: Manifest, there: list[int]) -> Dataset:
-    """The dataset in a store, blank but for the blocks `there`."""
-    dataset = xarray("open_sweep").open_zarr(store.data)
-    dataset = dataset[[variable.name for variable in manifest.variables]]
-    absent = set(range(manifest.blocks.number)) - set(there)
-    if not any(store.started(manifest, k) for k in absent):
-        return dataset  # where a chunk has no file, zarr reads what is blank
-    # Some block has files but does not count: what must not be seen of it is left out here.
-    values = {}
-    for variable in manifest.variables:
-        shape = manifest.blocks.shape + variable.shape
-        values[variable.name] = np.full(shape, variable.blank, variable.dtype)
-    for k in there:
-        for name, part in store.read(manifest, k).items():
-            values[name][manifest.blocks.slices(k)] = part
-    return dataset.assign({n: (dataset[n].dims, v, dataset[n].attrs) for n, v in values.items()})
-
-
 def _nearest(path: pathlib.Path) -> pathlib.Path:
     """The path, or the nearest folder (or file) above it that exists."""
     while not path.exists():
@@ -385,66 +471,9 @@ def _nearest(path: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def _checksum(file: pathlib.Path) -> list[int]:
-    """The length and CRC-32 of a file; length -1 if there is no file."""
+def _remove_empty(folder: pathlib.Path) -> None:
     try:
-        content = file.read_bytes()
-    except FileNotFoundError:
-        return [-1, 0]
-    return [len(content), zlib.crc32(content)]
-
-
-def _write_whole(file: pathlib.Path, content: bytes) -> None:
-    """Write a file so that it is there as a whole or not at all, also after a loss of power."""
-    partial = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        with open(partial, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _sealed(content: dict[str, Any]) -> bytes:
-    """The content as JSON, with a hash of all of it as its last entry."""
-    content = json.loads(json.dumps(content))  # tuples become lists, as they will be read
-    return json.dumps(content | {"seal": digest(content)}, indent=1).encode()
-
-
-def _corrupt(file: pathlib.Path) -> StoreCorrupt:
-    return StoreCorrupt(
-        f"`store`: {file} is damaged or incomplete; nothing touched. Bring it back from a copy, or "
-        "start anew with `overwrite=True` (--overwrite)."
-    )
-
-
-@contextlib.contextmanager
-def _locked(file: pathlib.Path, *, shared: bool, wait: bool) -> Iterator[None]:
-    """Hold a lock on a file, which ends with the process however that ends.
-
-    **Arguments:** `shared`: others may hold it too, if they share. `wait`: for those that do not.
-
-    **Raises:** StoreBusy without `wait`, where another process holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows: two writers there must keep apart by themselves
-        yield
-        return
-    try:
-        handle = open(file, "a")
-    except PermissionError as error:
-        text = f"`store`: no permission to write in {file.parent}; name another."
-        raise PermissionError(text) from error
-    with handle:
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        try:
-            fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreBusy(
-                f"`store`: another process is writing to {file.parent}. Wait for it, or let both "
-                "share the work with `part=(k, n)` (--part)."
-            ) from error
-        yield
+        if folder.is_dir() and not folder.is_symlink():
+            folder.rmdir()
+    except OSError:
+        pass  # something of somebody else is in it

@@ -1,0 +1,49 @@
+"""Ctrl-C that is not lost.
+
+Python raises KeyboardInterrupt in whatever the main thread does at that moment. In the middle of
+tracing or compiling that may be a callback whose exceptions are dropped, or turned into another
+error, and the sweep would go on as if nothing had been pressed. So it is also counted, and looked
+for between any two steps.
+"""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[Callable[[], None]]:
+    """A context in which Ctrl-C is remembered until it has been raised.
+
+    What is entered is a function that raises KeyboardInterrupt if it was pressed. At the end of the
+    context it is raised in any case, also in place of the error that it became.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield lambda: None  # Ctrl-C does not come here, or is ignored
+        return
+    pressed = 0
+
+    def handle(number, frame):
+        nonlocal pressed
+        pressed += 1
+        before(number, frame)
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield check
+        check()
+    except Exception as error:
+        if not pressed:
+            raise
+        stop = KeyboardInterrupt()
+        for note in getattr(error, "__notes__", ()):
+            stop.add_note(note)
+        raise stop from error
+    finally:
+        signal.signal(signal.SIGINT, before)
