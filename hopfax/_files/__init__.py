@@ -11,4 +11,4 @@ from ._io import (
     write_whole as write_whole,
 )
 from ._ledger import Ledger as Ledger, files_below as files_below, remove as remove
-from ._zarr import check_zarr as check_zarr
+from ._zarr import check_regular as check_regular, check_zarr as check_zarr

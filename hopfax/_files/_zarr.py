@@ -2,9 +2,10 @@
 
 A zarr array names the codecs that decode it, and some codecs run what they read (pickle). A folder
 from somebody else is therefore looked at before zarr sees it: format 3 only, codecs from a list,
-plain numbers, regular files.
+plain numbers.
 """
 
+import os
 import pathlib
 import re
 from typing import Any
@@ -22,16 +23,15 @@ def check_zarr(folder: pathlib.Path, name: str, error: type[Exception]) -> dict[
 
     `name`: the argument that gave the folder.
 
-    **Raises:** `error`, naming the file, for anything but zarr of format 3, with the usual codecs,
-    in regular files.
+    **Raises:** `error`, naming the file, for anything but zarr of format 3, with the usual codecs.
     """
     found = {}
-    for file in files_below(folder):
-        if file.is_symlink() or not file.is_file():
-            raise error(f"`{name}`: {file} is no regular file; nothing of {folder} was read.")
-        if file.name in _EARLIER:
+    for inner, _, files in os.walk(folder):
+        for last in _EARLIER.intersection(files):
+            file = pathlib.Path(inner, last)
             raise error(f"`{name}`: {file} is of zarr's format 2; only format 3 is read.")
-        if file.name == "zarr.json":
+        if "zarr.json" in files:
+            file = pathlib.Path(inner, "zarr.json")
             try:
                 node = parse_json(read_bytes(file, name, error))
                 _check_node(node)
@@ -60,3 +60,11 @@ def _check_node(node: dict[str, Any]) -> None:
             raise ValueError(f"it needs the codec {kind!r}, and {sorted(_CODECS)} are allowed")
     if node["chunk_grid"]["name"] != "regular":
         raise ValueError(f"its chunks are {node['chunk_grid']['name']!r}, not regular")
+
+
+def check_regular(folder: pathlib.Path, name: str, error: type[Exception]) -> None:
+    """`error`, naming the file, if there is anything but regular files in a folder: reading a pipe
+    waits for ever."""
+    for file in files_below(folder):
+        if file.is_symlink() or not file.is_file():
+            raise error(f"`{name}`: {file} is no regular file; nothing of {folder} was read.")

@@ -17,6 +17,7 @@ renamed `sweep.json`. A sweep that is replaced first has its `sweep.json` rename
 which lists what is to be removed. Whatever is killed in between is finished by the next one.
 """
 
+import contextlib
 import io
 import os
 import pathlib
@@ -25,9 +26,7 @@ import secrets
 import shutil
 import threading
 import warnings
-import zlib
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -284,7 +283,7 @@ class Store:
             "`overwrite=True` (--overwrite)."
         )
 
-    def writing(self, shared: bool = False) -> AbstractContextManager[str]:
+    def writing(self, shared: bool = False) -> contextlib.AbstractContextManager[str]:
         """A context in which nobody else writes here; with `shared`, only others that share. What
         is entered is the name of this run, which its workers need.
 
@@ -381,22 +380,15 @@ class Store:
             raise ValueError("it belongs to another block")
         return found
 
-    def chunk(self, manifest: Manifest, k: int, name: str) -> bytes | None:
-        """The content of a chunk of block `k`, by its path from the store; None unless the block is
-        complete at this moment."""
+    def versions(self, manifest: Manifest, k: int) -> tuple[tuple[int, ...], ...] | None:
+        """What tells the files of block `k` from others that are put into their places; None if one
+        is missing."""
+        names = [manifest.marker(k), *(name for _, name in manifest.chunks(k))]
         try:
-            sizes = self._marker(manifest, k)["files"]
-            for variable, other in manifest.chunks(k):
-                place, expected = self.path / other, sizes[variable.name]
-                if other == name:
-                    content = read_bytes(place, most=expected[0])
-                    if [len(content), zlib.crc32(content)] != expected:
-                        return None
-                elif place.stat().st_size != expected[0]:
-                    return None
-            return content
-        except (OSError, ValueError, KeyError, TypeError):
+            found = [(self.path / name).stat() for name in names]
+        except OSError:
             return None
+        return tuple((file.st_ino, file.st_mtime_ns, file.st_size) for file in found)
 
     def keep_inputs(self, manifest: Manifest, arrays: list[np.ndarray]) -> None:
         """Store the arrays of a job for other processes.
@@ -417,8 +409,10 @@ class Store:
         with self._inputs() as found:
             return [found[f"arr_{k}"] for k in range(number)]
 
-    def _inputs(self) -> Any:
-        return np.load(open_regular(self.path / "inputs.npz"), allow_pickle=False)
+    @contextlib.contextmanager
+    def _inputs(self) -> Iterator[Any]:
+        with open_regular(self.path / "inputs.npz") as file, np.load(file) as found:
+            yield found
 
     def _inputs_are_ours(self, manifest: Manifest) -> bool:
         try:
