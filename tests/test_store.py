@@ -21,7 +21,7 @@ from helpers import ROOT
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import hopfax as hx
-from hopfax._sweep import _dataset, _store
+from hopfax._sweep import _belongings, _dataset, _store
 from hopfax._sweep._grid import Blocks, cut
 
 OPTIONS = points.OPTIONS
@@ -442,7 +442,7 @@ def test_a_creation_that_was_killed_is_finished(tmp_path, whole, monkeypatch, at
         return found
 
     replace, mkdir = type(store).replace, type(store).mkdir
-    monkeypatch.setattr(_store.Store, "_finish", lambda self: None)
+    monkeypatch.setattr(_belongings, "finish", lambda path: None)
     monkeypatch.setattr(_store.Store, "_make", lambda *a: step(made, *a))
     monkeypatch.setattr(
         type(store),

@@ -8,7 +8,7 @@ _plan       how: devices, blocks and their order, and what it will cost
 _drive      blocks computed by the threads of this process, or by an executor
 _remote     blocks computed by other processes
 _store      results on disk;  _manifest  which sweep a store holds;  _locks  who may write there
-_open       stored sweeps as datasets;  _zarr  of their blocks, those that are complete
+_open       stored sweeps as datasets;  zarr  of their blocks, those that are complete
 _interrupt  Ctrl-C
 _dataset    labels, units and settings of the dataset
 _run        `sweep`, which puts these together;  _refine  `refine`, for phase boundaries

@@ -69,7 +69,7 @@ def dataset_of(
     all others are blank. `partial`: so are blocks that have been damaged or replaced by then;
     otherwise reading them raises StoreCorrupt."""
     xr = xarray("open_sweep")
-    from ._zarr import Shown  # late: it takes zarr, which is optional
+    from .zarr import Shown  # late: it takes zarr, which is optional
 
     source = Shown(store, manifest, there, partial)
     dataset = xr.open_zarr(source, zarr_format=3, consolidated=False)

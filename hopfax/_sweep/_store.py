@@ -26,7 +26,6 @@ import secrets
 import shutil
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -34,8 +33,6 @@ import numpy as np
 from .._errors import ConfigMismatch, StoreCorrupt, StoreError, missing
 from .._files import (
     checksum,
-    files_below,
-    open_regular,
     read_bytes,
     remove,
     sealed,
@@ -44,22 +41,17 @@ from .._files import (
 )
 from .._identity import canonical, difference
 from .._types import Dataset
-from . import _manifest
+from . import _belongings, _manifest
+from ._belongings import CREATING, LOCKS, REPLACED
 from ._dataset import attributes_of, dims_of
 from ._grid import Grid
 from ._job import Record
 from ._locks import locked as _locked, writer
 from ._manifest import Manifest
 
-_LOCKS = {".writer.lock", ".workers.lock", ".create.lock"}
-_CREATING, _REPLACED = ".creating.json", ".replaced.json"
-_STAGE = re.compile(r"\.creating-[0-9a-f]{16}")
-#: What a writer that was killed leaves: of ours, and of zarr's.
-_HALF = re.compile(r"\..+\.[0-9a-f]{16}\.tmp|.+\.[0-9a-f]{32}\.partial")
 
-
-class Store:
-    """The folder of one sweep: read and written, one block at a time."""
+class Folder:
+    """The folder of one sweep: made, mended, replaced and removed."""
 
     def __init__(self, path: Any):
         if not isinstance(path, str | os.PathLike) or not str(path):
@@ -67,9 +59,6 @@ class Store:
         self.path = pathlib.Path(path)
         self._arrays: dict[str, Any] = {}
         self._opening = threading.Lock()
-
-    def __reduce__(self):
-        return Store, (self.path,)
 
     @property
     def data(self) -> pathlib.Path:
@@ -91,11 +80,10 @@ class Store:
             raise NotADirectoryError(f"`store`: {path} is a file; name a new folder.")
         manifest = self.manifest() if path.is_dir() else None
         if overwrite and manifest is not None:
-            self._refuse_foreign(manifest)
+            _belongings.refuse_foreign(self.path, manifest)
         if path.is_dir() and manifest is None:
             names = {entry.name for entry in path.iterdir()}
-            begun = (_manifest.read(path / name) for name in (_CREATING, _REPLACED))
-            if not all(self._harmless(name) for name in names) and not any(begun):
+            if not (all(map(_belongings.harmless, names)) or _belongings.begun(path)):
                 raise StoreError(
                     f"`store`: {path} is not empty and holds no sweep (there is no sweep.json in "
                     "it); nothing touched. Name a new folder."
@@ -143,7 +131,7 @@ class Store:
                     if checksum(stage / name) != manifest.files[name]:
                         self.verify(manifest)
                     place = self.path / name
-                    self._refuse_folder(place)
+                    _refuse_folder(place)
                     place.parent.mkdir(parents=True, exist_ok=True)
                     (stage / name).replace(place)
             finally:
@@ -153,7 +141,7 @@ class Store:
     def create(self, manifest: Manifest, grid: Grid, labels: Dataset, overwrite: bool) -> Manifest:
         """Make the sweep, unless another process has just done so. Returns the one that is here."""
         with _locked(self.path / ".create.lock", shared=False, wait=True):
-            self._finish()
+            _belongings.finish(self.path)
             if (present := self.manifest()) is not None:
                 if not overwrite:
                     return present
@@ -167,7 +155,7 @@ class Store:
             try:
                 return self._created(manifest, grid, labels)
             except BaseException:
-                self._finish()
+                _belongings.finish(self.path)
                 raise
 
     def _created(self, manifest: Manifest, grid: Grid, labels: Dataset) -> Manifest:
@@ -176,11 +164,11 @@ class Store:
         made = sorted(file for file in stage.rglob("*") if file.is_file())
         files = {file.relative_to(stage).as_posix(): checksum(file) for file in made}
         manifest = manifest._replace(files=files)
-        _write_whole(self.path / _CREATING, manifest.text())
+        _write_whole(self.path / CREATING, manifest.text())
         (stage / "data.zarr").replace(self.data)
         stage.rmdir()
         (self.path / "done").mkdir()
-        (self.path / _CREATING).replace(self.path / "sweep.json")
+        (self.path / CREATING).replace(self.path / "sweep.json")
         return manifest
 
     def remove(self) -> None:
@@ -190,66 +178,17 @@ class Store:
         in its folders does not belong to it; StoreBusy while a process writes here.
         """
         with self.writing(), _locked(self.path / ".create.lock", shared=False, wait=True):
-            self._finish()
+            _belongings.finish(self.path)
             if (present := self.manifest()) is None:
                 raise StoreError(f"`store`: {self.path} holds no sweep; nothing touched.")
             self._remove(present)
-        remove(self.path.parent, [f"{self.path.name}/{name}" for name in _LOCKS])
+        remove(self.path.parent, [f"{self.path.name}/{name}" for name in LOCKS])
 
     def _remove(self, manifest: Manifest) -> None:
         """Remove what the manifest here lists."""
-        self._refuse_foreign(manifest)
-        (self.path / "sweep.json").replace(self.path / _REPLACED)
-        self._finish()
-
-    def _refuse_foreign(self, manifest: Manifest) -> None:
-        """StoreError, naming a file, if there is one in the sweep's folders that is not its own."""
-        for name in self._files_here():
-            if not self._ours(manifest, name):
-                raise StoreError(
-                    f"`store`: {self.path / name} does not belong to the sweep in {self.path}; "
-                    "nothing touched. Move it away, or name another folder."
-                )
-
-    def _finish(self) -> None:
-        """Remove what a creation or a removal that was killed had to remove."""
-        for file in (self.path / _CREATING, self.path / _REPLACED):
-            if (manifest := _manifest.read(file)) is not None:
-                remove(self.path, [n for n in self._files_here() if self._ours(manifest, n)])
-                for name in ("done", "data.zarr"):  # empty folders
-                    for folder in sorted((self.path / name).rglob("*"), reverse=True):
-                        _remove_empty(folder)
-                    _remove_empty(self.path / name)
-                file.unlink()
-        for stage in self.path.glob(".creating-*"):
-            if _STAGE.fullmatch(stage.name) and not stage.is_symlink():
-                shutil.rmtree(stage)
-        self._arrays.clear()
-
-    def _files_here(self) -> Iterable[str]:
-        """All files in the folders of the sweep, by their paths from the store."""
-        places = [self.data, self.path / "done", self.path / "inputs.npz"]
-        for file in (file for place in places for file in files_below(place)):
-            yield file.relative_to(self.path).as_posix()
-
-    def _ours(self, manifest: Manifest, name: str) -> bool:
-        if name == "inputs.npz":
-            return self._inputs_are_ours(manifest)
-        return manifest.lists(name) or self._half(manifest, name)
-
-    def _half(self, manifest: Manifest, name: str) -> bool:
-        """Whether a file is one that a killed writer of this sweep left half-written."""
-        folder, _, last = name.rpartition("/")
-        if not _HALF.fullmatch(last):
-            return False
-        if last.endswith(".tmp"):
-            return manifest.lists(f"{folder}/{last[1:].rsplit('.', 2)[0]}")
-        whole = last.rsplit(".", 2)[0]
-        return manifest.lists(f"{folder}/{whole}") or manifest.lists(f"{folder}/{whole}.json")
-
-    def _harmless(self, name: str) -> bool:
-        """Whether a file is one that a sweep may leave where it comes to nothing."""
-        return name in _LOCKS or bool(_STAGE.fullmatch(name) or _HALF.fullmatch(name))
+        _belongings.refuse_foreign(self.path, manifest)
+        (self.path / "sweep.json").replace(self.path / REPLACED)
+        _belongings.finish(self.path)
 
     def _stage(self) -> pathlib.Path:
         """A new folder in which to make a sweep."""
@@ -299,7 +238,15 @@ class Store:
     def tidy(self, manifest: Manifest) -> None:
         """Remove what killed writers of this sweep left half-written. To be called while nobody
         else writes."""
-        remove(self.path, [name for name in self._files_here() if self._half(manifest, name)])
+        found = _belongings.files_here(self.path)
+        remove(self.path, [name for name in found if _belongings.half(manifest, name)])
+
+
+class Store(Folder):
+    """The folder of one sweep, read and written one block at a time."""
+
+    def __reduce__(self):
+        return Store, (self.path,)
 
     def write(
         self, manifest: Manifest, k: int, outputs: dict[str, np.ndarray], record: Record
@@ -312,7 +259,7 @@ class Store:
         files = {}
         for variable, name in manifest.chunks(k):
             file = self.path / name
-            self._refuse_folder(file)
+            _refuse_folder(file)
             file.unlink(missing_ok=True)  # or zarr may first read what is damaged there
             self._array(variable.name)[manifest.blocks.slices(k)] = outputs[variable.name]
             files[variable.name] = checksum(file)
@@ -321,17 +268,10 @@ class Store:
                     f"`store`: {file} was written, but is not there: does another process write "
                     "the same block, or was the store removed? Run the same sweep again."
                 )
-        self._refuse_folder(self.path / manifest.marker(k))
+        _refuse_folder(self.path / manifest.marker(k))
         counts = {str(code): count for code, count in record.counts.items()}
         marker = {"config_hash": manifest.hash, "block": k, "files": files, **record._asdict()}
         _write_whole(self.path / manifest.marker(k), sealed(marker | {"counts": counts}))
-
-    def _refuse_folder(self, place: pathlib.Path) -> None:
-        if place.is_dir():
-            raise StoreCorrupt(
-                f"`store`: {place} must be a file, but is a folder; nothing touched. Move it away, "
-                "then run the same sweep again."
-            )
 
     def marked(self, manifest: Manifest) -> list[int]:
         """The blocks that have a marker, good or bad."""
@@ -354,10 +294,6 @@ class Store:
             return marker
         bad = [name for name, sizes in expected.items() if checksum(self.path / name) != sizes]
         return self.path / bad[0] if bad else marker
-
-    def started(self, manifest: Manifest, k: int) -> bool:
-        """Whether block `k` has any file, complete or not."""
-        return any(os.path.lexists(self.path / name) for _, name in manifest.chunks(k))
 
     def done(self, manifest: Manifest, k: int) -> Record | None:
         """How block `k` went; None unless it is stored and every byte is as it was written."""
@@ -396,7 +332,7 @@ class Store:
         **Raises:** StoreError if there is a file of that name which is not of this sweep.
         """
         file = self.path / "inputs.npz"
-        if os.path.lexists(file) and not self._inputs_are_ours(manifest):
+        if os.path.lexists(file) and not _belongings.inputs_are_ours(self.path, manifest):
             raise StoreError(
                 f"`store`: {file} was not written by this sweep; nothing touched. Move it away."
             )
@@ -406,20 +342,8 @@ class Store:
 
     def inputs(self, number: int) -> list[np.ndarray]:
         """The first `number` arrays that `keep_inputs` stored."""
-        with self._inputs() as found:
+        with _belongings.inputs(self.path) as found:
             return [found[f"arr_{k}"] for k in range(number)]
-
-    @contextlib.contextmanager
-    def _inputs(self) -> Iterator[Any]:
-        with open_regular(self.path / "inputs.npz") as file, np.load(file) as found:
-            yield found
-
-    def _inputs_are_ours(self, manifest: Manifest) -> bool:
-        try:
-            with self._inputs() as found:
-                return str(found["hopfax"]) == manifest.hash
-        except Exception:  # whatever is wrong with it, it is not ours
-            return False
 
     def _array(self, name: str) -> Any:
         """The zarr array of a variable; all are opened at once, by one thread."""
@@ -465,9 +389,9 @@ def _nearest(path: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def _remove_empty(folder: pathlib.Path) -> None:
-    try:
-        if folder.is_dir() and not folder.is_symlink():
-            folder.rmdir()
-    except OSError:
-        pass  # something of somebody else is in it
+def _refuse_folder(place: pathlib.Path) -> None:
+    if place.is_dir():
+        raise StoreCorrupt(
+            f"`store`: {place} must be a file, but is a folder; nothing touched. Move it away, "
+            "then run the same sweep again."
+        )
