@@ -10,9 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
+import attacks
 import jax
 import numpy as np
 import points
@@ -595,60 +595,6 @@ def test_ctrl_c_that_somebody_ignores_stays_ignored():
 # Mutations
 
 
-@pytest.mark.slow
 def test_no_mutation_of_a_store_goes_wrong_silently(whole, tmp_path):
-    """Cut, filled with zeros, swapped, doubled, removed, turned into folders and links: what is
-    read is right, or blank where the status says so, or an error says which file."""
-    reference = hx.open_sweep(whole).load()
-    names = sorted(everything(whole))
-    rng = np.random.default_rng(0)
-    kinds = ("cut", "zeros", "other", "doubled", "gone", "folder", "link", "bits")
-    told = 0
-    for number in range(100):
-        store = tmp_path / str(number)
-        shutil.copytree(whole, store)
-        file, kind = store / names[rng.integers(len(names))], kinds[number % len(kinds)]
-        mutate(file, kind, store / names[rng.integers(len(names))], rng)
-        for partial in (False, True):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", hx.SweepWarning)
-                    found = hx.open_sweep(store, partial=partial).load()
-            except hx.StoreError as error:
-                assert str(store) in str(error)
-                told += 1
-                continue
-            there = found.status.values != -1
-            for name in found.data_vars:
-                same = found[name].values[there], reference[name].values[there]
-                np.testing.assert_array_equal(*same)
-                if found[name].dtype.kind == "f":
-                    assert np.isnan(found[name].values[~there]).all()
-        try:
-            assert run(store).load().identical(reference)
-        except hx.StoreError as error:
-            assert str(store) in str(error)
-        shutil.rmtree(store)
-    assert told > 30
-
-
-def mutate(file, kind, other, rng):
-    content = bytearray(file.read_bytes())
-    if kind in ("gone", "folder", "link"):
-        file.unlink()
-        if kind == "folder":
-            file.mkdir()
-        if kind == "link":
-            file.symlink_to("/dev/zero")
-        return
-    if kind == "bits":
-        for place in rng.integers(len(content), size=3):
-            content[place] ^= 1 << int(rng.integers(8))
-    changed = {
-        "cut": content[: rng.integers(len(content))],
-        "zeros": bytes(len(content)),
-        "other": other.read_bytes(),
-        "doubled": content * 2,
-        "bits": content,
-    }
-    file.write_bytes(bytes(changed[kind]))
+    seen = attacks.stores(whole, tmp_path, 2 * len(attacks.KINDS), run)
+    assert seen["refused"] > 10 and seen["mended"] > 10
