@@ -7,6 +7,7 @@ Each ends with a line that says what was seen, and with an error at the first si
 """
 
 import collections
+import contextlib
 import os
 import pathlib
 import shutil
@@ -122,7 +123,10 @@ def kills(folder, number, seed=0):
 
     def start(store, how):
         return subprocess.Popen(
-            [sys.executable, script, store, how], env=env, stderr=subprocess.DEVNULL
+            [sys.executable, script, store, how],
+            env=env,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     whole = folder / "whole"
@@ -131,9 +135,11 @@ def kills(folder, number, seed=0):
     while killed < number:
         how = (["alone"], ["0", "1"], ["pool"])[sum(ways.values()) % 3]
         store = folder / f"store-{sum(ways.values())}"
+        begun = []
         while True:
             before = len(list(store.glob("done/*.json")))
             processes = [start(store, each) for each in how]
+            begun += processes
             victim = processes[rng.integers(len(processes))]
             while victim.poll() is None and len(list(store.glob("done/*.json"))) < before + 3:
                 time.sleep(0.002)
@@ -145,6 +151,9 @@ def kills(folder, number, seed=0):
             assert all(code in (0, -signal.SIGKILL) for code in codes), codes
             if not any(codes):
                 break
+        for process in begun:  # their workers, which live on
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         ways[" and ".join(how)] += 1
         assert points.files_of(store) == points.files_of(whole), store
     return f"{killed} kills; sweeps finished after them, with the same bits: {dict(ways)}"

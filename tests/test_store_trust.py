@@ -505,12 +505,17 @@ def test_orphans_do_not_write_into_the_sweep_that_follows(tmp_path, whole):
     script.write_text(ORPHANS)
     paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
     process = subprocess.Popen(
-        [sys.executable, script, store], env=os.environ | {"PYTHONPATH": paths}
+        [sys.executable, script, store],
+        env=os.environ | {"PYTHONPATH": paths},
+        start_new_session=True,
     )
-    assert process.wait() == -signal.SIGKILL
-    run(store, OTHER, overwrite=True)
-    assert hx.open_sweep(store).load().identical(run(None, OTHER))
-    assert _store.Store(store).marked(_store.Store(store).manifest()) == [0]
+    try:
+        assert process.wait() == -signal.SIGKILL
+        run(store, OTHER, overwrite=True)
+        assert hx.open_sweep(store).load().identical(run(None, OTHER))
+        assert _store.Store(store).marked(_store.Store(store).manifest()) == [0]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # its worker
 
 
 def test_a_store_that_is_removed_while_it_is_written_promises_nothing(tmp_path, monkeypatch):
