@@ -21,6 +21,8 @@ from helpers import assert_close
 
 import hopfax as hx
 from hopfax._engines.hopfield import _integrate, _series, _solve, _transit
+from hopfax._engines.hopfield._plateau import Plateau
+from hopfax._engines.hopfield._search import plateau_curvature
 
 EXACT = hx.EventDriven(order=16, tol=1e-14)
 TS = np.linspace(0.0, 100.0, 51)
@@ -147,6 +149,25 @@ def test_a_ring_follows_the_reference(name):
         found = np.asarray(run.switches.time)[:number]
         assert_close(found, switches[:number], 10 * AGREE, "slopes of 0.1 and more")
         assert_escapes(run, network, state)
+
+
+def test_the_curvature_of_margins_on_a_plateau_is_bounded():
+    """And the bound is met within a factor, where the fast part is over."""
+    draw = np.random.default_rng(0).normal
+    rate, t = jnp.full((3, 1), 0.05), jnp.linspace(0.0, 60.0, 61)
+    rows, y = jnp.asarray(draw(size=(5, 3))), jnp.zeros((3, 200))
+    fast, lag = jnp.asarray(draw(size=(3, 200))), jnp.asarray(10 * draw(size=(3, 200)))
+    closed = Plateau(y, fast, lag, y, y, rate)
+    s = jnp.asarray(np.sign(draw(size=(5, 200))))
+    curve, brief = plateau_curvature(rows[..., None], s, closed, y)
+    steady = jnp.abs(rows) @ curve
+
+    def curvature(t):
+        return jax.jvp(lambda t: closed.y_and_slope(t)[1], (t,), (jnp.ones_like(t),))[1]
+
+    towards = jnp.stack([-s * (rows @ curvature(x)) for x in t])
+    assert (towards <= steady + brief * jnp.exp(-t[:, None, None]) + 1e-12).all()
+    assert (towards[8:] / steady).max() > 0.4
 
 
 def assert_escapes(run, network, state):

@@ -171,6 +171,16 @@ def test_default_start_and_cyclic():
     assert_close(state.weights, Z + 0.5, 1e-14, WHY)
 
 
+def test_a_memory_escapes_where_its_saliency_makes_up_for_the_slope():
+    patterns = hx.patterns.hadamard(3, 16)
+    for activation, level in ((hx.HardTanh(), 1.0), (hx.Tanh(2.0), 0.5), (hx.Erf(4.0), 0.25)):
+        network = hx.TwoTimescaleHopfield(
+            patterns, hx.cyclic(3), kappa=5.0, tau=20.0, activation=activation
+        )
+        np.testing.assert_allclose(network.escape_level(), level, rtol=1e-14)
+    assert hx.Hopfield(patterns).escape_level() is None
+
+
 def test_mean_field_replaces_the_activation():
     network = hx.TwoTimescaleHopfield(hx.Patterns(XI), hx.cyclic(3), kappa=1, tau=1)
     psi = network.mean_field(0.3 * 2**0.5).activation

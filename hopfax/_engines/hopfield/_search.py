@@ -23,13 +23,7 @@ def search(problem: Problem, options: Options, state: State, flow: Flow) -> Reac
     assert closed is not None
     late = slack(s.dtype)
     reach, full = limits(problem, options, state)
-    # On a plateau y'' = bend e^-t + rate^2 lag phi with 0 <= phi <= 1. The first part is over after
-    # a few time units; in a bound that is constant it would keep the looks close together for all
-    # of the plateau. Of it only what bends a class towards its boundary counts.
-    P = state.z.shape[0]
-    bend = closed.fast.at[:P].add(-(1 + closed.rate) * closed.lag)
-    curve = jnp.zeros_like(state.y).at[:P].add(closed.rate**2 * jnp.abs(closed.lag))
-    brief = jnp.maximum(-s * contract(rows, bend), 0.0)
+    curve, brief = plateau_curvature(rows, s, closed, state.y)
     turning = None
     tiny = float(jnp.finfo(reach.dtype).eps) ** 2  # `safe_time` divides by the curvature
     if flow.series is not None:
@@ -77,3 +71,17 @@ def search(problem: Problem, options: Options, state: State, flow: Flow) -> Reac
     turned = jnp.zeros(state.sign.shape, bool) if sign is None else has_left(*sign)
     on_plateau = (after != 0).all(0) if flow.series is None else state.on_plateau
     return Reach(t, after.astype(s.dtype), on_plateau, turned, jnp.full_like(t, FIRST))
+
+
+def plateau_curvature(rows, s, closed, y):
+    r"""A bound on the curvature of margins on a plateau: none bends towards its boundary by more
+    than $|rows| \cdot curve + brief\, e^{-t}$.
+
+    There $y'' = bend\, e^{-t} + \rho^2 lag\, \varphi$ with $0 \le \varphi \le 1$. The first part is
+    over after a few time units; in a bound that is constant it would keep the looks close together
+    for all of the plateau. Of it only what bends a class towards its boundary counts.
+    """
+    P = closed.lag.shape[0]
+    bend = closed.fast.at[:P].add(-(1 + closed.rate) * closed.lag)
+    curve = jnp.zeros_like(y).at[:P].add(closed.rate**2 * jnp.abs(closed.lag))
+    return curve, jnp.maximum(-s * contract(rows, bend), 0.0)
