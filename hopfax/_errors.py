@@ -6,6 +6,9 @@ known. Under a trace they are not, and a bad one gives a run the status INVALID_
 (see `_status`).
 """
 
+import functools
+import os
+import pathlib
 from typing import Any
 
 import jax
@@ -248,6 +251,47 @@ def as_count(value: Any, name: str, least: int = 1) -> int:
     if not whole or value < least:
         raise ValueError(f"`{name}` must be a whole number >= {least}, got {value!r}.")
     return int(value)
+
+
+def check_memory(name: str, size: int, what: str, hint: str = "") -> None:
+    """ValueError if `size` bytes are more than this machine has.
+
+    To be called before an array is asked for: what does not fit ends the process on most systems,
+    without a word. A size is a Python int, which does not overflow.
+
+    **Arguments:** `name`: the argument at fault. `size`: the bytes that must be there at one time.
+    `what`: what takes them. `hint`: what to do, as a sentence.
+    """
+    if size > (most := machine_memory()):
+        text = f"`{name}` is too large: {what} would take {in_words(size)}, and this machine has"
+        raise ValueError(f"{text} {in_words(most)} of memory. {hint}".rstrip())
+
+
+@functools.cache
+def machine_memory() -> int:
+    """Bytes of memory that this process may have: those of the machine, or fewer where a container
+    sets a limit; 1 TB where nothing is known."""
+    known = []
+    try:
+        known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        known.append(10**12)
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            known.append(int(pathlib.Path("/sys/fs/cgroup", file).read_text()))
+        except (OSError, ValueError):  # no container, or "max"
+            continue
+    return min(size for size in known if size > 0)
+
+
+def in_words(size: int) -> str:
+    """A number of bytes for a message: 5.4 GB."""
+    if size >= 10**18:
+        return f"10^{len(str(size)) - 1 if size < 10**300 else size.bit_length() * 3 // 10} bytes"
+    for unit, one in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= one:
+            return f"{size / one:.3g} {unit}"
+    return f"{size} bytes"
 
 
 def as_key(key: Any) -> jax.Array:

@@ -1,8 +1,8 @@
 """Files: read and written with care, and removed only where hopfax wrote them."""
 
+from .._errors import in_words as in_words
 from ._io import (
     checksum as checksum,
-    in_words as in_words,
     open_regular as open_regular,
     parse_json as parse_json,
     read_bytes as read_bytes,

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from .._errors import in_words
 from .._identity import digest
 
 _BYTES = 1 << 26  # of a text or JSON file, unless more is allowed: 64 MiB
@@ -122,11 +123,3 @@ def checksum(path: str | os.PathLike) -> list[int]:
     except OSError:
         return [-1, 0]
     return [length, total]
-
-
-def in_words(size: int) -> str:
-    """A number of bytes for a message: 5.4 GB."""
-    for unit, one in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= one:
-            return f"{size / one:.3g} {unit}"
-    return f"{size} bytes"
