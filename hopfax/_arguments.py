@@ -1,7 +1,6 @@
 """What a run is given: checked, warned about, and made harmless where it is out of bounds."""
 
 import operator
-import warnings
 from typing import Any
 
 import diffrax
@@ -11,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from ._errors import PhysicsWarning, as_float, as_key, check_at_least, check_finite, check_shape
+from ._errors import (
+    PhysicsWarning,
+    as_float,
+    as_key,
+    check_at_least,
+    check_finite,
+    check_shape,
+    warn,
+)
 from ._types import is_concrete
 from .networks import (
     check_domain,
@@ -108,19 +115,19 @@ def warn_about(given: Arguments, controller: Any) -> None:
     """PhysicsWarning for runs that are legal but will hardly show what they are meant to show."""
     network, state0 = given.network, given.state0
     if network.patterns.P > network.patterns.N:
-        _warn("more patterns than neurons (P > N): overlaps of this linear kind cannot hold them.")
+        warn(
+            "more patterns than neurons (P > N): overlaps of this linear kind cannot hold them.",
+            PhysicsWarning,
+        )
     rtol = getattr(controller, "rtol", None)
     if given.ts.dtype == np.float32 and rtol is not None and is_concrete(rtol) and rtol < 1e-6:
-        _warn(
+        warn(
             f"rtol = {float(rtol):g} is below what float32 resolves; use rtol >= 1e-6 or enable "
-            'double precision: jax.config.update("jax_enable_x64", True).'
+            'double precision: jax.config.update("jax_enable_x64", True).',
+            PhysicsWarning,
         )
     for text in network.pitfalls(state0, given.current, given.noise):
-        _warn(text)
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, PhysicsWarning, stacklevel=5)
+        warn(text, PhysicsWarning)
 
 
 def quarantine(given: Arguments) -> tuple[Arguments, Bool[Array, ""]]:

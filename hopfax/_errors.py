@@ -6,9 +6,15 @@ known. Under a trace they are not, and a bad one gives a run the status INVALID_
 (see `_status`).
 """
 
+import contextlib
+import contextvars
 import functools
 import os
 import pathlib
+import sys
+import warnings
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import jax
@@ -182,6 +188,52 @@ class PhysicsWarning(UserWarning):
         hx.Patterns([[1, 1, -1], [-1, -1, 1]])  # the same memory twice, up to its sign
     ```
     """
+
+
+#: Packages whose code stands between a user's line and what warns: a decorator, the making of a
+#: module, a worker thread.
+_BETWEEN = {
+    *("hopfax", "equinox", "jax", "jaxlib", "jaxtyping", "beartype", "wadler_lindig"),
+    *("diffrax", "optimistix", "lineax", "optax", "tyro", "dask", "distributed"),
+    *("functools", "contextlib", "threading", "concurrent", "runpy"),
+}
+_HUSHED: contextvars.ContextVar[tuple[type[Warning], ...]] = contextvars.ContextVar(
+    "hushed", default=()
+)
+
+
+def warn(text: str, category: type[Warning]) -> None:
+    """Warn at the user's line: the innermost one that belongs to no package in `_BETWEEN`, however
+    many calls lie between. In a worker thread, which has no such line, at the outermost one."""
+    if issubclass(category, _HUSHED.get()):
+        return
+    frame: FrameType | None = sys._getframe(1)
+    place = frame
+    while frame is not None:
+        place = frame
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in _BETWEEN:
+            break
+        frame = frame.f_back
+    assert place is not None  # this function was called from somewhere
+    warnings.warn_explicit(
+        text,
+        category,
+        place.f_code.co_filename,
+        place.f_lineno,
+        module=place.f_globals.get("__name__", "hopfax"),
+        registry=place.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+@contextlib.contextmanager
+def hushed(category: type[Warning]) -> Iterator[None]:
+    """No warnings of a category by `warn` inside. The filters of `warnings` belong to the whole
+    process, so that `warnings.catch_warnings` in one thread disturbs the others; this does not."""
+    token = _HUSHED.set((*_HUSHED.get(), category))
+    try:
+        yield
+    finally:
+        _HUSHED.reset(token)
 
 
 def as_float(value: Any, name: str, dtype: Any = None) -> jax.Array:

@@ -1,7 +1,6 @@
 """Fit: from a model and a loss to the model with the least of it."""
 
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from .._errors import FitWarning, as_key, check_at_least, check_option
+from .._errors import FitWarning, as_key, check_at_least, check_option, warn
 from .._types import is_concrete
 from ..losses import Recording
 from ..networks import merged
@@ -230,4 +229,4 @@ def _warn(result: FitResult) -> None:
 
 
 def _say(text: str) -> None:
-    warnings.warn(text, FitWarning, stacklevel=4)
+    warn(text, FitWarning)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import FitWarning, as_float, check_option, check_shape
+from .._errors import FitWarning, as_float, check_option, check_shape, warn
 from .._types import ArrayLike
 from ..losses import Events
 from ..losses._events import events_of
@@ -260,13 +259,12 @@ class _Search:
         if best is None:  # a design that does not exist, and nothing else was asked for
             best = _Found(Trial(task.network, task.starts()), 0.0, float("nan"))
         if best.score < 1:
-            warnings.warn(
+            warn(
                 f"only {best.score:.0%} of the target's transitions are reproduced. A memory with "
                 "several successors needs a history that tells them apart and does not lie far "
                 "back (two or three dwells); dwells must be longer than the handover "
                 f"({task.delay * task.tau:.3g} fast time constants).",
                 FitWarning,
-                stacklevel=3,
             )
         return SequenceFit(
             best.trial.network,

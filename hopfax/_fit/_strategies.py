@@ -9,10 +9,10 @@ Each takes a `Task` and returns what it has `Made`. Whether that shows the seque
 `_proof.look` to say; `fit_sequence` runs the strategies one after the other until it does.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import FitWarning
+from .._errors import FitWarning, hushed
 from .._types import ArrayLike
 from ..constraints import AbstractConstraint, Masked, Simplex
 from ..losses import AbstractLoss, Events, event_map, order as order_loss, switch_times
@@ -191,8 +191,7 @@ def surrogate(task: Task, starts: int, key: jax.Array | None) -> Made:
         event_map(_opened(task, events), saliency=z, **options)
         for events, z in zip(task.targets, trial.saliency, strict=True)
     ]
-    with warnings.catch_warnings():  # an order alone leaves much undetermined
-        warnings.simplefilter("ignore", FitWarning)
+    with hushed(FitWarning):  # an order alone leaves much undetermined
         forced = Forced(tuple(losses))
         result = _fitted(task, trial, forced, _variable(task, None), starts=starts, key=key)
     # Its residuals are margins, not errors of observations.
@@ -226,8 +225,7 @@ def gradient(task: Task, best: Trial | None, optimizer: Optimizer, steps: int | 
         return look(progress.model, task.targets)[0] == 1.0
 
     loss = OfNetwork(order_loss(task.targets, P=task.P))
-    with warnings.catch_warnings():  # columns of memories that are not in the target
-        warnings.simplefilter("ignore", FitWarning)
+    with hushed(FitWarning):  # columns of memories that are not in the target
         result = _fitted(
             task,
             trial,
@@ -253,9 +251,8 @@ def refine(task: Task, trial: Trial, steps: int | None) -> Made:
             )
         )
     replayed = Replayed(tuple(recordings))
-    with warnings.catch_warnings():
-        if task.where is None:  # the entries are our choice, and not all of them may matter
-            warnings.simplefilter("ignore", FitWarning)
+    # Where the entries are our choice, not all of them may matter.
+    with hushed(FitWarning) if task.where is None else contextlib.nullcontext():
         variable = _variable(task, trial)
         result = _fitted(task, trial, replayed, variable, steps=steps, patience=_IDLE)
     return Made(result.model, result)

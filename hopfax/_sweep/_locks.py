@@ -14,11 +14,10 @@ import contextlib
 import errno
 import pathlib
 import secrets
-import warnings
 from collections.abc import Iterator
 from typing import IO
 
-from .._errors import StoreBusy, SweepWarning
+from .._errors import StoreBusy, SweepWarning, warn
 
 #: Errors of file systems that have no locks.
 _NONE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
@@ -59,12 +58,11 @@ def locked(file: pathlib.Path, *, shared: bool, wait: bool) -> Iterator[IO[str] 
         except OSError as error:
             if error.errno not in _NONE:
                 raise
-            warnings.warn(
+            warn(
                 f"the file system of {file.parent} has no locks ({error.strerror}), so two sweeps "
                 "that write there are not kept apart. Each block still counts only when it is "
                 "whole: run one process at a time there, or processes with `part=(k, n)` (--part).",
                 SweepWarning,
-                stacklevel=2,
             )
         yield handle
 

@@ -6,9 +6,8 @@ what is still as its marker says. All else is blank: NaN, and -1 as the status.
 """
 
 import os
-import warnings
 
-from .._errors import StoreCorrupt, StoreError, SweepWarning
+from .._errors import StoreCorrupt, StoreError, SweepWarning, warn
 from .._files import check_zarr
 from .._types import Dataset
 from ._dataset import xarray
@@ -54,7 +53,7 @@ def open_sweep(path: str | os.PathLike, *, partial: bool = False) -> Dataset:
         more = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         state = f"{damaged[0]} is damaged{more}: {state}"
         if partial:
-            warnings.warn(f"{state}. {advice} mend it.", SweepWarning, stacklevel=2)
+            warn(f"{state}. {advice} mend it.", SweepWarning)
     if len(there) < number and not partial:
         kind = StoreCorrupt if damaged else StoreError
         state = state if damaged else f"{path} is unfinished: {state}"

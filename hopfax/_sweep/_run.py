@@ -8,7 +8,6 @@ look for a sweep in the store and compare it with the one asked for (`_present`)
 
 import concurrent.futures
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +15,7 @@ import jax
 import numpy as np
 
 from .. import _status
-from .._errors import ConfigMismatch, StoreError, SweepFailed, SweepWarning, check_option
+from .._errors import ConfigMismatch, StoreError, SweepFailed, SweepWarning, check_option, warn
 from .._identity import describe
 from .._types import Dataset
 from . import _dataset
@@ -391,4 +390,4 @@ def _report(dataset: Dataset, records: dict[int, Record], on_failure: str) -> No
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, SweepWarning, stacklevel=4)
+    warn(text, SweepWarning)

@@ -1,7 +1,6 @@
 """`Patterns` holds memories, one a row, and does the two products of every network."""
 
 import itertools
-import warnings
 
 import equinox as eqx
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._errors import PhysicsWarning, as_float, check_finite
+from .._errors import PhysicsWarning, as_float, check_finite, warn
 from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
 from ._base import AbstractPatterns
 from ._classes import Groups, by_column, by_site
@@ -265,9 +264,8 @@ def _warn_about_twins(xi: np.ndarray) -> None:
         seen.setdefault(key, nu)
     if pairs:
         more = f" and {len(pairs) - 5} more" if len(pairs) > 5 else ""
-        warnings.warn(
+        warn(
             f"patterns {', '.join(itertools.islice(pairs, 5))}{more} are the same memory up to a "
             "sign, so their overlaps cannot be told apart (`check_patterns=False` silences this).",
             PhysicsWarning,
-            stacklevel=4,
         )
