@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from . import _status
 from ._errors import SimulationError, as_float, as_key, check_finite, check_shape
+from ._programs import jitted
 from ._trajectory import Switches, Trajectory
 from ._types import ArrayLike, is_concrete
 from .networks import AbstractMap, SpinState, check_domain, check_map, in_domain
@@ -117,7 +118,7 @@ class _Run(eqx.Module):
     valid: Bool[Array, ""]
 
 
-@eqx.filter_jit
+@jitted
 def _run(run: _Run, steps: int, observe: Callable[..., Any] | None) -> Trajectory:
     network, patterns = run.network, run.network.patterns
     memories = jax.vmap(patterns.pattern)(run.watched)

@@ -35,7 +35,9 @@ def simulate(
 
     The smallest exact form is chosen: classes of equal neurons, the span of the patterns, or all
     neurons (`Trajectory.stats["reduction"]` says which); the cost of the first does not depend on
-    N. Works under `jit`, `vmap` and `grad`.
+    N. Works under `jit`, `vmap` and `grad`. Every new shape, such as another number of save times,
+    is compiled once, in seconds, so give many runs one shape; programs are kept until they take
+    too many of the memory maps that Linux allows a process, then released with a warning.
 
     **Arguments:**
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from .. import _status
 from .._inputs import Pulses
+from .._programs import jitted
 from .._trajectory import Trajectory
 from ..networks import AbstractSystem
 from ._methods import Diffrax
@@ -87,7 +88,7 @@ def _levy_area(solver: Any) -> Any:
     return next((kind for kind in known if issubclass(kind, area)), diffrax.BrownianIncrement)
 
 
-@eqx.filter_jit
+@jitted
 def run(
     task: Task,
     settings: Settings,

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
 
+from .._programs import jitted
 from ._steppers import Problem
 from ._variables import Vectors
 
@@ -26,7 +27,7 @@ class Certainty(eqx.Module):
     undetermined: Bool[Array, " n"]
 
 
-@eqx.filter_jit
+@jitted
 def certainty_of(problem: Problem, vectors: Vectors, data: Any, absolute: bool) -> Certainty:
     """The `certainty` of parameters at the end of a fit.
 

@@ -17,6 +17,7 @@ import jax.random as jr
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
+from .._programs import jitted
 from .._progress import progress as bar
 from .._types import ArrayLike
 from . import _checkpoint
@@ -112,7 +113,7 @@ def _batch(job: Job, step: ArrayLike) -> Any:
     return drawn(job.data, job.settings.batch, job.key, step)
 
 
-@eqx.filter_jit
+@jitted
 def advance(job: Job, carry: Carry, limit: Int[Array, ""]) -> Carry:
     """Steps until `limit`, or until all starts have ended."""
     if job.settings.starts == 1:

@@ -28,6 +28,8 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
+from .._programs import kept_in, tidy
+
 if TYPE_CHECKING:
     Device: TypeAlias = Any  # its package has no types
 else:
@@ -70,6 +72,7 @@ class Program:
         devices: Sequence[Device],
     ):
         begin = time.perf_counter()
+        tidy()
         arrays, static = eqx.partition(function, eqx.is_array)
         self.tile, self.devices = tile, tuple(devices)
         self.strip = _STRIP.get(self.devices[0].platform, 1)
@@ -218,6 +221,9 @@ def _compiled(
         )
     with home:
         return jax.jit(program).lower(*structs.tree).compile()
+
+
+kept_in(_compiled.cache_clear)
 
 
 def workers_of(devices: Sequence[Device]) -> int:

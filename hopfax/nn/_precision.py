@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import as_float
+from .._programs import tidy
 
 
 def arrived(value: Any, name: str) -> jax.Array:
@@ -28,6 +29,7 @@ def widened(*trees: Any) -> tuple[Any, ...]:
     A layer starts with `self, x = widened(self, x)` and ends with `.astype` of the dtype of what
     came in, so that bfloat16 inputs (or parameters) cost no accuracy inside.
     """
+    tidy()  # every call of a layer passes here
     leaves = [leaf.dtype for leaf in jax.tree.leaves(trees) if eqx.is_inexact_array(leaf)]
     wide = jnp.dtype(jnp.float32)
     for dtype in leaves:

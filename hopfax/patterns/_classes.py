@@ -8,12 +8,12 @@ more patterns only the classes that do occur are kept, which needs to look at th
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._programs import jitted
 from .._types import PerNeuron, is_concrete
 
 #: Up to this many patterns every possible class is enumerated, 2^(P-1) or 2^P of them.
@@ -88,7 +88,7 @@ def may_be_active(xi: Array) -> bool:
     return bool(((values == 0) | (values == 1)).all())
 
 
-@eqx.filter_jit
+@jitted
 def _every_site(xi, weights) -> Groups:
     """All 2^(P-1) classes of signs, with pattern 0 at +1; class k has the bits of k in the rest."""
     P = xi.shape[0]
@@ -98,7 +98,7 @@ def _every_site(xi, weights) -> Groups:
     return _grouped(xi, weights, _bit_keys(xi), xi[0], classes, every)
 
 
-@eqx.filter_jit
+@jitted
 def _every_column(xi, weights) -> Groups:
     """All 2^P classes of entries 0 and 1, the bits of their number; NaN if `xi` has others."""
     P, N = xi.shape
@@ -111,7 +111,7 @@ def _every_column(xi, weights) -> Groups:
     return _grouped(xi, weights, keys, jnp.ones(N, xi.dtype), 2**P, every)
 
 
-@eqx.filter_jit
+@jitted
 def _grouped(xi, weights, index, sign, classes: int, empty) -> Groups:
     """The columns of classes are averages of their members, equal as these are: so a change of one
     neuron's column changes its class, and derivatives reach `xi`. `empty`: columns of classes

@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from ... import _status
 from ..._inputs import Pulses
+from ..._programs import jitted
 from ..._trajectory import Switches, Trajectory
 from ...networks import Core, HardTanhLaw, HopfieldSystem
 from .._methods import EventDriven
@@ -22,7 +23,7 @@ _MANY = 64  # classes beyond which a series for every kink costs more than steps
 _UNLIMITED = 2**31 - 1  # steps, where `max_steps` is None
 
 
-@eqx.filter_jit
+@jitted
 def run(
     task: Task, settings: Settings, method: EventDriven, observe: Callable | None = None
 ) -> Trajectory:

@@ -5,12 +5,12 @@ Edges are found by bisection in each scramble for itself, so that their spread i
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._errors import as_float, check_at_least
+from ..._programs import jitted
 from ..._types import ArrayLike
 from .._search import bisect
 from ._arguments import check_fraction, checked_count, checked_point, standard_error
@@ -222,7 +222,7 @@ def apparent_capacity(
     return ApparentCapacity(loads.mean(), error, horizon, threshold)
 
 
-@eqx.filter_jit
+@jitted
 def _starts(setting, noise, steps, fraction):
     """Edge and plateau of every scramble."""
 
@@ -236,7 +236,7 @@ def _starts(setting, noise, steps, fraction):
     return jax.lax.map(one, noise)
 
 
-@eqx.filter_jit
+@jitted
 def _loads(setting, noise, steps, threshold):
     """Where the last overlap crosses the threshold, between no load and that of `setting`."""
 

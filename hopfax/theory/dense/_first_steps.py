@@ -12,11 +12,11 @@ time 1. Fields are in units of the standard deviation of the noise.
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.special import erf, ndtr
 from jaxtyping import Array, Float
 
+from ..._programs import jitted
 from ..._types import ArrayLike
 from ._arguments import checked_count, checked_point
 from ._kernels import Model, kernel
@@ -105,7 +105,7 @@ def first_steps(
     return FirstSteps(*(jnp.where(valid, part, jnp.nan) for part in result))
 
 
-@eqx.filter_jit
+@jitted
 def _plain(kernel, load, m0, steps):
     """Overlaps, C, G and Gamma of `steps` <= 4 steps for order >= 3."""
     r = load * kernel(jnp.ones_like(m0))
@@ -161,7 +161,7 @@ def _plain(kernel, load, m0, steps):
     return _padded(m, C, G, Gam, steps)
 
 
-@eqx.filter_jit
+@jitted
 def _quadratic(load, m0, steps):
     """Order 2, two steps: the memories react to each other."""
     root = jnp.sqrt(load)
@@ -173,7 +173,7 @@ def _quadratic(load, m0, steps):
     return _padded([m0, m1, m2][: steps + 1], C, G, Gam, steps)
 
 
-@eqx.filter_jit
+@jitted
 def _input_driven(load, m0, mu, steps):
     """Two steps with an input of overlap mu with the recalled memory."""
     c0 = mu * m0

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
@@ -10,6 +9,7 @@ from jax.scipy.special import erf
 from jaxtyping import Array, Bool, Float
 
 from ..._errors import check_at_least
+from ..._programs import jitted
 from ..._types import ArrayLike
 from .._parameters import floats
 from .._search import bisect
@@ -131,7 +131,7 @@ def _step(kernel, load, m):
     return erf(kernel.signal(m) / jnp.sqrt(2 * load * kernel(jnp.ones_like(load))))
 
 
-@eqx.filter_jit
+@jitted
 def _fixed_points(kernel, load):
     one = jnp.ones_like(load)
     signal = kernel.signal(one)

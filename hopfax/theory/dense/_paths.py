@@ -33,6 +33,7 @@ from jax.scipy.special import erf
 from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation
+from ..._programs import jitted
 from ._kernels import Kernel
 from ._sobol import Noise
 
@@ -70,7 +71,7 @@ def not_differentiable(tree):
     return jax.tree.map(lambda x: _blocked(x) if eqx.is_inexact_array(x) else x, tree)
 
 
-@eqx.filter_jit
+@jitted
 def follow(setting: Setting, noise: Noise, steps: int):
     """Overlap, C, G, Gamma of every scramble, one after the other to keep memory small."""
     return jax.lax.map(lambda noise: _follow(setting, noise, steps), noise)

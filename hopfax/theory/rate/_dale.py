@@ -2,13 +2,13 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from ..._errors import as_float, check_at_least, check_finite
+from ..._programs import jitted
 from ..._rate_activations import AbstractRateActivation
 from ..._types import ArrayLike, is_concrete
 from .._parameters import check_scalar
@@ -180,7 +180,7 @@ def _inhibition(memories: Memories) -> Array:
     return _inhibition_of(memories, columns)
 
 
-@eqx.filter_jit
+@jitted
 def _inhibition_of(memories, columns):
     xi, stored, learning = memories
     made, (_, K) = stored.made, factors(memories)
@@ -194,7 +194,7 @@ def _inhibition_of(memories, columns):
     return jnp.maximum(-lowest, 0.0)
 
 
-@eqx.filter_jit
+@jitted
 def _eigenvalues(memories, mu, tau, c):
     F, K = factors(memories)
     M = (F * memories.stored.phi.slope(target(memories, mu))) @ F.T
@@ -206,7 +206,7 @@ def _eigenvalues(memories, mu, tau, c):
     return general_eigenvalues(jnp.concatenate([top, bottom]))
 
 
-@eqx.filter_jit
+@jitted
 def _jacobian(memories, mu, tau, c):
     F, K = factors(memories)
     N, dtype = memories.xi.shape[1], memories.xi.dtype
@@ -273,7 +273,7 @@ def critical_inhibition(
     return _critical_inhibition(stored, c)
 
 
-@eqx.filter_jit
+@jitted
 def _critical_inhibition(stored, c):
     phi, a, b, q, _, made = stored
     silent, active = phi.slope(a), phi.slope(b)

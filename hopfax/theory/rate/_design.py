@@ -6,12 +6,12 @@ Nothing in this package looks at a network. A public function checks its argumen
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..._errors import check_finite
+from ..._programs import jitted
 from ..._rate_activations import (
     AbstractRateActivation,
     HardSigmoid,
@@ -97,7 +97,7 @@ def design(
     return checked_design(phi, a, b, q, r).made
 
 
-@eqx.filter_jit
+@jitted
 def solve(phi, a, b, q, r) -> Design:
     """The design without checks: NaN where an argument is out of range."""
     exists = (a < b) & (q > 0) & (q < 1) & (r >= 0) & (r < 1)

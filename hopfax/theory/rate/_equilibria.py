@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.lax import stop_gradient
 
+from ..._programs import jitted
 from ..._rate_activations import HardSigmoid, Logistic, RectifiedTanh, ThresholdLinear
 from .._search import bisect
 from ._plane import couplings, eigenvalues
@@ -42,7 +43,7 @@ OUTER = 28
 PIECEWISE_LINEAR = (HardSigmoid, ThresholdLinear)
 
 
-@eqx.filter_jit
+@jitted
 def equilibria(phi, kappa, gamma, q, inputs, most):
     """Rates (most, 2) and eigenvalues (most, 2) by rising active rate, which places are taken
     (most,), and how many equilibria there are, also beyond `most`."""

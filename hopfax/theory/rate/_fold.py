@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
+from ..._programs import jitted
 from ..._rate_activations import (
     AbstractRateActivation,
     HardSigmoid,
@@ -28,7 +29,7 @@ from ..._rate_activations import (
 _MOST_STEPS = 4096
 
 
-@eqx.filter_jit
+@jitted
 def fold(phi, kappa, gamma, q, a, b):
     """Saliency at which the branch of the memory ends, and the two currents there; or NaN."""
     walk = _Walk(*stop_gradient((phi, kappa, gamma, q)))

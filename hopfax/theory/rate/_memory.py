@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
+from ..._programs import jitted
 from ..._rate_activations import AbstractRateActivation
 from ..._types import ArrayLike
 from ._weights import (
@@ -85,7 +85,7 @@ def memory_eigenvalues(
     return MemoryEigenvalues(values, greatest, greatest < 0, residual)
 
 
-@eqx.filter_jit
+@jitted
 def _at_memory(memories, mu):
     """Eigenvalues of the Jacobian on the span, and how far the current is off its targets."""
     F, K = factors(memories)

@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
+from ..._programs import jitted
 from ..._rate_activations import AbstractRateActivation, HardSigmoid, Logistic, ThresholdLinear
 from ..._types import ArrayLike
 from .._search import bisect
@@ -92,7 +92,7 @@ def critical_saliency(
     return CriticalSaliency(*_critical_saliency(stored))
 
 
-@eqx.filter_jit
+@jitted
 def _critical_saliency(stored):
     q, made = stored.q, stored.made
     gain, rate, fold = _active_branch(stored.phi, q.dtype)

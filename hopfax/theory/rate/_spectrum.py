@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._errors import as_count, check_option
+from ..._programs import jitted
 from ..._rate_activations import AbstractRateActivation
 from ..._types import ArrayLike
 from .._parameters import floats
@@ -74,7 +74,7 @@ def spectrum(
     return Spectrum(*_spectrum(stored, P), P - 1)
 
 
-@eqx.filter_jit
+@jitted
 def _spectrum(stored, P):
     made, q, r = stored.made, stored.q, stored.r
     beta = made.beta

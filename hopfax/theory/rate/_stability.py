@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ..._programs import jitted
 from ..._rate_activations import AbstractRateActivation
 from ..._types import ArrayLike
 from ._design import Stored, checked_design
@@ -101,7 +101,7 @@ def stability(phi: AbstractRateActivation, a: ArrayLike, b: ArrayLike, q: ArrayL
     return plane_stability(checked_design(phi, a, b, q))
 
 
-@eqx.filter_jit
+@jitted
 def plane_stability(stored: Stored) -> Stability:
     phi, a, b, q, _, made = stored
     kappa, gamma = made.kappa, made.gamma
@@ -159,7 +159,7 @@ def balanced_spectrum(
     return balanced(checked_design(phi, a, b, q))
 
 
-@eqx.filter_jit
+@jitted
 def balanced(stored: Stored) -> BalancedSpectrum:
     phi, a, b, q, _, made = stored
     silent, active = phi.slope(a), phi.slope(b)

@@ -7,13 +7,13 @@ so that its eigenvalues cost $P^2 N$ and not $N^3$.
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.lax import stop_gradient
 from jaxtyping import Array, Float, Int
 
 from ..._errors import as_count, check_option
+from ..._programs import jitted
 from ..._rate_activations import AbstractRateActivation
 from ..._types import ArrayLike, is_concrete
 from .._parameters import check_scalar, floats
@@ -30,7 +30,7 @@ class Memories(NamedTuple):
     learning: str
 
 
-@eqx.filter_jit
+@jitted
 def measure(xi):
     """Activity of 0/1 patterns, and the mean overlap of two of them in units of q N; that of a
     single pattern is q, as if it had an independent companion."""

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.lax import stop_gradient
 
+from ..._programs import jitted
 from ..._types import default_float
 from .._search import bisect, minimise
 
 
-@eqx.filter_jit
+@jitted
 def amplitude(z, activation):
     r"""The positive root of $a = z \psi(a)$, NaN where the origin is the only one."""
     slope = activation.slope(jnp.zeros_like(z))
@@ -51,7 +52,7 @@ def _gain(a, activation, nodes=256):
     return Z / (z * half * jnp.dot(jnp.asarray(w, a.dtype), kernel))
 
 
-@eqx.filter_jit
+@jitted
 def critical_gain(activation):
     """The smallest gain of an endless chain, minimised over the saliency at escape."""
     still = stop_gradient(activation)

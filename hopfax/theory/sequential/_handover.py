@@ -28,13 +28,13 @@ The searches are frozen. One Newton step from their result carries the derivativ
 import math
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
+from ..._programs import jitted
 from .._search import minimise, multisect
 
 #: Runge-Kutta steps of a handover: gains and dwells are accurate to about 1e-6.
@@ -188,7 +188,7 @@ def _fold(P, tau, bias):
     return minimise(gain, jnp.full_like(tau, 0.75), jnp.full_like(tau, 2.75))
 
 
-@eqx.filter_jit
+@jitted
 def critical_gain(P, tau, bias):
     """The smallest gain of a steady cycle; NaN where none was found."""
 
@@ -202,7 +202,7 @@ def critical_gain(P, tau, bias):
     return jnp.vectorize(one)(tau, bias)
 
 
-@eqx.filter_jit
+@jitted
 def fixed_points(kappa, P, tau, bias):
     """Saliencies (unstable, stable) of the steady cycles at gain `kappa`, and the stable dwell."""
 
@@ -270,7 +270,7 @@ def _(primals, tangents):
     return primals[0], jnp.nan * sum(tangents[1:], tangents[0])  # linear, for reverse mode
 
 
-@eqx.filter_jit
+@jitted
 def basin_edge(kappa, P, tau, bias):
     """Smallest initial saliency from which the cycle survives; NaN where none does."""
 

@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ..._errors import check_at_least, check_finite, check_scalar_or, check_shape
+from ..._programs import jitted
 from ..._types import ArrayLike
 from .._parameters import floats
 
@@ -99,7 +99,7 @@ def itinerary(
     return _itinerary(transition, kappa, tau, saliency0, steps, tie_margin)
 
 
-@eqx.filter_jit
+@jitted
 def _itinerary(transition, kappa, tau, saliency0, steps, tie_margin):
     P = saliency0.size
     gains = jnp.broadcast_to(kappa, (P,))[:, None] * transition

@@ -2,15 +2,15 @@
 
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
+from ..._programs import jitted
 from .._search import bisect
 
 
-@eqx.filter_jit
+@jitted
 def critical_gain(P, s):
     possible = s < 1
     s = jnp.where(possible, s, 0.0)
@@ -42,7 +42,7 @@ def _polynomial(q, coefficients):
     return jnp.polyval(jnp.asarray(coefficients[::-1], q.dtype), q, unroll=1)
 
 
-@eqx.filter_jit
+@jitted
 def orbit(Z0, kappa, steps, P):
     return jnp.vectorize(lambda Z, k: _one_orbit(Z, k, steps, P), signature="(),()->(t)")(Z0, kappa)
 
@@ -62,7 +62,7 @@ def _one_orbit(Z0, kappa, steps, P):
     return jnp.concatenate([jnp.where(Z0 > 1, Z0, jnp.nan)[None], rest])
 
 
-@eqx.filter_jit
+@jitted
 def fixed_points(kappa, P):
     if P == math.inf:
         exists = kappa >= 4
@@ -92,7 +92,7 @@ def _root_of_gain(q, kappa, P):
     return q - step
 
 
-@eqx.filter_jit
+@jitted
 def basin_edge(kappa, P):
     def one(kappa):
         k = stop_gradient(kappa)
@@ -114,7 +114,7 @@ def basin_edge(kappa, P):
     return jnp.vectorize(one)(kappa)
 
 
-@eqx.filter_jit
+@jitted
 def visited(Z0, kappa):
     Z0, kappa = jnp.broadcast_arrays(Z0, kappa)
     below = (kappa < 4) & (kappa > 0)
@@ -127,7 +127,7 @@ def visited(Z0, kappa):
     return jnp.where(Z0 > 1, count, 0.0)
 
 
-@eqx.filter_jit
+@jitted
 def switch_time(Z0, kappa, tau, bias):
     z1 = (1 - 1 / tau) * (1 + bias)
     r = (z1 + kappa * (1 - z1 / Z0)) / 2 - 1

@@ -1,0 +1,131 @@
+"""Compiled programs, and how many of them a process keeps.
+
+JAX compiles a program for every new shape of its arguments and keeps it for as long as the process
+lives. On Linux a compiled program consists of several hundred memory maps, of which a process may
+have `vm.max_map_count`, usually 65,530: a run of `simulate` takes about 600, so that after some
+hundred shapes the compiler finds none left and ends the process by a segmentation fault.
+
+So the programs are let go of in time:
+
+    compiled       a listener counts whatever this process compiles, by hopfax or not
+    `tidy`         is called wherever hopfax is about to run a program; it returns at once unless
+                   something has been compiled since it last looked, and then counts the maps
+    beyond a share of the limit, all compiled programs are released, and the user is told once
+
+A program that is running is held by whoever runs it, so that releasing it in another thread changes
+nothing; what is needed again is compiled again, to the same program. Without /proc/self/maps, on
+other systems, nothing is done.
+"""
+
+import contextlib
+import ctypes
+import functools
+import gc
+import pathlib
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+
+from ._errors import warn
+
+_Function = TypeVar("_Function", bound=Callable)
+
+_EVENT = "/jax/core/compile/backend_compile_duration"
+#: The part of the limit at which programs are released. The rest is for programs that are compiled
+#: before hopfax looks again, for libraries, and for what other packages map.
+_SHARE = 0.4
+#: Linux's own limit. Where it has been raised, the memory that the programs take is still bounded.
+_USUAL = 65530
+
+
+class _Kept:
+    """How much was compiled, and what was seen of it: one record for the process."""
+
+    compiled = 0  # programs so far
+    seen = 0  # of these, when the maps were last counted
+    left = 0  # maps that were still there after the last release
+    told = False  # whether the user has been told
+    lock = threading.Lock()
+    caches: list[Callable[[], Any]] = []
+
+
+def _count(event: str, seconds: float, **_: Any) -> None:
+    del seconds
+    if event == _EVENT:
+        _Kept.compiled += 1
+
+
+jax.monitoring.register_event_duration_secs_listener(_count)
+
+
+def jitted(function: _Function) -> _Function:
+    """`equinox.filter_jit` of a function, which looks first whether too many programs are kept."""
+    run: Any = eqx.filter_jit(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        tidy()
+        return run(*args, **kwargs)
+
+    return call  # pyright: ignore[reportReturnType]
+
+
+def kept_in(clear: Callable[[], Any]) -> None:
+    """Programs are also kept in a cache of hopfax's own, which `clear` empties."""
+    _Kept.caches.append(clear)
+
+
+def tidy() -> None:
+    """Release all compiled programs if they take a large part of the memory maps that this process
+    may have. To be called before a program is run; costs nothing if nothing has been compiled."""
+    if _Kept.compiled == _Kept.seen or not _Kept.lock.acquire(blocking=False):
+        return
+    try:
+        _Kept.seen = _Kept.compiled
+        limit, left = _limit(), _Kept.left
+        # A share of what programs can take: what no release brings back, such as mapped files,
+        # must not cause one at every look.
+        if limit and _maps() > left + _SHARE * (limit - left):
+            _release(limit)
+    finally:
+        _Kept.lock.release()
+
+
+def _release(limit: int) -> None:
+    before = _maps()
+    for clear in _Kept.caches:
+        clear()
+    jax.clear_caches()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # only the C library of GNU has it
+        ctypes.CDLL(None).malloc_trim(0)  # else freed memory stays with the process
+    _Kept.left = _maps()
+    if not _Kept.told:
+        _Kept.told = True
+        warn(
+            f"compiled programs took {before} of the {limit} memory maps that Linux allows this "
+            f"process, which would end it by a crash; all were released ({_Kept.left} maps are "
+            "left), and what is used again is compiled again. Every new shape of the arguments "
+            "(number of save times, neurons, memories) is a program of its own, compiled for "
+            "seconds: give many runs one shape, batch them by jax.vmap, or use hopfax.sweep.",
+            RuntimeWarning,
+        )
+
+
+def _limit() -> int:
+    """The number of memory maps that may be used; 0 where there is no such limit."""
+    try:
+        return min(int(pathlib.Path("/proc/sys/vm/max_map_count").read_text()), _USUAL)
+    except (OSError, ValueError):
+        return 0
+
+
+def _maps() -> int:
+    """The number of memory maps of this process; 0 where that is unknown."""
+    try:
+        return pathlib.Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:
+        return 0
