@@ -9,6 +9,7 @@ known. Under a trace they are not, and a bad one gives a run the status INVALID_
 import contextlib
 import contextvars
 import functools
+import math
 import os
 import pathlib
 import sys
@@ -317,6 +318,16 @@ def check_memory(name: str, size: int, what: str, hint: str = "") -> None:
     if size > (most := machine_memory()):
         text = f"`{name}` is too large: {what} would take {in_words(size)}, and this machine has"
         raise ValueError(f"{text} {in_words(most)} of memory. {hint}".rstrip())
+
+
+def check_array(what: str, each: int, **sizes: int) -> None:
+    """`check_memory` of an array of these sizes, `each` bytes an entry; the argument at fault is
+    the largest of them. Sizes that are no whole numbers are left to other checks."""
+    if all(isinstance(size, int | np.integer) for size in sizes.values()):
+        worst = max(sizes, key=lambda name: sizes[name])
+        total = each * math.prod(map(int, sizes.values()))
+        shape = " x ".join(f"{int(size):,}" for size in sizes.values())
+        check_memory(worst, total, f"{what} ({shape})")
 
 
 @functools.cache

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from . import _status
-from ._errors import SimulationError, as_float, as_key, check_finite, check_shape
+from ._errors import SimulationError, as_float, as_key, check_finite, check_memory, check_shape
 from ._programs import jitted
-from ._trajectory import Switches, Trajectory
+from ._trajectory import Switches, Trajectory, check_observed
 from ._types import ArrayLike, is_concrete
 from .networks import AbstractMap, SpinState, check_domain, check_map, in_domain
 
@@ -73,6 +73,8 @@ def iterate(
     check_domain(network)
     patterns = network.patterns
     state0 = network.init(state0.spins)
+    watched = jnp.asarray(_tracked(track, patterns.P), jnp.int32)
+    _check_room(network, state0, steps, watched.size, observe)
     if stimulus is not None:
         stimulus = as_float(stimulus, "stimulus", patterns.dtype)
         check_shape(stimulus, "stimulus", (patterns.N,), "(N,)")
@@ -81,13 +83,20 @@ def iterate(
         key = as_key(key)
         if not network.random:
             raise ValueError("`key` is not used by this network; leave it out.")
-    watched = jnp.asarray(_tracked(track, patterns.P), jnp.int32)
     valid = in_domain(network) & network.holds(state0)
     run = _Run(network, state0, stimulus, key, watched, valid)
     trajectory = _run(run, steps, observe)
     if throw:
         _raise_if_failed(trajectory)
     return trajectory
+
+
+def _check_room(network, state: SpinState, steps: int, tracked: int, observe) -> None:
+    """ValueError unless what is saved at every step fits into memory."""
+    each = 2 * network.patterns.dtype.itemsize * tracked
+    name = "steps" if steps > tracked else "track"
+    check_memory(name, each * steps, f"{steps:,} steps of {tracked:,} overlaps")
+    check_observed(observe, state, network, steps, "steps")
 
 
 def _tracked(track: Sequence[int] | None, P: int) -> np.ndarray:

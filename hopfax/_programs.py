@@ -52,8 +52,8 @@ class _Kept:
     caches: list[Callable[[], Any]] = []
 
 
-def _count(event: str, seconds: float, **_: Any) -> None:
-    del seconds
+def _count(event: str, duration_secs: float, **_: Any) -> None:
+    del duration_secs
     if event == _EVENT:
         _Kept.compiled += 1
 

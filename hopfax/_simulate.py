@@ -9,8 +9,8 @@ import numpy as np
 from . import _engines, _status
 from ._arguments import Arguments, checked, quarantine, warn_about
 from ._engines import Auto, Diffrax, EventDriven
-from ._errors import SimulationError, check_option
-from ._trajectory import Trajectory
+from ._errors import SimulationError, check_array, check_option
+from ._trajectory import Trajectory, check_observed
 from ._types import ArrayLike, Input, State, is_concrete
 from .networks import AbstractFlow, Reduction
 
@@ -82,6 +82,9 @@ def simulate(
     method = _method(method)
     steps = method if isinstance(method, Diffrax) else None
     warn_about(given, None if steps is None else steps.controller)
+    saves, memories = given.ts.shape[0], network.patterns.P
+    check_array("overlaps and saliency", 2 * given.ts.dtype.itemsize, ts=saves, P=memories)
+    check_observed(observe, given.state0, network, saves, "ts")
     reduction = _reduction(given, "auto" if steps is None else steps.reduction)
     given, valid = quarantine(given)
     network, inputs = given.network, (given.stimulus, given.current)

@@ -9,11 +9,32 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _status
-from ._errors import missing
-from ._types import ArrayLike, Dataset, State
+from ._errors import check_memory, in_words, missing
+from ._types import ArrayLike, Dataset, Network, State
 
 FLOOR = 0.1  # where all overlaps are below, no memory is in the lead
 RETRIEVED = 0.5  # a memory with an overlap above this is retrieved
+
+
+_FEW = 2**24  # entries of all saves below which nobody asks whether they fit into memory
+
+
+def check_observed(observe: Any, state: State, network: Network, saves: int, name: str) -> None:
+    """ValueError unless what `observe` returns fits into memory at every save.
+
+    **Arguments:** `name`: the argument that sets the number of saves.
+    """
+    if observe is None or saves * max(leaf.size for leaf in jax.tree.leaves(state)) < _FEW:
+        return
+    t = jnp.zeros((), network.patterns.dtype)
+    seen = jax.tree.leaves(eqx.filter_eval_shape(observe, t, state, network))
+    each = sum(leaf.size * leaf.dtype.itemsize for leaf in seen if hasattr(leaf, "dtype"))
+    check_memory(
+        name, saves * each, f"what `observe` returns ({in_words(each)}) at {saves:,} times", _LESS
+    )
+
+
+_LESS = "Let `observe` return less, or save at fewer times."
 
 
 class Switches(eqx.Module):

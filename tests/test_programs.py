@@ -15,8 +15,9 @@ import hopfax as hx
 from hopfax import _programs
 from hopfax._programs import jitted, tidy
 
-MEMORY = hx.DenseMemory(hx.patterns.hadamard(4, 16), hx.Power(3))
-STATE = MEMORY.init(MEMORY.patterns.xi[0])
+PATTERNS = hx.patterns.hadamard(4, 16)
+MEMORY = hx.DenseMemory(PATTERNS, hx.Power(3))
+STATE = MEMORY.init(PATTERNS.xi[0])
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +132,7 @@ def test_no_program_is_compiled_beside_that_door():
 def test_releasing_changes_no_result(monkeypatch):
     """Neither while another thread runs a program, nor in the middle of a trace."""
     monkeypatch.setattr(_programs._Kept, "told", True)
-    state = MEMORY.patterns.xi[0] * jnp.where(jnp.arange(16) < 3, -1.0, 1.0)
+    state = PATTERNS.xi[0] * jnp.where(jnp.arange(16) < 3, -1.0, 1.0)
     ready = threading.Event()
 
     def last(spins):

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+import jax
+
+from .._errors import check_memory
 from .._trajectory import Trajectory
 from .._types import Input
 from ..networks import HardTanhLaw, RateSystem
@@ -28,6 +31,9 @@ def integrate(
 
     def by_diffrax(method: Diffrax, name: str = "diffrax") -> Trajectory:
         whole = _diffrax.complete(method, task, settings.derivative, private, inputs)
+        if whole.dense and settings.max_steps is not None:
+            state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(task.core))
+            check_memory("max_steps", 4 * state * settings.max_steps, "dense output of every step")
         return _diffrax.run(task, settings, whole, private, observe, event, name)
 
     if isinstance(method, Diffrax):

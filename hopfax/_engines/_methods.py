@@ -5,9 +5,12 @@ from typing import Any
 import diffrax
 import equinox as eqx
 
-from .._errors import as_float, check_at_least, check_option
+from .._errors import as_float, check_array, check_at_least, check_option
 from .._types import is_concrete
 from ..networks import Reduction
+
+_MOST_ORDER = 256  # of a Taylor series
+_ENTRY = 32  # bytes of an entry of the log of switches, at least
 
 
 class EventDriven(eqx.Module):
@@ -52,12 +55,16 @@ class EventDriven(eqx.Module):
     switches: int = eqx.field(default=64, static=True)
 
     def __check_init__(self):
-        if not isinstance(self.order, int) or self.order < 3:
-            raise ValueError(f"`order` must be an int of at least 3, got {self.order!r}.")
+        if not isinstance(self.order, int) or not 3 <= self.order <= _MOST_ORDER:
+            raise ValueError(
+                f"`order` must be an int of at least 3, and at most {_MOST_ORDER}, got "
+                f"{self.order!r}; from 24 on a series has no error but rounding."
+            )
         if not 0 < self.tol < 1:
             raise ValueError(f"`tol` must lie between 0 and 1, got {self.tol!r}.")
         if self.switches < 1:
             raise ValueError(f"`switches` must be at least 1, got {self.switches}.")
+        check_array("the log of switches", _ENTRY, switches=self.switches)
 
 
 class Diffrax(eqx.Module):
@@ -100,6 +107,7 @@ class Diffrax(eqx.Module):
         check_option(self.reduction, "reduction", ("auto", "sites", "span", "classes"))
         if self.switches < 1:
             raise ValueError(f"`switches` must be at least 1, got {self.switches}.")
+        check_array("the log of switches", _ENTRY, switches=self.switches)
         if self.dt0 is not None:
             check_at_least(as_float(self.dt0, "dt0"), "dt0", 0.0, strict=True)
         control = self.controller

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from .._errors import FitWarning, as_key, check_at_least, check_option, warn
+from .._errors import FitWarning, as_key, check_array, check_at_least, check_option, warn
 from .._types import is_concrete
 from ..losses import Recording
 from ..networks import merged
 from ..patterns import Patterns
 from ._certainty import certainty_of
 from ._choice import Optimizer, choose
-from ._loop import Carry, Job, Progress, Settings, advance, begin, best, watch
+from ._loop import TRACED, Carry, Job, Progress, Settings, advance, begin, best, watch
 from ._result import ENDINGS, FitResult
 from ._steppers import ByLeastSquares, ByOptax, Problem
 from ._variables import Variables, variables_of
@@ -109,6 +109,7 @@ def fit(
     )
     limit = (1000 if isinstance(stepper, ByOptax) else 200) if steps is None else steps
     _check(limit, starts, patience, batch_size, key, spread)
+    _check_room(limit, starts, variables)
     problem = Problem(network, loss, variables, forward)
     settings = Settings(limit, patience or limit + 1, tolerance, batch_size, starts)
     key = jr.key(0) if key is None else as_key(key)
@@ -147,6 +148,15 @@ def _check(
     if (starts > 1 or batch_size is not None) and key is None:
         raise ValueError("`key` is needed for several `starts` and for a `batch_size`.")
     check_at_least(jnp.asarray(spread, float), "spread", 0.0, strict=False)
+
+
+def _check_room(steps: int, starts: int, variables: Variables) -> None:
+    """ValueError unless the history of all steps, and all starts, fit into memory."""
+    size, each = variables.size, variables.dtype.itemsize
+    check_array(
+        "the history", each * (2 + (size if size <= TRACED else 0)), steps=steps, starts=starts
+    )
+    check_array("the parameters", 3 * each, starts=starts, n=size)
 
 
 def _smaller(model: Any, loss: Callable[..., Any], variables: Variables) -> Any:

@@ -26,7 +26,7 @@ from ._result import CONVERGED, FLAT, NONFINITE, STALLED, STEPS, STOPPED, Histor
 from ._steppers import ByLeastSquares, ByOptax, Problem
 from ._variables import Vectors
 
-_TRACED = 64  # parameters up to which every step's values are kept
+TRACED = 64  # parameters up to which every step's values are kept
 _EVERY = 20  # steps between two looks from outside
 
 
@@ -94,7 +94,7 @@ def _start(job: Job, vectors: Vectors) -> Carry:
     settings, dtype = job.settings, job.problem.variables.dtype
     n = job.problem.variables.size
     blank = jnp.full(settings.steps, jnp.nan, dtype)
-    values = jnp.full((settings.steps, n), jnp.nan, dtype) if n <= _TRACED else None
+    values = jnp.full((settings.steps, n), jnp.nan, dtype) if n <= TRACED else None
     zero = jnp.zeros((), jnp.int32)
     return Carry(
         vectors,

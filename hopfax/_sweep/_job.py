@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _status
-from .._errors import as_key
+from .._errors import as_key, check_array
 from ..networks import check_domain
 from ._grid import Blocks, Grid, parse
 from ._point import FunctionPoint, Point, takes_seed, unknown
@@ -127,6 +127,8 @@ def job_of(
         tile = min(tile_width(), 1 << max(axes.size - 1, 0).bit_length())
     if isinstance(tile, bool) or not isinstance(tile, int) or tile < 1:
         raise ValueError(f"`tile` must be a positive int, got {tile!r}.")
+    each = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in axes.parameters.values())
+    check_array("the values of a tile", each, tile=tile)
     names = list(axes.parameters)
     seeded = "seed" in names and not takes_seed(point)
     if seeded:

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from .. import _status
-from .._errors import as_float
+from .._errors import as_float, check_array
 from .._types import ArrayLike, Dataset
 from ..observables import REGIMES
 from . import _dataset
@@ -105,6 +105,7 @@ def refine(
         raise ValueError(f"`along`: {along!r} is also an axis of `grid`.")
     job = job_of(point, {**grid, along: np.array([low, high])}, key, tile)
     curve = Grid(job.grid.axes[:-1])
+    check_array("the points", 24, coarse=coarse + 1, curve=curve.size)
     program = job.program(local_devices(devices))
     target = _class(of, into, flat(program.outputs))
     run = _Runner(job, curve, program, along, of, target)

@@ -15,7 +15,15 @@ import jax
 import numpy as np
 
 from .. import _status
-from .._errors import ConfigMismatch, StoreError, SweepFailed, SweepWarning, check_option, warn
+from .._errors import (
+    ConfigMismatch,
+    StoreError,
+    SweepFailed,
+    SweepWarning,
+    check_memory,
+    check_option,
+    warn,
+)
 from .._identity import describe
 from .._types import Dataset
 from . import _dataset
@@ -180,6 +188,9 @@ def _in_memory(job: Job, labels: Dataset, how: _How) -> tuple[Dataset, dict[int,
     records: dict[int, Record] = {}
     prepared = prepare(job, how.devices) if job.grid.size else None
     found = variables(output_shapes(job), job.grid) if prepared is None else prepared.variables
+    total = job.grid.size * sum(v.bytes for v in found)
+    hint = "Let the points return less, or keep the results in files: sweep(..., store=...)."
+    check_memory("grid", total, f"the results of {job.grid.size:,} points", hint)
     values = {v.name: np.full(job.grid.shape + v.shape, v.blank, v.dtype) for v in found}
     if prepared is not None:
         blocks = prepared.blocks(how.chunk)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._errors import as_float
+from .._errors import as_float, check_memory
 from .._types import ArrayLike, is_concrete
 
 
@@ -240,6 +240,7 @@ def zero_diagonal(P: int, among: AbstractConstraint = Unconstrained()) -> Masked
     hx.constraints.zero_diagonal(2).mask  # False, True; True, False
     ```
     """
+    check_memory("P", 2 * P * P, f"a matrix of {P:,} x {P:,}")
     return Masked(~np.eye(P, dtype=bool), among)
 
 

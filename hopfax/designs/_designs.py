@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import check_array
+
 #: An axis of a sweep along which several parameters change together.
 Axis = dict[tuple[str, ...], tuple[np.ndarray, ...]]
 
@@ -97,6 +99,7 @@ def _check(ranges: Any, points: Any, seed: Any, log: Any) -> None:
         )
     if isinstance(points, bool) or not isinstance(points, int) or points < 1:
         raise ValueError(f"`points` must be a positive int, got {points!r}.")
+    check_array("the design", 16, points=points, parameters=len(ranges))
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise TypeError(f"`seed` must be an int of at least 0, got {seed!r}.")
     if isinstance(log, str) or not isinstance(log, Collection):

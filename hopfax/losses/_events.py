@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._errors import as_float
+from .._errors import as_float, check_array
 from .._types import ArrayLike, is_concrete
 
 
@@ -123,6 +123,7 @@ class Events(eqx.Module):
         """
         if not self.cycle:
             raise ValueError("only a cycle can be repeated.")
+        check_array("the sequence", 16, rounds=rounds, events=self.memory.size)
         memory = jnp.tile(self.memory, rounds)
         if self.time is None or self.end is None:
             return Events(memory)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._types import PerPattern
+from .._errors import check_memory
+from .._types import PerPattern, default_float
 
 Readout: TypeAlias = Literal["linear", "abs", "square", "relu"]
 READOUTS = {"linear": lambda m: m, "abs": jnp.abs, "square": jnp.square, "relu": jax.nn.relu}
@@ -21,6 +22,7 @@ def cyclic(P: int) -> Float[Array, "P P"]:
     hx.cyclic(3)  # memory 0 calls 1: rows 001, 100, 010
     ```
     """
+    check_memory("P", 2 * default_float().itemsize * P * P, f"a matrix of {P:,} x {P:,}")
     return jnp.roll(jnp.eye(P), 1, axis=0)
 
 

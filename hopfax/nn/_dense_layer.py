@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from .._errors import as_count, check_shape
 from .._interactions import AbstractInteraction, Power, RectifiedPower, Softmax
 from .._types import default_float
-from ._precision import arrived, widened
+from ._precision import arrived, check_weights, widened
 
 
 class Settled(NamedTuple):
@@ -117,6 +117,7 @@ class DenseMemoryLayer(eqx.Module):
                 "`interaction` must be Softmax(beta), Power(order) or RectifiedPower(order), got "
                 f"{interaction!r}."
             )
+        check_weights(dtype, num_memories=num_memories, size=size)
         self.memories = jr.normal(key, (num_memories, size), dtype)
         self.interaction = interaction
         self.steps = None if steps is None else as_count(steps, "steps")

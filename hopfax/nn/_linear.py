@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from .._errors import as_count, as_float, check_option, check_shape
 from .._types import ArrayLike, default_float
+from ._precision import check_weights
 
 Mode: TypeAlias = Literal["recurrent", "scan", "fft"]
 MODES = ("recurrent", "scan", "fft")
@@ -100,6 +101,7 @@ class Modes(eqx.Module):
 
     def powers(self, last: int) -> Array:
         r"""$\lambda^k$ for k = 0..last, (last + 1, ...), complex for complex modes."""
+        check_weights(self.log_rate.dtype, last=last + 1, modes=2 * self.log_rate.size)
         steps = jnp.arange(last + 1, dtype=self.log_rate.dtype)
         steps = steps.reshape((-1,) + (1,) * self.log_rate.ndim)
         size = jnp.exp(-steps * jnp.exp(self.log_rate))
@@ -160,6 +162,8 @@ class LinearSystem(eqx.Module):
     ):
         taps, modes = as_count(taps, "taps"), as_count(modes, "modes", 0)
         dtype = default_float() if dtype is None else dtype
+        check_weights(dtype, outputs=outputs, taps=taps, inputs=inputs)
+        check_weights(dtype, modes=modes, inputs=2 * max(inputs, outputs))
         keys = jr.split(key, 4)
         self.taps = scale * jr.normal(keys[0], (outputs, taps, inputs), dtype)
         self.modes = self.into = self.out = None

@@ -7,8 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import as_float
+from .._errors import as_float, check_array
 from .._programs import tidy
+
+
+def check_weights(dtype: Any, **sizes: int) -> None:
+    """ValueError unless an array of weights of these sizes fits into memory."""
+    check_array("the weights", jnp.dtype(dtype).itemsize, **sizes)
 
 
 def arrived(value: Any, name: str) -> jax.Array:

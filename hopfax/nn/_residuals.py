@@ -6,6 +6,7 @@ They are computed once, in NumPy and float64; the results set the coefficients o
 
 import numpy as np
 
+from .._errors import as_count, check_array
 from .._types import ArrayLike
 
 
@@ -66,6 +67,8 @@ def parity_relations(transition: ArrayLike, output: ArrayLike, window: int) -> n
     ```
     """
     A, C = _model(transition, output)
+    rows = as_count(window, "window") * len(C)
+    check_array("the relations", 8 * rows, window=rows)
     O = _observability(A, C, window)
     left, sizes, _ = np.linalg.svd(O)
     rank = int((sizes > _tolerance(O, sizes)).sum())

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from .._errors import as_count, as_float, check_at_least, check_option, check_scalar_or, check_shape
 from .._types import ArrayLike, default_float
 from ._attend import attend, counted, fitting_block
-from ._precision import arrived, widened
+from ._precision import arrived, check_weights, widened
 
 Norm: TypeAlias = Literal["query", "memory", "value", "association"]
 Projection: TypeAlias = Literal["query", "memory", "value", "output"]
@@ -137,6 +137,7 @@ class HopfieldRetrieval(eqx.Module):
         def linear(name, given, made, key):
             if name not in projections:
                 return None
+            check_weights(dtype, num_heads=min(given, made), **{f"{name}_size": max(given, made)})
             return eqx.nn.Linear(given, made, use_bias=use_bias, dtype=dtype, key=key)
 
         self.query_norm = norm("query", size.query)
@@ -292,6 +293,7 @@ class HopfieldLookup(eqx.Module):
             num_heads, query_size, dtype=dtype, key=keys[0], **options
         )
         S, made = as_count(num_memories, "num_memories"), self.retrieval
+        check_weights(dtype, num_memories=S, query_size=max(made.memory_size, made.value_size))
         self.memory = jr.normal(keys[1], (S, made.memory_size), dtype)
         self.values = jr.normal(keys[2], (S, made.value_size), dtype) if separate_values else None
         if made.value_size != made.memory_size and not separate_values:
@@ -353,6 +355,7 @@ class HopfieldPooling(eqx.Module):
             num_heads, query_size, dtype=dtype, key=keys[0], **options
         )
         shape = (as_count(num_queries, "num_queries"), self.retrieval.query_size)
+        check_weights(dtype, num_queries=shape[0], query_size=shape[1])
         self.queries = jr.normal(keys[1], shape, dtype)
 
     def __call__(

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from .._errors import as_count, check_option
 from .._types import default_float
 from ._linear import MODES, Mode, Modes
-from ._precision import arrived, widened
+from ._precision import arrived, check_weights, widened
 from ._selectors import COUNTER, AbstractSelector, ResidualSelector
 
 
@@ -83,6 +83,9 @@ class Bank(eqx.Module):
         inputs, outputs = as_count(inputs, "inputs"), as_count(outputs, "outputs")
         slots, width = as_count(slots, "slots"), as_count(width, "width")
         dtype = default_float() if dtype is None else dtype
+        check_weights(dtype, outputs=outputs, inputs=inputs)
+        check_weights(dtype, width=width, inputs=inputs + outputs)
+        check_weights(dtype, width=width, slots=slots)
         into, out = jr.split(key)
         self.value = jr.normal(into, (width, inputs), dtype) * width**-0.5
         self.memory = Modes(jnp.full((slots, width), COUNTER, dtype))

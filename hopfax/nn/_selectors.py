@@ -16,6 +16,7 @@ from .._types import ArrayLike, default_float
 from ..networks import FieldState, TwoTimescaleHopfield, check_kind
 from ..networks._base import Inputs
 from ._linear import LinearSystem, Mode, Modes
+from ._precision import check_weights
 
 #: Logarithm of the rate of a counter, which loses the share 1e-5 of its count at every step.
 COUNTER = math.log(1e-5)
@@ -139,6 +140,7 @@ class ResidualSelector(AbstractSelector):
         key: Array,
     ):
         slots = as_count(slots, "slots")
+        check_weights(np.float32, slots=slots)
         _check_positive(beta, "beta")
         if jitter < 0:
             raise ValueError(f"`jitter` must be >= 0, got {jitter!r}.")

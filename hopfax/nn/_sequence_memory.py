@@ -18,7 +18,7 @@ from .._types import ArrayLike
 from ..constraints import AbstractConstraint, Masked, Positive, Unconstrained
 from ..networks import FieldState, Learning, Readout, TwoTimescaleHopfield, check_kind
 from ..patterns import Patterns
-from ._precision import arrived, widened
+from ._precision import arrived, check_weights, widened
 
 Output: TypeAlias = Literal["overlaps", "saliency", "rates"]
 
@@ -319,6 +319,7 @@ def _encoder(patterns: Patterns, in_size: int | None, key: Any) -> Float[Array, 
     if key is None:
         raise ValueError("`in_size` needs a `key`: make one with jax.random.key(seed).")
     shape = (patterns.N, in_size)
+    check_weights(patterns.dtype, in_size=in_size, N=patterns.N)
     return jr.normal(as_key(key), shape, patterns.xi.dtype) / in_size**0.5
 
 

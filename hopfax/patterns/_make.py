@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from .._errors import as_count, as_float, as_key, check_finite
-from .._types import ArrayLike, PerNeuron
+from .._errors import as_count, as_float, as_key, check_array, check_finite
+from .._types import ArrayLike, PerNeuron, default_float
 from ._base import check_sizes
 from ._stored import Patterns
 
@@ -35,10 +35,11 @@ def hadamard(columns: int | Sequence[int] | np.ndarray, N: int) -> Patterns:
     patterns.overlap(patterns.xi[0])  # 1, 0, 0, 0
     ```
     """
+    _check_room(1, N)
     if isinstance(columns, int):
         if columns < 1:
             raise ValueError(f"`columns` must be at least 1, got {columns}.")
-        if 2**columns > max(N, 1):
+        if columns >= max(N, 1).bit_length():
             raise ValueError(
                 f"{columns} columns 1, 2, 4, ... need `N` >= 2^{columns}, got {N}; name the "
                 "columns instead (any distinct ones below N, e.g. list(range(1, P + 1))), or use "
@@ -56,6 +57,7 @@ def hadamard(columns: int | Sequence[int] | np.ndarray, N: int) -> Patterns:
             f"`N` must be a multiple of {order}, the order of the smallest Sylvester-Hadamard "
             f"matrix with column {columns.max()}, got {N}."
         )
+    _check_room(columns.size, N)
     common = columns[:, None] & np.arange(order)[None, :]
     parity = np.bitwise_count(common.astype(np.uint64)) & 1
     return Patterns(np.tile(1.0 - 2.0 * parity, (1, N // order)), binary=True)
@@ -71,7 +73,7 @@ def random(key: jax.Array, P: int, N: int) -> Patterns:
     patterns.xi.shape, patterns.binary  # (4, 16), True
     ```
     """
-    check_sizes(P, N)
+    _check_room(P, N)
     return Patterns(jr.rademacher(as_key(key), (P, N), int), binary=True)
 
 
@@ -88,7 +90,7 @@ def correlated(key: jax.Array, P: int, N: int, rho: float) -> Patterns:
     patterns.gram()  # 1 on the diagonal, 0.25 elsewhere, within a few times 1/64
     ```
     """
-    check_sizes(P, N)
+    _check_room(P, N)
     if not 0 <= rho < 1:
         raise ValueError(f"`rho` must lie in [0, 1), got {rho}.")
     common, own = jr.split(as_key(key))
@@ -117,13 +119,14 @@ def balanced(q: float, N: int) -> Patterns:
     patterns.xi @ patterns.xi.T  # 8 active neurons in each, 4 shared by any two
     ```
     """
-    check_sizes(1, N)
+    _check_room(1, N)
     inverse = round(1 / q) if 0 < q < 1 else 0
     if inverse < 2 or abs(1 / q - inverse) > 1e-9:
         raise ValueError(f"`q` must be 1/2, 1/3, 1/4, ..., got {q}.")
     if N % inverse**2:
         raise ValueError(f"`N` must be a multiple of 1/q^2 = {inverse**2}, got {N}.")
     P, core = inverse + 1, N // inverse**2
+    _check_room(P, N)
     xi = np.zeros((P, N))
     xi[:, :core] = 1
     xi[:, core:] = np.tile(np.eye(P), (N - core) // P)
@@ -145,7 +148,7 @@ def sunflower(P: int, q: float, r: float, N: int) -> Patterns:
     patterns.xi @ patterns.xi.T  # 4 active neurons in each, 2 shared by any two
     ```
     """
-    check_sizes(P, N)
+    _check_room(P, N)
     count, core = _whole(q, N), _whole(r * q, N)
     if count is None or core is None or not 0 < q < 1 or not 0 <= r < 1:
         raise ValueError(
@@ -174,7 +177,7 @@ def sparse(key: jax.Array, P: int, N: int, q: float) -> Patterns:
     patterns.xi.sum(1)  # 4, 4, 4, 4
     ```
     """
-    check_sizes(P, N)
+    _check_room(P, N)
     count = _whole(q, N)
     if count is None or not 0 < count < N:
         raise ValueError(f"`q` must give a whole number 0 < q N < N, got q = {q}, N = {N}.")
@@ -240,6 +243,13 @@ def degrade(patterns: Patterns, key: jax.Array, mu: int, kept: int) -> PerNeuron
     order = jnp.argsort(jnp.where(pattern > 0, rank, patterns.N + rank))
     place = jnp.argsort(order)  # of every neuron, active ones first
     return jnp.where(place < kept, pattern, jnp.zeros_like(pattern))
+
+
+def _check_room(P: int, N: int) -> None:
+    """ValueError for numbers that are no sizes, or patterns that do not fit into memory: what is
+    drawn, signs made of it, and the patterns are there at one time."""
+    check_sizes(P, N)
+    check_array("the memories", 3 * default_float().itemsize, P=P, N=N)
 
 
 def _whole(fraction: float, N: int) -> int | None:

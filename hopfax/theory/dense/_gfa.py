@@ -123,6 +123,7 @@ def solve_gfa(
         *(model, steps, paths, scrambles, seed),
         thermal=beta is not None,
         graded=activation is not None,
+        horizon="steps",
     )
     m, C, G, Gam = follow(setting, drawn, steps)
     parts = (m.mean(0), standard_error(m), C.mean(0), G.mean(0), Gam.mean(0))

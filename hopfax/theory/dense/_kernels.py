@@ -110,6 +110,7 @@ class Kernel(eqx.Module):
         return isinstance(self.function, forces.InputDriven)
 
 
+_MOST_ORDER = 150  # (2 * 150 - 3)!! = 8.6e+305
 #: What the functions of this package take: an interaction, or the kernel of one.
 Model = AbstractInteraction | Kernel
 
@@ -146,6 +147,12 @@ def kernel(interaction: Model) -> Kernel:
     K(jnp.asarray(0.5)), K.order  # 0.5, 3
     ```
     """
+    order = getattr(interaction, "order", 2)
+    if isinstance(order, int) and order > _MOST_ORDER:
+        raise ValueError(
+            f"`interaction` must have an order of at most {_MOST_ORDER}, got {order}: the kernel "
+            "grows as the factorial of the order, beyond the largest float."
+        )
     match interaction:
         case Kernel():
             return interaction

@@ -8,7 +8,7 @@ from jax.lax import stop_gradient
 from jax.scipy.special import erf
 from jaxtyping import Array, Bool, Float
 
-from ..._errors import check_at_least
+from ..._errors import check_array, check_at_least
 from ..._programs import jitted
 from ..._types import ArrayLike
 from .._parameters import floats
@@ -89,6 +89,7 @@ def map_trajectory(
     check_at_least(load, "load", 0.0, strict=True)
     steps = checked_count(steps, "steps")
     load, m0 = jnp.broadcast_arrays(load, m0)
+    check_array("the overlaps", 2 * m0.dtype.itemsize, steps=steps, points=m0.size)
 
     def move(m, _):
         new = _step(model, load, m)

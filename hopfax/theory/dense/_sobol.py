@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from ..._errors import check_memory
 from ._arguments import checked_count
 from ._kernels import Kernel
 
@@ -27,14 +28,24 @@ def noise(
     seed: int,
     thermal: bool = False,
     graded: bool = False,
+    horizon: str = "horizon",
 ) -> Noise:
-    """Scrambled Sobol sequences for `paths`, `scrambles` and `seed` as a user gives them."""
+    """Scrambled Sobol sequences for `paths`, `scrambles` and `seed` as a user gives them; `horizon`
+    is how the user calls `steps`."""
     paths, scrambles = checked_count(paths, "paths"), checked_count(scrambles, "scrambles")
     seed = checked_count(seed, "seed", 0)
     if paths & (paths - 1):
         raise ValueError(
             f"`paths` must be a power of two, where Sobol sequences are balanced, but is {paths}."
         )
+    # Of every step the quasi-random numbers, in float64 and float32, and the overlaps and answers
+    # to every earlier step.
+    random = 12 * scrambles * steps * paths * (2 if thermal else 1)
+    check_memory(
+        horizon if steps > paths else "scrambles" if scrambles > paths else "paths",
+        random + 12 * steps**2 * paths,
+        f"{scrambles:,} x {paths:,} paths of {steps:,} steps",
+    )
     return _noise(steps, paths, scrambles, seed, model.input_driven, thermal, graded)
 
 

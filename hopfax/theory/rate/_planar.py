@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..._errors import as_count, as_float, check_finite
+from ..._errors import as_count, as_float, check_array, check_finite
 from ..._rate_activations import AbstractRateActivation
 from ..._types import ArrayLike
 from .._parameters import check_scalar
@@ -108,6 +108,7 @@ def planar_equilibria(
     """
     stored = checked_scalars(phi, a, b, q)
     drive = _checked_drive(stored, saliency, input_active, input_silent)
+    check_array("the equilibria", 64, most=as_count(most, "most"))
     return _equilibria(stored, drive, as_count(most, "most"))
 
 

@@ -6,8 +6,10 @@ import jax
 import numpy as np
 
 from ..._activations import HardTanh
-from ..._errors import check_at_least
+from ..._errors import check_at_least, in_words
 from ..._types import ArrayLike, is_concrete
+
+_MOST = 10**6  # memories in a cycle
 
 
 def is_value(value: ArrayLike, special: float) -> bool:
@@ -27,6 +29,12 @@ def check_P(P: int | float) -> int | float:
         raise TypeError(f"`P` must be an integer >= 2 or math.inf, but is {P!r}.")
     if P < 2:
         raise ValueError(f"`P` must be an integer >= 2 or math.inf, but is {P}.")
+    if P > _MOST:
+        raise ValueError(
+            f"`P` must be at most {_MOST:,}, but is {P}: some sums have a term for each memory, "
+            f"{in_words(8 * int(P))} of them, added one by one. Take math.inf, from which so long "
+            "a cycle differs by less than rounding for any `kappa` far below P."
+        )
     return int(P)
 
 

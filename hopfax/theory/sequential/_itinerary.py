@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..._errors import check_at_least, check_finite, check_scalar_or, check_shape
+from ..._errors import check_array, check_at_least, check_finite, check_scalar_or, check_shape
 from ..._programs import jitted
 from ..._types import ArrayLike
 from .._parameters import floats
@@ -96,6 +96,7 @@ def itinerary(
     check_finite(saliency0, "saliency0")
     if steps < 1:
         raise ValueError(f"`steps` must be >= 1, but is {steps}.")
+    check_array("the saliencies", 2 * saliency0.dtype.itemsize, steps=steps, P=P)
     return _itinerary(transition, kappa, tau, saliency0, steps, tie_margin)
 
 

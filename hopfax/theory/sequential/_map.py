@@ -4,8 +4,10 @@ import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ..._errors import check_array
 from ..._types import ArrayLike
 from .._parameters import floats
 from . import _handover, _singular
@@ -98,6 +100,8 @@ def saliency_orbit(
     if steps < 0:
         raise ValueError(f"`steps` must be >= 0, but is {steps}.")
     Z0, kappa = floats(Z0=Z0, kappa=kappa)
+    orbits = math.prod(np.broadcast_shapes(Z0.shape, kappa.shape))
+    check_array("the saliencies", 2 * Z0.dtype.itemsize, steps=steps, orbits=orbits)
     return _singular.orbit(Z0, kappa, steps, P)
 
 
