@@ -41,6 +41,17 @@ def meaning(code: int) -> str:
     return STATUS[int(code)][1]
 
 
+def check(codes: np.ndarray) -> None:
+    """ValueError naming the first of these codes that the run of a point cannot end with."""
+    for code in np.unique(codes):
+        if int(code) not in STATUS or code == NOT_RUN:
+            known = ", ".join(f"{k} {text}" for k, (text, _) in STATUS.items() if k != NOT_RUN)
+            raise ValueError(
+                f"`point`: it returned the `status` {code}, but must return a key of "
+                f"hopfax.STATUS ({known}), or another name for what else it has to say."
+            )
+
+
 def attributes() -> dict:
     """Attributes for a stored status variable, after the CF convention for flags."""
     return {

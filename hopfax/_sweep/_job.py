@@ -231,7 +231,11 @@ def flat(outputs: Any) -> dict[str, Any]:
 
 
 def blank(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The outputs with `Variable.blank` wherever a point failed; status, steps and bools stay."""
+    """The outputs with `Variable.blank` wherever a point failed; status, steps and bools stay.
+
+    **Raises:** ValueError for a status that is no code.
+    """
+    _status.check(outputs["status"])
     good = succeeded(outputs["status"])
     kept = {}
     for name, leaf in outputs.items():

@@ -18,7 +18,7 @@ from .._arguments import check_times
 from .._engines import Diffrax, EventDriven
 from .._errors import as_float
 from .._simulate import simulate
-from .._types import ArrayLike, Input
+from .._types import ArrayLike, Input, is_concrete
 from ..networks import AbstractFlow, check_flow
 from ..observables import Selected, summary
 
@@ -34,7 +34,8 @@ class Point(eqx.Module):
     - `init`: keyword arguments of `network.init`, e.g. `dict(saliency=...)`.
     - `ts`: save times in fast time constants; with `per_tau=True` in slow ones, i.e. multiplied by
       the (largest) `tau` of the point.
-    - `observe`: a function `trajectory -> dict of arrays`, written with jax.numpy and defined once,
+    - `observe`: a function `trajectory -> dict of arrays` (or one array, which is then called
+      "value"; `status` and `steps` are the run's own), written with jax.numpy and defined once,
       at module level; or names of observables, such as `["regime", "switch_times"]` (all of them:
       see `hopfax.observables.Selected`). Only what it returns is kept of a run. Default:
       `hopfax.observables.summary`, which gives `regime` (a code; the dataset's `regime.attrs` has
@@ -180,7 +181,11 @@ class Point(eqx.Module):
             max_steps=point.max_steps,
             throw=False,
         )
-        outputs = dict(point.observe(trajectory))
+        outputs = _by_name(point.observe(trajectory), "observe", point.observe)
+        if own := {"status", "steps"} & set(outputs):
+            raise ValueError(
+                f"`observe`: it returns {min(own)!r}, which is the run's own; name it otherwise."
+            )
         return {
             **outputs,
             "status": trajectory.status,
@@ -222,7 +227,7 @@ class FunctionPoint(eqx.Module):
             valid = valid & jnp.isfinite(value).all()
         safe = {name: jnp.where(jnp.isfinite(v), v, jnp.ones_like(v)) for name, v in values.items()}
         out = self._outputs(safe | ({"key": key} if self.wants_key else {}))
-        status = jnp.asarray(out.pop("status", 0), jnp.int32)
+        status = _checked_status(out.pop("status", 0))
         status = jnp.where(valid, status, _status.INVALID_PARAMETER)
         return {**out, "status": status.astype(jnp.int32)}
 
@@ -231,7 +236,7 @@ class FunctionPoint(eqx.Module):
 
         **Raises:** TypeError if the function cannot be traced, or returns anything but numbers.
         """
-        name = getattr(self.function, "__qualname__", type(self.function).__name__)
+        name = _name_of(self.function)
         try:
             out = self.function(**arguments)
         except _UNTRACEABLE as error:
@@ -239,15 +244,7 @@ class FunctionPoint(eqx.Module):
                 f"`point`: {name} cannot be compiled: write it with jax.numpy in place of numpy "
                 "and math, and jnp.where in place of `if`."
             ) from error
-        out = dict(out) if isinstance(out, Mapping) else _named(out)
-        leaves = jax.tree.leaves(out)
-        bad = [leaf for leaf in leaves if not isinstance(leaf, _NUMBERS)]
-        if bad or not leaves:
-            raise TypeError(
-                f"`point`: {name} must return an array, a dict of arrays or a NamedTuple, but "
-                f"returned {type(bad[0]).__name__ if bad else 'nothing'}."
-            )
-        return out
+        return _by_name(out, "point", self.function)
 
 
 _NUMBERS = (jax.Array, np.ndarray, np.generic, int, float, complex)
@@ -270,7 +267,40 @@ def unknown(name: str, known: list[str]) -> ValueError:
     return ValueError(f"unknown parameter {name!r}; did you mean {', '.join(map(repr, near))}?")
 
 
-def _named(out: Any) -> dict[str, Any]:
+def _by_name(out: Any, argument: str, function: Callable) -> dict[str, Any]:
+    """What the function given as `argument` returned, by name; a single array is called "value".
+
+    **Raises:** TypeError for anything but numbers.
+    """
+    leaves = jax.tree.leaves(out)
+    bad = [leaf for leaf in leaves if not isinstance(leaf, _NUMBERS)]
+    if bad or not leaves:
+        raise TypeError(
+            f"`{argument}`: {_name_of(function)} must return an array, a dict of arrays or a "
+            f"NamedTuple, but returned {type(bad[0]).__name__ if bad else 'nothing'}."
+        )
+    if isinstance(out, Mapping):
+        return dict(out)
     if hasattr(out, "_asdict"):  # a NamedTuple, as the theory functions return
         return dict(out._asdict())
     return {"value": out}
+
+
+def _name_of(function: Callable) -> str:
+    return getattr(function, "__qualname__", type(function).__name__)
+
+
+def _checked_status(status: Any) -> Array:
+    """The status that a function returned, as a whole number.
+
+    **Raises:** TypeError for anything else; ValueError for one that is known to be no code.
+    """
+    array = status if isinstance(status, jax.Array) else np.asarray(status)
+    if array.shape != () or not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(
+            "`point`: the `status` that it returns must be one whole number, a key of "
+            f"hopfax.STATUS, but is {array.dtype}{list(array.shape)}."
+        )
+    if is_concrete(array):
+        _status.check(np.asarray(array))
+    return jnp.asarray(array, jnp.int32)
