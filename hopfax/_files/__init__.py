@@ -1,6 +1,7 @@
 """Files: read and written with care, and removed only where hopfax wrote them."""
 
 from .._errors import in_words as in_words
+from ._arrays import Form as Form, read_whole as read_whole
 from ._io import (
     checksum as checksum,
     open_regular as open_regular,
@@ -11,4 +12,5 @@ from ._io import (
     write_whole as write_whole,
 )
 from ._ledger import Ledger as Ledger, files_below as files_below, remove as remove
+from ._sealed import Source as Source, open_sealed as open_sealed, write_sealed as write_sealed
 from ._zarr import check_regular as check_regular, check_zarr as check_zarr

@@ -34,17 +34,26 @@ def open_regular(
 
     **Raises:** `error` for a folder, a pipe, a device; OSError (FileNotFoundError) as `open` does.
     """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as refused:  # a NUL byte in it
+        raise error(f"`{name}` must be a path, got {path!r}.") from refused
+    _check_regular(mode, path, name, error)  # to open a device may set it going
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     found = os.open(path, flags | getattr(os, "O_BINARY", 0))  # without waiting for a pipe
     try:
-        mode = os.fstat(found).st_mode
-        if not stat.S_ISREG(mode):
-            kind = next((text for is_it, text in _KINDS if is_it(mode)), "no regular file")
-            raise error(f"`{name}`: {os.fspath(path)} is {kind}; name a regular file.")
+        _check_regular(os.fstat(found).st_mode, path, name, error)  # it may be another by now
         return os.fdopen(found, "rb")
     except BaseException:
         os.close(found)
         raise
+
+
+def _check_regular(mode: int, path: str | os.PathLike, name: str, error: type[Exception]) -> None:
+    """`error` unless this is the mode of a regular file."""
+    if not stat.S_ISREG(mode):
+        kind = next((text for is_it, text in _KINDS if is_it(mode)), "no regular file")
+        raise error(f"`{name}`: {os.fspath(path)} is {kind}; name a regular file.")
 
 
 def read_bytes(
@@ -98,7 +107,12 @@ def write_whole(path: str | os.PathLike, content: bytes | Callable[[BinaryIO], A
     path = pathlib.Path(path)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    made = os.open(partial, flags | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        made = os.open(partial, flags | getattr(os, "O_BINARY", 0), 0o666)
+    except OSError as error:  # which names the file that was asked for, or the folder it lacks
+        lost = isinstance(error, FileNotFoundError | NotADirectoryError)
+        place = path.parent if lost else path
+        raise OSError(error.errno, error.strerror, os.fspath(place)) from None
     try:
         with os.fdopen(made, "wb") as file:
             if isinstance(content, bytes):

@@ -1,22 +1,25 @@
-"""The state of a long fit in a file: a JSON header, then the arrays. No pickle.
+"""The state of a long fit in a file: a sealed JSON header, then the arrays. No pickle.
 
 The header says of which fit it is, by all arrays, settings and names of functions and classes. Of
 the library's own classes only the last part of the name counts, so that a file stays readable when
 a class moves to another module.
 """
 
-import json
-import os
 import pathlib
 import re
+import warnings
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
 
-from .._errors import ConfigMismatch, LoadError
+from .._errors import ConfigMismatch
+from .._files import Source, open_sealed, write_sealed
 from .._identity import describe, difference
 
-_FORMAT, _SCHEMA = "hopfax-fit", 1
+_FORMAT = "hopfax-fit"
 _HOME = re.compile(r"^hopfax[\w.]*:_?")  # the module of a class of the library
 
 
@@ -36,44 +39,45 @@ def _portable(config: dict[str, str]) -> dict[str, str]:
 def write(path: pathlib.Path, config: dict[str, str], carry: Any) -> None:
     """Writes the state of a fit. The file is replaced at once, so that a fit that is killed while
     it writes leaves the old one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            header = {"format": _FORMAT, "schema": _SCHEMA, "config": config}
-            file.write(json.dumps(header).encode() + b"\n")
-            eqx.tree_serialise_leaves(file, carry)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(carry) if eqx.is_array_like(leaf)]
+    write_sealed(path, _FORMAT, {"config": config}, leaves)
 
 
 def read(path: pathlib.Path, config: dict[str, str], like: Any) -> Any:
     """The state in a file; `like` if there is none.
 
-    **Raises:** LoadError for a damaged file, ConfigMismatch for that of another fit.
+    **Raises:** LoadError for a damaged file, ConfigMismatch for that of another fit. Warns
+    (UserWarning) of a file of an earlier version.
     """
     if not path.exists():
         return like
-    with open(path, "rb") as file:
-        try:
-            header = json.loads(file.readline())
-            known = header["format"] == _FORMAT and header["schema"] == _SCHEMA
-        except (ValueError, KeyError, TypeError) as error:
-            raise LoadError(f"`checkpoint`: {path} is no checkpoint of a fit.") from error
-        if not known:
-            raise LoadError(f"`checkpoint`: {path} is no checkpoint of this version.")
-        if (stored := _portable(header["config"])) != config:
+    with open_sealed(path, _FORMAT, {"config"}, "checkpoint") as source:
+        stored = source.header.get("config")
+        if not isinstance(stored, dict) or not all(type(v) is str for v in stored.values()):
+            raise source.error("is damaged: its header does not say of which fit it is.")
+        if (stored := _portable(stored)) != config:
             raise ConfigMismatch(
                 f"`checkpoint`: {path} belongs to another fit, which differs in "
                 f"{difference(stored, config)}. Choose another file, or delete it."
             )
-        try:
-            carry = eqx.tree_deserialise_leaves(file, like)
-            over = file.read(1)
-        except Exception as error:
-            raise LoadError(f"`checkpoint`: {path} is truncated or damaged.") from error
-    if over:
-        raise LoadError(f"`checkpoint`: {path} goes on after its last array.")
+        carry = jax.tree_util.tree_map_with_path(lambda at, leaf: _leaf(source, at, leaf), like)
+        source.end()
+    if not source.sealed:
+        warnings.warn(
+            f"`checkpoint`: {path} was written by an earlier version and is not sealed, so that "
+            "damage to it may go unnoticed.",
+            UserWarning,
+            stacklevel=4,
+        )
     return carry
+
+
+def _leaf(source: Source, at: Any, like: Any) -> Any:
+    """The next number or array, of the kind of `like`."""
+    if not eqx.is_array_like(like):
+        return like
+    kind = np.asarray(like)
+    found = source.array(f"the state{jax.tree_util.keystr(at)}", kind.shape, kind.dtype)
+    if isinstance(like, jax.Array):
+        return jnp.asarray(found)
+    return found if isinstance(like, np.ndarray) else type(like)(found.item())

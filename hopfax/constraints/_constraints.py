@@ -199,12 +199,16 @@ class Masked(AbstractConstraint):
     among: AbstractConstraint
 
     def __init__(self, mask: ArrayLike, among: AbstractConstraint = Unconstrained()):
-        if isinstance(among, Simplex):
+        self.mask, self.fixed, self.among = jnp.asarray(mask, bool), None, among
+
+    def __check_init__(self):
+        if isinstance(self.among, Simplex):
             raise ValueError(
                 "`among` must not be Simplex(): give it alone, with zeros where the parameter "
                 "shall stay zero."
             )
-        self.mask, self.fixed, self.among = jnp.asarray(mask, bool), None, among
+        if self.fixed is not None:
+            jnp.broadcast_shapes(self.mask.shape, self.fixed.shape)
 
     def free(self, value, name):
         # Entries that stay need not obey `among`, whose inverse may not exist there (the logarithm

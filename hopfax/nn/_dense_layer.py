@@ -107,22 +107,27 @@ class DenseMemoryLayer(eqx.Module):
     ):
         dtype = default_float() if dtype is None else dtype
         num_memories, size = as_count(num_memories, "num_memories"), as_count(size, "size")
-        if tol is not None and not 0 < tol < 1:
-            raise ValueError(f"`tol` must be between 0 and 1, got {tol!r}.")
         if interaction is None:
             beta: Any = jnp.asarray(1 / math.sqrt(size), dtype)
             interaction = Softmax(beta)
-        if not isinstance(interaction, Softmax | Power | RectifiedPower):
-            raise TypeError(
-                "`interaction` must be Softmax(beta), Power(order) or RectifiedPower(order), got "
-                f"{interaction!r}."
-            )
         check_weights(dtype, num_memories=num_memories, size=size)
         self.memories = jr.normal(key, (num_memories, size), dtype)
         self.interaction = interaction
         self.steps = None if steps is None else as_count(steps, "steps")
         self.max_steps = as_count(max_steps, "max_steps")
         self.tol = None if tol is None else float(tol)
+
+    def __check_init__(self):
+        if self.steps is not None:
+            as_count(self.steps, "steps")
+        as_count(self.max_steps, "max_steps")
+        if self.tol is not None and not 0 < self.tol < 1:
+            raise ValueError(f"`tol` must be between 0 and 1, got {self.tol!r}.")
+        if not isinstance(self.interaction, Softmax | Power | RectifiedPower):
+            raise TypeError(
+                "`interaction` must be Softmax(beta), Power(order) or RectifiedPower(order), got "
+                f"{self.interaction!r}."
+            )
 
     def __call__(
         self,

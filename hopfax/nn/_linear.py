@@ -174,6 +174,15 @@ class LinearSystem(eqx.Module):
             self.into = jr.normal(keys[2], (2, modes, inputs), dtype) * 2**-0.5
             self.out = scale * jr.normal(keys[3], (2, outputs, modes), dtype)
 
+    def __check_init__(self):
+        parts = (self.modes, self.into, self.out)
+        given = [part for part in parts if part is not None]
+        if len(given) not in (0, len(parts)):
+            raise ValueError("`modes` need both `into` and `out`, and these need `modes`.")
+        if self.modes is not None and self.into is not None:
+            shape = (self.into.shape[1],)
+            check_shape(self.modes.log_rate, "modes.log_rate", shape, "that of `into`")
+
     def init(self) -> tuple[Array, Array | None]:
         """The state before the first input: the last L - 1 inputs and the modes, all zero."""
         _, L, inputs = self.taps.shape

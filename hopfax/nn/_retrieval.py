@@ -126,7 +126,6 @@ class HopfieldRetrieval(eqx.Module):
         self.steps, self.learn_beta = as_count(steps, "steps"), learn_beta
         self.block = block if block in ("auto", None) else as_count(block, "block")
         beta = as_float(1 / math.sqrt(size.qk) if beta is None else beta, "beta", dtype)
-        check_scalar_or(beta, "beta", H, "(num_heads,)")
         check_at_least(beta, "beta", 0.0, strict=True)
         self.log_beta = jnp.log(beta)
 
@@ -149,6 +148,14 @@ class HopfieldRetrieval(eqx.Module):
         self.memory_proj = linear("memory", size.memory, H * size.qk, keys[1])
         self.value_proj = linear("value", size.value, H * size.vo, keys[2])
         self.output_proj = linear("output", H * size.vo, size.output, keys[3])
+
+    def __check_init__(self):
+        as_count(self.num_heads, "num_heads")
+        as_count(self.steps, "steps")
+        if self.block not in ("auto", None):
+            as_count(self.block, "block")
+        check_scalar_or(self.log_beta, "beta", self.num_heads, "(num_heads,)")
+        _check_sizes(self)
 
     @property
     def beta(self) -> Float[Array, "*#H"]:
@@ -296,11 +303,17 @@ class HopfieldLookup(eqx.Module):
         check_weights(dtype, num_memories=S, query_size=max(made.memory_size, made.value_size))
         self.memory = jr.normal(keys[1], (S, made.memory_size), dtype)
         self.values = jr.normal(keys[2], (S, made.value_size), dtype) if separate_values else None
-        if made.value_size != made.memory_size and not separate_values:
+
+    def __check_init__(self):
+        made, S = self.retrieval, self.memory.shape[0]
+        if made.value_size != made.memory_size and self.values is None:
             raise ValueError(
                 f"`value_size` = {made.value_size} differs from `memory_size` = "
                 f"{made.memory_size}; so values need a table of their own: separate_values=True."
             )
+        check_shape(self.memory, "memory", (S, made.memory_size), "(S, memory_size)")
+        if self.values is not None:
+            check_shape(self.values, "values", (S, made.value_size), "(S, value_size)")
 
     def __call__(
         self,
@@ -357,6 +370,10 @@ class HopfieldPooling(eqx.Module):
         shape = (as_count(num_queries, "num_queries"), self.retrieval.query_size)
         check_weights(dtype, num_queries=shape[0], query_size=shape[1])
         self.queries = jr.normal(keys[1], shape, dtype)
+
+    def __check_init__(self):
+        shape = (self.queries.shape[0], self.retrieval.query_size)
+        check_shape(self.queries, "queries", shape, "(Q, query_size)")
 
     def __call__(
         self,
@@ -422,6 +439,33 @@ def _sizes(
                 f"{name!r}, got {given}."
             )
     return _Sizes(query, memory, value, output, qk, vo)
+
+
+def _check_sizes(layer: HopfieldRetrieval) -> None:
+    """ValueError unless norms and projections fit the sizes of the layer."""
+    H, made = layer.num_heads, {}
+    for name in ("query", "memory", "value"):
+        size = getattr(layer, f"{name}_size")
+        norm, projection = getattr(layer, f"{name}_norm"), getattr(layer, f"{name}_proj")
+        if norm is not None and norm.shape != (size,):
+            raise ValueError(f"`{name}_norm` must have shape {(size,)}, got {norm.shape}.")
+        made[name] = H * size
+        if projection is not None:
+            made[name], given = projection.weight.shape
+            if given != size or made[name] % H:
+                raise ValueError(
+                    f"`{name}_proj` must take {size} features and make some for each of {H} heads, "
+                    f"but takes {given} and makes {made[name]}."
+                )
+    if made["query"] != made["memory"]:
+        raise ValueError(
+            f"queries have {made['query']} features in all heads, and keys {made['memory']}."
+        )
+    norm = layer.association_norm
+    if norm is not None and norm.shape != (made["query"] // H,):
+        raise ValueError("`association_norm` must have one entry for each feature of a head.")
+    if layer.output_proj is not None and layer.output_proj.weight.shape[1] != made["value"]:
+        raise ValueError(f"`output_proj` must take {made['value']} features, of all heads.")
 
 
 def _as_read(stored):

@@ -9,7 +9,7 @@ import jax.random as jr
 from equinox import AbstractVar
 from jaxtyping import Array, Float
 
-from .._errors import as_count, check_option
+from .._errors import as_count, check_option, check_shape
 from .._types import default_float
 from ._linear import MODES, Mode, Modes
 from ._precision import arrived, check_weights, widened
@@ -92,6 +92,10 @@ class Bank(eqx.Module):
         self.readout = jr.normal(out, (outputs, width), dtype) * width**-0.5
         self.skip = jnp.zeros((outputs, inputs), dtype)
         self.bias = jnp.zeros(outputs, dtype)
+
+    def __check_init__(self):
+        rate, width = self.memory.log_rate, self.value.shape[0]
+        check_shape(rate, "memory.log_rate", (*rate.shape[:1], width), "(slots, width)")
 
     @property
     def slots(self) -> int:

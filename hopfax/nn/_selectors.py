@@ -11,7 +11,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import as_count, as_float, check_option
+from .._errors import as_count, as_float, check_option, check_shape
 from .._types import ArrayLike, default_float
 from ..networks import FieldState, TwoTimescaleHopfield, check_kind
 from ..networks._base import Inputs
@@ -142,8 +142,6 @@ class ResidualSelector(AbstractSelector):
         slots = as_count(slots, "slots")
         check_weights(np.float32, slots=slots)
         _check_positive(beta, "beta")
-        if jitter < 0:
-            raise ValueError(f"`jitter` must be >= 0, got {jitter!r}.")
         dtype = default_float() if dtype is None else dtype
         self.detector = LinearSystem(
             inputs, 1, taps=taps, modes=modes, scale=scale, dtype=dtype, key=key
@@ -153,6 +151,13 @@ class ResidualSelector(AbstractSelector):
         self.ladder = jnp.arange(1, slots + 1, dtype=dtype)
         self.log_beta = jnp.asarray(math.log(beta), dtype)
         self.jitter = float(jitter)
+
+    def __check_init__(self):
+        if not self.jitter >= 0:
+            raise ValueError(f"`jitter` must be >= 0, got {self.jitter!r}.")
+        if (made := self.detector.taps.shape[0]) != 1:
+            raise ValueError(f"`detector` must have one output, but has {made}.")
+        check_shape(self.counter.log_rate, "counter.log_rate", (), "()")
 
     @property
     def slots(self) -> int:
@@ -226,20 +231,22 @@ class SaliencySelector(AbstractSelector):
         form: Literal["softmax", "threshold"] = "softmax",
         threshold: float | None = None,
     ):
-        check_option(form, "form", ("softmax", "threshold"))
         _check_positive(beta, "beta")
         self.patterns = as_float(patterns, "patterns")
         if self.patterns.ndim != 2:
             raise ValueError(f"`patterns` must have shape (S, d), got {self.patterns.shape}.")
-        if (threshold is None) == (form == "threshold"):
-            raise ValueError(
-                '`threshold` must be given for `form="threshold"`, and only for it, '
-                f"got {threshold!r}."
-            )
         dtype = self.patterns.dtype
         self.log_beta = jnp.asarray(math.log(beta), dtype)
         self.threshold = None if threshold is None else jnp.asarray(threshold, dtype)
         self.form = form
+
+    def __check_init__(self):
+        check_option(self.form, "form", ("softmax", "threshold"))
+        if (self.threshold is None) == (self.form == "threshold"):
+            raise ValueError(
+                '`threshold` must be given for `form="threshold"`, and only for it, '
+                f"got {self.threshold!r}."
+            )
 
     @property
     def slots(self) -> int:
@@ -313,12 +320,15 @@ class TwoTimescaleSelector(AbstractSelector):
         check_kind(network, TwoTimescaleHopfield)
         _check_positive(beta, "beta")
         substeps = as_count(substeps, "substeps")
-        if not 0 < dt < 1:
-            raise ValueError(f"`dt` must lie between 0 and 1 fast time constants, got {dt!r}.")
         self.network, self.dt, self.substeps = network, float(dt), substeps
         dtype = network.patterns.xi.dtype
         self.gain = jnp.asarray(gain, dtype)
         self.log_beta = jnp.asarray(math.log(beta), dtype)
+
+    def __check_init__(self):
+        as_count(self.substeps, "substeps")
+        if not 0 < self.dt < 1:
+            raise ValueError(f"`dt` must lie between 0 and 1 fast time constants, got {self.dt!r}.")
 
     @property
     def slots(self) -> int:

@@ -142,9 +142,6 @@ class SequenceMemory(eqx.Module):
         **Raises:** ValueError/TypeError naming the argument.
         """
         check_kind(network, TwoTimescaleHopfield)
-        _check_method(method, stimulus_gain)
-        check_option(output, "output", ("overlaps", "saliency", "rates"))
-        check_at_least(as_float(dt, "dt"), "dt", 0.0, strict=True)
         xi, dtype = network.patterns.xi, network.patterns.xi.dtype
 
         def cast(leaf: Any) -> Any:
@@ -169,6 +166,15 @@ class SequenceMemory(eqx.Module):
         given = stimulus_gain is not None
         self.stimulus_gain = _gain(stimulus_gain, "stimulus_gain", dtype) if given else None
         self.dt, self.output, self.method = float(dt), output, method
+
+    def __check_init__(self):
+        check_option(self.output, "output", ("overlaps", "saliency", "rates"))
+        check_at_least(as_float(self.dt, "dt"), "dt", 0.0, strict=True)
+        _check_method(self.method, self.stimulus_gain)
+        eqx.filter_eval_shape(lambda layer: layer.network, self)  # which checks its parameters
+        if self.encoder is not None:
+            shape = (self.patterns.N, self.encoder.shape[1])
+            check_shape(self.encoder, "encoder", shape, "(N, in_size)")
 
     @property
     def network(self) -> TwoTimescaleHopfield:

@@ -15,7 +15,7 @@ from jax.extend.random import threefry_2x32
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, UInt32
 
-from .._errors import as_key
+from .._errors import as_key, check_option
 from .._types import default_float
 from ._base import WORD, AbstractPatterns, Index, check_sizes, pack_bits, unpack_bits
 
@@ -72,13 +72,14 @@ class PackedPatterns(_BitPatterns):
     def __init__(self, bits: Array, N: int):
         bits = jnp.asarray(bits)
         check_sizes(1, N)
-        if bits.ndim != 2 or bits.dtype != np.uint32 or bits.shape[1] != -(-N // WORD):
-            raise ValueError(
-                f"`bits` must be uint32 of shape (P, {-(-N // WORD)}) for N = {N}, got "
-                f"{bits.dtype} {bits.shape}; pack signs with hopfax.patterns.pack."
-            )
+        _check_words(bits, N)
         self.bits = _without_padding(bits, N)
         self.neurons, self.precision = int(N), default_float().name
+
+    def __check_init__(self):
+        check_sizes(self.bits.shape[0], self.neurons)
+        _check_words(self.bits, self.neurons)
+        _check_precision(self.precision)
 
     @property
     def P(self):
@@ -122,8 +123,6 @@ class GeneratedPatterns(_BitPatterns):
 
     def __init__(self, key: jax.Array, P: int, N: int):
         check_sizes(P, N)
-        if P >= 2**31:
-            raise ValueError(f"`P` must be below 2^31, got {P}.")
         seed = jr.key_data(as_key(key))
         if seed.shape != (2,):
             raise ValueError(
@@ -131,6 +130,12 @@ class GeneratedPatterns(_BitPatterns):
             )
         self.seed, self.count, self.neurons = seed, int(P), int(N)
         self.precision = default_float().name
+
+    def __check_init__(self):
+        check_sizes(self.count, self.neurons)
+        if self.count >= 2**31:
+            raise ValueError(f"`P` must be below 2^31, got {self.count}.")
+        _check_precision(self.precision)
 
     @property
     def P(self):
@@ -270,6 +275,20 @@ def shard(patterns: AbstractPatterns, devices: Sequence[Any] | None = None) -> S
 
     inner = patterns if isinstance(patterns, GeneratedPatterns) else jax.tree.map(place, patterns)
     return ShardedPatterns(inner, count, mesh)
+
+
+def _check_words(bits: Array, N: int) -> None:
+    """ValueError unless these are the words of patterns of N neurons."""
+    if bits.ndim != 2 or bits.dtype != np.uint32 or bits.shape[1] != -(-N // WORD):
+        raise ValueError(
+            f"`bits` must be uint32 of shape (P, {-(-N // WORD)}) for N = {N}, got "
+            f"{bits.dtype} {bits.shape}; pack signs with hopfax.patterns.pack."
+        )
+
+
+def _check_precision(name: str) -> None:
+    """ValueError unless this is the name of a default float."""
+    check_option(name, "precision", ("float32", "float64"))
 
 
 def _without_padding(words: Array, N: int) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._errors import PhysicsWarning, as_float, check_finite, warn
+from .._errors import PhysicsWarning, as_float, check_finite, check_shape, warn
 from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
 from ._base import AbstractPatterns
 from ._classes import Groups, by_column, by_site
@@ -75,6 +75,10 @@ class Patterns(AbstractPatterns):
             raise ValueError(
                 f"`counts` must have shape (N,) = ({xi.shape[1]},), got {self.counts.shape}."
             )
+
+    def __check_init__(self):
+        if self.binary and is_concrete(self.xi):
+            _check_signs(np.asarray(self.xi))
 
     @property
     def P(self) -> int:
@@ -214,6 +218,9 @@ class SiteClasses(eqx.Module):
     index: Int[Array, " N"]
     sign: Float[Array, " N"]
 
+    def __check_init__(self):
+        check_shape(self.counts, "counts", (self.patterns.N,), "(C,)")
+
     def expand(self, values: Float[Array, " C"]) -> PerNeuron:
         """The values of all neurons, from those of their classes."""
         return self.sign * values[self.index]
@@ -236,20 +243,23 @@ def _merged(patterns: Patterns, groups: Groups) -> SiteClasses:
     return SiteClasses(classes, groups.counts, groups.index, groups.sign)
 
 
-def _check_values(xi: np.ndarray, binary: bool | None, check: bool) -> bool:
-    signs = bool(np.all(np.abs(xi) == 1))
-    if binary and not signs:
+def _check_signs(xi: np.ndarray) -> None:
+    """ValueError naming the first entry that is not +-1."""
+    if not np.all(np.abs(xi) == 1):
         bad = tuple(int(i) for i in np.argwhere(np.abs(xi) != 1)[0])
         hint = " For 0/1 patterns pass 2*xi-1." if np.all((xi == 0) | (xi == 1)) else ""
         raise ValueError(
             f"`binary=True` needs entries +-1, but `patterns.xi` is {xi[bad]} at index {bad}.{hint}"
         )
+
+
+def _check_values(xi: np.ndarray, binary: bool | None, check: bool) -> bool:
     zero = np.flatnonzero(~xi.any(axis=1))
     if zero.size:
         raise ValueError(f"`patterns.xi` row {zero[0]} is all zero, which is no memory.")
     if check and len(xi) <= _MANY:
         _warn_about_twins(xi)
-    return signs if binary is None else bool(binary)
+    return bool(np.all(np.abs(xi) == 1)) if binary is None else bool(binary)
 
 
 def _warn_about_twins(xi: np.ndarray) -> None:
