@@ -6,7 +6,7 @@ number times a loss weighs it. The documentation of each says where its gradient
 """
 
 from ._base import AbstractLoss, each, stack, value
-from ._events import Events, events_of as events_of, read_events
+from ._events import Events, events_of as events_of
 from ._observed import (
     dwell_times,
     field_path,
@@ -17,6 +17,7 @@ from ._observed import (
 )
 from ._order import check_memories as check_memories, event_map, order
 from ._recording import Recording, same_run
+from ._tables import read_events
 
 __all__ = [
     "AbstractLoss",

@@ -1,8 +1,5 @@
 """Observed sequences: which memory was entered when."""
 
-import csv
-import os
-import pathlib
 from typing import Any
 
 import equinox as eqx
@@ -140,63 +137,3 @@ def events_of(target: Any) -> list[Events]:
     if isinstance(target, list | tuple) and target and isinstance(target[0], Events):
         return list(target)
     return [Events(np.asarray(target), cycle=True)]
-
-
-def read_events(path: str | os.PathLike[str]) -> list[Events]:
-    r"""Sequences from a CSV file with columns `time` and `memory`, and `sequence` if several.
-
-    A row says that `memory` (an index) was entered at `time`. The first row of a sequence is its
-    beginning; a last row with an empty `memory` says when the last one gave way. Without a header
-    the columns are time, memory.
-
-    **Raises:** ValueError naming the file and line; FileNotFoundError.
-
-    **Example:**
-
-    ```python
-    with open("events.csv", "w") as file:
-        file.write("time,memory\n0.0,0\n25.0,2\n50.0,1\n70.0,\n")
-    (events,) = hx.losses.read_events("events.csv")
-    events.memory, events.end  # 0, 2, 1, and 70
-    ```
-    """
-    path = pathlib.Path(path)
-    with open(path, newline="") as file:
-        rows = [(n, row) for n, row in enumerate(csv.reader(file), 1) if any(map(str.strip, row))]
-    if not rows:
-        raise ValueError(f"{path} is empty.")
-    names = [cell.strip().lower() for cell in rows[0][1]]
-    if "memory" in names or "time" in names:
-        rows = rows[1:]
-    else:
-        names = ["time", "memory", "sequence"][: len(names)]
-    if not {"time", "memory"} <= set(names):
-        raise ValueError(f"{path}: the header must name `time` and `memory`, got {names}.")
-    groups: dict[str, list[tuple[float, str]]] = {}
-    for number, row in rows:
-        cells = dict(zip(names, map(str.strip, row), strict=False))
-        if "memory" not in cells:
-            raise ValueError(f"{path}, line {number}: needs {len(names)} columns, got {row}.")
-        try:
-            time = float(cells["time"])
-            memory = cells["memory"]
-            memory = str(int(memory)) if memory else ""
-        except ValueError as error:
-            raise ValueError(
-                f"{path}, line {number}: needs a number as time and an index as memory, got {row}."
-            ) from error
-        groups.setdefault(cells.get("sequence", ""), []).append((time, memory))
-    return [_sequence(path, group) for group in groups.values()]
-
-
-def _sequence(path: pathlib.Path, rows: list[tuple[float, str]]) -> Events:
-    """One sequence from its times and memories; ValueError naming the file."""
-    end = None
-    if rows[-1][1] == "":
-        end, rows = rows[-1][0], rows[:-1]
-    if any(memory == "" for _, memory in rows):
-        raise ValueError(f"{path}: only the last row of a sequence may leave `memory` empty.")
-    try:
-        return Events([int(memory) for _, memory in rows], [time for time, _ in rows], end=end)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,246 @@
+"""Sequences from tables, as programs and spreadsheets of many countries write them.
+
+A table is read if it can mean one thing only: with commas, semicolons or tabs between columns, with
+decimal commas where the columns have another separator, in UTF-8, UTF-16 or a code page, `2.0` for
+an index. Whatever else there is makes an error that names the line.
+"""
+
+import codecs
+import csv
+import io
+import os
+import re
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+
+from .._files import read_bytes
+from .._types import default_float
+from ._events import Events
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,5})?")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_MARKS = (  # the longer ones first
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_COLUMNS = ("time", "memory", "sequence")
+_SEPARATORS = (",", ";", "\t")
+_MOST = 2**31  # indices are 32-bit integers
+
+
+def read_events(path: str | os.PathLike[str]) -> list[Events]:
+    r"""Sequences from a CSV file with columns `time` and `memory`, and `sequence` if several.
+
+    A row says that `memory` (an index) was entered at `time`. The first row of a sequence is its
+    beginning; a last row with an empty `memory` says when the last one gave way. Without a header
+    the columns are time, memory, sequence. Columns are separated by commas, semicolons or tabs;
+    with the last two, numbers may have decimal commas.
+
+    **Raises:** ValueError naming the file and line; FileNotFoundError.
+
+    **Example:**
+
+    ```python
+    with open("events.csv", "w") as file:
+        file.write("time,memory\n0.0,0\n25.0,2\n50.0,1\n70.0,\n")
+    (events,) = hx.losses.read_events("events.csv")
+    events.memory, events.end  # 0, 2, 1, and 70
+    ```
+    """
+    table = _Table(os.fsdecode(path), read_bytes(path))
+    return [table.sequence(rows) for rows in table.groups().values()]
+
+
+class _Row(NamedTuple):
+    line: int
+    time: float
+    memory: int | None
+
+
+class _Table:
+    """A table, and where in it one is, for messages."""
+
+    def __init__(self, path: str, content: bytes):
+        self.path = path
+        self.comma: dict[str, int] = {}  # the first line with a decimal comma, or a point
+        text = self._decoded(content)
+        lines = enumerate(io.StringIO(text, newline=""), 1)
+        lines = [(n, line.rstrip("\r\n")) for n, line in lines]
+        if lines and (named := re.fullmatch(r"sep=([,;\t])", lines[0][1])):  # as Excel writes
+            self.separators: tuple[str, ...] = (named[1],)
+            lines = lines[1:]
+        else:
+            self.separators = _SEPARATORS
+        self.lines = [(n, line) for n, line in lines if line.strip(' \t,;"')]
+
+    def fail(self, line: int, text: str) -> NoReturn:
+        raise ValueError(f"`path`: {self.path}, line {line}: {text}")
+
+    def _decoded(self, content: bytes) -> str:
+        marked = [pair for pair in _MARKS if content.startswith(pair[0])]
+        mark, encoding = marked[0] if marked else (b"", "utf-8")
+        content = content.removeprefix(mark)
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError as error:
+            if marked:
+                before = content[: error.start].decode(encoding, "ignore")
+                self.fail(_line(before), f"there is no text in {encoding} here.")
+            text = content.decode("latin-1")  # of any code page, the digits are these
+        if (found := _CONTROL.search(text)) is not None:
+            what = f"has the control character {found[0]!r}; save the table as UTF-8 text."
+            self.fail(_line(text[: found.start()]), what)
+        return text
+
+    def groups(self) -> dict[str, list[_Row]]:
+        """The rows of every sequence."""
+        if not self.lines:
+            raise ValueError(f"`path`: {self.path} is empty.")
+        first, line = self.lines[0]
+        separator, names, header = self._columns(first, line)
+        rows = self.lines[1:] if header else self.lines
+        if not rows:
+            self.fail(first, "there is a header, and no row below it.")
+        found: dict[str, list[_Row]] = {}
+        for number, line in rows:
+            label, row = self._row(number, self._cells(number, line, separator), names, separator)
+            found.setdefault(label, []).append(row)
+        if len(found) > 1 and "" in found:
+            line = found[""][0].line
+            self.fail(line, "`sequence` is empty, and other rows name one; name it in every row.")
+        return found
+
+    def _columns(self, number: int, line: str) -> tuple[str, list[str], bool]:
+        """The separator, the names of the columns, and whether a header gives them."""
+        for separator in self.separators:
+            cells = self._cells(number, line, separator, tolerant=True)
+            while len(cells) > 2 and not cells[-1]:
+                cells = cells[:-1]
+            names = [cell.lower() for cell in cells]
+            if {"time", "memory"} <= set(names):
+                for name in _COLUMNS:
+                    if names.count(name) > 1:
+                        self.fail(number, f"the header names `{name}` twice.")
+                return separator, names, True
+            try:
+                if len(cells) > 1 and _number(cells[0], separator) is not None:
+                    _index(cells[1], separator)
+                    return separator, list(_COLUMNS[: len(cells)]), False
+            except ValueError:
+                continue
+        names = [cell.lower() for cell in self._cells(number, line, self.separators[0])]
+        if any(name in re.split(r"[\s,;\"]+", line.lower()) for name in ("time", "memory")):
+            self.fail(number, f"the header must name `time` and `memory`, got {_shown(names)}.")
+        self.fail(
+            number,
+            "needs a header, or a number as time and an index as memory, separated by comma, "
+            f"semicolon or tab, got {_shown(names)}.",
+        )
+
+    def _cells(self, number: int, line: str, separator: str, tolerant: bool = False) -> list[str]:
+        try:
+            (cells,) = csv.reader([line], delimiter=separator, strict=True)
+        except csv.Error as error:
+            if tolerant:
+                return []
+            self.fail(number, f"cannot be taken apart at its separators and quotes: {error}.")
+        return [cell.strip() for cell in cells]
+
+    def _row(
+        self, number: int, cells: list[str], names: list[str], separator: str
+    ) -> tuple[str, _Row]:
+        """The label and content of one row."""
+        while len(cells) > len(names) and not cells[-1]:
+            cells = cells[:-1]
+        least = max(names.index(name) for name in _COLUMNS if name in names) + 1
+        if not least <= len(cells) <= len(names):
+            many = least if least == len(names) else f"{least} to {len(names)}"
+            self.fail(number, f"needs {many} columns, got {_shown(cells)}.")
+        found = dict(zip(names, cells, strict=False))
+        try:
+            time = _number(found["time"], separator)
+            memory = _index(found["memory"], separator)
+        except ValueError:
+            time = memory = None
+        if time is None:
+            self.fail(
+                number, f"needs a number as time and an index as memory, got {_shown(cells)}."
+            )
+        for cell in (found["time"], found["memory"]):
+            for mark, other in ((",", "."), (".", ",")):
+                if mark in cell:
+                    self.comma.setdefault(mark, number)
+                    if other in self.comma:
+                        self.fail(
+                            number,
+                            f"has {mark!r} in a number, where line {self.comma[other]} has "
+                            f"{other!r}: which of them is the decimal point?",
+                        )
+        return found.get("sequence", ""), _Row(number, time, memory)
+
+    def sequence(self, rows: list[_Row]) -> Events:
+        """One sequence from its rows."""
+        for before, row in zip(rows, rows[1:], strict=False):
+            if before.memory is None:
+                self.fail(before.line, "only the last row of a sequence may leave `memory` empty.")
+            if not row.time > before.time:
+                self.fail(
+                    row.line,
+                    f"the time must be later than that of line {before.line}, {before.time:.17g}, "
+                    f"but is {row.time:.17g} (in {default_float()}).",
+                )
+            if row.memory == before.memory:
+                self.fail(
+                    row.line,
+                    f"memory {row.memory} follows itself: the network cannot show that; join the "
+                    "two rows to one longer stay.",
+                )
+        entered = [row for row in rows if row.memory is not None]
+        if len(entered) < 2:
+            self.fail(rows[-1].line, "a sequence needs at least two memories, and here it ends.")
+        end = rows[-1].time if rows[-1].memory is None else None
+        return Events(
+            np.array([row.memory for row in entered]), [row.time for row in entered], end=end
+        )
+
+
+def _line(before: str) -> int:
+    """The number of the line that comes after this text."""
+    return len(re.findall(r"\r\n|\r|\n", before)) + 1
+
+
+def _plain(cell: str, separator: str) -> str:
+    """A number with a decimal point; with no comma between columns, one may be in it instead."""
+    return cell.replace(",", ".", 1) if separator != "," and "." not in cell else cell
+
+
+def _number(cell: str, separator: str) -> float | None:
+    """A finite number, rounded as it will be; None for anything else."""
+    cell = _plain(cell, separator)
+    if not _NUMBER.fullmatch(cell):
+        return None
+    with np.errstate(over="ignore"):
+        value = float(default_float().type(float(cell)))
+    return value if np.isfinite(value) else None
+
+
+def _index(cell: str, separator: str) -> int | None:
+    """A whole number from 0 on; None for an empty cell. **Raises:** ValueError for others."""
+    if not cell:
+        return None
+    cell = _plain(cell, separator)
+    if not _NUMBER.fullmatch(cell) or not (value := float(cell)).is_integer():
+        raise ValueError
+    if not 0 <= value < _MOST:
+        raise ValueError
+    return int(value)
+
+
+def _shown(cells: list[str]) -> str:
+    """Some cells, for a message."""
+    text = repr(cells)
+    return text if len(text) < 120 else f"{text[:120]}..."
