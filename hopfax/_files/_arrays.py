@@ -5,7 +5,7 @@ many ways on a damaged one. Here the header is read first and compared with what
 """
 
 import math
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def stored_as(dtype: np.dtype) -> np.dtype:
     return np.dtype(f"u{dtype.itemsize}") if dtype.kind == "V" else dtype
 
 
-def read_form(file: BinaryIO) -> Form:
+def read_form(file: Any) -> Form:
     """The header of the array that begins here; its entries follow.
 
     **Raises:** ValueError, saying what is wrong, for anything but the header of an array of plain
@@ -50,7 +50,7 @@ def read_form(file: BinaryIO) -> Form:
     except Exception as error:  # of a dozen kinds, from the parser of Python on
         raise ValueError("there is no array in NumPy's format") from error
     if dtype.hasobject:
-        raise ValueError("it holds Python objects (a pickle), which are never loaded")
+        raise ValueError("it holds Python objects, and object arrays (pickles) are never loaded")
     if not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError(f"its header claims the shape {shape}")
     return Form(shape, dtype, fortran)

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import patterns
 from .._errors import missing
+from ..patterns._files import read_images
 
 #: Memories and neurons of made-up patterns, where nothing else is said.
 MEMORIES, NEURONS = 4, 1024
@@ -51,11 +52,12 @@ def memories_of(given: Given) -> tuple[patterns.Patterns, tuple[int, int] | None
             raise ValueError(f"`memories` must lie in 1..10 for digits, got {P}.")
         return patterns.from_images(images[:P], threshold=level), images.shape[1:]
     if path.is_dir():
-        found = patterns.from_images(path, shape=given.image_shape, threshold=level)
+        images = read_images(path, given.image_shape)
+        found = patterns.from_images(images, threshold=level)
         P = found.P if given.memories is None else given.memories
         if not 1 <= P <= found.P:
             raise ValueError(f"`memories` is {P}, but {path} holds {found.P} images.")
-        return patterns.Patterns(found.xi[:P]), given.image_shape or _shape_of(path)
+        return patterns.Patterns(found.xi[:P]), images.shape[1:]
     found = patterns_from(given.patterns, given.memories, given.neurons, given.seed)
     if given.image_shape is not None and math.prod(given.image_shape) != found.N:
         raise ValueError(f"`image_shape` {given.image_shape} does not make {found.N} neurons.")
@@ -92,7 +94,11 @@ def patterns_from(
             f"`patterns` must be hadamard, random, a .npy or .npz file, or a folder of images (for "
             f"`hopfax run` also digits); there is no {source!r}."
         )
-    found = patterns.from_images(path) if path.is_dir() else patterns.load(path)
+    try:
+        found = patterns.from_images(path) if path.is_dir() else patterns.load(path)
+    except ValueError as error:
+        text = str(error).replace("`path`", "`patterns`").replace("`source`", "`patterns`")
+        raise ValueError(text) from error
     if P is not None and P > found.P:
         raise ValueError(f"`memories` is {P}, but {source} holds {found.P}.")
     if N is not None and N != found.N:
@@ -122,12 +128,3 @@ def digit_images(what: str) -> tuple[np.ndarray, np.ndarray]:
         raise missing("scikit-learn", "data", what) from error
     found: Any = load_digits()
     return found.images, found.target
-
-
-def _shape_of(folder: pathlib.Path) -> tuple[int, int]:
-    """Height and width of a folder's images (which from_images has found to be all equal)."""
-    from PIL import Image
-
-    endings = {".png", ".jpg", ".jpeg"}
-    with Image.open(next(f for f in folder.iterdir() if f.suffix.lower() in endings)) as image:
-        return image.height, image.width

@@ -74,7 +74,7 @@ def read(file: pathlib.Path, command: str) -> dict[str, Any]:
     if not file.is_file():
         raise FileNotFoundError(f"`config`: there is no file {str(file)!r}.")
     try:
-        found = tomllib.loads(file.read_text())
+        found = tomllib.loads(file.read_text("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"`config`: {file} is no TOML file: {error}.") from error
     tables = {
