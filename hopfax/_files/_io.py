@@ -38,18 +38,18 @@ def open_regular(
         mode = os.stat(path).st_mode
     except ValueError as refused:  # a NUL byte in it
         raise error(f"`{name}` must be a path, got {path!r}.") from refused
-    _check_regular(mode, path, name, error)  # to open a device may set it going
+    _check_mode(mode, path, name, error)  # to open a device may set it going
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     found = os.open(path, flags | getattr(os, "O_BINARY", 0))  # without waiting for a pipe
     try:
-        _check_regular(os.fstat(found).st_mode, path, name, error)  # it may be another by now
+        _check_mode(os.fstat(found).st_mode, path, name, error)  # it may be another by now
         return os.fdopen(found, "rb")
     except BaseException:
         os.close(found)
         raise
 
 
-def _check_regular(mode: int, path: str | os.PathLike, name: str, error: type[Exception]) -> None:
+def _check_mode(mode: int, path: str | os.PathLike, name: str, error: type[Exception]) -> None:
     """`error` unless this is the mode of a regular file."""
     if not stat.S_ISREG(mode):
         kind = next((text for is_it, text in _KINDS if is_it(mode)), "no regular file")
