@@ -7,7 +7,6 @@ a class moves to another module.
 
 import pathlib
 import re
-import warnings
 from typing import Any
 
 import equinox as eqx
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import ConfigMismatch
+from .._errors import ConfigMismatch, warn
 from .._files import Source, open_sealed, write_sealed
 from .._identity import describe, difference
 
@@ -63,11 +62,10 @@ def read(path: pathlib.Path, config: dict[str, str], like: Any) -> Any:
         carry = jax.tree_util.tree_map_with_path(lambda at, leaf: _leaf(source, at, leaf), like)
         source.end()
     if not source.sealed:
-        warnings.warn(
+        warn(
             f"`checkpoint`: {path} was written by an earlier version and is not sealed, so that "
             "damage to it may go unnoticed.",
             UserWarning,
-            stacklevel=4,
         )
     return carry
 

@@ -2,14 +2,13 @@
 
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import equinox as eqx
 import numpy as np
 
-from .._errors import LoadError
+from .._errors import LoadError, warn
 from .._files import open_sealed, write_sealed
 from ._nodes import Reader, decode, encode, name_of, registry
 
@@ -86,11 +85,10 @@ def load(path: str | os.PathLike[str], *, cast: bool = False, classes: Iterable[
             raise source.error("is damaged: its header makes no sense.") from error
         source.end()
     if not source.sealed:
-        warnings.warn(
+        warn(
             f"{source.path} was written by an earlier version and is not sealed, so that damage "
             "to it may go unnoticed; save it again.",
             UserWarning,
-            stacklevel=2,
         )
     return model
 

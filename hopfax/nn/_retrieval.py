@@ -136,7 +136,8 @@ class HopfieldRetrieval(eqx.Module):
         def linear(name, given, made, key):
             if name not in projections:
                 return None
-            check_weights(dtype, num_heads=min(given, made), **{f"{name}_size": max(given, made)})
+            sizes = {f"{name}_size": max(given, made), "num_heads": min(given, made)}
+            check_weights(dtype, **sizes)
             return eqx.nn.Linear(given, made, use_bias=use_bias, dtype=dtype, key=key)
 
         self.query_norm = norm("query", size.query)
