@@ -8,7 +8,6 @@ takes about 6 s a shape on one core; `XLA_FLAGS=--xla_backend_optimization_level
 """
 
 import argparse
-import pathlib
 import timeit
 import warnings
 
@@ -22,16 +21,9 @@ from hopfax import _programs
 from ._measure import report
 
 
-def _memory() -> int:
-    """Megabytes of memory that this process has now."""
-    status = pathlib.Path("/proc/self/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) // 1024
-
-
 def _state() -> dict[str, int]:
     maps, compiled = _programs._maps(), _programs._Kept.compiled
-    return {"maps": maps, "memory_MB": _memory(), "programs": compiled}
+    return {"maps": maps, "memory_MB": _programs._memory() // 10**6, "programs": compiled}
 
 
 def shapes(number: int) -> None:

@@ -12,6 +12,9 @@ So the programs are let go of in time:
                    something has been compiled since it last looked, and then counts the maps
     beyond a share of the limit, all compiled programs are released, and the user is told once
 
+They take memory, too, 40 to 60 MB a run of `simulate`: they are also released where there are many
+of them and the process has grown by a large part of the machine's memory.
+
 A program that is running is held by whoever runs it, so that releasing it in another thread changes
 nothing; what is needed again is compiled again, to the same program. Without /proc/self/maps, on
 other systems, nothing is done.
@@ -21,6 +24,7 @@ import contextlib
 import ctypes
 import functools
 import gc
+import os
 import pathlib
 import threading
 from collections.abc import Callable
@@ -29,7 +33,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 
-from ._errors import warn
+from ._errors import in_words, machine_memory, warn
 
 _Function = TypeVar("_Function", bound=Callable)
 
@@ -37,6 +41,9 @@ _EVENT = "/jax/core/compile/backend_compile_duration"
 #: The part of the limit at which programs are released. The rest is for programs that are compiled
 #: before hopfax looks again, for libraries, and for what other packages map.
 _SHARE = 0.4
+#: The part of the machine's memory by which the process may grow, and the part of the limit from
+#: which on there are so many programs that releasing them helps.
+_GROWTH, _MANY = 0.1, 0.1
 #: Linux's own limit. Where it has been raised, the memory that the programs take is still bounded.
 _USUAL = 65530
 
@@ -47,6 +54,7 @@ class _Kept:
     compiled = 0  # programs so far
     seen = 0  # of these, when the maps were last counted
     left = 0  # maps that were still there after the last release
+    memory = 0  # and bytes
     told = False  # whether the user has been told
     lock = threading.Lock()
     caches: list[Callable[[], Any]] = []
@@ -88,29 +96,33 @@ def tidy() -> None:
         limit, left = _limit(), _Kept.left
         # A share of what programs can take: what no release brings back, such as mapped files,
         # must not cause one at every look.
-        if limit and _maps() > left + _SHARE * (limit - left):
+        share = _SHARE
+        if _memory() - _Kept.memory > _GROWTH * machine_memory():
+            share = _MANY
+        if limit and _maps() > left + share * (limit - left):
             _release(limit)
     finally:
         _Kept.lock.release()
 
 
 def _release(limit: int) -> None:
-    before = _maps()
+    before, memory = _maps(), _memory()
     for clear in _Kept.caches:
         clear()
     jax.clear_caches()
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # only the C library of GNU has it
         ctypes.CDLL(None).malloc_trim(0)  # else freed memory stays with the process
-    _Kept.left = _maps()
+    _Kept.left, _Kept.memory = _maps(), _memory()
     if not _Kept.told:
         _Kept.told = True
         warn(
-            f"compiled programs took {before} of the {limit} memory maps that Linux allows this "
-            f"process, which would end it by a crash; all were released ({_Kept.left} maps are "
-            "left), and what is used again is compiled again. Every new shape of the arguments "
-            "(number of save times, neurons, memories) is a program of its own, compiled for "
-            "seconds: give many runs one shape, batch them by jax.vmap, or use hopfax.sweep.",
+            f"compiled programs took {before:,} of the {limit:,} memory maps that Linux allows a "
+            f"process (it crashes where they run out), in {in_words(memory)} of memory; all were "
+            f"released, which left {_Kept.left:,} and {in_words(_Kept.memory)}, and what is used "
+            "again is compiled again. Every new shape of the arguments (number of save times, "
+            "neurons, memories) is a program of its own, compiled for seconds: give many runs one "
+            "shape, batch them by jax.vmap, or use hopfax.sweep.",
             RuntimeWarning,
         )
 
@@ -120,6 +132,15 @@ def _limit() -> int:
     try:
         return min(int(pathlib.Path("/proc/sys/vm/max_map_count").read_text()), _USUAL)
     except (OSError, ValueError):
+        return 0
+
+
+def _memory() -> int:
+    """Bytes of memory that this process has now; 0 where that is unknown."""
+    try:
+        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
         return 0
 
 

@@ -97,7 +97,7 @@ def simulate(
     private = _engines.Noise(given.noise, given.key)
     trajectory = _engines.integrate(task, settings, method, private, inputs, observe, event)
     if throw:
-        _raise_if_failed(trajectory, max_steps)
+        _raise_if_failed(trajectory, network, max_steps)
     return trajectory
 
 
@@ -118,7 +118,7 @@ def _reduction(given: Arguments, wanted: Reduction) -> Reduction:
     return network.forms.smallest(network, *run) if wanted == "auto" else wanted
 
 
-def _raise_if_failed(trajectory: Trajectory, max_steps) -> None:
+def _raise_if_failed(trajectory: Trajectory, network: AbstractFlow, max_steps) -> None:
     if not is_concrete(trajectory.status):
         return
     code = int(trajectory.status)
@@ -126,10 +126,42 @@ def _raise_if_failed(trajectory: Trajectory, max_steps) -> None:
         return
     reached = np.isfinite(np.asarray(trajectory.overlaps)).all(-1)
     last = float(np.asarray(trajectory.ts)[reached][-1]) if reached.any() else float("nan")
+    why = _status.meaning(code)
+    if code == _status.MAX_STEPS:
+        why = f"needed more than `max_steps` steps; {_help_with_steps(trajectory, network)}"
     raise SimulationError(
-        f"the run ended with status {_status.name(code)}: {_status.meaning(code)}. Last save "
+        f"the run ended with status {_status.name(code)}: {why}. Last save "
         f"reached: t = {last:g} of {float(trajectory.ts[-1]):g}, after "
         f"{int(trajectory.counters['steps'])} steps (`max_steps` = {max_steps}). "
         "`throw=False` returns what there is.",
         code,
     )
+
+
+_COARSE = 0.03  # of the shortest time constant: what the float of the times must resolve
+_STIFF = 60000  # shortest time constants; an explicit step is about three of them at most
+
+
+def _help_with_steps(trajectory: Trajectory, network: AbstractFlow) -> str:
+    """What helps a run that needed too many steps, by what it is short of: digits of its times,
+    longer steps, or steps."""
+    ts = np.asarray(trajectory.ts)
+    furthest, span = np.abs(ts).max(), float(ts[-1]) - float(ts[0])
+    slow = network.slow_constant()
+    shortest = 1.0 if slow is None else min(1.0, float(np.min(np.asarray(slow))))
+    coarse = float(np.finfo(ts.dtype).eps * furthest)
+    double = 'double precision, jax.config.update("jax_enable_x64", True)'
+    single = ts.dtype == np.float32
+    if single and coarse > _COARSE * shortest:
+        begin = ", or let `ts` begin at 0" if span < furthest / 2 else ""
+        return f"float32 tells times near {furthest:.3g} apart by {coarse:.1g} only: use {double}{begin}"
+    if span > _STIFF * shortest:
+        return (
+            f"the run lasts {span / shortest:.2g} times its shortest time constant, of which an "
+            "explicit step spans about three: use an implicit solver, "
+            "method=hopfax.Diffrax(solver=diffrax.Kvaerno5())"
+            f"{f', in {double}' if single else ''}"
+        )
+    if trajectory.method == "event-driven":
+        return "raise `max_steps`, or let diffrax integrate it, method=hopfax.Diffrax()"
+    return "raise `max_steps`, or loosen the tolerance of the `controller`"

@@ -20,8 +20,9 @@ STATUS = {
     OK: ("ok", "reached the last save time"),
     MAX_STEPS: (
         "max_steps",
-        "needed more than `max_steps` steps; raise `max_steps`, loosen the tolerance, or use an "
-        "implicit solver if a time constant is far below 1",
+        "needed more than `max_steps` steps; raise `max_steps`; if the run lasts very many of its "
+        "shortest time constant, use an implicit solver (hopfax.Diffrax(diffrax.Kvaerno5())) in "
+        "double precision; in float32 let `ts` begin at 0",
     ),
     DIVERGED: ("diverged", "|field| or |saliency| passed the divergence limit"),
     NONFINITE: ("nonfinite", "NaN or infinity appeared in the state"),

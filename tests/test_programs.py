@@ -57,6 +57,20 @@ def test_many_shapes_keep_within_the_limit_and_say_so_once(lowered):
     assert "vmap" in str(said[0].message) and "memory maps" in str(said[0].message)
 
 
+def test_a_process_that_has_grown_releases_many_programs_earlier(monkeypatch):
+    released = []
+    monkeypatch.setattr(_programs, "_release", lambda limit: released.append(limit))
+    monkeypatch.setattr(_programs, "_limit", lambda: 1000)
+    monkeypatch.setattr(_programs, "machine_memory", lambda: 10**9)
+    for maps, memory in ((399, 10**6), (90, 2 * 10**8), (120, 2 * 10**8)):
+        monkeypatch.setattr(_programs, "_maps", lambda maps=maps: maps)
+        monkeypatch.setattr(_programs, "_memory", lambda memory=memory: memory)
+        monkeypatch.setattr(_programs._Kept, "memory", 0)
+        _programs._Kept.seen = -1
+        tidy()
+    assert released == [1000]  # only the last: many programs, in a large process
+
+
 def test_what_cannot_be_released_does_not_release_at_every_look(monkeypatch):
     released = []
     monkeypatch.setattr(_programs, "_maps", lambda: 900)

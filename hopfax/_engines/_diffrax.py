@@ -52,8 +52,22 @@ def complete(method: Diffrax, task: Task, derivative: str, private: Noise, input
         controller = diffrax.ClipStepSizeController(
             controller, jump_ts=jnp.sort(jnp.concatenate(edges))
         )
+    solver = _with_tolerances(solver, controller)
     dt0 = None if dt0 is None else jnp.asarray(dt0, dtype)
     return Diffrax(solver, controller, dt0, method.reduction, method.dense, method.switches)
+
+
+def _with_tolerances(solver: Any, controller: Any) -> Any:
+    """An implicit solver whose equations are solved to the tolerances of the steps, unless it has
+    its own. diffrax does the same for its run, but steps are repeated to find switches."""
+    implicit = isinstance(solver, diffrax.AbstractImplicitSolver)
+    if not implicit or not isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
+        return solver
+    names = ("rtol", "atol", "norm")
+    unset = diffrax.with_stepsize_controller_tols(diffrax.VeryChord)().rtol
+    open_ = [name for name in names if getattr(solver.root_finder, name, None) is unset]
+    found = [getattr(controller, name) for name in open_]
+    return eqx.tree_at(lambda s: [getattr(s.root_finder, k) for k in open_], solver, found)
 
 
 def _terms(task: Task, method: Diffrax, private: Noise) -> Any:

@@ -104,6 +104,11 @@ class SwitchLog(diffrax.AbstractWrappedSolver):
         """How the wrapped solver loops over its stages, which diffrax's adjoints look at."""
         return getattr(self.solver, "scan_kind", None)
 
+    @property
+    def root_finder(self):
+        """What an implicit wrapped solver solves its equations by; diffrax gives it tolerances."""
+        return getattr(self.solver, "root_finder")  # noqa: B009
+
     def order(self, terms):
         """The order of the wrapped solver."""
         return self.solver.order(terms)
