@@ -1,4 +1,34 @@
-"""hopfax: Hopfield-type associative memories that move, simulated and differentiated in JAX."""
+"""hopfax: Hopfield-type associative memories that move, simulated and differentiated in JAX.
+
+    Patterns -> network -> simulate -> Trajectory -> observables
+    Point -> sweep -> dataset -> plots          network, loss -> fit -> network
+
+`help(hopfax.NAME)` explains each name and ends with an example that runs. By import hopfax as hx:
+
+Memories        Patterns, SiteClasses; very many: PackedPatterns, GeneratedPatterns,
+                ShardedPatterns; AbstractPatterns. `patterns` makes and reads them.
+Networks        Hopfield, OneTimescaleHopfield, InputDrivenHopfield, TwoTimescaleHopfield (and
+                cyclic, its transition matrix); dense: DenseMemory, DenseFlow; firing rates:
+                RateMemory, InputDrivenRateMemory, TwoTimescaleRateMemory, DaleRateMemory
+  states        FieldState, SpinState, RateState, Inputs
+  activations   HardTanh, Tanh, Erf, Arctan, Rational, GaussianAverage; of rates: Logistic,
+                HardSigmoid, RectifiedTanh, ThresholdLinear
+  interactions  Quadratic, Power, RectifiedPower, ManyBody, Simplicial, Exponential, Softmax
+  of your own   AbstractNetwork, AbstractFlow, AbstractMap, AbstractHopfield,
+                AbstractQuadraticHopfield, AbstractRateMemory, AbstractActivation,
+                AbstractRateActivation, AbstractInteraction, Bound
+Runs            simulate, iterate; Pulses; methods EventDriven, Diffrax; results Trajectory,
+                Switches, STATUS. `observables` reads them.
+Many runs       sweep, Point, sweep_plan, SweepPlan, open_sweep, refine. `designs` fills ranges.
+Fits            fit, FitResult, ENDINGS; fit_sequence, SequenceFit, Events; design_cycle, Design.
+                `losses`, `constraints`
+Files           save, load
+Figures         `plots`
+Layers          `nn`: memories inside other models
+Theory          `theory`: sequential, dense, rate
+Errors          SimulationError, SweepFailed, StoreError, StoreBusy, StoreCorrupt, ConfigMismatch,
+                LoadError; warnings PhysicsWarning, SweepWarning, FitWarning
+"""
 
 import importlib as _importlib
 from importlib.metadata import version as _version

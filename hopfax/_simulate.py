@@ -1,8 +1,10 @@
 """One run: a network, a start, save times -> a `Trajectory`."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -12,7 +14,7 @@ from ._engines import Auto, Diffrax, EventDriven
 from ._errors import SimulationError, check_array, check_option
 from ._trajectory import Trajectory, check_observed
 from ._types import ArrayLike, Input, State, is_concrete
-from .networks import AbstractFlow, Reduction
+from .networks import AbstractFlow, Inputs, Reduction, value_at
 
 
 def simulate(
@@ -56,7 +58,9 @@ def simulate(
     - `derivative`: which derivative the run will serve, "reverse" (`grad`, `vjp`) or "forward"
       (`jvp`, `jacfwd`). Event-driven derivatives are exact; those of diffrax are its steps'.
     - `observe`: a function `(t, state, network) -> pytree` saved at every `ts`; `state` is always
-      the full one. Define it once, at module level: a new lambda is a new compilation.
+      the full one. With a fourth argument `inputs` it is also given the stimulus and current of
+      that time, a `hopfax.Inputs`. Define it once, at module level: a new lambda is a new
+      compilation.
     - `event`: a function `(t, state, network) -> bool or float`; stops the run when true, or when
       it crosses zero.
     - `max_steps`: the most steps (also rejected ones); None only without reverse derivatives.
@@ -84,10 +88,11 @@ def simulate(
     warn_about(given, None if steps is None else steps.controller)
     saves, memories = given.ts.shape[0], network.patterns.P
     check_array("overlaps and saliency", 2 * given.ts.dtype.itemsize, ts=saves, P=memories)
-    check_observed(observe, given.state0, network, saves, "ts")
     reduction = _reduction(given, "auto" if steps is None else steps.reduction)
     given, valid = quarantine(given)
     network, inputs = given.network, (given.stimulus, given.current)
+    observe = _with_inputs(observe, *inputs)
+    check_observed(observe, given.state0, network, saves, "ts")
     noisy = given.noise is not None
     system, core = network.forms.reduced(
         network, given.state0, given.ts[0], *inputs, noisy, reduction
@@ -99,6 +104,27 @@ def simulate(
     if throw:
         _raise_if_failed(trajectory, network, max_steps)
     return trajectory
+
+
+class _Observe(eqx.Module):
+    """A function of `(t, state, network, inputs)` as one of the first three."""
+
+    function: Callable
+    stimulus: Input
+    current: Input
+
+    def __call__(self, t, state: State, network: AbstractFlow) -> Any:
+        inputs = Inputs(value_at(self.stimulus, t), value_at(self.current, t))
+        return self.function(t, state, network, inputs=inputs)
+
+
+def _with_inputs(observe: Callable | None, stimulus: Input, current: Input) -> Callable | None:
+    """`observe`, which is given the inputs if it has an argument of that name."""
+    try:
+        wanted = observe is not None and "inputs" in inspect.signature(observe).parameters
+    except (TypeError, ValueError):  # it does not say what it takes
+        wanted = False
+    return _Observe(observe, stimulus, current) if observe is not None and wanted else observe
 
 
 def _method(method: Any) -> Auto | Diffrax | EventDriven:
@@ -154,7 +180,8 @@ def _help_with_steps(trajectory: Trajectory, network: AbstractFlow) -> str:
     single = ts.dtype == np.float32
     if single and coarse > _COARSE * shortest:
         begin = ", or let `ts` begin at 0" if span < furthest / 2 else ""
-        return f"float32 tells times near {furthest:.3g} apart by {coarse:.1g} only: use {double}{begin}"
+        near = f"float32 tells times near {furthest:.3g} apart by {coarse:.1g} only"
+        return f"{near}: use {double}{begin}"
     if span > _STIFF * shortest:
         return (
             f"the run lasts {span / shortest:.2g} times its shortest time constant, of which an "

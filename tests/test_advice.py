@@ -46,7 +46,7 @@ LATE = dict(dtype=np.float32, method=hx.Diffrax())
          "diffrax.Kvaerno5()).", SMOOTH | dict(method=IMPLICIT)),
         (run, LATE | FEW | dict(begin=1e6), "float32 tells times near 1e+06 apart by 0.1 only: use "
          "double precision, .* or let `ts` begin at 0.", LATE),
-        (run, dict(tau=1e7, dtype=np.float32, method=hx.Diffrax()) | FEW, "float32 tells times near 2e+07 apart by 2 "
+        (run, LATE | FEW | dict(tau=1e7), "float32 tells times near 2e+07 apart by 2 "
          "only: use double precision, jax.config.update(\"jax_enable_x64\", True).", dict(tau=1e7)),
         (corner, FEW, "let diffrax integrate it, method=hopfax.Diffrax().",
          dict(method=hx.Diffrax())),

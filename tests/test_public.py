@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pydoc
 import re
 import warnings
 
@@ -83,3 +84,12 @@ def test_the_example_of_a_docstring_runs(item, tmp_path, monkeypatch):
         for block in examples(item.__doc__):
             space = {"hx": hx, "jax": jax, "jnp": jnp, "np": np}
             exec(compile(block, f"example of {item.__qualname__}", "exec"), space)
+
+
+@pytest.mark.parametrize("module", [hx, hx.theory])
+def test_help_begins_with_an_index_of_all_names(module):
+    """What is imported late is not to be missing, nor to be looked for on a hundred pages."""
+    index = set(re.findall(r"\w+", module.__doc__))
+    assert not {name for name in module.__all__ if not name.startswith("_")} - index
+    shown = pydoc.render_doc(module, renderer=pydoc.plaintext)[:4000]
+    assert module.__all__[-2] in shown

@@ -26,6 +26,7 @@ from ._forms import (
     Core as Core,
     Reduction as Reduction,
     Sites as Sites,
+    value_at as value_at,
 )
 from ._slow import Readout as Readout, cyclic as cyclic
 from ._states import (

@@ -4,11 +4,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._types import ArrayLike, State
-from ..networks import AbstractFlow
+from ..networks import AbstractFlow, Inputs
 
 
-def energy(t: ArrayLike, state: State, network: AbstractFlow) -> Float[Array, ""]:
-    """The network's energy (`network.energy`) at the saliency of the state and without inputs.
+def energy(
+    t: ArrayLike, state: State, network: AbstractFlow, inputs: Inputs | None = None
+) -> Float[Array, ""]:
+    """The network's energy (`network.energy`) at the saliency of the state and without inputs, but
+    for the stimulus where that sets the saliency, as in `InputDrivenHopfield`.
 
     The fast field descends it as far as the saliency stands still; NotImplementedError where there
     is none.
@@ -24,7 +27,9 @@ def energy(t: ArrayLike, state: State, network: AbstractFlow) -> Float[Array, ""
     run.observed  # -24.16, -21.11, -18.36, ...
     ```
     """
-    return network.energy(state)
+    if inputs is None or network.stimulated != "required":
+        return network.energy(state)
+    return network.energy(state, Inputs(stimulus=inputs.stimulus))
 
 
 def mixture(t: ArrayLike, state: State, network: AbstractFlow) -> Int[Array, ""]:

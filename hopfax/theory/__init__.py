@@ -1,4 +1,12 @@
-"""Exact theory, computed apart from the networks: where they agree, that is evidence."""
+"""Exact theory, computed apart from the networks: where they agree, that is evidence.
+
+`help(hopfax.theory.NAME)` lists the functions of a family:
+
+sequential  networks of two timescales, whose memories follow each other: critical gains, dwell,
+            escape and switch times, basins, which memory follows which
+dense       dense memories: capacities, the dynamics of infinite networks, edges of basins
+rate        memories of firing rates: designs, stability among any memories, equilibria, Dale's law
+"""
 
 import importlib
 from typing import TYPE_CHECKING
