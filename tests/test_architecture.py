@@ -5,6 +5,7 @@ A module sees the floors below its own and, of its own floor, only its own packa
 """
 
 import ast
+import re
 
 import pytest
 from helpers import ROOT, run_python
@@ -442,3 +443,37 @@ print(time.process_time() - start)
     while len(times) < 6 and min(times, default=1.0) >= 0.3:  # best of up to six
         times.append(float(run_python(code)))
     assert min(times) < 0.3, f"import hopfax took {times} s on top of diffrax"
+
+
+#: What changes an option of the whole process, for all threads, and where that may stand: the
+#: command line, whose process it is, and the worker processes of a sweep.
+GLOBAL = re.compile(
+    r"config\.update\(|catch_warnings|simplefilter|filterwarnings|np\.seterr|random\.seed\("
+    r"|rcParams|matplotlib\.use\(|os\.environ\[[^]]*\] =|os\.putenv|os\.chdir|set_printoptions"
+    r"|setrecursionlimit|setswitchinterval"
+)
+MAY_BE_GLOBAL = ("cli/", "examples/", "_sweep/_remote.py")
+
+
+def _global_changes(source):
+    """Lines of code that change such an option; strings, which may advise it, do not count."""
+    source = re.sub(
+        r'"""(.*?)"""|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'', '""', source, flags=re.S
+    )
+    return [line.strip() for line in source.split("\n") if GLOBAL.search(line.partition("#")[0])]
+
+
+def test_a_change_of_a_global_option_is_noticed():
+    assert _global_changes('jax.config.update("jax_enable_x64", True)\nos.environ["A"] = "b"') != []
+    assert _global_changes('text = "call jax.config.update(1)"  # np.seterr') == []
+
+
+def test_the_library_changes_no_global_option():
+    changed = {
+        _id(file): found
+        for file in FILES
+        if not _id(file).startswith(MAY_BE_GLOBAL) and (found := _global_changes(file.read_text()))
+    }
+    # zarr itself warns while a store is made, and that cannot be told to it in another way.
+    changed.pop("_sweep/_store.py", None)
+    assert not changed, f"pass it on, or use a context of JAX or of _errors.hushed: {changed}"
