@@ -11,6 +11,7 @@ from hopfax._files import (
     checksum,
     open_regular,
     parse_json,
+    prune,
     read_bytes,
     remove,
     sealed,
@@ -134,6 +135,71 @@ def test_what_was_changed_or_put_beside_is_not_removed(ledger):
     (folder / "data" / "inner" / "theirs").unlink()
     ledger.remove("data")
     assert not (folder / "data").exists() and set(ledger.files()) == {"picture.png"}
+
+
+def test_what_is_moved_in_is_listed_before_and_after(ledger, monkeypatch):
+    folder = ledger.folder
+    for content in ("first", "second"):
+        (folder / "made").mkdir()
+        (folder / "made" / content).write_text(content)
+        ledger.move(folder / "made", "data")
+        assert ledger.whole("data") and ledger.foreign("data") is None
+        assert [file.name for file in (folder / "data").iterdir()] == [content]
+    assert set(ledger.files()) == {"data/second", "picture.png"}
+    (folder / "new").write_text("ours")
+    with pytest.raises(FileExistsError, match="notes.txt"):
+        ledger.move(folder / "new", "notes.txt")
+    assert (folder / "notes.txt").read_text() == "theirs"
+
+    def kill(self, *names):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "add", kill)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.move(folder / "new", "picture.png")
+    assert ledger.whole("picture.png") and (folder / "new").exists() is False
+    assert not ledger.whole("notes.txt") and not ledger.whole("absent")
+
+
+def test_what_is_not_all_there_is_not_whole(ledger):
+    assert ledger.whole("data")
+    (ledger.folder / "data" / "more").write_text("theirs")
+    assert not ledger.whole("data")
+    (ledger.folder / "data" / "more").unlink()
+    (ledger.folder / "data" / "inner" / "chunk").unlink()
+    assert not ledger.whole("data") and ledger.foreign("data") is None
+
+
+def test_a_record_of_nothing_is_not_kept(ledger):
+    ledger.remove("data", "picture.png")
+    assert [file.name for file in ledger.folder.iterdir()] == ["notes.txt"]
+
+
+def test_two_that_write_at_once_are_both_listed(ledger):
+    names = [f"part{k}" for k in range(8)]
+
+    def write(name):
+        (ledger.folder / name).write_text(name)
+        Ledger(ledger.folder).add(name)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(names) < set(ledger.files())
+
+
+def test_empty_folders_are_pruned_and_links_are_not_followed(tmp_path):
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "other" / "empty").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    (tmp_path / "a" / "file").write_text("")
+    prune(tmp_path / "a")
+    prune(tmp_path / "link")
+    assert not (tmp_path / "a" / "b").exists() and (tmp_path / "a" / "file").exists()
+    assert (tmp_path / "other" / "empty").exists()
 
 
 def test_nothing_outside_the_folder_is_removed(tmp_path):

@@ -11,6 +11,12 @@ from ._io import (
     unsealed as unsealed,
     write_whole as write_whole,
 )
-from ._ledger import Ledger as Ledger, files_below as files_below, remove as remove
+from ._ledger import (
+    FILE as FILE,
+    Ledger as Ledger,
+    files_below as files_below,
+    prune as prune,
+    remove as remove,
+)
 from ._sealed import Source as Source, open_sealed as open_sealed, write_sealed as write_sealed
 from ._zarr import check_regular as check_regular, check_zarr as check_zarr

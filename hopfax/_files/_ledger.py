@@ -3,12 +3,15 @@
 A command that writes files keeps a record of them beside them (`Ledger`); a stored sweep has its
 manifest. Whatever neither lists belongs to somebody else: it is never removed and never written
 over, with `overwrite` or without.
+
+A result is listed before it is moved to its place, beside what is there until then. So a process
+may be killed at any moment: what it leaves is listed, or listed and absent, which harms nothing.
 """
 
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from .._errors import StoreError
 from ._io import checksum, read_bytes, sealed, unsealed, write_whole
@@ -29,24 +32,22 @@ class Ledger:
 
         **Raises:** StoreError for a record that is damaged or not ours.
         """
-        try:
-            return unsealed(read_bytes(self._file, "out", StoreError))["files"]
-        except FileNotFoundError:
-            return {}
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"`out`: {self._file}, which lists what hopfax wrote there, is damaged or another "
-                "program's; nothing touched. Name another folder, or move that file away."
-            ) from error
+        return self._read()["files"]
 
     def foreign(self, name: str) -> pathlib.Path | None:
         """A file at or below `name` that is not listed, or not as it was written; None if all that
         is there is ours."""
-        listed = self.files()
+        listed = self._read()
         for file in files_below(self.folder / name):
-            if listed.get(self._inside(file)) != checksum(file):
+            if checksum(file) not in [part.get(self._inside(file)) for part in listed.values()]:
                 return file
         return None
+
+    def whole(self, name: str) -> bool:
+        """Whether what was written at or below `name` is all there, as it was written, and nothing
+        else is."""
+        there = {self._inside(file): checksum(file) for file in files_below(self.folder / name)}
+        return bool(there) and there in [_below(part, name) for part in self._read().values()]
 
     def check(self, names: Iterable[str], overwrite: bool) -> None:
         """FileExistsError unless all of these may be written: they are not there, or with
@@ -67,16 +68,41 @@ class Ledger:
 
     def add(self, *names: str) -> None:
         """List what was just written at or below these names, in place of what was there before."""
-        listed = self.files()
-        for name in names:
-            below = f"{name}/"
-            listed = {k: v for k, v in listed.items() if k != name and not k.startswith(below)}
-            for file in files_below(self.folder / name):
-                listed[self._inside(file)] = checksum(file)
-        write_whole(self._file, sealed({"by": "hopfax", "files": listed}))
+        with _alone(self.folder):
+            listed = self._read()
+            for name in names:
+                for part in listed.values():
+                    for file in _below(part, name):
+                        del part[file]
+                for file in files_below(self.folder / name):
+                    listed["files"][self._inside(file)] = checksum(file)
+            self._write(listed)
+
+    def move(self, made: pathlib.Path, name: str) -> None:
+        """Move a file or folder that is complete to `name`, in place of what was written there
+        before, and list it.
+
+        **Raises:** FileExistsError if what is there is not ours.
+        """
+        self.check([name], overwrite=True)
+        place = self.folder / name
+        with _alone(self.folder):
+            listed = self._read()
+            for file in _below(listed["coming"], name):
+                del listed["coming"][file]
+            for file in files_below(made):
+                inside = (place / file.relative_to(made)).relative_to(self.folder)
+                listed["coming"][inside.as_posix()] = checksum(file)
+            self._write(listed)
+        if place.is_dir():
+            remove(self.folder, [self._inside(file) for file in files_below(place)])
+            prune(place)
+        os.replace(made, place)
+        self.add(name)
 
     def remove(self, *names: str) -> None:
-        """Remove what is listed at or below these names, and the folders that this leaves empty.
+        """Remove what is listed at or below these names, and the folders that this leaves empty;
+        the record, too, where it lists nothing any more.
 
         **Raises:** FileExistsError, before anything is removed, if something there is not ours.
         """
@@ -84,10 +110,57 @@ class Ledger:
         for name in names:
             found = [self._inside(file) for file in files_below(self.folder / name)]
             remove(self.folder, found)
-        self.add(*names)
+            prune(self.folder / name)
+        if self._file.exists():
+            self.add(*names)
+            if not any(self._read().values()):
+                self._file.unlink()
+
+    def _read(self) -> dict[str, dict[str, list[int]]]:
+        """What is listed: `files` that were written, and those that were about to come."""
+        try:
+            found = unsealed(read_bytes(self._file, "out", StoreError))
+            listed = {"files": found["files"], "coming": found.get("coming", {})}
+            if not all(isinstance(part, dict) for part in listed.values()):
+                raise TypeError("no record of files")
+            return listed
+        except FileNotFoundError:
+            return {"files": {}, "coming": {}}
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"`out`: {self._file}, which lists what hopfax wrote there, is damaged or another "
+                "program's; nothing touched. Name another folder, or move that file away."
+            ) from error
+
+    def _write(self, listed: dict[str, dict[str, list[int]]]) -> None:
+        write_whole(self._file, sealed({"by": "hopfax", **listed}))
 
     def _inside(self, file: pathlib.Path) -> str:
         return file.relative_to(self.folder).as_posix()
+
+
+def _below(files: dict[str, list[int]], name: str) -> dict[str, list[int]]:
+    """Those of the files that are at or below a name."""
+    return {k: v for k, v in files.items() if k == name or k.startswith(f"{name}/")}
+
+
+@contextlib.contextmanager
+def _alone(folder: pathlib.Path) -> Iterator[None]:
+    """Keep other processes from the record of a folder meanwhile; without a lock where the system
+    has none for folders."""
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):  # some network file systems
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def files_below(place: pathlib.Path) -> list[pathlib.Path]:
@@ -99,6 +172,13 @@ def files_below(place: pathlib.Path) -> list[pathlib.Path]:
         links = [name for name in inner if os.path.islink(os.path.join(folder, name))]
         found += [pathlib.Path(folder, name) for name in (*files, *links)]
     return sorted(found)
+
+
+def prune(place: pathlib.Path) -> None:
+    """Remove a folder and those below it as far as nothing is in them."""
+    for folder, _, _ in os.walk(place, topdown=False) if not place.is_symlink() else ():
+        with contextlib.suppress(OSError):  # something is left in it
+            os.rmdir(folder)
 
 
 def remove(folder: pathlib.Path, names: Iterable[str]) -> None:
