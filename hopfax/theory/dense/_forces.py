@@ -78,7 +78,7 @@ class Power(AbstractForce):
 
     def graded(self, C, a, b):
         terms = enumerate(pair_moments(self.p))
-        return sum(A * (a * b) ** ((self.p - k) // 2) * C**k for k, A in terms if A)
+        return sum(float(A) * (a * b) ** ((self.p - k) // 2) * C**k for k, A in terms if A)
 
     def signal(self, m):
         return m**self.p
@@ -95,7 +95,7 @@ class ManyBody(AbstractForce):
     p: int = eqx.field(static=True)
 
     def __call__(self, C):
-        return math.factorial(self.p) * C**self.p
+        return float(math.factorial(self.p)) * C**self.p
 
     def graded(self, C, a, b):
         return self(C)
@@ -118,7 +118,7 @@ class Mixture(AbstractForce):
 
     def __call__(self, C):
         sizes = self._sizes(C.dtype).items()
-        return sum(size**2 * math.factorial(k - 1) * C ** (k - 1) for k, size in sizes)
+        return sum(size**2 * float(math.factorial(k - 1)) * C ** (k - 1) for k, size in sizes)
 
     def graded(self, C, a, b):
         return self(C)
