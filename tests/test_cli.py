@@ -356,7 +356,7 @@ def test_reproduce_asks_the_family(command, tmp_path, made_up, asked):
     assert folder.name == "reproduce-4a4402ef"  # both ways, and as it was called before
 
     status, _, err = command("reproduce", *asked)
-    assert status == 2 and "holds an earlier run; --overwrite" in refusal(err)
+    assert status == 2 and "is from an earlier run; --overwrite" in refusal(err)
     made_up(2)
     status, out, _ = command("reproduce", *asked, "--overwrite")
     assert status == 1 and re.search("^two .* NO$", out, re.MULTILINE)

@@ -115,7 +115,8 @@ def test_a_sweep_is_what_the_theory_says_beside_simulations(command, tmp_path):
     assert re.search(r"^3 +0\.2522 ", out, re.MULTILINE) and "36 points in" in out
     folder = tmp_path / "here"
     names = {file.name for file in folder.iterdir()}
-    assert names == {"sweep", "simulated", "diagram.zarr", "diagram.png", "settings.toml"}
+    results = {"sweep", "simulated", "diagram.zarr", "diagram.png"}
+    assert names == results | {"settings.toml", "written.json"}
 
     # One dataset, in which every point is what the theory says.
     dataset = xr.open_zarr(folder / "diagram.zarr", consolidated=False).load()

@@ -12,8 +12,10 @@ from cli_helpers import elsewhere as elsewhere
 
 import hopfax as hx
 from hopfax.cli import _output
+from hopfax.cli._folder import Folder
 
 GRID = {"x": np.arange(4.0)}
+WRITTEN = {"sweep", "settings.toml", "written.json"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +31,11 @@ class Options:
     def __call__(self, inside=lambda: None):
         """Sweep as the cells do; what was done. `inside` is called when the store is there."""
         _output.check(self)
-        output = _output.Output.of(self, more=" --more")
-        output.refuse_others()
+        output = _output.Output.of(self)
         store, start = output.folder / _output.STORE, time.perf_counter()
+        output.check([store], "diagram.png", folders=("diagram.zarr",))
         fresh = self.overwrite or not _output.complete(store)
-        output.clear(output.folder / "diagram.zarr")
-        with output.computing(store):
+        with output.computing(store, ("diagram.zarr",)):
             resume = "must" if self.resume else "auto"
             how = dict(resume=resume, overwrite=self.overwrite, progress=False)
             dataset = hx.sweep(square, GRID, store=store, **how)
@@ -53,7 +54,7 @@ def names(folder):
 def test_the_same_again_is_read_and_the_settings_are_recorded(tmp_path):
     assert Options()().startswith("4 points in")
     here = tmp_path / "here"
-    assert names(here) == {"sweep", "settings.toml", "diagram.zarr"}
+    assert names(here) == WRITTEN | {"diagram.zarr"}
     text = (here / "settings.toml").read_text()
     assert tomllib.loads(text) == {"power": 2} and "--config settings.toml" in text.split("\n")[0]
     made = (here / "sweep/sweep.json").stat().st_mtime_ns
@@ -70,8 +71,8 @@ def test_what_was_made_of_the_stores_is_made_again_if_it_is_gone(tmp_path):
     diagram = tmp_path / "here/diagram.zarr"
     diagram.rename(tmp_path / "moved")
     assert Options()().startswith("4 points in")
-    found, before = (_output.open_zarr(place) for place in (diagram, tmp_path / "moved"))
-    assert found.identical(before)
+    found = _output.open_zarr(tmp_path / "here", "diagram.zarr")
+    assert found.identical(_output.open_zarr(tmp_path, "moved"))
 
 
 def test_a_folder_of_other_settings_is_refused_unless_it_is_to_be_replaced(tmp_path):
@@ -81,7 +82,7 @@ def test_a_folder_of_other_settings_is_refused_unless_it_is_to_be_replaced(tmp_p
     assert tomllib.loads((tmp_path / "here/settings.toml").read_text()) == {"power": 2}
     Options(power=3, overwrite=True)()
     assert tomllib.loads((tmp_path / "here/settings.toml").read_text()) == {"power": 3}
-    found = _output.open_zarr(tmp_path / "here/diagram.zarr")
+    found = _output.open_zarr(tmp_path / "here", "diagram.zarr")
     assert found["y"].values.tolist() == [0, 1, 64, 729]
 
 
@@ -92,10 +93,8 @@ def test_an_interrupted_sweep_says_how_to_go_on(tmp_path):
     with pytest.raises(KeyboardInterrupt) as stop:
         Options()(interrupt)
     (note,) = stop.value.__notes__
-    assert note == (
-        "To resume: hopfax sweep --config here/settings.toml --out here --more --resume"
-    )
-    assert names(tmp_path / "here") == {"sweep", "settings.toml"}
+    assert note == ("To resume: hopfax sweep --config here/settings.toml --out here --resume")
+    assert names(tmp_path / "here") == WRITTEN
     assert Options(resume=True)().startswith("4 points in")  # the diagram was not made
     assert (tmp_path / "here/diagram.zarr").is_dir()
 
@@ -121,7 +120,7 @@ def test_nothing_is_left_where_nothing_was_begun(tmp_path):
     assert names(tmp_path / "here") == {"notes.txt"}
     deep = tmp_path / "here/sweep/part"
     with pytest.raises(KeyboardInterrupt):
-        with _output.Output(tmp_path / "here", "text").computing(deep):
+        with _output.Output(Folder(tmp_path / "here"), "text").computing(deep):
             deep.mkdir(parents=True)
             raise KeyboardInterrupt
     assert names(tmp_path / "here") == {"notes.txt"}
@@ -168,24 +167,29 @@ def test_a_dataset_is_there_whole_or_not_at_all(tmp_path):
             (place / "zarr.json").write_text("{")
             raise KeyboardInterrupt
 
+    place = Folder(tmp_path)
     old = xr.Dataset({"y": ("x", np.arange(3.0))})
     for dataset in (old - 1, old):  # the second one replaces the first
-        _output.write_zarr(dataset, tmp_path / "d.zarr")
-    for place in (tmp_path / "d.zarr", tmp_path / "e.zarr"):
+        place.write_zarr("d.zarr", dataset)
+    for name in ("d.zarr", "e.zarr"):
         with pytest.raises(KeyboardInterrupt):
-            _output.write_zarr(Half(), place)
-    assert _output.open_zarr(tmp_path / "d.zarr").identical(old) and names(tmp_path) == {"d.zarr"}
+            place.write_zarr(name, Half())
+    assert _output.open_zarr(tmp_path, "d.zarr").identical(old)
+    assert names(tmp_path) == {"d.zarr", "written.json"}
 
 
 def test_an_array_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
-    def fail(*arguments):
+    def fail(file, *arguments, **options):
+        file.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    _output.write_array(np.arange(3), tmp_path / "a.npy")
-    monkeypatch.setattr("os.replace", fail)
+    place = Folder(tmp_path)
+    place.write_array("a.npy", np.arange(3))
+    monkeypatch.setattr("numpy.save", fail)
     with pytest.raises(KeyboardInterrupt):
-        _output.write_array(np.arange(9), tmp_path / "a.npy")
+        place.write_array("a.npy", np.arange(9))
     assert np.load(tmp_path / "a.npy").tolist() == [0, 1, 2]
+    assert names(tmp_path) == {"a.npy", "written.json"}
 
 
 def test_in_the_end_there_are_tables_a_picture_and_what_was_done(tmp_path, monkeypatch, capsys):
@@ -194,16 +198,8 @@ def test_in_the_end_there_are_tables_a_picture_and_what_was_done(tmp_path, monke
             pathlib.Path(file).write_text("drawn")
 
     monkeypatch.setattr(_output, "draw", lambda dataset: Figure())
-    output = _output.Output(tmp_path, "text")
+    output = _output.Output(Folder(tmp_path), "text")
     output.finish(xr.Dataset(), "a table", "it was done", "picture.png", "picture.png, more")
     assert (tmp_path / "picture.png").read_text() == "drawn"
     out = capsys.readouterr().out
     assert out == f"a table\n\nit was done\nwritten to {tmp_path}: picture.png, more\n"
-
-
-def test_an_earlier_run_is_kept(tmp_path):
-    (tmp_path / "run.png").write_text("")
-    with pytest.raises(FileExistsError, match="holds an earlier run; --overwrite"):
-        _output.refuse_earlier(tmp_path, ("settings.toml", "run.png"), False)
-    _output.refuse_earlier(tmp_path, ("settings.toml", "run.png"), True)
-    _output.refuse_earlier(tmp_path, ("settings.toml",), False)

@@ -114,7 +114,8 @@ def test_a_sweep_is_what_the_theory_says_beside_simulations(command, tmp_path):
     assert "12, of which 12 agree with the eigenvalue, 0 do not" in out and "35 points in" in out
     folder = tmp_path / "here"
     names = {file.name for file in folder.iterdir()}
-    assert names == {"sweep", "simulated", "diagram.zarr", "diagram.png", "settings.toml"}
+    results = {"sweep", "simulated", "diagram.zarr", "diagram.png"}
+    assert names == results | {"settings.toml", "written.json"}
 
     # Every point is what the theory says, and simulations are at some of them.
     dataset = xr.open_zarr(folder / "diagram.zarr", consolidated=False).load()

@@ -59,7 +59,8 @@ def direct():
 def test_a_run_writes_what_simulate_returns(orthogonal):
     _, folder = orthogonal
     names = {file.name for file in folder.iterdir()}
-    assert names == {"trajectory.zarr", "model.hopfax", "run.png", "settings.toml"}
+    results = {"trajectory.zarr", "model.hopfax", "run.png", "settings.toml"}
+    assert names == results | {"written.json"}
     stored, trajectory = xr.open_zarr(folder / "trajectory.zarr", consolidated=False), direct()
     # two compiled programs of one run: rounding, amplified by the choice of steps
     for name, values in (("overlap", trajectory.overlaps), ("saliency", trajectory.saliency)):

@@ -40,6 +40,7 @@ def test_a_sweep_from_first_run_to_rerun(command, tmp_path, monkeypatch):
         "sweep",
         "phase_diagram.png",
         "settings.toml",
+        "written.json",
     }
     dataset = hx.open_sweep(folder / "sweep").load()
     assert dict(dataset.sizes) == {"kappa": 6, "init.saliency[0]": 4}

@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Annotated, Any, Union
 
 from .._errors import SimulationError, SweepFailed
-from . import _families
+from . import _families, _interrupt
+from ._console import complain
 from ._machine import compilation_cache, precision
 from ._settings import arguments_from, family_in
 
@@ -28,30 +29,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 1: a run or a check failed. 2: the input is at fault; one line on stderr says how.
     130: interrupted. With HOPFAX_DEBUG=1 errors keep their traceback.
     """
-    argv = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
-    try:
-        import tyro
-    except ImportError:
-        print('hopfax: the command line needs tyro: pip install "hopfax[cli]"', file=sys.stderr)
-        return 2
-    with warnings.catch_warnings():
+    with contextlib.ExitStack() as stack:
+        if argv is None:  # a process of its own
+            stack.enter_context(_interrupt.interruptible())
+        stack.enter_context(warnings.catch_warnings())
         warnings.showwarning = _one_line
         try:
-            return _dispatch(argv, tyro)
-        except SystemExit as stop:  # of the argument parser: 0 after --help, 2 after bad arguments
-            return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+            return _run((sys.argv[1:] if argv is None else list(argv)) or ["--help"])
         except KeyboardInterrupt as stop:
-            print("\n".join(["hopfax: interrupted", *_notes(stop)]), file=sys.stderr)
-            return 130
+            return _interrupted(stop)
         except Exception as error:
+            if _interrupt.seen():  # which some code that calls back turns into errors of its own
+                return _interrupted(error)
             if os.environ.get("HOPFAX_DEBUG", "0") not in ("", "0"):
                 raise
             status = _status(error)
             if status is None:
                 raise
             text = " ".join(str(error).split())
-            print("\n".join([f"hopfax: error: {text}", *_notes(error)]), file=sys.stderr)
+            complain("\n".join([f"hopfax: error: {text}", *_notes(error)]))
             return status
+
+
+def _run(argv: list[str]) -> int:
+    try:
+        import tyro
+    except ImportError:
+        complain('hopfax: the command line needs tyro: pip install "hopfax[cli]"')
+        return 2
+    try:
+        return _dispatch(argv, tyro)
+    except SystemExit as stop:  # of the argument parser: 0 after --help, 2 after bad arguments
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+
+
+def _interrupted(stop: BaseException) -> int:
+    _interrupt.say(_notes(stop))
+    return _interrupt.STATUS
 
 
 def _dispatch(argv: list[str], tyro: ModuleType) -> int:
@@ -142,6 +156,6 @@ def _notes(error: BaseException) -> list[str]:
 
 
 def _one_line(message, category, filename, lineno, file=None, line=None) -> None:
-    del filename, lineno, line
+    del filename, lineno, file, line
     text = " ".join(str(message).split())
-    print(f"hopfax: {category.__name__}: {text}", file=file or sys.stderr)
+    complain(f"hopfax: {category.__name__}: {text}")

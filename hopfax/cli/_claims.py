@@ -1,11 +1,10 @@
 """What `hopfax reproduce` finds: claims, theory beside simulation, with figures and tables."""
 
 import dataclasses
-import json
-import pathlib
 from typing import Any, Literal, TypeAlias
 
 from ._console import number, table
+from ._folder import Folder
 
 Relation: TypeAlias = Literal["equal", "below", "above"]
 
@@ -69,14 +68,13 @@ class Outcome:
         """Whether every claim does."""
         return all(claim.holds for claim in self.claims)
 
-    def write(self, folder: pathlib.Path) -> None:
+    def write(self, place: Folder) -> None:
         """Write figures, claims.json and the tables."""
-        folder.mkdir(parents=True, exist_ok=True)
         for name, figure in self.figures.items():
-            figure.savefig(folder / f"{name}.png", dpi=130)
+            place.draw(f"{name}.png", figure)
         listed = [dataclasses.asdict(claim) | {"holds": claim.holds} for claim in self.claims]
         for name, rows in ({"claims": listed} | self.tables).items():
-            (folder / f"{name}.json").write_text(json.dumps(rows, indent=2) + "\n")
+            place.write_json(f"{name}.json", rows)
 
     def __str__(self) -> str:
         rows = [

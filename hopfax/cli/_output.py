@@ -1,30 +1,31 @@
-"""The folder that a command writes to.
+"""The folder of a sweep, which a command writes to.
 
 Every sweep keeps the same rules: `settings.toml` records what was asked, and a folder of other
 settings is refused. The same command goes on with what is unfinished and reads what is complete. If
-it is stopped, the error says how to go on; if nothing was begun, nothing is left behind. What is
-written in one piece appears there whole or not at all.
+it is stopped, the error says how to go on; if nothing was begun, nothing is left behind. What may
+be written over there is said in `_folder`; stored sweeps have manifests of their own (`Store`).
 """
 
 import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
-import shutil
+import shlex
 import time
-import uuid
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
 
 import hopfax
 
+from .._files import Ledger, check_regular, check_zarr, read_bytes
+from .._sweep._store import Store
+from . import _interrupt
 from ._console import say
+from ._folder import Folder, check_place
 from ._picture import draw
-from ._settings import FILE, plain, settings, to_toml
+from ._settings import FILE, parsed, plain, settings, to_toml
 
 #: The folder of the dataset, in the folder of a sweep.
 STORE = "sweep"
@@ -53,8 +54,8 @@ def check(options: Options) -> None:
         raise ValueError(f"`chunk` must be at least 1, got {options.chunk}.")
     if options.resume and options.overwrite:
         raise ValueError("`resume` and `overwrite` contradict each other.")
-    if options.out is not None and options.out.exists() and not options.out.is_dir():
-        raise NotADirectoryError(f"`out`: {options.out} is a file; name a folder.")
+    if options.out is not None:
+        check_place(options.out)
 
 
 def default_folder(command: str, settings: Mapping[str, Any]) -> pathlib.Path:
@@ -67,81 +68,148 @@ def default_folder(command: str, settings: Mapping[str, Any]) -> pathlib.Path:
 class Output:
     """The folder of one sweep, with the text of its settings.
 
-    `more` are further options that the command needs to go on with it.
+    `more` are further words that the command needs to go on with it. `where`: the option that says
+    where the stores are.
     """
 
-    folder: pathlib.Path
+    place: Folder
     record: str
-    overwrite: bool = False
-    more: str = ""
+    more: tuple[str, ...] = ()
+    where: str = "out"
 
     @classmethod
-    def of(cls, options: Options, *comments: str, more: str = "", **other: Any) -> "Output":
+    def of(cls, options: Options, *comments: str, **other: Any) -> "Output":
         """The output of a sweep with these options. `comments` are further lines of the settings,
         `other` values to record in place of some options."""
         again = f"hopfax {hopfax.__version__}; again: hopfax sweep --config {FILE}"
         record = to_toml(settings(options) | other, (again, *comments))
         folder = options.out or default_folder("sweep", {"record": record})
-        return cls(folder, record, options.overwrite, more)
+        store: pathlib.Path | None = getattr(options, "store", None)
+        if store is None:
+            return cls(Folder(folder, options.overwrite), record)
+        more = tuple(option("store", store))
+        return cls(Folder(folder, options.overwrite), record, more, "store")
 
     @property
-    def settings(self) -> pathlib.Path:
-        """The file of settings."""
-        return self.folder / FILE
+    def folder(self) -> pathlib.Path:
+        """The folder."""
+        return self.place.path
 
     @property
     def again(self) -> str:
-        """The command that goes on with this sweep."""
-        command = f"hopfax sweep --config {self.settings} --out {self.folder}"
-        return f"{command}{self.more} --resume"
+        """The command that goes on with this sweep, as a shell wants it."""
+        words = ["hopfax", "sweep", *option("config", self.folder / FILE)]
+        return shlex.join([*words, *option("out", self.folder), *self.more, "--resume"])
 
-    def refuse_others(self) -> None:
-        """StoreError if the folder holds a sweep of other settings, which is not to be replaced."""
-        file = self.settings
-        if file.is_file() and file.read_text() != self.record and not self.overwrite:
+    def check(
+        self, stores: Sequence[pathlib.Path], *files: str, folders: tuple[str, ...] = ()
+    ) -> None:
+        """OSError unless the sweep can be written there: its stores, files and further folders.
+
+        To be called before anything is computed. **Raises:** StoreError (FileExistsError) if a
+        store (anything else) is not as hopfax wrote it, or is of other settings and not to be
+        replaced.
+        """
+        there = self._recorded()
+        if there is not None and not _same(there, self.record) and not self.place.overwrite:
             raise hopfax.StoreError(
                 f"`out`: {self.folder} holds a sweep of other settings; --overwrite replaces it, "
                 "--out FOLDER writes elsewhere."
             )
-
-    def clear(self, *places: pathlib.Path) -> None:
-        """Remove what an earlier sweep made there, if it is to be replaced."""
-        for place in places if self.overwrite else ():
-            shutil.rmtree(place, ignore_errors=True)
+        changed = there is not None and not _same(there, self.record)
+        self.place.check(*files, *([FILE] * changed), folders=folders, again=True)
+        with self._named():
+            for store in stores:
+                check_store(store, self.place.overwrite)
 
     @contextlib.contextmanager
-    def computing(self, store: pathlib.Path) -> Iterator[None]:
+    def computing(self, store: pathlib.Path, replaced: tuple[str, ...] = ()) -> Iterator[None]:
         """Record the settings and run what is inside, which begins by writing to `store`.
 
-        If that fails before the store is there, files and folders are removed again; later, the
-        error is given the line that goes on (unless the input is at fault: that would not help).
+        If that fails before the store is there, the folder is left as it was; later, the error is
+        given the line that goes on (unless the input is at fault: that would not help).
+        `replaced`: what an earlier sweep made there, removed first if it is to be replaced.
         """
+        before, there, old = self._recorded(), store.exists(), _stamp(store)
+        advice = [f"To resume: {self.again}"]
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.settings.write_text(self.record)
-            yield
+            with _interrupt.advising(lambda: advice if is_store(store) else []):
+                self._begin(before)
+                if self.place.overwrite:
+                    self.place.ledger.remove(*replaced)
+                with self._named():
+                    yield
         except BaseException as error:
-            if not is_store(store):  # nothing was begun
-                between = [place for place in store.parents if self.folder in place.parents]
-                _remove_empty(self.settings, store / ".writer.lock", store, *between, self.folder)
+            new = _stamp(store)
+            if new is None or (self.place.overwrite and new == old):  # nothing was begun
+                self._undo(before, store, there)
             elif not isinstance(error, hopfax.StoreError | ValueError | TypeError):
-                error.add_note(f"To resume: {self.again}")
+                error.add_note(advice[0])
             raise
 
     def keep(self, dataset: Any, name: str, fresh: bool, start: float) -> str:
         """Write what was made of several stores, unless it is there and none of it `fresh`; say
         which. `start` is as in `was_computed`."""
-        place = self.folder / name
-        if not fresh and place.exists():
-            return was_read(place)
-        write_zarr(dataset, place)
+        if not fresh and self.place.ledger.whole(name):
+            return was_read(self.folder / name)
+        self.place.write_zarr(name, dataset)
         return was_computed(dataset, "points", start)
 
     def finish(self, dataset: Any, tables: str, work: str, picture: str, others: str) -> None:
         """Print the tables, draw the dataset, and say what was done and what was written."""
         say(tables)
-        draw(dataset).savefig(self.folder / picture, dpi=150)
+        self.place.draw(picture, draw(dataset), dpi=150)
         say(f"\n{work}\nwritten to {self.folder}: {others}")
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors of a store name the option that says where it is."""
+        try:
+            yield
+        except hopfax.StoreError as error:
+            raise type(error)(str(error).replace("`store`", f"`{self.where}`")) from error
+
+    def _recorded(self) -> bytes | None:
+        """The settings that are there; None if there are none."""
+        try:
+            return read_bytes(self.folder / FILE, "out", hopfax.StoreError)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _begin(self, before: bytes | None) -> None:
+        """Make the folder and record the settings, unless they are there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if before is None or not _same(before, self.record):
+            self.place.write_bytes(FILE, self.record.encode())
+
+    def _undo(self, before: bytes | None, store: pathlib.Path, there: bool) -> None:
+        """Leave the folder as it was before `_begin`."""
+        with contextlib.suppress(OSError):
+            if before is None:
+                self.place.ledger.remove(FILE)
+            elif not _same(before, self.record):
+                self.place.write_bytes(FILE, before)
+        between = [place for place in store.parents if self.folder in place.parents]
+        made = [] if there else [store / ".create.lock", store / ".writer.lock", store]
+        _remove_empty(*made, *between, self.folder)
+
+
+def option(name: str, value: Any) -> list[str]:
+    """An option as words of a command line, also if its value looks like another one."""
+    return [f"--{name}={value}"] if str(value).startswith("-") else [f"--{name}", str(value)]
+
+
+def _same(content: bytes, record: str) -> bool:
+    """Whether a file of settings means the same, whichever version wrote it, and how."""
+
+    def meaning(content: bytes) -> Any:
+        comments = [line for line in content.splitlines()[1:] if line.startswith(b"#")]
+        try:
+            return comments, parsed(content)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+            return content
+
+    return meaning(content) == meaning(record.encode())
 
 
 def was_read(place: pathlib.Path) -> str:
@@ -184,36 +252,51 @@ def open_store(place: pathlib.Path) -> Any:
     return hopfax.open_sweep(store_in(place), partial=True).load()
 
 
-def refuse_earlier(folder: pathlib.Path, names: tuple[str, ...], overwrite: bool) -> None:
-    """FileExistsError if the folder holds one of these files, not to be replaced."""
-    if not overwrite and any((folder / name).exists() for name in names):
-        raise FileExistsError(f"`out`: {folder} holds an earlier run; --overwrite replaces it.")
+def open_zarr(folder: pathlib.Path, name: str) -> Any:
+    """A dataset that a command wrote to a folder, in memory.
 
-
-def write_zarr(dataset: Any, path: pathlib.Path) -> None:
-    """Write `dataset` beside `path`, then move it there: a reader sees all of it or nothing."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        dataset.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
-        if path.exists():
-            shutil.rmtree(path)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def open_zarr(path: pathlib.Path) -> Any:
-    """What `write_zarr` wrote, in memory."""
+    **Raises:** StoreCorrupt if it is not as it was written.
+    """
     import xarray as xr
 
-    return xr.open_zarr(path, consolidated=False).load()
+    ledger = Ledger(folder)
+    listed = any(file.startswith(f"{name}/") for file in ledger.files())
+    if listed and not ledger.whole(name):
+        raise hopfax.StoreCorrupt(
+            f"{folder / name} is not as hopfax wrote it. Move it away; the same sweep, run again, "
+            "makes it anew."
+        )
+    check_regular(folder / name, "store", hopfax.StoreCorrupt)
+    check_zarr(folder / name, "store", hopfax.StoreCorrupt)
+    return xr.open_zarr(folder / name, consolidated=False, zarr_format=3).load()
 
 
-def write_array(array: np.ndarray, path: pathlib.Path) -> None:
-    """Write a .npy file: a reader sees all of it or what was there before."""
-    partial = path.with_name(f".{path.name}.partial.npy")
-    np.save(partial, array)
-    os.replace(partial, path)
+def check_store(place: pathlib.Path, overwrite: bool) -> None:
+    """StoreError, as `hopfax.sweep` would raise it later, unless a sweep can be written there."""
+    store = Store(place)
+    store.check(overwrite)
+    if not is_store(place):
+        store.check_writable()
+    elif overwrite:
+        with store.writing():  # nobody else is
+            pass
+    else:
+        store.manifest()
+
+
+def _stamp(store: pathlib.Path) -> Any:
+    """What changes when a store is made anew; None if there is none."""
+    try:
+        found = (store / "sweep.json").stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def remove_store(place: pathlib.Path) -> None:
+    """Remove a stored sweep: what its manifest lists. Whatever is no such store is left alone."""
+    with contextlib.suppress(hopfax.StoreError):
+        Store(place).remove()
 
 
 def _remove_empty(*places: pathlib.Path) -> None:

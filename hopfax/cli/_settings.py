@@ -4,10 +4,12 @@ import dataclasses
 import difflib
 import json
 import pathlib
+import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .._files import read_bytes
 from . import _families
 
 #: The file of settings that a command writes beside its results.
@@ -15,6 +17,9 @@ FILE = "settings.toml"
 #: Fields that say where and how, not what is computed.
 PLACES = ("config", "out", "overwrite", "store", "resume", "devices", "dask", "part")
 PLACES += ("chunk", "dry_run")
+#: Fields that came later: left out at their default, as in settings from before.
+_LATER = {"transpose": False}
+_BYTES = 1 << 20  # of a file of settings at most
 
 
 def settings(command: Any) -> dict[str, Any]:
@@ -26,6 +31,7 @@ def settings(command: Any) -> dict[str, Any]:
         field.name: getattr(command, field.name)
         for field in dataclasses.fields(command)
         if field.name not in PLACES
+        and (field.name not in _LATER or getattr(command, field.name) != _LATER[field.name])
     }
     if found.get("network") == _families.FAMILIES[0]:
         del found["network"]
@@ -71,16 +77,34 @@ def read(file: pathlib.Path, command: str) -> dict[str, Any]:
 
     **Raises:** FileNotFoundError; ValueError for a file that is no TOML.
     """
-    if not file.is_file():
-        raise FileNotFoundError(f"`config`: there is no file {str(file)!r}.")
     try:
-        found = tomllib.loads(file.read_text("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        found = parsed(read_bytes(file, "config", most=_BYTES))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"`config`: there is no file {str(file)!r}.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"`config`: {file} is no TOML file: it is not in UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(f"`config`: {file} is no TOML file: {error}.") from error
     tables = {
         name: found.pop(name) for name in _families.COMMANDS if isinstance(found.get(name), dict)
     }
     return found | tables.get(command, {})
+
+
+def parsed(content: bytes) -> dict[str, Any]:
+    """What a TOML file says, which may begin with the mark of a byte order, as on Windows.
+
+    **Raises:** TOMLDecodeError, UnicodeDecodeError.
+    """
+    try:
+        return _restored(tomllib.loads(content.decode("utf-8-sig")))
+    except RecursionError as error:
+        raise tomllib.TOMLDecodeError("it is nested too deeply") from error
+    except ValueError as error:
+        if isinstance(error, tomllib.TOMLDecodeError | UnicodeDecodeError):
+            raise
+        # a number with thousands of digits
+        raise tomllib.TOMLDecodeError(str(error).split(";")[0]) from error
 
 
 def family_in(file: pathlib.Path, command: str) -> str | None:
@@ -90,6 +114,20 @@ def family_in(file: pathlib.Path, command: str) -> str | None:
     """
     found = read(file, command).get("network")
     return found if found in _families.FAMILIES else None
+
+
+def options_from(file: pathlib.Path, command: str, kind: Callable[..., Any]) -> Any:
+    """The dataclass `kind` with the settings that a command wrote to a file.
+
+    **Raises:** as `read`, and ValueError for settings that are not of this kind.
+    """
+    found = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in read(file, command).items()
+    }
+    try:
+        return kind(**found)
+    except TypeError as error:
+        raise ValueError(f"{file} has not the settings of `hopfax {command}`: {error}.") from error
 
 
 def _nested(value: Any) -> bool:
@@ -102,7 +140,26 @@ def _toml(value: Any) -> str:
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, float):
         return repr(value)
+    if isinstance(value, str):  # TOML has no pairs of surrogates, and JSON may leave DEL as it is
+        whole = _SURROGATE.sub(lambda found: f"\0{ord(found[0]):04x}", value)
+        return json.dumps(whole, ensure_ascii=False).replace("\x7f", "\\u007f")
     return json.dumps(value)
+
+
+#: Bytes in the name of a file that are no text, as Python has them. TOML cannot hold them: they are
+#: written after a character that no name of a file contains.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _restored(value: Any) -> Any:
+    """A value with the bytes that `_toml` has put into words."""
+    if isinstance(value, str):
+        return re.sub("\0([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), value)
+    if isinstance(value, list):
+        return [_restored(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _restored(entry) for key, entry in value.items()}
+    return value
 
 
 def _flags(found: Mapping[str, Any], kind: type, file: pathlib.Path, prefix: str) -> list[str]:
@@ -122,6 +179,8 @@ def _flags(found: Mapping[str, Any], kind: type, file: pathlib.Path, prefix: str
             arguments += _flags(value, inner, file, f"{prefix}{name}.")
         elif isinstance(value, bool):
             arguments.append(flag if value else flag[:2] + "no-" + flag[2:])
+        elif isinstance(value, str) and value.startswith("-"):  # no option
+            arguments.append(f"{flag}={value}")
         else:
             arguments += [flag, *map(str, value if isinstance(value, list) else [value])]
     return arguments

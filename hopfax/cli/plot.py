@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from . import _families
 from ._console import say
+from ._folder import Folder
 from ._machine import precision
 from ._output import open_store, store_in
 from ._picture import draw
@@ -29,19 +30,22 @@ class Plot:
     """Where to draw: a .png, .pdf or .svg file (default: beside the store)."""
     theory: bool = True
     """Lay the predictions over it, where there are any."""
+    overwrite: bool = False
+    """Replace a picture that hopfax did not write, or that was changed since."""
 
     def __call__(self) -> int:
         """Draw and say where."""
         store = store_in(self.store)
-        out = self.out or store.with_name(f"{store.name}.png")
+        beside = store if store.name not in ("", "..") else store.resolve()
+        out = self.out or beside.with_name(f"{beside.name}.png")
         out = out if out.suffix else out.with_name(f"{out.name}.png")
         if out.suffix not in (".png", ".pdf", ".svg"):
             raise ValueError(f"`out` must end in .png, .pdf or .svg, got {str(out)!r}.")
+        place = Folder(out.parent, self.overwrite)
+        place.check_named(out.name)
         with precision("float64"):
-            dataset = stored(self.store)
-            figure = draw(dataset, theory=self.theory)
-            out.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(out, dpi=150)
+            figure = draw(dataset := stored(self.store), theory=self.theory)
+            place.draw(out.name, figure, dpi=150, named=True)
         waiting = int((dataset["status"] == -1).sum())
         gap = f"; {waiting} of {dataset['status'].size} points have not been run" if waiting else ""
         say(f"drawn to {out}{gap}")

@@ -8,8 +8,9 @@ from tyro.conf import Positional
 from ._claims import Outcome
 from ._console import say
 from ._families import Family, cell
+from ._folder import Folder
 from ._machine import Precision, precision
-from ._output import default_folder, refuse_earlier
+from ._output import default_folder
 from ._picture import require
 from ._settings import settings
 
@@ -40,14 +41,16 @@ class Reproduce:
     def __call__(self) -> int:
         """Compute, print, write; 0 if every claim holds."""
         family = self._family()
-        measure = cell(family, "reproduce").reproduce
+        made = cell(family, "reproduce")
         asked = dataclasses.replace(self, target=family, network=None)
         folder = self.out or default_folder("reproduce", settings(asked))
-        refuse_earlier(folder, ("claims.json",), self.overwrite)
+        place = Folder(folder, self.overwrite)
+        tables = [f"{name}.json" for name in ("claims", *made.TABLES)]
+        place.check(*tables, *(f"{name}.png" for name in made.FIGURES))
         require("hopfax reproduce")  # rather now than after the computation
         with precision(self.precision):
-            outcome: Outcome = measure()
-            outcome.write(folder)
+            outcome: Outcome = made.reproduce()
+            outcome.write(place)
         say(str(outcome))
         say(f"\nConditions and tolerances are in {folder / 'claims.json'}.")
         return 0 if outcome.holds else 1

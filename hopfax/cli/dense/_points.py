@@ -1,5 +1,6 @@
 """The theory of a dense memory at one point, and simulations of it."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -12,6 +13,7 @@ import numpy as np
 import hopfax as hx
 
 from ... import _status
+from ..._errors import check_memory
 from ...theory import dense
 
 Interaction: TypeAlias = Literal["power", "many_body"]
@@ -28,6 +30,26 @@ def scale(interaction: hx.AbstractInteraction) -> float:
     """K(1), by which the scaled load is larger than M / N^(n-1)."""
     with jax.ensure_compile_time_eval():  # also where it is called under a trace
         return float(dense.kernel(interaction)(jnp.ones(())))
+
+
+def check_order(order: int, interaction: Interaction, precision: str = "float64") -> None:
+    """ValueError for an order whose K(1) (see `kernel`) is too large for this precision."""
+    size = math.lgamma(order)  # the logarithm of (n - 1)!
+    if interaction == "power":  # or of (2n - 3)!!
+        size = math.lgamma(2 * order - 1) - (order - 1) * math.log(2) - math.lgamma(order)
+    if size > math.log(np.finfo(precision).max):
+        raise ValueError(
+            f"`orders`: K(1) of order {order} is about 10^{size / math.log(10):.3g}, too large for "
+            f"{precision}."
+        )
+
+
+def check_simulation(order: int, interaction: Interaction, load: float, N: int) -> None:
+    """ValueError for more memories at a scaled load than fit into memory, a bit a neuron."""
+    number = math.log(load / scale(INTERACTIONS[interaction](order))) + (order - 1) * math.log(N)
+    size = math.exp(min(number + math.log(N / 8), 700.0))
+    what = f"10^{number / math.log(10):.3g} memories of {N} neurons at order {order}"
+    check_memory("simulate", int(size), what)
 
 
 class Effective(eqx.Module):

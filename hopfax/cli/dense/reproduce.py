@@ -11,18 +11,23 @@ from . import _figures
 from ._checks import claims
 from ._measured import NOISE_LOAD, NOISE_START, NOISE_STEPS, Noise, results
 
+#: What is written: pictures, and tables beside the claims.
+FIGURES = {
+    "trajectories": _figures.trajectories,
+    "basin": _figures.basin,
+    "capacity": _figures.capacity,
+    "noise": _figures.noise,
+    "images": _figures.images,
+}
+TABLES = ("noise_table",)
+
 
 def reproduce() -> Outcome:
     """Claims, figures and the noise table."""
     found = results()
-    figures = {
-        "trajectories": _figures.trajectories(found),
-        "basin": _figures.basin(found),
-        "capacity": _figures.capacity(found),
-        "noise": _figures.noise(found),
-        "images": _figures.images(found),
-    }
-    tables = {"noise_table": [_noise_json(row) for row in found.noise]}
+    figures = {name: draw(found) for name, draw in FIGURES.items()}
+    (noise,) = TABLES
+    tables = {noise: [_noise_json(row) for row in found.noise]}
     return Outcome(claims(found), figures, _noise_table(found.noise), tables)
 
 

@@ -11,17 +11,20 @@ import numpy as np
 
 import hopfax as hx
 
+from ..._errors import check_memory
 from .. import _output
 from .._console import say
 from .._families import Family
+from .._folder import Folder
+from .._limits import check_points, check_results, check_seed
 from .._machine import Precision, precision
 from .._picture import require
-from .._settings import FILE, read
+from .._settings import FILE, options_from
 from . import _diagram, _points
 
 #: The dataset of all orders, and where simulations are kept; the stores, one an order, from which
 #: it is made lie in `_output.STORE`.
-DIAGRAM, SIMULATED = "diagram.zarr", "simulated"
+DIAGRAM, SIMULATED, PICTURE = "diagram.zarr", "simulated", "diagram.png"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,14 +87,14 @@ class Sweep:
                     plan = hx.sweep_plan(self._point(order), self._grid(), **self._how())
                     say(f"order {order}\n{plan}")
                 return 0
-            output.refuse_others()
+            stores = [output.folder / _output.STORE / f"order-{order}" for order in self.orders]
+            output.check(stores, PICTURE, folders=(DIAGRAM, SIMULATED))
             start = time.perf_counter()
-            dataset, fresh = self._run(output)
+            dataset, fresh = self._run(output, stores)
             work = output.keep(dataset, DIAGRAM, fresh, start)
         with precision("float64"):
-            picture = "diagram.png"
-            others = f"{DIAGRAM}, {picture}, settings.toml"
-            output.finish(dataset, _diagram.report(dataset), work, picture, others)
+            others = f"{DIAGRAM}, {PICTURE}, settings.toml"
+            output.finish(dataset, _diagram.report(dataset), work, PICTURE, others)
         return 0
 
     def _check(self) -> None:
@@ -108,14 +111,28 @@ class Sweep:
         if len(self.points) != 2 or min(self.points) < 2:
             listed = " ".join(map(str, self.points))
             raise ValueError(f"`points` must be two numbers of at least 2, got {listed}.")
-        for name, least in (("steps", 1), ("scrambles", 2), ("seed", 0)):
+        check_points(self.points)
+        check_seed(self.seed, 0)
+        for name, least in (("steps", 1), ("scrambles", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}.")
         if self.paths < 1 or self.paths & (self.paths - 1):
             raise ValueError(f"`paths` must be a power of two, got {self.paths}.")
         if self.simulate is not None and self.simulate < 2:
             raise ValueError(f"`simulate` must be at least 2 neurons, got {self.simulate}.")
+        self._check_sizes()
         _output.check(self)
+
+    def _check_sizes(self) -> None:
+        """ValueError for paths, orders or simulations that do not fit into memory."""
+        size = 4 * _points.TILE * self.paths * (self.steps**2 + self.scrambles)
+        name = max(("steps", "paths", "scrambles"), key=lambda name: getattr(self, name))
+        what = f"{self.steps} steps of {self.scrambles} x {self.paths} paths"
+        check_memory(name, size, what)
+        for order in self.orders:
+            _points.check_order(order, self.interaction, self.precision)
+            if self.simulate is not None:
+                _points.check_simulation(order, self.interaction, self.load[1], self.simulate)
 
     def _point(self, order: int) -> _points.Effective:
         numbers = (self.steps, self.paths, self.scrambles, self.seed)
@@ -128,17 +145,14 @@ class Sweep:
     def _how(self) -> dict[str, Any]:
         return {"tile": _points.TILE, "chunk": "auto" if self.chunk is None else self.chunk}
 
-    def _run(self, output: _output.Output) -> tuple[Any, bool]:
+    def _run(self, output: _output.Output, stores: list[pathlib.Path]) -> tuple[Any, bool]:
         """Compute what the stores lack, one order after the other, and simulate; the dataset of
         all, and whether any of its theory was missing."""
-        stores = [output.folder / _output.STORE / f"order-{order}" for order in self.orders]
         fresh = self.overwrite or not _output.complete(*stores)
-        earlier = set((output.folder / _output.STORE).glob("order-*")) - set(stores)
-        output.clear(output.folder / DIAGRAM, output.folder / SIMULATED, *earlier)
         if fresh:
             say(f"{self._announcement()}\n")
         parts = []
-        with output.computing(stores[0]):
+        with output.computing(stores[0], (DIAGRAM, SIMULATED)):
             stores[0].parent.mkdir(parents=True, exist_ok=True)
             for order, store in zip(self.orders, stores, strict=True):
                 parts.append(
@@ -153,35 +167,39 @@ class Sweep:
                 )
             dataset = _diagram.together(parts, self.orders, self._point(self.orders[0]))
             if self.simulate is not None:
-                dataset = self._beside(dataset, output.folder)
+                dataset = self._beside(dataset, output)
+            if self.overwrite:  # orders of an earlier sweep
+                for store in set(stores[0].parent.glob("order-*")) - set(stores):
+                    _output.remove_store(store)
         return dataset, fresh
 
     def _announcement(self) -> str:
-        """How many points there are, and how long they take."""
+        """How many points there are, and how long they take.
+
+        **Raises:** ValueError if the result does not fit into memory.
+        """
         plan = hx.sweep_plan(self._point(self.orders[0]), self._grid(), **self._how())
+        check_results(self.points, len(self.orders) * plan.bytes)
         each = f", each of {len(self.orders)} orders" if len(self.orders) > 1 else ""
         took = f"about {plan.duration} to compute on {plan.hardware}{each}"
         return f"{plan.points:,} points, {self.points[0]:,} loads: {took}"
 
-    def _beside(self, dataset: Any, folder: pathlib.Path) -> Any:
+    def _beside(self, dataset: Any, output: _output.Output) -> Any:
         """The dataset with simulations, a load at a time; what there is already is read."""
-        (folder / SIMULATED).mkdir(exist_ok=True)
         with precision("float32"):
-            rows = [
-                self._simulated(order, folder / SIMULATED / f"order-{order}.npy")
-                for order in self.orders
-            ]
+            rows = [self._simulated(order, output.place) for order in self.orders]
         dims = ("order", "load", "m0")
         name = f"overlap after {self.steps} steps of one run with {self.simulate} neurons"
         simulated = (dims, np.stack(rows), {"long_name": name})
         return dataset.assign(simulated=simulated).assign_attrs(neurons=self.simulate)
 
-    def _simulated(self, order: int, file: pathlib.Path) -> np.ndarray:
+    def _simulated(self, order: int, place: Folder) -> np.ndarray:
+        name = f"{SIMULATED}/order-{order}.npy"
         assert self.simulate is not None
         interaction, grid = _points.INTERACTIONS[self.interaction](order), self._grid()
         found = np.full(self.points, np.nan, np.float32)
-        if file.is_file():
-            found = np.load(file)
+        if place.ledger.whole(name):
+            found = np.load(place.path / name, allow_pickle=False)
         for k in np.flatnonzero(np.isnan(found).any(1)):
             key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), order), k)
             memories, cues = jax.random.split(key)
@@ -190,7 +208,7 @@ class Sweep:
             states, _ = _points.starts(cues, patterns, grid["m0"])
             network = hx.DenseMemory(patterns, interaction)
             found[k] = _points.recall(network, states, self.steps)[:, -1]
-            _output.write_array(found, file)
+            place.write_array(name, found)
         return found
 
 
@@ -204,12 +222,10 @@ def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:
     if _output.is_store(_output.store_in(place)):
         return _output.open_store(place)
     if (folder / DIAGRAM).is_dir():
-        return _output.open_zarr(folder / DIAGRAM)
-    asked = read(folder / FILE, "sweep")
-    begun = [n for n in asked["orders"] if _output.is_store(stores / f"order-{n}")]
+        return _output.open_zarr(folder, DIAGRAM)
+    asked = options_from(folder / FILE, "sweep", Sweep)
+    begun = [n for n in asked.orders if _output.is_store(stores / f"order-{n}")]
     if not begun:
         return _output.open_store(place)
     parts = [_output.open_store(stores / f"order-{n}") for n in begun]
-    numbers = (asked[name] for name in ("steps", "paths", "scrambles", "seed"))
-    point = _points.Effective(asked["interaction"], begun[0], *numbers)
-    return _diagram.together(parts, begun, point)
+    return _diagram.together(parts, begun, asked._point(begun[0]))

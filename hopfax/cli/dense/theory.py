@@ -10,7 +10,7 @@ from ...theory import dense
 from .._console import number, say, table
 from .._families import Family
 from .._machine import Precision
-from ._points import INTERACTIONS
+from ._points import INTERACTIONS, check_order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Theory:
         """Print the tables."""
         if not self.orders or min(self.orders) < 2:
             raise ValueError(f"`orders` must be at least 2, got {list(self.orders)}.")
+        for order in self.orders:
+            check_order(order, "power", self.precision)
         if not self.overlaps or not all(0 <= m <= 1 for m in self.overlaps):
             raise ValueError(f"`overlaps` must lie in [0, 1], got {list(self.overlaps)}.")
         if not 0 < self.rate < math.inf:

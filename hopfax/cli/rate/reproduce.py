@@ -10,17 +10,22 @@ from ._checks import claims
 from ._diagram import agreement, swept, verdicts
 from ._measured import Results, results
 
+#: What is written: pictures, and tables beside the claims.
+FIGURES = {
+    "phase_diagrams": _figures.phase_diagrams,
+    "cues": _figures.cues,
+    "phase_planes": _figures.phase_planes,
+    "thresholds": _figures.thresholds,
+}
+TABLES = ("stability_table",)
+
 
 def reproduce() -> Outcome:
     """Claims, figures and the stability table."""
     found = results()
-    figures = {
-        "phase_diagrams": _figures.phase_diagrams(found),
-        "cues": _figures.cues(found),
-        "phase_planes": _figures.phase_planes(found),
-        "thresholds": _figures.thresholds(found),
-    }
-    return Outcome(claims(found), figures, tables_of(found), {"stability_table": _json(found)})
+    figures = {name: draw(found) for name, draw in FIGURES.items()}
+    (stability,) = TABLES
+    return Outcome(claims(found), figures, tables_of(found), {stability: _json(found)})
 
 
 def tables_of(found: Results) -> str:

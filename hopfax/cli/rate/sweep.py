@@ -13,14 +13,15 @@ import hopfax as hx
 from .. import _output
 from .._console import say
 from .._families import Family
+from .._limits import check_patterns, check_points, check_results, check_seed
 from .._machine import Precision, precision
 from .._picture import require
-from .._settings import FILE, read
+from .._settings import FILE, options_from
 from . import _diagram, _points
 
 #: The dataset of theory and simulation, and the store of simulations; that of the theory is
 #: `_output.STORE`.
-DIAGRAM, SIMULATED = "diagram.zarr", "simulated"
+DIAGRAM, SIMULATED, PICTURE = "diagram.zarr", "simulated", "diagram.png"
 #: What is swept where nothing else is said.
 _RANGES = {"threshold": (0.0, 1.0), "a": (-0.6, 0.6)}
 
@@ -89,14 +90,13 @@ class Sweep:
                 beside = math.prod(self.simulate)
                 say(f"and {beside} simulations of {self.size()} neurons" if beside else "")
                 return 0
-            output.refuse_others()
+            output.check(self._stores(output), PICTURE, folders=(DIAGRAM,))
             start = time.perf_counter()
             dataset, fresh = self._run(output)
             work = output.keep(dataset, DIAGRAM, fresh, start)
         with precision("float64"):
-            picture = "diagram.png"
-            others = f"{DIAGRAM}, {picture}, settings.toml"
-            output.finish(dataset, _diagram.report(dataset), work, picture, others)
+            others = f"{DIAGRAM}, {PICTURE}, settings.toml"
+            output.finish(dataset, _diagram.report(dataset), work, PICTURE, others)
         return 0
 
     def values(self) -> dict[str, tuple[float, ...]]:
@@ -171,8 +171,10 @@ class Sweep:
             raise ValueError(f"`input` must be finite, got {self.input:g}.")
         if min(self.simulate) < 0:
             raise ValueError(f"`simulate` must not be negative, got {self.simulate}.")
-        if self.seed < 0:
-            raise ValueError(f"`seed` must be at least 0, got {self.seed}.")
+        check_seed(self.seed, 0)
+        check_points(self.points)
+        if math.prod(self.simulate):
+            check_patterns(inverse + 1, self.size())
         _output.check(self)
 
     def theory(self) -> _points.Storage:
@@ -186,28 +188,37 @@ class Sweep:
     def _how(self) -> dict[str, Any]:
         return {"chunk": "auto" if self.chunk is None else self.chunk}
 
+    def _stores(self, output: _output.Output) -> list[pathlib.Path]:
+        """The store of the theory, and that of simulations if there are any."""
+        simulated = [output.folder / SIMULATED] * bool(math.prod(self.simulate))
+        return [output.folder / _output.STORE, *simulated]
+
     def _run(self, output: _output.Output) -> tuple[Any, bool]:
         """Compute what the stores lack, theory and simulation; both in a dataset, and whether any
         of it was missing."""
-        stores = [output.folder / _output.STORE]
-        stores += [output.folder / SIMULATED] * bool(math.prod(self.simulate))
+        stores = self._stores(output)
         fresh = self.overwrite or not _output.complete(*stores)
-        output.clear(output.folder / DIAGRAM, output.folder / SIMULATED)
         if fresh:
             say(f"{self._announcement()}\n")
         how: dict[str, Any] = dict(overwrite=self.overwrite, on_failure="ignore")
-        with output.computing(stores[0]):
+        with output.computing(stores[0], (DIAGRAM,)):
             resume: Any = "must" if self.resume else "auto"
             more = how | self._how()
             found = hx.sweep(self.theory(), self.grid(), store=stores[0], resume=resume, **more)
             beside = None
             for store in stores[1:]:
                 beside = hx.sweep(self.simulation(), self.coarse_grid(), store=store, **how)
+            if self.overwrite and len(stores) == 1:  # simulations of an earlier sweep
+                _output.remove_store(output.folder / SIMULATED)
         return _diagram.together(found, beside, self.asked()), fresh
 
     def _announcement(self) -> str:
-        """How many points and simulations there are, and how long the points take."""
+        """How many points and simulations there are, and how long the points take.
+
+        **Raises:** ValueError if the result does not fit into memory.
+        """
         plan = hx.sweep_plan(self.theory(), self.grid(), **self._how())
+        check_results(self.points, plan.bytes)
         took = f"about {plan.duration} to compute on {plan.hardware}"
         beside = math.prod(self.simulate)
         return f"{plan.points:,} points: {took}" + (f", and {beside} simulations" if beside else "")
@@ -226,12 +237,10 @@ def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:
     **Raises:** StoreError if there is none.
     """
     if (folder / DIAGRAM).is_dir():
-        return _output.open_zarr(folder / DIAGRAM)
+        return _output.open_zarr(folder, DIAGRAM)
     if not _output.is_store(folder / _output.STORE):
         return _output.open_store(place)
-    asked = read(folder / FILE, "sweep")
-    given: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in asked.items()}
-    beside = None
-    if _output.is_store(folder / SIMULATED):
+    asked, beside = options_from(folder / FILE, "sweep", Sweep), None
+    if math.prod(asked.simulate) and _output.is_store(folder / SIMULATED):
         beside = _output.open_store(folder / SIMULATED)
-    return _diagram.together(_output.open_store(folder), beside, Sweep(**given).asked())
+    return _diagram.together(_output.open_store(folder), beside, asked.asked())

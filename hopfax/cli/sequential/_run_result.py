@@ -8,6 +8,8 @@ import numpy as np
 
 import hopfax as hx
 
+from ..._errors import check_memory
+
 #: Images in a film strip.
 FRAMES = 14
 _SAVES = 100  # saves per slow time constant
@@ -45,10 +47,13 @@ def simulate(
     tau = float(np.max(np.asarray(network.tau)))
     span = horizon * tau
     noisy = noise != 0.0
+    saves = int(math.ceil(_SAVES * horizon)) + 1
+    P, N = network.patterns.xi.shape
+    check_memory("horizon", 8 * saves * (N + 2 * P), f"{saves} states of {N} neurons")
     trajectory = hx.simulate(
         network,
         network.init(saliency=start),
-        np.linspace(0.0, span, int(math.ceil(_SAVES * horizon)) + 1),
+        np.linspace(0.0, span, saves),
         noise=noise if noisy else None,
         key=jax.random.key(seed) if noisy else None,
         observe=_rates,

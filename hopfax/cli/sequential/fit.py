@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shlex
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,9 +12,10 @@ import hopfax as hx
 
 from .._console import say
 from .._families import Family
+from .._folder import Folder
 from .._machine import Precision, precision
 from .._memories import memories_of
-from .._output import default_folder
+from .._output import default_folder, option
 from .._picture import require
 from .._settings import settings
 from . import _fit_picture
@@ -60,6 +62,8 @@ class Fit:
     """How many memories (default: as the file needs, or all that the source has)."""
     neurons: int | None = None
     """How many neurons (default: 1024, or as the source says)."""
+    transpose: bool = False
+    """A memory is a column of the .npy or .npz file, not a row."""
     kappa: float = 5.0
     """Gain of the slow equation (the start, if it is fitted)."""
     tau: float = 50.0
@@ -87,10 +91,10 @@ class Fit:
     def __call__(self) -> int:
         """Fit, prove, write. Status 1 if the target is not reproduced."""
         file = self.out or default_folder("fit", settings(self)) / "model.eqx"
-        if file.exists() and not self.overwrite:
-            raise FileExistsError(f"`out`: {file} exists; --overwrite replaces it.")
         if file.suffix == ".png":
             raise ValueError(f"`out`: {file} is where the picture goes; use another ending.")
+        place, picture = Folder(file.parent, self.overwrite), file.with_suffix(".png").name
+        place.check(file.name, picture)
         require("hopfax fit")  # rather now than after the computation
         with precision(self.precision):
             targets, unit = self._events()
@@ -100,26 +104,27 @@ class Fit:
             for k, row in enumerate(np.asarray(found.saliency)):
                 start = " ".join(f"{value:.6g}" for value in row)
                 say(f"start of sequence {k}: saliency0 {start}")
-            file.parent.mkdir(parents=True, exist_ok=True)
             notes = {
                 "saliency0": np.asarray(found.saliency)[0].tolist(),
                 "horizon": _fit_picture.horizon(found.network, targets[0]),
                 "unit": unit,
                 "fitted to": self.targets.name,
             }
-            hx.save(file, found.network, notes=notes)
-            picture = file.with_suffix(".png")
-            _fit_picture.draw(found, targets).savefig(picture, dpi=130)
-        say(f"written to {file} and {picture.name}; replay: hopfax run --model {file}")
+            place.write(file.name, lambda partial: hx.save(partial, found.network, notes=notes))
+            place.draw(picture, _fit_picture.draw(found, targets))
+        replay = shlex.join(["hopfax", "run", *option("model", file)])
+        say(f"written to {file} and {picture}; replay: {replay}")
         return 0 if found.reproduced else 1
 
     def _events(self) -> tuple[list["hx.Events"], float]:
         """The target, its times in fast time constants, and how many of those make its unit."""
-        if not self.targets.is_file():
+        if not self.targets.exists():
             raise FileNotFoundError(
                 f"`targets`: there is no file {self.targets}; give a CSV file with columns time, "
                 "memory."
             )
+        if not 0 < self.tau < np.inf:
+            raise ValueError(f"`tau` must be finite and > 0, got {self.tau:g}.")
         raw = hx.losses.read_events(self.targets)
         dwells = np.concatenate([np.asarray(events.dwells) for events in raw])
         unit = self.unit
@@ -154,6 +159,13 @@ class Fit:
                 f"`memories`: {self.targets} names memory {needed - 1}, but there are only "
                 f"{memories.P}."
             )
+        if self.saliency0:
+            fine = len(self.saliency0) == memories.P and np.isfinite(self.saliency0).all()
+            if not fine:
+                raise ValueError(
+                    f"`saliency0` must be {memories.P} finite numbers, one a memory, got "
+                    f"{list(self.saliency0)}."
+                )
         transition = np.zeros((memories.P, memories.P))
         if "transition" not in self.parameters:  # then it is what the sequences say
             for events in targets:

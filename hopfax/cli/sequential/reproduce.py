@@ -5,13 +5,16 @@ from . import _figures
 from ._checks import claims
 from ._measured import results
 
+#: What is written: pictures, and tables beside the claims.
+FIGURES = {
+    "fig2_map": _figures.saliency_map,
+    "fig3_sequences": _figures.sequences,
+    "one_timescale": _figures.one_timescale,
+}
+TABLES = ()
+
 
 def reproduce() -> Outcome:
     """Claims and figures."""
     found = results()
-    figures = {
-        "fig2_map": _figures.saliency_map(found),
-        "fig3_sequences": _figures.sequences(found),
-        "one_timescale": _figures.one_timescale(found),
-    }
-    return Outcome(claims(found), figures)
+    return Outcome(claims(found), {name: draw(found) for name, draw in FIGURES.items()})

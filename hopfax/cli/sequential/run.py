@@ -9,13 +9,14 @@ import numpy as np
 import hopfax as hx
 
 from ..._serialise import notes
-from .. import _output
 from .._console import say
 from .._families import Family
+from .._folder import Folder
 from .._machine import Precision, precision
 from .._memories import memories_of
+from .._output import default_folder
 from .._picture import require
-from .._settings import settings, to_toml
+from .._settings import FILE, settings, to_toml
 from . import _run_picture, _run_report
 from ._run_result import Result, simulate
 
@@ -30,9 +31,10 @@ _ACTIVATIONS = {
     "rational": hx.Rational,
     "arctan": hx.Arctan,
 }
+_BOTH = ("hebbian", "pseudo_inverse")
 #: Options that say what the network is: not to be set where it comes from a file.
 _OF_THE_MODEL = ("patterns", "memories", "neurons", "order", "kappa", "tau", "bias", "readout")
-_OF_THE_MODEL += ("learning", "activation", "gain", "threshold")
+_OF_THE_MODEL += ("learning", "activation", "gain", "threshold", "transpose")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Run:
     """How many memories (default: 4, or all that the source has)."""
     neurons: int | None = None
     """How many neurons (default: 1024, or as the source says)."""
+    transpose: bool = False
+    """A memory is a column of the .npy or .npz file, not a row."""
     order: tuple[int, ...] = ()
     """The cycle as memory indices, e.g. 0 2 1 (default: all memories in turn)."""
     kappa: float = 5.0
@@ -94,23 +98,25 @@ class Run:
 
     def __call__(self) -> int:
         """Run, print, write."""
-        folder = self.out or _output.default_folder("run", settings(self))
-        _output.refuse_earlier(folder, ("run.png", "settings.toml"), self.overwrite)
+        folder = self.out or default_folder("run", settings(self))
+        place = Folder(folder, self.overwrite)
+        rules = _BOTH if self.learning == "both" and self.model is None else ("",)
+        suffixes = [f"-{rule}" if rule else "" for rule in rules]
+        models = [f"model{suffix}.hopfax" for suffix in suffixes]
+        trajectories = [f"trajectory{suffix}.zarr" for suffix in suffixes]
+        place.check("run.png", FILE, *models, folders=tuple(trajectories))
         require("hopfax run")  # rather now than after the computation
         with precision(self.precision):
             networks, shape = self._networks()
             command = self._noted()
             runs = {name: command._simulated(network) for name, network in networks.items()}
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, run in runs.items():
-                suffix = f"-{name}" if len(runs) > 1 else ""
-                _write(run, folder, suffix, shape)
+            for suffix, (name, run) in zip(suffixes, runs.items(), strict=True):
+                _write(run, place, suffix, shape)
                 say(_run_report.report(run, name))
             if shape is not None:
                 say("\n".join(_run_report.explain(runs)) + "\n")
-            figure = _run_picture.draw(runs, shape)
-            figure.savefig(folder / "run.png", dpi=130)
-        (folder / "settings.toml").write_text(to_toml(settings(self)))
+            place.draw("run.png", _run_picture.draw(runs, shape))
+        place.write_bytes(FILE, to_toml(settings(self)).encode())
         say(f"written to {folder}")
         return 0
 
@@ -128,7 +134,7 @@ class Run:
         for current, following in zip(order, order[1:] + order[:1], strict=True):
             transition[following, current] = 1.0
         kind = _ACTIVATIONS[self.activation]
-        rules = ("hebbian", "pseudo_inverse") if self.learning == "both" else (self.learning,)
+        rules = _BOTH if self.learning == "both" else (self.learning,)
         networks = {
             rule: hx.TwoTimescaleHopfield(
                 memories,
@@ -150,6 +156,9 @@ class Run:
                 raise ValueError(
                     f"`{field.name}` cannot be set together with `model`, which has it."
                 )
+        assert self.model is not None
+        if not self.model.exists():
+            raise FileNotFoundError(f"`model`: there is no file {str(self.model)!r}.")
         network = hx.load(self.model)
         if not isinstance(network, hx.TwoTimescaleHopfield):
             raise ValueError(
@@ -180,6 +189,8 @@ class Run:
     def _start(self, P: int, first: int) -> np.ndarray:
         """The start saliencies of `P` memories."""
         given = np.asarray(self.saliency0, dtype=float)
+        if not np.isfinite(given).all():
+            raise ValueError(f"`saliency0` must be finite, got {list(self.saliency0)}.")
         if given.size == 1:
             return np.where(np.arange(P) == first, given, 0.0)
         if given.size != P:
@@ -189,7 +200,7 @@ class Run:
         return given
 
 
-def _write(run: Result, folder: pathlib.Path, suffix: str, shape) -> None:
+def _write(run: Result, place: Folder, suffix: str, shape) -> None:
     dataset = run.trajectory.to_xarray()
     dataset = dataset.drop_vars(dataset.data_vars.keys() & {"observed"})
     unit = {"units": "fast time constants"}
@@ -200,5 +211,5 @@ def _write(run: Result, folder: pathlib.Path, suffix: str, shape) -> None:
         dataset["frame"] = (("frame_time", "row", "column"), frames, {"long_name": "firing rate"})
         dataset = dataset.assign_coords(frame_time=("frame_time", run.frame_times, unit))
     dataset.attrs["regime"] = run.regime
-    _output.write_zarr(dataset, folder / f"trajectory{suffix}.zarr")
-    hx.save(folder / f"model{suffix}.hopfax", run.network)
+    place.write_zarr(f"trajectory{suffix}.zarr", dataset)
+    place.write(f"model{suffix}.hopfax", lambda partial: hx.save(partial, run.network))

@@ -15,10 +15,12 @@ from ...observables import REGIMES
 from .. import _output
 from .._console import number, say, table
 from .._families import Family
+from .._limits import check_points, check_results
 from .._machine import Precision, dask_client, host_devices, precision
-from .._memories import digest, patterns_from
+from .._memories import digest, path_of, patterns_from
 from .._picture import require
 
+PICTURE = "phase_diagram.png"
 _SAVES = 100  # over the horizon; they decide the regime
 _ASPECT = 1.6  # gains for every start saliency
 
@@ -41,6 +43,8 @@ class Sweep:
     """How many memories (default: 4, or all that the file or folder has)."""
     neurons: int | None = None
     """How many neurons (default: 1024, or as the file or folder says)."""
+    transpose: bool = False
+    """A memory is a column of the .npy or .npz file, not a row."""
     seed: int = 0
     """Seed of random patterns."""
     kappa: tuple[float, float] = (2.5, 6.5)
@@ -89,18 +93,18 @@ class Sweep:
         if self.devices is not None:
             host_devices(self.devices)
         with precision(self.precision):
-            memories = patterns_from(self.patterns, self.memories, self.neurons, self.seed)
+            memories = self._memories()
             output = self._place(memories)
             store = self.store or output.folder / _output.STORE
             point, grid = self._task(memories)
             if self.dry_run:
                 say(str(hx.sweep_plan(point, grid, **self._how())))
                 return 0
-            output.refuse_others()
+            output.check([store], PICTURE)
             complete, start = not self.overwrite and _output.complete(store), time.perf_counter()
             work = _output.was_read(store)
             if not complete:
-                say(self._announcement(point, grid, store) + "\n")
+                self._announce(point, grid, store)
             dataset = self._run(point, grid, store, output)
             if not complete:
                 work = _output.was_computed(dataset, "runs", start)
@@ -110,9 +114,8 @@ class Sweep:
             dataset = dataset.load()
             hints = advice(memories, dataset, self)
         with precision("float64"):  # the theory, whatever the runs had
-            picture = "phase_diagram.png"
             tables = "\n".join([report(dataset, memories.P, self), *hints])
-            output.finish(dataset, tables, work, picture, f"{picture}, settings.toml; {store}")
+            output.finish(dataset, tables, work, PICTURE, f"{PICTURE}, settings.toml; {store}")
         return 0
 
     def _check(self) -> None:
@@ -122,6 +125,7 @@ class Sweep:
                 raise ValueError(f"`{name}` needs finite MIN < MAX, got {low:g} {high:g}.")
         listed = " ".join(map(str, self.points))
         enough = len(self.points) in (1, 2) and min(self.points) > 0
+        check_points(self.points)
         if not enough or min(gains_and_starts(self.points)) < 2:
             raise ValueError(
                 f"`points` must be two numbers of at least 2 or one of at least 4, got {listed}."
@@ -132,19 +136,31 @@ class Sweep:
                 raise ValueError(f"`{name}` must be finite and > 0, got {value:g}.")
         if self.part is not None and not 0 <= self.part[0] < self.part[1]:
             raise ValueError(f"`part` must be K N with 0 <= K < N, got {self.part}.")
+        if self.part is not None and self.overwrite:
+            raise ValueError("`overwrite` with `part` would remove what the other parts did.")
+        if self.devices is not None and self.dask is not None:
+            raise ValueError("`devices` are those of this process; leave them out with `dask`.")
         _output.check(self)
         if not math.isfinite(self.bias):
             raise ValueError(f"`bias` must be finite, got {self.bias:g}.")
+
+    def _memories(self) -> hx.Patterns:
+        """The memories, at least two of them."""
+        chosen = (self.memories, self.neurons, self.seed, self.transpose)
+        memories = patterns_from(self.patterns, *chosen)
+        if memories.P < 2:
+            name = "patterns" if self.memories is None else "memories"
+            raise ValueError(f"`{name}` must be at least 2 memories for a sequence, got 1.")
+        return memories
 
     def _place(self, memories: hx.Patterns) -> _output.Output:
         """The output folder; its settings say also which memories they meant."""
         other = {}
         if self.patterns not in ("hadamard", "random"):
-            other["patterns"] = str(pathlib.Path(self.patterns).expanduser().resolve())
+            other["patterns"] = str(path_of(self.patterns).resolve())
         sha = digest(memories.xi)[:16]
         which = f"memories: {memories.P} of {memories.N} neurons, sha256 {sha}"
-        more = f" --store {self.store}" if self.store else ""
-        return _output.Output.of(self, which, more=more, **other)
+        return _output.Output.of(self, which, **other)
 
     def _task(self, memories: Any) -> tuple[Any, dict[str, np.ndarray]]:
         """The point and the grid."""
@@ -175,14 +191,20 @@ class Sweep:
         chunk = "auto" if self.chunk is None else self.chunk
         return {"chunk": chunk, "devices": None if self.dask else self.devices}
 
-    def _announcement(self, point: Any, grid: Any, store: pathlib.Path) -> str:
-        """How many runs there are, how long they take, and how large the result is."""
+    def _announce(self, point: Any, grid: Any, store: pathlib.Path) -> None:
+        """Say how many runs there are, how long they take, and how large the result is.
+
+        **Raises:** ValueError if the result, which is drawn in the end, does not fit into memory.
+        """
         plan = hx.sweep_plan(point, grid, **self._how())
+        if self.part is None and self.dask is None:
+            check_results(self.points, plan.bytes)
         runs = f"{plan.points:,} runs, {gains_and_starts(self.points)[0]:,} gains"
         if self.dask is not None:
-            return f"{runs}, by the workers of {self.dask}, to {store} ({plan.volume})"
+            say(f"{runs}, by the workers of {self.dask}, to {store} ({plan.volume})\n")
+            return
         time = f"about {plan.duration} to compute on {plan.hardware}"
-        return f"{runs}: {time}; {plan.volume} to {store}"
+        say(f"{runs}: {time}; {plan.volume} to {store}\n")
 
     def _run(self, point: Any, grid: Any, store: pathlib.Path, output: _output.Output) -> Any:
         """Compute what the store lacks; the dataset."""

@@ -14,6 +14,7 @@ from .._console import number, say, table
 from .._families import Family
 from .._machine import Precision
 
+_MOST = 10_000  # memories: times grow as their square
 _SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 10, math.inf)
 
 
@@ -45,6 +46,11 @@ class Theory:
         """Print the tables."""
         if self.memories < 2:
             raise ValueError(f"`memories` must be at least 2, got {self.memories}.")
+        if self.memories > _MOST:
+            raise ValueError(
+                f"`memories` must be at most {_MOST}, got {self.memories}; a longer cycle differs "
+                "from the endless chain in no digit."
+            )
         if not self.kappa or not all(math.isfinite(kappa) for kappa in self.kappa):
             raise ValueError(f"`kappa` must list finite gains, got {list(self.kappa)}.")
         if self.tau is not None:  # checked before anything is printed

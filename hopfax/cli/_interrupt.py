@@ -1,0 +1,103 @@
+"""Ctrl-C: the first one asks a command to stop, the second one ends it.
+
+What is inside compiled code, or waits for a thread, hears of an interruption late, and some code
+that calls back into Python swallows it. A sweep may be killed at any moment without a loss, since
+its blocks count only when they are complete. So at the second Ctrl-C a thread, which the system
+tells of signals whatever the main thread does, says how to go on and ends the process.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+from ._console import complain
+
+#: Exit status of a command that was interrupted.
+STATUS = 130
+
+
+class _State:
+    """What the interruptions of this process have come to."""
+
+    def __init__(self):
+        self.seen = False  # a first one
+        self.said = False  # that there was one, and how to go on
+        self.saying = threading.Lock()
+        self.advice: Callable[[], list[str]] = list
+        self.tell: socket.socket | None = None  # kept open
+
+
+_state = _State()
+
+
+def seen() -> bool:
+    """Whether Ctrl-C was pressed in `interruptible`."""
+    return _state.seen
+
+
+def say(notes: list[str]) -> None:
+    """Print that the command was interrupted and these lines, unless that was said before."""
+    mine = _state.saying.acquire(timeout=2.0)  # else whoever has it cannot print either
+    if not (_state.seen and _state.said):
+        _state.said = True
+        complain("\n".join(["hopfax: interrupted", *notes]))
+    if mine:
+        _state.saying.release()
+
+
+@contextlib.contextmanager
+def advising(advice: Callable[[], list[str]]) -> Iterator[None]:
+    """While inside, an end by a second Ctrl-C prints these lines."""
+    before, _state.advice = _state.advice, advice
+    try:
+        yield
+    finally:
+        _state.advice = before
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """While inside, and afterwards if Ctrl-C was pressed, a second one ends the process.
+
+    For a process that is there for a command alone. Nothing is changed in another thread than the
+    main one, or where somebody else handles the signal.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    hear, tell = socket.socketpair()
+    tell.setblocking(False)
+    _state.tell = tell
+    threading.Thread(target=_listen, args=(hear,), daemon=True).start()
+    signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGINT, _first)
+    try:
+        yield
+    finally:
+        if not _state.seen:  # else until the end, which may wait for threads
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.set_wakeup_fd(-1)
+            tell.close()
+
+
+def _first(number: int, frame: object) -> None:
+    """Interrupt the main thread, once."""
+    del number, frame
+    if not _state.seen:
+        _state.seen = True
+        raise KeyboardInterrupt
+
+
+def _listen(hear: socket.socket) -> None:
+    """Wait for signals; end the process at the second Ctrl-C."""
+    count = 0
+    with hear:
+        while heard := hear.recv(64):
+            count += heard.count(signal.SIGINT)
+            if count > 1:
+                say(_state.advice())
+                os._exit(STATUS)
