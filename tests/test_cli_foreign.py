@@ -31,10 +31,11 @@ def put(*files, folder="here"):
 
 
 def tree(folder="here"):
-    """Everything in a folder: the content of its files, and its folders."""
+    """Everything in a folder but locks: the content of its files, and its folders."""
     return {
         str(place): place.read_bytes() if place.is_file() else None
         for place in pathlib.Path(folder).rglob("*")
+        if place.suffix != ".lock"
     }
 
 

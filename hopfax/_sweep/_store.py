@@ -177,11 +177,12 @@ class Folder:
         **Raises:** StoreError, before anything is removed, if there is no sweep here, or something
         in its folders does not belong to it; StoreBusy while a process writes here.
         """
+        if self.manifest() is None:
+            raise StoreError(f"`store`: {self.path} holds no sweep; nothing touched.")
         with self.writing(), _locked(self.path / ".create.lock", shared=False, wait=True):
             _belongings.finish(self.path)
-            if (present := self.manifest()) is None:
-                raise StoreError(f"`store`: {self.path} holds no sweep; nothing touched.")
-            self._remove(present)
+            if (present := self.manifest()) is not None:  # nobody else was faster
+                self._remove(present)
         remove(self.path.parent, [f"{self.path.name}/{name}" for name in LOCKS])
 
     def _remove(self, manifest: Manifest) -> None:
