@@ -518,6 +518,17 @@ def test_orphans_do_not_write_into_the_sweep_that_follows(tmp_path, whole):
         os.killpg(process.pid, signal.SIGKILL)  # its worker
 
 
+def test_the_last_part_removes_what_killed_ones_left_half_written(store):
+    for k in (2, 3):
+        (store / "done" / f"{k:08d}.json").unlink()
+    left = store / "data.zarr" / "value" / "c" / "3" / f"0.{'0' * 32}.partial"
+    left.write_text("half")
+    run(store, part=(0, 2))
+    assert left.exists()  # somebody may be writing it
+    run(store, part=(1, 2))
+    assert not left.exists()
+
+
 def test_a_store_that_is_removed_while_it_is_written_promises_nothing(tmp_path, monkeypatch):
     write = _store.Store.write
 

@@ -7,6 +7,7 @@ look for a sweep in the store and compare it with the one asked for (`_present`)
 """
 
 import concurrent.futures
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -252,7 +253,10 @@ def _in_store(
             error.add_note(_what_is_left(store, present, mine))
             raise
         there = mine if alone else _done(store, present, range(present.blocks.number))
-        return dataset_of(store, present, list(there), partial=not alone), records
+    if not alone and len(there) == present.blocks.number:
+        with contextlib.suppress(StoreBusy), store.writing():  # the last part, as a rule
+            store.tidy(present)
+    return dataset_of(store, present, list(there), partial=not alone), records
 
 
 def _what_is_left(store: Store, manifest: Manifest, blocks: Sequence[int]) -> str:
