@@ -316,6 +316,18 @@ def after_the_end():
     print("waiting", flush=True)
     time.sleep(100)
 
+def once_swallowed():
+    try:
+        print("waiting", flush=True)
+        time.sleep(100)
+    except KeyboardInterrupt:
+        pass
+    try:
+        while True:
+            time.sleep(0.01)
+    finally:
+        time.sleep(2)  # what is giving way is not interrupted
+
 def as_an_error():
     print("waiting", flush=True)
     try:
@@ -341,7 +353,13 @@ sys.exit(main())
 
 @pytest.mark.parametrize(
     ("where", "times"),
-    [("in_python", 2), ("in_compiled_code", 2), ("after_the_end", 2), ("as_an_error", 1)],
+    [
+        ("in_python", 2),
+        ("in_compiled_code", 2),
+        ("after_the_end", 2),
+        ("as_an_error", 1),
+        ("once_swallowed", 1),
+    ],
 )
 def test_two_quick_interruptions_always_end(tmp_path, where, times):
     process = subprocess.Popen(

@@ -1,15 +1,18 @@
-"""Ctrl-C: the first one asks a command to stop, the second one ends it.
+"""Ctrl-C: the first one stops a command, the second one ends it at once.
 
 What is inside compiled code, or waits for a thread, hears of an interruption late, and some code
-that calls back into Python swallows it. A sweep may be killed at any moment without a loss, since
-its blocks count only when they are complete. So at the second Ctrl-C a thread, which the system
-tells of signals whatever the main thread does, says how to go on and ends the process.
+that calls back into Python swallows it. So a thread listens, which the system tells of signals
+whatever the main thread does. After the first Ctrl-C it interrupts the main thread until that gives
+way. At the second one it says how to go on and ends the process: a sweep may be killed at any
+moment without a loss, since its blocks count only when they are complete.
 """
 
+import _thread
 import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -17,6 +20,7 @@ from ._console import complain
 
 #: Exit status of a command that was interrupted.
 STATUS = 130
+_AGAIN = 0.5  # seconds until a main thread that does not give way is interrupted again
 
 
 class _State:
@@ -24,6 +28,7 @@ class _State:
 
     def __init__(self):
         self.seen = False  # a first one
+        self.ending = False  # it has led to the end of the command
         self.said = False  # that there was one, and how to go on
         self.saying = threading.Lock()
         self.advice: Callable[[], list[str]] = list
@@ -40,6 +45,7 @@ def seen() -> bool:
 
 def say(notes: list[str]) -> None:
     """Print that the command was interrupted and these lines, unless that was said before."""
+    _state.ending = True
     mine = _state.saying.acquire(timeout=2.0)  # else whoever has it cannot print either
     if not (_state.seen and _state.said):
         _state.said = True
@@ -74,30 +80,44 @@ def interruptible() -> Iterator[None]:
     _state.tell = tell
     threading.Thread(target=_listen, args=(hear,), daemon=True).start()
     signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
-    signal.signal(signal.SIGINT, _first)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     finally:
+        _state.ending = True
         if not _state.seen:  # else until the end, which may wait for threads
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.set_wakeup_fd(-1)
             tell.close()
 
 
-def _first(number: int, frame: object) -> None:
-    """Interrupt the main thread, once."""
+def _interrupt(number: int, frame: object) -> None:
+    """Interrupt the main thread, unless it is giving way."""
     del number, frame
-    if not _state.seen:
-        _state.seen = True
+    _state.seen = True
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    if error is None and not _state.ending:
         raise KeyboardInterrupt
 
 
 def _listen(hear: socket.socket) -> None:
-    """Wait for signals; end the process at the second Ctrl-C."""
-    count = 0
+    """Wait for signals; interrupt the main thread again, and end the process at the second."""
+    count = own = 0
     with hear:
-        while heard := hear.recv(64):
+        while True:
+            try:
+                heard = hear.recv(64)
+            except TimeoutError:
+                if not _state.ending:
+                    own += 1
+                    _thread.interrupt_main()
+                continue
+            if not heard:
+                return
             count += heard.count(signal.SIGINT)
-            if count > 1:
+            hear.settimeout(_AGAIN if count else None)
+            if count - own > 1:
                 say(_state.advice())
                 os._exit(STATUS)
