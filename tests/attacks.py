@@ -155,9 +155,7 @@ def kills(folder, number, seed=0):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         ways[" and ".join(how)] += 1
-        found = points.files_of(
-            store
-        )  # two parts that end together both leave what is half-written
+        found = points.files_of(store)  # parts that end together leave *.partial
         found = {name: file for name, file in found.items() if not name.endswith(".partial")}
         assert found == points.files_of(whole), store
     return f"{killed} kills; sweeps finished after them, with the same bits: {dict(ways)}"

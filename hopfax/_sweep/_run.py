@@ -18,6 +18,7 @@ import numpy as np
 from .. import _status
 from .._errors import (
     ConfigMismatch,
+    StoreBusy,
     StoreError,
     SweepFailed,
     SweepWarning,
