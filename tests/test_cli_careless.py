@@ -293,9 +293,11 @@ def test_settings_of_others_are_named_when_a_sweep_is_drawn(command):
 
 
 WAITING = """
-import ctypes, pathlib, sys, time
+import ctypes, pathlib, signal, sys, time
 from hopfax.cli import _folder, _output, main
 from hopfax.cli.sequential.sweep import Sweep
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job is born without
 
 def in_python():
     while True:
@@ -370,13 +372,17 @@ def test_two_quick_interruptions_always_end(tmp_path, where, times):
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    assert "waiting" in process.stdout.readline()
-    time.sleep(0.2)
-    for _ in range(times):
-        process.send_signal(signal.SIGINT)
+    with process:
+        assert process.stdout is not None
+        assert "waiting" in process.stdout.readline()
         time.sleep(0.2)
-    _, err = process.communicate(timeout=60)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        try:
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert err.splitlines() == [
         "hopfax: interrupted",
