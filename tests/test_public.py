@@ -91,5 +91,5 @@ def test_help_begins_with_an_index_of_all_names(module):
     """What is imported late is not to be missing, nor to be looked for on a hundred pages."""
     index = set(re.findall(r"\w+", module.__doc__))
     assert not {name for name in module.__all__ if not name.startswith("_")} - index
-    shown = pydoc.render_doc(module, renderer=pydoc.plaintext)[:4000]
+    shown = pydoc.render_doc(module, renderer=pydoc.plaintext)[:4000]  # pyright: ignore[reportAttributeAccessIssue]
     assert module.__all__[-2] in shown
