@@ -148,6 +148,7 @@ def test_orders_beyond_the_largest_float_are_refused(kind, order):
         dense.capacity(kind(order))
 
 
+@pytest.mark.slow
 def test_what_fits_is_not_refused():
     long = sequential.critical_gain(10**5)  # the sum of as many terms
     assert float(long) == pytest.approx(4.0, abs=1e-12)

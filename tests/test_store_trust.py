@@ -22,7 +22,7 @@ from helpers import ROOT
 
 import hopfax as hx
 from hopfax._files import sealed, unsealed
-from hopfax._sweep import _locks, _plan, _run, _store
+from hopfax._sweep import _locks, _open, _plan, _run, _store
 
 fcntl = pytest.importorskip("fcntl")
 pytestmark = pytest.mark.filterwarnings(r"ignore:\d+ of \d+ points failed")
@@ -207,6 +207,18 @@ def test_a_block_is_shown_as_a_whole_or_not_at_all(store, later):
     LATER[later](store)
     with pytest.raises(hx.StoreCorrupt, match="since the sweep was opened"):
         opened.value[8:12].load()
+
+
+def test_a_store_that_is_replaced_while_it_is_opened_is_said(store, monkeypatch):
+    opened = _open.dataset_of
+
+    def replaced(*arguments):
+        shutil.rmtree(store / "data.zarr")
+        return opened(*arguments)
+
+    monkeypatch.setattr(_open, "dataset_of", replaced)
+    with pytest.raises(hx.StoreError, match="was replaced or removed while it was opened"):
+        hx.open_sweep(store)
 
 
 def test_no_reader_ever_sees_half_a_block(tmp_path):

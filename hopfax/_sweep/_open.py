@@ -43,7 +43,6 @@ def open_sweep(path: str | os.PathLike, *, partial: bool = False) -> Dataset:
         hint = f" Name the folder above it, {above}." if (above / "sweep.json").exists() else ""
         raise StoreError(f"{path} holds no sweep (there is no sweep.json in it).{hint}")
     store.verify(manifest)
-    check_zarr(store.data, "store", StoreCorrupt)
     number = manifest.blocks.number
     marked = store.marked(manifest)
     there = [k for k in marked if store.done(manifest, k) is not None]
@@ -58,7 +57,14 @@ def open_sweep(path: str | os.PathLike, *, partial: bool = False) -> Dataset:
         kind = StoreCorrupt if damaged else StoreError
         state = state if damaged else f"{path} is unfinished: {state}"
         raise kind(f"{state}. {advice} complete it, or open what there is with `partial=True`.")
-    return dataset_of(store, manifest, there, partial)
+    try:
+        check_zarr(store.data, "store", StoreCorrupt)
+        return dataset_of(store, manifest, there, partial)
+    except (OSError, KeyError, ValueError) as error:
+        if isinstance(error, StoreError) or not store.damaged(manifest):
+            raise
+        text = f"{path} was replaced or removed while it was opened. Open it again."
+        raise StoreError(text) from error
 
 
 def dataset_of(
