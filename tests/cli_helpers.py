@@ -35,15 +35,21 @@ def interrupt(number, frame):
 
 signal.signal(signal.SIGINT, interrupt)
 _program._WIDTH = {width}
-write, count = _store.Store.write, 0
+write, count, turn = _store.Store.write, 0, threading.Lock()
 
 def waiting(self, *arguments):
     global count
-    write(self, *arguments)
-    count += 1
-    if count == {blocks}:
-        print("waiting", flush=True)
+    with turn:
+        early = count < {blocks}
+        if early:
+            write(self, *arguments)
+            count += 1
+            if count == {blocks}:
+                print("waiting", flush=True)
+    if count >= {blocks}:
         stopped.wait(600)  # some threads of a sweep must end before it can
+    if not early:
+        write(self, *arguments)
 
 _store.Store.write = waiting
 sys.exit(main(sys.argv[1:]))

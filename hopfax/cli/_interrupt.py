@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ._console import complain
 
@@ -81,14 +82,26 @@ def interruptible() -> Iterator[None]:
     threading.Thread(target=_listen, args=(hear,), daemon=True).start()
     signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGINT, _interrupt)
+    shown, sys.unraisablehook = sys.unraisablehook, _unraisable
     try:
         yield
     finally:
         _state.ending = True
-        if not _state.seen:  # else until the end, which may wait for threads
+        sys.unraisablehook = shown
+        if _state.said:  # the end of Python would wait for threads
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+            os._exit(STATUS)
+        if not _state.seen:  # else it would come too late
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.set_wakeup_fd(-1)
             tell.close()
+
+
+def _unraisable(error: Any) -> None:
+    """Say nothing of an interruption that was swallowed, since there will be another one."""
+    if not issubclass(error.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(error)
 
 
 def _interrupt(number: int, frame: object) -> None:
