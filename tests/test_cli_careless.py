@@ -330,6 +330,10 @@ def once_swallowed():
     finally:
         time.sleep(2)  # what is giving way is not interrupted
 
+def when_all_is_stored():
+    print("waiting", flush=True)
+    time.sleep(100)
+
 def as_an_error():
     print("waiting", flush=True)
     try:
@@ -345,7 +349,9 @@ def call(self):
         (store / "sweep.json").write_text("")
         if {where} is in_python:
             print("waiting", flush=True)
-        {where}()
+        if {where} is not when_all_is_stored:
+            {where}()
+    when_all_is_stored()
 
 Sweep.__call__ = call
 sys.argv = ["hopfax", "sweep", "--out", "two words"]
@@ -361,6 +367,7 @@ sys.exit(main())
         ("after_the_end", 2),
         ("as_an_error", 1),
         ("once_swallowed", 1),
+        ("when_all_is_stored", 1),
     ],
 )
 def test_two_quick_interruptions_always_end(tmp_path, where, times):

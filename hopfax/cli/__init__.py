@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     130: interrupted. With HOPFAX_DEBUG=1 errors keep their traceback.
     """
     with contextlib.ExitStack() as stack:
+        _interrupt.advise(list)
         if argv is None:  # a process of its own
             stack.enter_context(_interrupt.interruptible())
         stack.enter_context(warnings.catch_warnings())

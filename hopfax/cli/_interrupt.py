@@ -44,25 +44,22 @@ def seen() -> bool:
     return _state.seen
 
 
+def advise(advice: Callable[[], list[str]]) -> None:
+    """From now on, an end by Ctrl-C prints these lines, whatever it comes upon."""
+    _state.advice = advice
+
+
 def say(notes: list[str]) -> None:
-    """Print that the command was interrupted and these lines, unless that was said before."""
+    """Print that the command was interrupted, these lines and the advice, unless that was said
+    before."""
     _state.ending = True
+    lines = dict.fromkeys(["hopfax: interrupted", *notes, *_state.advice()])
     mine = _state.saying.acquire(timeout=2.0)  # else whoever has it cannot print either
     if not (_state.seen and _state.said):
         _state.said = True
-        complain("\n".join(["hopfax: interrupted", *notes]))
+        complain("\n".join(lines))
     if mine:
         _state.saying.release()
-
-
-@contextlib.contextmanager
-def advising(advice: Callable[[], list[str]]) -> Iterator[None]:
-    """While inside, an end by a second Ctrl-C prints these lines."""
-    before, _state.advice = _state.advice, advice
-    try:
-        yield
-    finally:
-        _state.advice = before
 
 
 @contextlib.contextmanager
@@ -132,5 +129,5 @@ def _listen(hear: socket.socket) -> None:
             count += heard.count(signal.SIGINT)
             hear.settimeout(_AGAIN if count else None)
             if count - own > 1:
-                say(_state.advice())
+                say([])
                 os._exit(STATUS)

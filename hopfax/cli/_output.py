@@ -132,13 +132,13 @@ class Output:
         """
         before, there, old = self._recorded(), store.exists(), _stamp(store)
         advice = [f"To resume: {self.again}"]
+        _interrupt.advise(lambda: advice if is_store(store) else [])
         try:
-            with _interrupt.advising(lambda: advice if is_store(store) else []):
-                self._begin(before)
-                if self.place.overwrite:
-                    self.place.ledger.remove(*replaced)
-                with self._named():
-                    yield
+            self._begin(before)
+            if self.place.overwrite:
+                self.place.ledger.remove(*replaced)
+            with self._named():
+                yield
         except BaseException as error:
             new = _stamp(store)
             if new is None or (self.place.overwrite and new == old):  # nothing was begun
