@@ -24,6 +24,7 @@ from .networks import (
     check_domain,
     check_flow,
     in_domain,
+    inside,
     without_stimulus,
 )
 
@@ -145,12 +146,15 @@ def quarantine(given: Arguments) -> tuple[Arguments, Bool[Array, ""]]:
     def safe(value, harmless: Any = 0.0):
         return None if value is None else jnp.where(valid, value, harmless)
 
+    xi = network.patterns.xi  # large and shared: only its own faults may touch it
     for bound in network.domain():
+        if bound.name == "patterns.xi":  # the learning rule cannot store it, but it can these
+            xi = _or_eye(xi, inside(bound))
+            continue
         lowest = 0.0 if np.isinf(bound.lower) else bound.lower
         where = operator.attrgetter(bound.name)
         value = safe(where(network), lowest + 1.0 if bound.strict else lowest)
         network = eqx.tree_at(where, network, value)
-    xi = network.patterns.xi  # large and shared: only its own faults may touch it
     if not is_concrete(xi):  # else it has been checked, and may stay known to a trace
         xi = jnp.where(jnp.isfinite(xi), xi, 1.0)
     network = eqx.tree_at(lambda n: n.patterns.xi, network, xi)
@@ -161,3 +165,8 @@ def quarantine(given: Arguments) -> tuple[Arguments, Bool[Array, ""]]:
     ts = safe(ts, jnp.linspace(0.0, 1.0, ts.shape[0], dtype=ts.dtype))
     noise = safe(given.noise)
     return Arguments(network, state0, ts, stimulus, current, noise, given.key), valid
+
+
+def _or_eye(xi: jax.Array, fine: Bool[Array, ""]) -> jax.Array:
+    """Memories, or such as every rule can store."""
+    return xi if is_concrete(xi) else jnp.where(fine, xi, jnp.eye(*xi.shape, dtype=xi.dtype))

@@ -321,6 +321,11 @@ def in_domain(network: AbstractNetwork) -> Bool[Array, ""]:
     if isinstance(network.patterns, Patterns):
         fine = jnp.isfinite(network.patterns.xi).all()
     for bound in network.domain():
-        above = bound.value > bound.lower if bound.strict else bound.value >= bound.lower
-        fine = fine & (jnp.isfinite(bound.value) & above).all()
+        fine = fine & inside(bound)
     return fine
+
+
+def inside(bound: Bound) -> Bool[Array, ""]:
+    """Whether a parameter is inside its domain, as an array."""
+    above = bound.value > bound.lower if bound.strict else bound.value >= bound.lower
+    return (jnp.isfinite(bound.value) & above).all()

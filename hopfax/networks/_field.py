@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from equinox import AbstractVar
 from jaxtyping import Array, Float
@@ -16,6 +15,7 @@ from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
 from ..patterns import Patterns
 from ._base import AbstractFlow, Bound, check_patterns
 from ._field_forms import Couplings, FieldForms
+from ._pseudo_inverse import check_independent, independence, inverse_gram
 from ._states import FieldState, Inputs
 
 Learning: TypeAlias = Literal["hebbian", "pseudo_inverse"]
@@ -101,10 +101,9 @@ class AbstractHopfield(AbstractFlow):
         return Relaxation(weights, self.residual(rates, saliency, decoder), self.slow_rate(m, slow))
 
     def decoder(self) -> Float[Array, "P P"] | None:
-        """$R$; None for the identity."""
-        if self.learning == "hebbian":
-            return None
-        return jnp.linalg.inv(self.patterns.gram())
+        """$R$; None for the identity. NaN for memories that are not linearly independent, which is
+        found out here only if they are traced."""
+        return None if self.learning == "hebbian" else inverse_gram(self.patterns)
 
     def read(self, rates: PerNeuron, decoder: Float[Array, "P P"] | None) -> PerPattern:
         """Overlaps of firing rates."""
@@ -306,6 +305,16 @@ def check_options(network: AbstractHopfield) -> None:
             "`activation` must be a hopfax activation such as HardTanh(), got "
             f"{network.activation!r}."
         )
+    if network.learning == "pseudo_inverse":
+        check_independent(network.patterns)
+
+
+def shared_bounds(network: AbstractHopfield) -> Iterable[Bound]:
+    """Domain of what every network of the family has: an activation, and memories that its rule can
+    store."""
+    yield from activation_bounds(network.activation)
+    if network.learning == "pseudo_inverse":
+        yield from independence(network.patterns)
 
 
 def activation_bounds(activation: AbstractActivation, where: str = "activation") -> Iterable[Bound]:

@@ -9,8 +9,8 @@ from .._base import without_stimulus
 from .._field import (
     AbstractQuadraticHopfield,
     Learning,
-    activation_bounds,
     check_options,
+    shared_bounds,
     start,
 )
 from .._states import FieldState
@@ -78,5 +78,5 @@ class InputDrivenHopfield(AbstractQuadraticHopfield):
         return saliency
 
     def domain(self):
-        """Only the activation has parameters."""
-        yield from activation_bounds(self.activation)
+        """That of activation and memories."""
+        yield from shared_bounds(self)

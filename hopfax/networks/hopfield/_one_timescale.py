@@ -12,8 +12,8 @@ from .._base import Bound
 from .._field import (
     AbstractQuadraticHopfield,
     Learning,
-    activation_bounds,
     check_options,
+    shared_bounds,
     start,
 )
 from .._states import FieldState
@@ -31,7 +31,8 @@ class Hopfield(AbstractQuadraticHopfield):
 
     - `patterns`: the memories.
     - `activation`: the pointwise $\psi$.
-    - `learning`: "hebbian", or "pseudo_inverse" for correlated memories.
+    - `learning`: "hebbian", or "pseudo_inverse" for correlated memories, which must be linearly
+      independent.
     - `keep_diagonal`: keep the self-couplings $W_{ii}$.
 
     **Example:**
@@ -72,8 +73,8 @@ class Hopfield(AbstractQuadraticHopfield):
         return jnp.ones(self.patterns.P, self.patterns.xi.dtype)
 
     def domain(self):
-        """Only the activation has parameters."""
-        yield from activation_bounds(self.activation)
+        """That of activation and memories."""
+        yield from shared_bounds(self)
 
 
 class OneTimescaleHopfield(AbstractQuadraticHopfield):
@@ -133,4 +134,4 @@ class OneTimescaleHopfield(AbstractQuadraticHopfield):
     def domain(self):
         """`Q` is finite."""
         yield Bound("Q", self.Q)
-        yield from activation_bounds(self.activation)
+        yield from shared_bounds(self)

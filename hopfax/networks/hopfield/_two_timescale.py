@@ -17,8 +17,8 @@ from .._base import Bound, parameter
 from .._field import (
     AbstractQuadraticHopfield,
     Learning,
-    activation_bounds,
     check_options,
+    shared_bounds,
     start,
 )
 from .._field_forms import Couplings, SlowLaw
@@ -58,10 +58,10 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
       into $-\xi$ drives all later saliencies negative and ends the sequence.
     - `activation`: the pointwise $\psi$.
     - `learning`: "hebbian", or "pseudo_inverse", for which $m$ is replaced by $C^{-1} m$, also in
-      the slow equation.
+      the slow equation; the memories must be linearly independent.
     - `keep_diagonal`: keep the self-couplings $W_{ii} = \sum_\mu z_\mu / N$.
 
-    **Raises:** ValueError/TypeError naming the argument.
+    **Raises:** ValueError/TypeError naming the argument, also for dependent memories.
 
     **Example:**
 
@@ -178,7 +178,7 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
         yield Bound("tau", self.tau, 0.0, True, fast)
         yield Bound("transition", self.transition)
         yield Bound("bias", self.bias)
-        yield from activation_bounds(self.activation)
+        yield from shared_bounds(self)
 
 
 def _bad_seeds(network: TwoTimescaleHopfield, state: FieldState, noise: Any) -> Iterator[str]:
