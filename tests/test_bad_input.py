@@ -224,7 +224,7 @@ REFUSED = dict(current=np.ones(16), method=zoo.fixed("classes"))  # stops before
 
 def test_warnings_that_come_before_the_run():
     few = hx.TwoTimescaleHopfield(
-        hx.Patterns(np.eye(3, 2) + 1, check_patterns=False), hx.cyclic(3), kappa=5, tau=20, bias=0.1
+        hx.Patterns(np.eye(3, 2) - 2, check_patterns=False), hx.cyclic(3), kappa=5, tau=20, bias=0.1
     )
     current = REFUSED | dict(current=np.ones(2))
     with pytest.warns(hx.PhysicsWarning, match="more patterns than neurons"):

@@ -12,9 +12,10 @@ import numpy as np
 from equinox import AbstractVar
 from jaxtyping import Array, Bool, Float
 
-from .._errors import as_float, check_at_least, check_finite, check_shape
+from .._errors import PhysicsWarning, as_float, check_at_least, check_finite, check_shape, warn
 from .._types import ArrayLike, Input, PerNeuron, PerPattern, State
 from ..patterns import AbstractPatterns, Patterns
+from ..patterns._base import unsigned
 from ._forms import AbstractForms, Sites
 from ._states import Inputs, neurons_of
 
@@ -303,6 +304,18 @@ def check_patterns(patterns: Any) -> None:
         raise TypeError(
             f"`patterns` must be a hopfax Patterns, got {type(patterns).__name__}; "
             "wrap the array: Patterns(xi)."
+        )
+
+
+def warn_unsigned(patterns: Patterns) -> None:
+    """PhysicsWarning for memories that a network of signs takes, but without a negative entry."""
+    if (found := unsigned(patterns)) is not None:
+        warn(
+            f"{found}. This network takes them as they are; memories without negative entries all "
+            "resemble each other, and mixtures of them are retrieved. For signs: Patterns(2 * xi - "
+            "1) of entries 0 and 1, hopfax.patterns.from_images(xi) of grey values. Sets of active "
+            "neurons are for the firing-rate family: RateMemory(hopfax.patterns.active(xi)).",
+            PhysicsWarning,
         )
 
 

@@ -13,7 +13,7 @@ from .._activations import AbstractActivation, GaussianAverage
 from .._errors import as_float, check_finite, check_option, check_shape
 from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
 from ..patterns import Patterns
-from ._base import AbstractFlow, Bound, check_patterns
+from ._base import AbstractFlow, Bound, check_patterns, warn_unsigned
 from ._field_forms import Couplings, FieldForms
 from ._pseudo_inverse import check_independent, independence, inverse_gram
 from ._states import FieldState, Inputs
@@ -296,8 +296,9 @@ def checked_state(network: AbstractHopfield, state: Any) -> FieldState:
     return FieldState(field, saliency, weights)
 
 
-def check_options(network: AbstractHopfield) -> None:
-    """Structure that every network of the family shares."""
+def check_options(network: AbstractHopfield, signed: bool = True) -> None:
+    """Structure that every network of the family shares. `signed`: its memories should have entries
+    of both signs."""
     check_option(network.learning, "learning", ("hebbian", "pseudo_inverse"))
     check_patterns(network.patterns)
     if not isinstance(network.activation, AbstractActivation):
@@ -307,6 +308,8 @@ def check_options(network: AbstractHopfield) -> None:
         )
     if network.learning == "pseudo_inverse":
         check_independent(network.patterns)
+    if signed:
+        warn_unsigned(network.patterns)
 
 
 def shared_bounds(network: AbstractHopfield) -> Iterable[Bound]:

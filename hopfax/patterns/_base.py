@@ -12,7 +12,7 @@ from equinox import AbstractVar
 from jaxtyping import Array, Bool, Float, Integer, UInt32
 
 from .._errors import as_key
-from .._types import PerNeuron, PerPattern
+from .._types import PerNeuron, PerPattern, is_concrete
 
 #: The number of a pattern or a neuron, which may be traced.
 Index: TypeAlias = int | np.integer | Integer[Array, ""]
@@ -79,16 +79,38 @@ class AbstractPatterns(eqx.Module):
     def corrupt(self, key: jax.Array, mu: int, flips: int) -> PerNeuron:
         """Pattern `mu` with exactly `flips` of its entries, drawn at random, changed in sign.
 
-        **Raises:** TypeError/ValueError unless both are whole numbers in range.
+        **Raises:** TypeError/ValueError unless both are whole numbers in range; ValueError for
+        patterns without signs, such as active and silent neurons (`hopfax.patterns.degrade`).
         """
         for name, value in (("mu", mu), ("flips", flips)):
             if not isinstance(value, int | np.integer):
                 raise TypeError(f"`{name}` must be a Python int, got {type(value).__name__}.")
         if not 0 <= flips <= self.N:
             raise ValueError(f"`flips` must lie between 0 and N = {self.N}, got {flips}.")
+        if (found := unsigned(self)) is not None:
+            raise ValueError(
+                f"`corrupt` changes signs, but {found}. Cues of sets of active neurons are made by "
+                "hopfax.patterns.degrade(patterns, key, mu, kept); signs of grey values by "
+                "hopfax.patterns.from_images(xi)."
+            )
         rank = jr.permutation(as_key(key), self.N)
         pattern = self.pattern(mu)
         return jnp.where(rank < flips, -pattern, pattern)
+
+
+def unsigned(patterns: AbstractPatterns) -> str | None:
+    """What is wrong with patterns where signs are meant, as the end of a sentence, if none of their
+    entries is negative: sets of active neurons, grey values. None for any others, for classes of
+    neurons, whose signs have been taken out, and under a trace."""
+    stored: Any = getattr(patterns, "inner", patterns)  # of those that are spread over devices
+    if patterns.binary or getattr(stored, "counts", None) is not None:
+        return None
+    if not is_concrete(stored.xi) or (stored.xi.size and np.asarray(stored.xi).min() < 0):
+        return None
+    xi = np.asarray(stored.xi)
+    if ((xi == 0) | (xi == 1)).all():
+        return "the entries of `patterns` are 0 and 1, not signs"
+    return f"the entries of `patterns` lie between {xi.min():g} and {xi.max():g}, with no sign"
 
 
 def check_sizes(P: Any, N: Any) -> None:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import Array, Bool
 
 from .._errors import as_count, as_float, as_key, check_array, check_finite
 from .._types import ArrayLike, PerNeuron, default_float
@@ -183,7 +184,7 @@ def sparse(key: jax.Array, P: int, N: int, q: float) -> Patterns:
         raise ValueError(f"`q` must give a whole number 0 < q N < N, got q = {q}, N = {N}.")
     keys = jr.split(as_key(key), P)
     rank = jax.vmap(lambda k: jr.permutation(k, N))(keys)
-    return Patterns(rank < count, binary=False)
+    return _sets(rank < count)
 
 
 def active(values: Patterns | ArrayLike, q: float | None = None) -> Patterns:
@@ -213,18 +214,19 @@ def active(values: Patterns | ArrayLike, q: float | None = None) -> Patterns:
     numbers = numbers.reshape(len(numbers), -1)
     N = numbers.shape[1]
     if q is None:
-        return Patterns(numbers > 0, binary=False)
+        return _sets(numbers > 0)
     count = round(q * N)
     if not 0 < count < N:
         raise ValueError(f"`q` must leave some of the N = {N} neurons active, some not, got {q}.")
     order = jnp.argsort(-numbers, axis=1, stable=True)
-    return Patterns(jnp.argsort(order, axis=1) < count, binary=False)
+    return _sets(jnp.argsort(order, axis=1) < count)
 
 
 def degrade(patterns: Patterns, key: jax.Array, mu: int, kept: int) -> PerNeuron:
     """A cue: memory `mu` with only `kept` of its active neurons, drawn at random, left active.
 
-    **Raises:** ValueError unless `kept` is between 0 and the number of active neurons.
+    **Raises:** ValueError unless `kept` is between 0 and the number of active neurons, or for
+    entries other than 0 and 1 (signs are flipped by `patterns.corrupt`).
 
     **Example:**
 
@@ -236,13 +238,24 @@ def degrade(patterns: Patterns, key: jax.Array, mu: int, kept: int) -> PerNeuron
     """
     pattern = patterns.pattern(mu)
     kept = as_count(kept, "kept", 0)
-    count = int(np.sum(np.asarray(pattern) > 0))
+    entries = np.asarray(pattern)
+    if (other := (entries != 0) & (entries != 1)).any():
+        raise ValueError(
+            f"`patterns` must be sets of active neurons, entries 1 and 0, but memory {mu} has "
+            f"{entries[other][0]:g}. Signs are flipped by patterns.corrupt(key, mu, flips)."
+        )
+    count = int(np.sum(entries))
     if kept > count:
         raise ValueError(f"`kept` must be at most {count}, the active neurons, got {kept}.")
     rank = jr.permutation(as_key(key), patterns.N)
     order = jnp.argsort(jnp.where(pattern > 0, rank, patterns.N + rank))
     place = jnp.argsort(order)  # of every neuron, active ones first
     return jnp.where(place < kept, pattern, jnp.zeros_like(pattern))
+
+
+def _sets(active: Bool[Array, "P N"]) -> Patterns:
+    """Active neurons as 1, silent ones as 0."""
+    return Patterns(active.astype(default_float()), binary=False)
 
 
 def _check_room(P: int, N: int) -> None:

@@ -26,7 +26,9 @@ class Patterns(AbstractPatterns):
 
     **Arguments:**
 
-    - `xi`: real array of shape (P, N). Integers and booleans are cast to the default float.
+    - `xi`: real array of shape (P, N). Integers are cast to the default float. An array of booleans
+      means signs: +1 where it is True, -1 where it is False (`hopfax.patterns.active` makes active
+      and silent neurons of it, 1 and 0, for the firing-rate family).
     - `binary`: whether every entry is +-1. Found out where the values of `xi` are known. Under a
       trace they are not, and `xi` counts as not binary unless you say so. Static.
     - `counts`: (N,) how many equal neurons each column stands for (default: one each). Every sum
@@ -58,7 +60,9 @@ class Patterns(AbstractPatterns):
         counts: ArrayLike | None = None,
         check_patterns: bool = True,
     ):
-        xi = as_float(xi, "patterns.xi")
+        given, xi = xi, as_float(xi, "patterns.xi")
+        if _is_bool(given):
+            xi, binary = 2 * xi - 1, True if binary is None else binary
         if xi.ndim != 2:
             raise ValueError(
                 f"`patterns.xi` must have shape (P, N), one memory a row, got {xi.shape}."
@@ -251,6 +255,11 @@ def _check_signs(xi: np.ndarray) -> None:
         raise ValueError(
             f"`binary=True` needs entries +-1, but `patterns.xi` is {xi[bad]} at index {bad}.{hint}"
         )
+
+
+def _is_bool(given: ArrayLike) -> bool:
+    array = given if hasattr(given, "dtype") else jnp.asarray(given)
+    return array.dtype == np.bool_
 
 
 def _check_values(xi: np.ndarray, binary: bool | None, check: bool) -> bool:

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation, HardTanh
 from ..._errors import as_float, check_at_least, check_finite, check_shape
-from ..._interactions import AbstractInteraction
+from ..._interactions import AbstractInteraction, Softmax
 from ..._types import ArrayLike
 from ...patterns import Patterns
 from .._base import Bound
@@ -65,7 +65,7 @@ class DenseFlow(AbstractHopfield):
         self.patterns, self.interaction, self.activation = patterns, interaction, activation
         if not isinstance(interaction, AbstractInteraction):
             raise TypeError(f"`interaction` must be one such as Power(3), got {interaction!r}.")
-        check_options(self)
+        check_options(self, signed=not isinstance(interaction, Softmax))
         self.tau_hidden = None
         if tau_hidden is not None:
             self.tau_hidden = as_float(tau_hidden, "tau_hidden", patterns.dtype)

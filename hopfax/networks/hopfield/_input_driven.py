@@ -28,8 +28,9 @@ class InputDrivenHopfield(AbstractQuadraticHopfield):
     matrix $C$.
     Betteti, Baggio, Bullo, Zampieri, Science Advances 2025, arXiv:2411.05849.
 
-    **Arguments:** as in `Hopfield`. The published simulations use `Tanh(10.0)` and
-    `keep_diagonal=False`.
+    **Arguments:** as in `Hopfield`, but `activation` is `HardTanh()` by default, of gain 1. At this
+    gain a memory as stimulus, $u = \xi^\mu$, is just too weak; take $2 \xi^\mu$. The published
+    simulations use `Tanh(10.0)` and `keep_diagonal=False`.
 
     **Example:**
 
