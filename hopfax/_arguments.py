@@ -24,7 +24,6 @@ from .networks import (
     check_domain,
     check_flow,
     in_domain,
-    inside,
     without_stimulus,
 )
 
@@ -146,17 +145,20 @@ def quarantine(given: Arguments) -> tuple[Arguments, Bool[Array, ""]]:
     def safe(value, harmless: Any = 0.0):
         return None if value is None else jnp.where(valid, value, harmless)
 
-    xi = network.patterns.xi  # large and shared: only its own faults may touch it
+    xi, own = network.patterns.xi, jnp.asarray(True)
     for bound in network.domain():
-        if bound.name == "patterns.xi":  # the learning rule cannot store it, but it can these
-            xi = _or_eye(xi, inside(bound))
+        if bound.name == "patterns.xi":
+            own = own & bound.holds()
             continue
         lowest = 0.0 if np.isinf(bound.lower) else bound.lower
         where = operator.attrgetter(bound.name)
         value = safe(where(network), lowest + 1.0 if bound.strict else lowest)
         network = eqx.tree_at(where, network, value)
     if not is_concrete(xi):  # else it has been checked, and may stay known to a trace
-        xi = jnp.where(jnp.isfinite(xi), xi, 1.0)
+        # Large and shared: only its own faults may touch it. In its place: disjoint memories.
+        P, N = xi.shape
+        harmless = (jnp.arange(N) % (P + 1) == jnp.arange(P)[:, None]).astype(xi.dtype)
+        xi = jnp.where(own & jnp.isfinite(xi).all(), xi, harmless)
     network = eqx.tree_at(lambda n: n.patterns.xi, network, xi)
     stimulus, current = (
         safe(v) if isinstance(v, jax.Array) else v for v in (given.stimulus, given.current)
@@ -165,8 +167,3 @@ def quarantine(given: Arguments) -> tuple[Arguments, Bool[Array, ""]]:
     ts = safe(ts, jnp.linspace(0.0, 1.0, ts.shape[0], dtype=ts.dtype))
     noise = safe(given.noise)
     return Arguments(network, state0, ts, stimulus, current, noise, given.key), valid
-
-
-def _or_eye(xi: jax.Array, fine: Bool[Array, ""]) -> jax.Array:
-    """Memories, or such as every rule can store."""
-    return xi if is_concrete(xi) else jnp.where(fine, xi, jnp.eye(*xi.shape, dtype=xi.dtype))

@@ -475,6 +475,6 @@ def test_the_library_changes_no_global_option():
         if not _id(file).startswith(MAY_BE_GLOBAL) and (found := _global_changes(file.read_text()))
     }
     # Warnings of zarr, while a store is made, and of pillow, of bombs: only a filter reaches them.
-    for file in ("_sweep/_store.py", "patterns/_files.py"):
+    for file in ("_sweep/_store.py", "patterns/_images.py"):
         assert all("warnings" in line or "simplefilter" in line for line in changed.pop(file, []))
     assert not changed, f"pass it on, or use a context of JAX or of _errors.hushed: {changed}"

@@ -175,27 +175,36 @@ def test_settings_name_the_family_unless_it_is_the_first(family):
 # Shared pieces
 
 
-def test_patterns_from_every_source(tmp_path):
-    assert _memories.patterns_from("hadamard").xi.shape == (4, 1024)
-    drawn = [_memories.patterns_from("random", 3, 50, seed).xi for seed in (0, 0, 1)]
+def memories(patterns, **options):
+    return _memories.memories_of(Sweep(patterns=patterns, **options))[0]
+
+
+def test_memories_of_every_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert memories("hadamard").xi.shape == (4, 1024)
+    drawn = [memories("random", memories=3, neurons=50, seed=seed).xi for seed in (0, 0, 1)]
     assert (drawn[0] == drawn[1]).all() and (drawn[0] != drawn[2]).any()
     xi = np.array(drawn[0])
-    np.savez(tmp_path / "some.npz", xi=xi)
-    assert (_memories.patterns_from("some.npz").xi == xi).all()
-    assert (_memories.patterns_from("some.npz", P=2, N=50).xi == xi[:2]).all()
+    np.savez("some.npz", xi=xi)
+    assert (memories("some.npz").xi == xi).all()
+    assert (memories("some.npz", memories=2, neurons=50).xi == xi[:2]).all()
     with pytest.raises(ValueError, match="`memories` is 4, but some.npz holds 3"):
-        _memories.patterns_from("some.npz", P=4)
+        memories("some.npz", memories=4)
     with pytest.raises(ValueError, match="`neurons` is 9"):
-        _memories.patterns_from("some.npz", N=9)
+        memories("some.npz", neurons=9)
+    assert memories("digits", memories=3).xi.shape == (3, 64)
+    with pytest.raises(ValueError, match="`neurons` is 9, but the memories in digits have 64"):
+        memories("digits", neurons=9)
 
 
-def test_patterns_from_a_folder_of_images(tmp_path):
+def test_memories_of_a_folder_of_images(tmp_path):
     from PIL import Image
 
     rows = np.random.default_rng(0).integers(0, 255, (2, 4, 5), dtype=np.uint8)
     for name, image in zip("ab", rows, strict=True):
         Image.fromarray(image).save(tmp_path / f"{name}.png")
-    assert _memories.patterns_from(str(tmp_path)).xi.shape == (2, 20)
+    assert memories(str(tmp_path)).xi.shape == (2, 20)
+    assert memories(str(tmp_path), image_shape=(2, 3), threshold="otsu").xi.shape == (2, 6)
 
 
 def test_precision_holds_inside_and_is_put_back():

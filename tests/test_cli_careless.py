@@ -119,12 +119,36 @@ def test_results_beyond_the_machine_are_refused_before_they_are_computed(command
         (("run", "--model", "none.hopfax"), "`model`: there is no file 'none.hopfax'"),
         (("run", "--patterns", "digits", "--transpose"), "`transpose` is for the memories of"),
         (("sweep", "--transpose"), "`transpose` is for the memories of"),
+        # options that would do nothing
+        (("run", "--threshold", "mean"), "`threshold` is for images"),
+        (("run", "--patterns", "xi.npy", "--threshold", 128), "`threshold` is for images.*from_im"),
+        (("sweep", "--patterns", "xi.npy", "--threshold", "otsu"), "`threshold` is for images"),
+        (("fit", "events.csv", "--threshold", "mean"), "`threshold` is for images"),
+        (
+            ("run", "--patterns", "digits", "--image-shape", 4, 4),
+            "`image_shape` .* digits have",
+        ),
+        (("run", "--patterns", "digits", "--neurons", 16), "`neurons` is 16.*digits have 64"),
+        (("sweep", "--patterns", "xi.npy", "--image-shape", 4, 4), "`image_shape` is for a folder"),
+        (("fit", "events.csv", "--image-shape", 4, 4), "`image_shape` is for a folder"),
+        (("fit", "events.csv", "--order-only", "--unit", 2), "`unit` is of the file's times"),
+        (("fit", "events.csv", "--order-only", "--sigma", 2), "`sigma` is of the file's times"),
+        (("theory", "--bias", 0.1), "`bias` matters at a finite separation"),
+        (
+            ("sweep", "--network", "rate", "--simulate", 0, 0, "--neurons", 100),
+            "`neurons` is for simulations",
+        ),
+        (
+            ("sweep", "--network", "rate", "--simulate", 0, 0, "--seed", 1),
+            "`seed` is for simulations",
+        ),
     ],
 )
 def test_the_option_at_fault_is_named(command, nothing_computed, arguments, named):
     pathlib.Path("events.csv").write_text("time,memory\n0,0\n1,1\n")
     pathlib.Path("notes.txt").write_text("")
     pathlib.Path("pictures").mkdir()
+    np.save("xi.npy", np.arange(32.0).reshape(2, 16))
     status, out, err = command(*arguments)
     assert status == 2 and not out and re.search(named, refusal(err)), err
 
@@ -153,15 +177,17 @@ def test_a_transposed_file_is_told(command, columns, nothing_computed, line):
 
 
 def test_memories_are_read_by_column_when_asked(columns):
-    from hopfax.cli._memories import memories_of, patterns_from
+    from hopfax.cli._memories import memories_of
     from hopfax.cli.sequential.run import Run
 
-    assert (patterns_from("columns.npy", transpose=True).xi == columns).all()
-    assert (patterns_from("columns.npy", 2, 64, transpose=True).xi == columns[:2]).all()
+    found, _ = memories_of(Sweep(patterns="columns.npy", transpose=True))
+    assert (found.xi == columns).all()
+    some = Sweep(patterns="columns.npy", memories=2, neurons=64, transpose=True)
+    assert (memories_of(some)[0].xi == columns[:2]).all()
     found, _ = memories_of(Run(patterns="columns.npy", transpose=True))
     assert (found.xi == columns).all() and found.binary
     with pytest.warns(hx.PhysicsWarning):  # of rows that are equal: they are meant
-        assert patterns_from("columns.npy", N=4).P == 64
+        assert memories_of(Sweep(patterns="columns.npy", neurons=4))[0].P == 64
 
 
 def test_settings_from_before_there_was_transpose_are_the_same():
@@ -395,3 +421,9 @@ def test_two_quick_interruptions_always_end(tmp_path, where, times):
         "hopfax: interrupted",
         "To resume: hopfax sweep --config 'two words/settings.toml' --out 'two words' --resume",
     ]
+
+
+def test_options_of_images_are_left_out_of_the_settings_where_they_are_not_given():
+    plain = _settings.settings(Sweep())
+    assert plain.keys().isdisjoint({"image_shape", "threshold"})
+    assert _settings.settings(Sweep(threshold="otsu")) == plain | {"threshold": "otsu"}

@@ -19,7 +19,8 @@ import hopfax as hx
 from hopfax import _errors
 from hopfax._fit import _checkpoint
 from hopfax._serialise import notes
-from hopfax.cli import _memories, _settings
+from hopfax.cli import _settings
+from hopfax.cli.sequential.run import Run
 
 
 class Runs:
@@ -94,7 +95,10 @@ READERS = {
     "archive": (hx.patterns.load, ".npz"),
     "image": (lambda place: hx.patterns.from_images(place.parent), ".png"),
     "table": (hx.losses.read_events, ".csv"),
-    "patterns of a command": (lambda place: _memories.patterns_from(str(place)), ".npz"),
+    "patterns of a command": (
+        lambda place: _memories.memories_of(Run(patterns=str(place))),
+        ".npz",
+    ),
 }
 
 

@@ -15,11 +15,13 @@ import numpy as np
 
 from .. import patterns
 from .._errors import PhysicsWarning, check_memory, missing
-from ..patterns._files import read_images
+from ..patterns._images import NAMED, binarised, read_images
 from ._limits import check_patterns, check_seed
 
-#: Memories and neurons of made-up patterns, where nothing else is said.
-MEMORIES, NEURONS = 4, 1024
+#: Memories that have a name; others are of a file or a folder.
+NAMES = ("hadamard", "random", "digits")
+#: Memories and neurons of made-up patterns, and the threshold of images, if nothing else is said.
+MEMORIES, NEURONS, _THRESHOLD = 4, 1024, "median"
 
 
 @runtime_checkable
@@ -45,83 +47,79 @@ class Given(Protocol):
     def image_shape(self) -> tuple[int, int] | None: ...
 
     @property
-    def threshold(self) -> str: ...
+    def threshold(self) -> str | None: ...
 
 
-def memories_of(given: Given) -> tuple[patterns.Patterns, tuple[int, int] | None]:
+def memories_of(
+    given: Given, shown: bool = False
+) -> tuple[patterns.Patterns, tuple[int, int] | None]:
     """The patterns, and the height and width of the images if they are some.
 
-    **Raises:** ValueError or OSError naming the option at fault.
+    **Arguments:** `shown`: whether the command shows memories as images of `image_shape`.
+
+    **Raises:** ValueError or OSError naming the option at fault, also one that does nothing.
     """
-    level = _level(given.threshold)
-    shape = given.image_shape
+    path, shape = path_of(given.patterns), given.image_shape
+    for name, least in (("memories", 1), ("neurons", 1)):
+        if (value := getattr(given, name)) is not None and value < least:
+            raise ValueError(f"`{name}` must be at least {least}, got {value}.")
+    check_seed(given.seed)
     if shape is not None:
         if min(shape) < 1:
             raise ValueError(f"`image_shape` must be two numbers of at least 1, got {list(shape)}.")
         check_memory("image_shape", 8 * math.prod(shape), f"an image of {shape[0]} x {shape[1]}")
-    path = path_of(given.patterns)
-    images = given.patterns == "digits" or path.is_dir()
-    if images and given.transpose:
-        raise ValueError("`transpose` is for the memories of a .npy or .npz file.")
-    if given.patterns == "digits":
-        drawn = digits()
-        P = len(drawn) if given.memories is None else given.memories
-        if not 1 <= P <= len(drawn):
-            raise ValueError(f"`memories` must lie in 1..10 for digits, got {P}.")
-        return patterns.from_images(drawn[:P], threshold=level), drawn.shape[1:]
-    if path.is_dir():
+    level = _level(given.threshold or _THRESHOLD)
+    if given.patterns not in NAMES and not path.exists():
+        raise FileNotFoundError(
+            f"`patterns` must be {', '.join(NAMES)}, a .npy or .npz file, or a folder of images; "
+            f"there is no {given.patterns!r}."
+        )
+    _check_useful(given, shown)
+    if given.patterns in ("hadamard", "random"):
+        found = _made(given)
+    elif path.is_dir() and given.patterns not in NAMES:
         with options_named():
             images = read_images(path, shape)
-            found = patterns.from_images(images, threshold=level)
-        P = found.P if given.memories is None else given.memories
-        if not 1 <= P <= found.P:
-            raise ValueError(f"`memories` is {P}, but {path} holds {found.P} images.")
-        return patterns.Patterns(found.xi[:P]), images.shape[1:]
-    numbers = (given.memories, given.neurons, given.seed, given.transpose)
-    found = patterns_from(given.patterns, *numbers)
+            found = binarised(images.levels, level, images.names)
+        shape = images.levels.shape[1:]
+    elif given.patterns == "digits":
+        drawn = digits()
+        with options_named():
+            found = binarised(drawn, level)
+        shape = drawn.shape[1:]
+    else:
+        found = _of_file(path, given.transpose, given.neurons)
     if shape is not None and math.prod(shape) != found.N:
         raise ValueError(f"`image_shape` {shape} does not make {found.N} neurons.")
-    return found, shape
+    return _first(found, given), shape
 
 
-def patterns_from(
-    source: str,
-    P: int | None = None,
-    N: int | None = None,
-    seed: int = 0,
-    transpose: bool = False,
-) -> patterns.Patterns:
-    """Memories from `hadamard`, `random`, a .npy or .npz file, or a folder of PNG/JPEG images.
-
-    **Arguments:** `P`, `N`: memories and neurons, by default 4 and 1024. From a file or folder the
-    first `P` are taken (default: all), and a given `N` must be that of the file. `seed`: of the
-    random patterns. `transpose`: a column of the file is a memory, not a row.
-
-    **Raises:** ValueError, or FileNotFoundError, naming `patterns`, `memories` or `neurons`.
-    """
-    for name, value in (("memories", P), ("neurons", N)):
-        if value is not None and value < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {value}.")
-    check_seed(seed)
-    path = path_of(source)
-    if transpose and (source in ("hadamard", "random") or path.is_dir()):
+def _check_useful(given: Given, shown: bool) -> None:
+    """ValueError for an option that does nothing with these patterns."""
+    folder = given.patterns not in NAMES and path_of(given.patterns).is_dir()
+    images = folder or given.patterns == "digits"
+    if given.transpose and (images or given.patterns in NAMES):
         raise ValueError("`transpose` is for the memories of a .npy or .npz file.")
-    if source in ("hadamard", "random"):
-        return _made(source, P or MEMORIES, N or NEURONS, seed)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"`patterns` must be hadamard, random, a .npy or .npz file, or a folder of images (for "
-            f"`hopfax run` also digits); there is no {source!r}."
+    if given.threshold not in (None, _THRESHOLD) and not images:
+        raise ValueError(
+            "`threshold` is for images (digits or a folder); the numbers of other memories are "
+            "taken as they are. hopfax.patterns.from_images(array, threshold=...) makes signs of "
+            "an array of images, for a new file."
         )
-    if path.is_dir():
-        with options_named():
-            found = patterns.from_images(path)
-    else:
-        found = _of_file(path, transpose, N)
+    if given.image_shape is not None and not folder:
+        if given.patterns == "digits":
+            raise ValueError("`image_shape` is for other images; digits have 8 x 8 pixels.")
+        if not shown:
+            raise ValueError("`image_shape` is for a folder of images, which it resizes.")
+
+
+def _first(found: patterns.Patterns, given: Given) -> patterns.Patterns:
+    """The first memories, as many as are asked for."""
+    P, N = given.memories, given.neurons
     if P is not None and P > found.P:
-        raise ValueError(f"`memories` is {P}, but {source} holds {found.P}.")
+        raise ValueError(f"`memories` is {P}, but {given.patterns} holds {found.P}.")
     if N is not None and N != found.N:
-        raise ValueError(f"`neurons` is {N}, but the memories in {source} have {found.N}.")
+        raise ValueError(f"`neurons` is {N}, but the memories in {given.patterns} have {found.N}.")
     return found if P in (None, found.P) else patterns.Patterns(found.xi[:P])
 
 
@@ -132,24 +130,24 @@ def path_of(source: str) -> pathlib.Path:
 
 def _level(threshold: str) -> Any:
     """A threshold of grey levels as the library takes it."""
-    if threshold in ("median", "mean"):
+    if threshold in NAMED:
         return threshold
+    known = f"{', '.join(NAMED)} or a"
     try:
         level = float(threshold)
     except ValueError as error:
-        raise ValueError(
-            f"`threshold` must be median, mean or a number, got {threshold!r}."
-        ) from error
+        raise ValueError(f"`threshold` must be {known} number, got {threshold!r}.") from error
     if not math.isfinite(level):
-        raise ValueError(f"`threshold` must be median, mean or a finite number, got {threshold}.")
+        raise ValueError(f"`threshold` must be {known} finite number, got {threshold}.")
     return level
 
 
-def _made(source: str, P: int, N: int, seed: int) -> patterns.Patterns:
+def _made(given: Given) -> patterns.Patterns:
     """Orthogonal or random memories."""
+    P, N = given.memories or MEMORIES, given.neurons or NEURONS
     check_patterns(P, N)
-    if source == "random":
-        return patterns.random(jax.random.key(seed), P, N)
+    if given.patterns == "random":
+        return patterns.random(jax.random.key(given.seed), P, N)
     if P >= N:
         raise ValueError(
             f"`memories` must be fewer than the {N} `neurons` to be orthogonal, got {P}; "

@@ -10,7 +10,6 @@ from ._base import (
     check_kind as check_kind,
     check_map as check_map,
     in_domain as in_domain,
-    inside as inside,
     merged as merged,
     without_stimulus as without_stimulus,
 )

@@ -42,6 +42,11 @@ class Bound(NamedTuple):
     hint: str = ""
     label: str = ""
 
+    def holds(self) -> Bool[Array, ""]:
+        """Whether `value` is inside, as an array (works under a trace)."""
+        above = self.value > self.lower if self.strict else self.value >= self.lower
+        return (jnp.isfinite(self.value) & above).all()
+
 
 class AbstractNetwork(eqx.Module):
     """Patterns, parameters and an equation of motion, for one network and one state.
@@ -334,11 +339,5 @@ def in_domain(network: AbstractNetwork) -> Bool[Array, ""]:
     if isinstance(network.patterns, Patterns):
         fine = jnp.isfinite(network.patterns.xi).all()
     for bound in network.domain():
-        fine = fine & inside(bound)
+        fine = fine & bound.holds()
     return fine
-
-
-def inside(bound: Bound) -> Bool[Array, ""]:
-    """Whether a parameter is inside its domain, as an array."""
-    above = bound.value > bound.lower if bound.strict else bound.value >= bound.lower
-    return (jnp.isfinite(bound.value) & above).all()

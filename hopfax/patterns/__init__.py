@@ -2,7 +2,8 @@
 
 from ._base import AbstractPatterns as AbstractPatterns
 from ._classes import ENUMERATED as ENUMERATED
-from ._files import from_images as from_images, load as load
+from ._files import load as load
+from ._images import from_images as from_images
 from ._make import (
     active as active,
     balanced as balanced,

@@ -171,6 +171,9 @@ class Sweep:
             raise ValueError(f"`input` must be finite, got {self.input:g}.")
         if min(self.simulate) < 0:
             raise ValueError(f"`simulate` must not be negative, got {self.simulate}.")
+        for name in ("neurons", "seed"):
+            if getattr(self, name) and not math.prod(self.simulate):
+                raise ValueError(f"`{name}` is for simulations, and --simulate 0 0 makes none.")
         check_seed(self.seed, 0)
         check_points(self.points)
         if math.prod(self.simulate):

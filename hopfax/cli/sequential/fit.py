@@ -75,7 +75,7 @@ class Fit:
     image_shape: tuple[int, int] | None = None
     """Height and width to which images of a folder are resized."""
     threshold: str = "median"
-    """Grey level above which a pixel is +1: median or mean of each image, or a number."""
+    """Grey level above which a pixel is +1: median, mean or otsu of each image, or a number."""
     seed: int = 0
     """Seed of random patterns."""
     precision: Precision = "float64"
@@ -125,6 +125,9 @@ class Fit:
             )
         if not 0 < self.tau < np.inf:
             raise ValueError(f"`tau` must be finite and > 0, got {self.tau:g}.")
+        for name in ("unit", "sigma"):
+            if self.order_only and getattr(self, name) is not None:
+                raise ValueError(f"`{name}` is of the file's times, which `order_only` ignores.")
         raw = hx.losses.read_events(self.targets)
         dwells = np.concatenate([np.asarray(events.dwells) for events in raw])
         unit = self.unit

@@ -84,7 +84,7 @@ class Run:
     image_shape: tuple[int, int] | None = None
     """Height and width: resizes images of a folder, and shows the memories of a file as images."""
     threshold: str = "median"
-    """Grey level above which a pixel is +1: median or mean of each image, or a number."""
+    """Grey level above which a pixel is +1: median, mean or otsu of each image, or a number."""
     model: pathlib.Path | None = None
     """A saved two-timescale network to run in place of one made from the options above."""
     precision: Precision = "float64"
@@ -124,7 +124,7 @@ class Run:
         """The network for every learning rule, and the images' height and width if they are."""
         if self.model is not None:
             return {"model": self._loaded()}, self.image_shape
-        memories, shape = memories_of(self)
+        memories, shape = memories_of(self, shown=True)
         order = self.order or tuple(range(memories.P))
         if sorted(set(order)) != sorted(order) or not set(order) <= set(range(memories.P)):
             raise ValueError(

@@ -17,7 +17,7 @@ from .._console import number, say, table
 from .._families import Family
 from .._limits import check_points, check_results
 from .._machine import Precision, dask_client, host_devices, precision
-from .._memories import digest, path_of, patterns_from
+from .._memories import NAMES, digest, memories_of, path_of
 from .._picture import require
 
 PICTURE = "phase_diagram.png"
@@ -38,13 +38,19 @@ class Sweep:
     network: Family = "sequential"
     """Family of networks; each has options of its own."""
     patterns: str = "hadamard"
-    """Memories: hadamard, random, a .npy or .npz file, or a folder of PNG or JPEG images."""
+    """Memories: hadamard, random, digits (scikit-learn's 8 x 8 digits, one of each), a .npy or
+    .npz file, or a folder of PNG or JPEG images."""
     memories: int | None = None
-    """How many memories (default: 4, or all that the file or folder has)."""
+    """How many memories (default: 4, or all that the source has)."""
     neurons: int | None = None
-    """How many neurons (default: 1024, or as the file or folder says)."""
+    """How many neurons (default: 1024, or as the source says)."""
     transpose: bool = False
     """A memory is a column of the .npy or .npz file, not a row."""
+    image_shape: tuple[int, int] | None = None
+    """Height and width to which images of a folder are resized."""
+    threshold: str | None = None
+    """Grey level above which a pixel is +1: median (the default), mean or otsu of each image, or a
+    number."""
     seed: int = 0
     """Seed of random patterns."""
     kappa: tuple[float, float] = (2.5, 6.5)
@@ -146,8 +152,7 @@ class Sweep:
 
     def _memories(self) -> hx.Patterns:
         """The memories, at least two of them."""
-        chosen = (self.memories, self.neurons, self.seed, self.transpose)
-        memories = patterns_from(self.patterns, *chosen)
+        memories, _ = memories_of(self)
         if memories.P < 2:
             name = "patterns" if self.memories is None else "memories"
             raise ValueError(f"`{name}` must be at least 2 memories for a sequence, got 1.")
@@ -156,7 +161,7 @@ class Sweep:
     def _place(self, memories: hx.Patterns) -> _output.Output:
         """The output folder; its settings say also which memories they meant."""
         other = {}
-        if self.patterns not in ("hadamard", "random"):
+        if self.patterns not in NAMES:
             other["patterns"] = str(path_of(self.patterns).resolve())
         sha = digest(memories.xi)[:16]
         which = f"memories: {memories.P} of {memories.N} neurons, sha256 {sha}"

@@ -55,6 +55,8 @@ class Theory:
             raise ValueError(f"`kappa` must list finite gains, got {list(self.kappa)}.")
         if self.tau is not None:  # checked before anything is printed
             _check_finite(self)
+        elif self.bias != type(self).bias:
+            raise ValueError("`bias` matters at a finite separation alone; give `tau`, too.")
         say(critical_gains())
         say()
         say(at_gains(self.kappa, self.memories))
