@@ -20,6 +20,7 @@ from hopfax import _errors
 from hopfax._fit import _checkpoint
 from hopfax._serialise import notes
 from hopfax.cli import _settings
+from hopfax.cli._memories import memories_of
 from hopfax.cli.sequential.run import Run
 
 
@@ -96,7 +97,7 @@ READERS = {
     "image": (lambda place: hx.patterns.from_images(place.parent), ".png"),
     "table": (hx.losses.read_events, ".csv"),
     "patterns of a command": (
-        lambda place: _memories.memories_of(Run(patterns=str(place))),
+        lambda place: memories_of(Run(patterns=str(place))),
         ".npz",
     ),
 }
