@@ -10,7 +10,6 @@ NaN.
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -64,8 +63,9 @@ def _condition(patterns: Patterns) -> Any:
     if not (is_concrete(patterns.xi) and is_concrete(patterns.counts)):
         gram = patterns.gram()
         return _reciprocal(jnp, gram, jnp.linalg.inv(gram))
-    with jax.ensure_compile_time_eval():  # values are known, also inside a trace
-        gram = np.asarray(patterns.gram())
+    xi = np.asarray(patterns.xi)  # known, also inside a trace
+    counts = np.ones(patterns.N) if patterns.counts is None else np.asarray(patterns.counts)
+    gram = (xi * (counts / counts.sum()).astype(xi.dtype)) @ xi.T
     try:
         return _reciprocal(np, gram, np.linalg.inv(gram))
     except np.linalg.LinAlgError:
