@@ -28,7 +28,8 @@ class Patterns(AbstractPatterns):
 
     - `xi`: real array of shape (P, N). Integers and booleans are cast to the default float.
     - `binary`: whether every entry is +-1. Found out where the values of `xi` are known. Under a
-      trace they are not, and `xi` counts as not binary unless you say so. Static.
+      trace they are not, and `xi` counts as not binary unless you say so; rows that are not +-1
+      then become NaN, and runs have the status invalid_parameter. Static.
     - `counts`: (N,) how many equal neurons each column stands for (default: one each). Every sum
       over neurons is weighted by them.
     - `check_patterns`: warn about equal and opposite rows (skipped for P > 4096).
@@ -68,6 +69,8 @@ class Patterns(AbstractPatterns):
         check_finite(xi, "patterns.xi")
         if is_concrete(xi):
             binary = _check_values(np.asarray(xi), binary, check_patterns)
+        elif binary:
+            xi = jnp.where((jnp.abs(xi) == 1).all(axis=1, keepdims=True), xi, jnp.nan)
         self.xi = xi
         self.binary = bool(binary)
         self.counts = None if counts is None else as_float(counts, "counts", xi.dtype)

@@ -15,7 +15,7 @@ from ..._types import ArrayLike
 from .._search import bisect
 from ._arguments import check_fraction, checked_count, checked_point, standard_error
 from ._kernels import Model, kernel
-from ._paths import Setting, follow, not_differentiable, overlap
+from ._paths import Setting, follow, of_signs, overlap
 from ._sobol import noise
 
 _START_BISECTIONS = 10  # of the start, in [0, 1]
@@ -123,7 +123,7 @@ def basin_edge(
     check_fraction(fraction, "fraction")
     setting = Setting(model, load, jnp.ones_like(load), stimulus_overlap=mu)
     drawn = noise(model, horizon, paths, scrambles, seed)
-    setting, fraction = not_differentiable((setting, fraction))
+    setting, fraction = of_signs((setting, fraction))
     edges, plateau = _starts(setting, drawn, horizon, fraction)
     plateau = plateau.mean()
     retrieved = plateau >= 0.5
@@ -170,7 +170,7 @@ def convergence_time(
     check_at_least(tolerance, "tolerance", 0.0, strict=True)
     setting = Setting(model, load, m0, stimulus_overlap=mu)
     drawn = noise(model, horizon, paths, scrambles, seed)
-    setting, tolerance = not_differentiable((setting, tolerance))
+    setting, tolerance = of_signs((setting, tolerance))
     m = follow(setting, drawn, horizon)[0]
     times = _settled(m, tolerance)
     return ConvergenceTime(times.mean(), standard_error(times), m[:, -1].mean(), horizon, tolerance)
@@ -216,7 +216,7 @@ def apparent_capacity(
     check_fraction(threshold, "threshold")
     setting = Setting(model, _MOST_LOAD / model(jnp.ones_like(m0)), m0, stimulus_overlap=mu)
     drawn = noise(model, horizon, paths, scrambles, seed)
-    setting, threshold = not_differentiable((setting, threshold))
+    setting, threshold = of_signs((setting, threshold))
     loads = _loads(setting, drawn, horizon, threshold)
     error = _with_resolution(loads, setting.load * 2.0**-_LOAD_BISECTIONS)
     return ApparentCapacity(loads.mean(), error, horizon, threshold)

@@ -11,7 +11,7 @@ from ..._types import ArrayLike
 from .._parameters import check_scalar
 from ._arguments import checked_count, checked_point, standard_error
 from ._kernels import Model, kernel
-from ._paths import Setting, follow, not_differentiable
+from ._paths import Setting, follow, of_signs
 from ._sobol import noise
 
 
@@ -118,7 +118,7 @@ def solve_gfa(
         _check_activation(activation, model)
     setting = Setting(model, load, m0, beta, activation, mu, bool(self_coupling))
     if activation is None or isinstance(activation, HardTanh):
-        setting = not_differentiable(setting)
+        setting = of_signs(setting)
     drawn = noise(
         *(model, steps, paths, scrambles, seed),
         thermal=beta is not None,
