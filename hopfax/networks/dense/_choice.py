@@ -17,8 +17,10 @@ def law_of(memory: "DenseMemory", h: PerNeuron, stimulated: bool) -> _laws.Abstr
     """How the overlaps become fields, for neurons at `h`."""
     interaction, patterns, N = memory.interaction, memory.patterns, memory.patterns.N
     if interaction.exponential:
-        whole = memory.keep_diagonal
-        law = _laws.ExponentialWhole if whole else _laws.ExponentialWithoutSelf
+        if memory.keep_diagonal:
+            return _laws.ExponentialWhole(interaction, N)
+        few = patterns.P <= _whole.FEW
+        law = _laws.ExponentialOfFew if few else _laws.ExponentialWithoutSelf
         return law(interaction, N)
     force = _force_of(memory)
     if memory.keep_diagonal:

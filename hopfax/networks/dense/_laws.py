@@ -286,8 +286,11 @@ class AbstractExponential(AbstractLaw):
     N: AbstractVar[int]
 
     @abc.abstractmethod
-    def project(self, block: Block, weights: Float[Array, " b"]) -> Float[Array, "k N"]:
-        """Sums over a block of memories with these weights."""
+    def project(
+        self, block: Block, X: Float[Array, " b"], top: Float[Array, ""], share: Float[Array, " b"]
+    ) -> Float[Array, "k N"]:
+        """Sums of forces, in units of exp(`top`), over a block of memories with overlaps `X` and
+        these weights."""
 
     def exponent(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
         r"""$\beta y$, the exponent of the force at overlap `y`."""
@@ -301,10 +304,10 @@ class AbstractExponential(AbstractLaw):
     def of_block(self, block, X, saliency) -> ExponentialSums:
         exponent = self.exponent(X)
         top = jnp.where(block.valid, exponent, lowest(X.dtype)).max()
-        weights = jnp.where(block.valid, jnp.exp(exponent - top), 0.0)
-        norm = weights.sum()
-        weights = weights if saliency is None else weights * saliency
-        return ExponentialSums(top, self.project(block, weights), norm)
+        norm = jnp.where(block.valid, jnp.exp(exponent - top), 0.0).sum()
+        share = jnp.where(block.valid, jnp.ones_like(X), 0.0)
+        share = share if saliency is None else share * saliency
+        return ExponentialSums(top, self.project(block, X, top, share), norm)
 
     def merged(self, a: ExponentialSums, b: ExponentialSums) -> ExponentialSums:
         top = jnp.maximum(a.top, b.top)
@@ -323,8 +326,8 @@ class ExponentialWhole(AbstractExponential):
     interaction: AbstractInteraction
     N: int = eqx.field(static=True)
 
-    def project(self, block, weights):
-        return block.project(weights[None])
+    def project(self, block, X, top, share):
+        return block.project((share * jnp.exp(self.exponent(X) - top))[None])
 
     def factors(self, h):
         return (jnp.ones_like(h)[None],)
@@ -346,8 +349,8 @@ class ExponentialWithoutSelf(AbstractExponential):
     interaction: AbstractInteraction
     N: int = eqx.field(static=True)
 
-    def project(self, block, weights):
-        return block.split(weights)
+    def project(self, block, X, top, share):
+        return block.split(share * jnp.exp(self.exponent(X) - top))
 
     def factors(self, h):
         rate = self.exponent(jnp.ones_like(h))
@@ -358,7 +361,30 @@ class ExponentialWithoutSelf(AbstractExponential):
         top = exponent.max()
         own = self.exponent(jnp.ones((), X.dtype))
         forces = jnp.exp(self.exponent(X - xi * h) - (top + own))
-        return added(xi, forces, saliency) / jnp.exp(exponent - top).sum()
+        forces = forces if saliency is None else forces * saliency
+        u = jnp.where(xi > 0, forces, 0.0).sum() - jnp.where(xi < 0, forces, 0.0).sum()
+        return u / jnp.exp(exponent - top).sum()
+
+
+class ExponentialOfFew(AbstractExponential):
+    """The same for few memories: forces are exponentials of the overlaps that neurons feel, X - 1 or
+    X + 1. So equal ones, of a memory that agrees and another that does not, are equal to the last
+    bit, and a tie is a tie."""
+
+    interaction: AbstractInteraction
+    N: int = eqx.field(static=True)
+
+    def project(self, block, X, top, share):
+        top = top + self.exponent(jnp.ones_like(top))
+        forces = share * jnp.exp(self.exponent(jnp.stack([X - 1, X + 1])) - top)
+        return block.split(forces).reshape(4, -1)
+
+    def factors(self, h):
+        up, down = (1 + h) / 2, (1 - h) / 2
+        return (jnp.stack([up, down, -down, -up]),)
+
+    def field_of_one(self, X, xi, h, saliency):
+        return ExponentialWithoutSelf(self.interaction, self.N).field_of_one(X, xi, h, saliency)
 
 
 # Energies

@@ -63,8 +63,9 @@ class LiteralExponential(AbstractExponential):
     def factors(self, h):
         return (jnp.ones_like(h)[None],)
 
-    def project(self, block, weights):
+    def project(self, block, X, top, share):
         rows = block.rows()
+        weights = share * jnp.exp(self.exponent(X) - top)
         own = jnp.exp(-self.exponent(rows * self.h + 1))
         return (weights[:, None] * rows * own).sum(0)[None]
 

@@ -74,7 +74,7 @@ class Block:
             return _projected_signs(weights, self.rows())
         return _product(weights, self.rows())
 
-    def split(self, weights: Float[Array, " b"]) -> Float[Array, "2 N"]:
+    def split(self, weights: Float[Array, "*k b"]) -> Float[Array, "2 *k N"]:
         r"""$\sum_\mu w_\mu$ over the memories with $\xi^\mu_i = 1$, and over those with $-1$: sums
         of positive terms, where `project` would be the difference of the two."""
         rows = self.rows()

@@ -36,7 +36,7 @@ from ...patterns import AbstractPatterns
 from ._laws import AbstractLaw
 
 #: Up to so many neurons or memories sums are exact: beyond, hardly any are near zero.
-_FEW = 64
+FEW = 64
 _MOST_NEURONS = 8192  # of few memories: tables have an entry for each
 MOST_AT_ONCE = 2**14  # memories of a block, whose digits are added before they are carried
 #: Bits of a digit: so many memories, and the carried digits of earlier ones, add up exactly.
@@ -101,7 +101,7 @@ def parts_to_add_exactly(
     """The parts of a force whose sums are to be exact: where floats may round them, and memories or
     neurons are so few that what remains of a sum can be less than that. Else None."""
     P, N = patterns.P, patterns.N
-    if N > _FEW and (P > _FEW or N > _MOST_NEURONS):
+    if N > FEW and (P > FEW or N > _MOST_NEURONS):
         return None
     order = getattr(interaction, "order", 0)
     most = 2 * P * (N + 1) ** (order if rule == "difference" else order - 1) if order else 0
