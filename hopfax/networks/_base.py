@@ -309,7 +309,7 @@ def check_patterns(patterns: Any) -> None:
 def check_domain(network: AbstractNetwork) -> None:
     """Raise ValueError naming the first concrete parameter outside its domain."""
     if isinstance(network.patterns, Patterns):
-        check_finite(network.patterns.xi, "patterns.xi")
+        network.patterns.check_values()
     for bound in network.domain():
         name = bound.label or bound.name
         check_at_least(bound.value, name, bound.lower, strict=bound.strict, hint=bound.hint)
@@ -319,7 +319,7 @@ def in_domain(network: AbstractNetwork) -> Bool[Array, ""]:
     """Whether every parameter is inside its domain, as an array (works under a trace)."""
     fine = jnp.asarray(True)
     if isinstance(network.patterns, Patterns):
-        fine = jnp.isfinite(network.patterns.xi).all()
+        fine = network.patterns.legal()
     for bound in network.domain():
         above = bound.value > bound.lower if bound.strict else bound.value >= bound.lower
         fine = fine & (jnp.isfinite(bound.value) & above).all()

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .._errors import PhysicsWarning, as_float, check_finite, check_shape, warn
 from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
@@ -82,6 +82,19 @@ class Patterns(AbstractPatterns):
     def __check_init__(self):
         if self.binary and is_concrete(self.xi):
             _check_signs(np.asarray(self.xi))
+
+    def check_values(self) -> None:
+        """ValueError for known values that are not finite, or not +-1 though declared `binary`."""
+        check_finite(self.xi, "patterns.xi")
+        if self.binary and is_concrete(self.xi):
+            _check_signs(np.asarray(self.xi))
+
+    def legal(self) -> Bool[Array, ""]:
+        """Whether all values are finite, and +-1 where they are declared `binary` (works under a
+        trace)."""
+        if self.binary:
+            return (jnp.abs(self.xi) == 1).all()
+        return jnp.isfinite(self.xi).all()
 
     @property
     def P(self) -> int:

@@ -367,8 +367,8 @@ class ExponentialWithoutSelf(AbstractExponential):
 
 
 class ExponentialOfFew(AbstractExponential):
-    """The same for few memories: forces are exponentials of the overlaps that neurons feel, X - 1 or
-    X + 1. So equal ones, of a memory that agrees and another that does not, are equal to the last
+    """The same for few memories: forces are exponentials of the overlaps that neurons feel, X - 1
+    or X + 1. So equal ones, of a memory that agrees and one that does not, are equal to the last
     bit, and a tie is a tie."""
 
     interaction: AbstractInteraction
