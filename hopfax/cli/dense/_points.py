@@ -38,7 +38,8 @@ def check_order(order: int, interaction: Interaction, precision: str = "float64"
     if interaction == "power":  # or of (2n - 3)!!
         size = math.lgamma(2 * order - 1) - (order - 1) * math.log(2) - math.lgamma(order)
     try:
-        dense.kernel(INTERACTIONS[interaction](order))(np.ones((), precision))
+        with jax.enable_x64(precision == "float64"):
+            dense.kernel(INTERACTIONS[interaction](order))(jnp.ones(()))
     except ValueError as error:
         raise ValueError(
             f"`orders`: K(1) of order {order} is about 10^{size / math.log(10):.3g}, too large for "
