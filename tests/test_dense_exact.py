@@ -112,7 +112,7 @@ def test_spins_are_those_of_whole_numbers(name, dtype):
     assert sum(wrong for wrong, _ in runs) == 0 and sum(many for _, many in runs) >= 640
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", ["power", "rectified", "many", "simplicial"])
 def test_spins_of_all_orders_and_sizes(kind, dtype):
