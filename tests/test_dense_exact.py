@@ -205,6 +205,8 @@ def test_derivatives_of_fields(name, driven):
     alone, so it must not be differentiated. Differences of step 1e-6 are good to 1e-8."""
     rng = np.random.default_rng(3)
     xi, h = rng.choice([-1.0, 1.0], (P, N)), rng.choice([-1.0, 1.0], N)
+    xi[:2] = h  # two memories share the largest overlap
+    xi[0, 0], xi[1, 1] = -h[0], -h[1]
     h = rng.uniform(-1, 1, N) if name == "graded" else h
     stimulus = jnp.asarray(rng.normal(size=N)) if driven else None
     weights, moves = rng.normal(size=N), (rng.normal(size=(P, N)), rng.normal(size=N))
@@ -226,6 +228,20 @@ def test_derivatives_of_fields(name, driven):
     ):
         found = (gradient[k] * moves[k]).sum()
         assert_close(found, expected, 1e-7 * (1 + abs(expected)), "differences")
+
+
+def test_derivatives_of_steep_exponentials_are_finite():
+    """Blocks of 4 of 10 memories: rows of the last one were in the one before."""
+    patterns = hx.patterns.random(jr.key(0), 10, 100)
+    state = hx.SpinState(patterns.corrupt(jr.key(1), 3, 20))
+
+    def felt(rate):
+        return hx.DenseMemory(patterns, hx.Exponential(rate), block=4).field(state)
+
+    value, slope = jax.jvp(felt, (jnp.asarray(50.0),), (jnp.asarray(1.0),))
+    up, down = felt(50.001), felt(49.999)
+    assert np.isfinite(value).all()
+    assert_close(slope, (up - down) / 0.002, 1e-6 * np.abs(slope).max() + 1e-9, "differences")
 
 
 def test_second_derivatives_of_fields():

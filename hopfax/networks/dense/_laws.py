@@ -292,6 +292,16 @@ class AbstractExponential(AbstractLaw):
         """Sums of forces, in units of exp(`top`), over a block of memories with overlaps `X` and
         these weights."""
 
+    def up_to(
+        self, top: Float[Array, ""], X: Float[Array, "..."], share: Float[Array, " b"]
+    ) -> Float[Array, "..."]:
+        """Forces at overlaps `X` times `share`, in units of exp(`top`). No exponent of the block is
+        larger but those of padding, whose share is 0 and could meet an infinity."""
+        exponent = self.exponent(
+            X
+        )  # no minimum: its derivative would be halved where both are equal
+        return share * jnp.exp(jnp.where(exponent > top, top, exponent) - top)
+
     def exponent(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
         r"""$\beta y$, the exponent of the force at overlap `y`."""
         return self.interaction.force(y, self.N)
@@ -327,7 +337,7 @@ class ExponentialWhole(AbstractExponential):
     N: int = eqx.field(static=True)
 
     def project(self, block, X, top, share):
-        return block.project((share * jnp.exp(self.exponent(X) - top))[None])
+        return block.project(self.up_to(top, X, share)[None])
 
     def factors(self, h):
         return (jnp.ones_like(h)[None],)
@@ -350,7 +360,7 @@ class ExponentialWithoutSelf(AbstractExponential):
     N: int = eqx.field(static=True)
 
     def project(self, block, X, top, share):
-        return block.split(share * jnp.exp(self.exponent(X) - top))
+        return block.split(self.up_to(top, X, share))
 
     def factors(self, h):
         rate = self.exponent(jnp.ones_like(h))
@@ -376,7 +386,7 @@ class ExponentialOfFew(AbstractExponential):
 
     def project(self, block, X, top, share):
         top = top + self.exponent(jnp.ones_like(top))
-        forces = share * jnp.exp(self.exponent(jnp.stack([X - 1, X + 1])) - top)
+        forces = self.up_to(top, jnp.stack([X - 1, X + 1]), share)
         return block.split(forces).reshape(4, -1)
 
     def factors(self, h):

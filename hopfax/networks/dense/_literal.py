@@ -65,7 +65,7 @@ class LiteralExponential(AbstractExponential):
 
     def project(self, block, X, top, share):
         rows = block.rows()
-        weights = share * jnp.exp(self.exponent(X) - top)
+        weights = self.up_to(top, X, share)
         own = jnp.exp(-self.exponent(rows * self.h + 1))
         return (weights[:, None] * rows * own).sum(0)[None]
 
