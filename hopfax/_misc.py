@@ -1,11 +1,32 @@
-"""Averages over a Gaussian variable, by quadrature."""
+"""Averages over a Gaussian variable, by quadrature, and values without a derivative."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
+
+_Tree = TypeVar("_Tree")
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _blocked(x, message):
+    return x
+
+
+@_blocked.defjvp
+def _(message, primals, tangents):
+    raise TypeError(message)
+
+
+def not_differentiable(tree: _Tree, message: str) -> _Tree:
+    """The same tree, which raises a TypeError with this message when it is differentiated."""
+    return jax.tree.map(lambda x: _blocked(x, message) if eqx.is_inexact_array(x) else x, tree)
 
 
 def gaussian_average(

@@ -820,3 +820,63 @@ def test_exponential_interactions_have_no_kernel(interaction):
 def test_errors_say_what_to_do(call, error, message, as_a_user_runs_it):
     with pytest.raises(error, match=message):
         call()
+
+
+# Orders and loads that no float holds
+
+
+@pytest.mark.parametrize("n", [4, 12, 20, 30, 80])
+def test_rectified_kernels_of_high_order(n):
+    """Against a sum over a plane of Gaussian pairs, which is exact for smooth integrands."""
+    p, kernel = n - 1, dense.kernel(RectifiedPower(n))
+
+    def expected(p, c):
+        x = np.linspace(0.0, math.sqrt(2 * p) + 9, 2001)[1:, None]
+        log = p * (np.log(x) + np.log(x.T)) - (x**2 - 2 * c * x * x.T + x.T**2) / (2 - 2 * c**2)
+        total = np.exp(log - log.max()).sum() * x[0, 0] ** 2
+        return total * np.exp(log.max()) / (2 * np.pi * math.sqrt(1 - c**2))
+
+    for c in (-0.9, -0.5, 0.0, 0.5, 0.9):
+        small = 1e-9 if p > 6 else 1e-6  # the sum's own error, of order p + 1 in its step
+        np.testing.assert_allclose(kernel(jnp.asarray(c)), expected(p, c), rtol=small)
+        if p > 6:
+            slope = p**2 * expected(p - 1, c)
+            np.testing.assert_allclose(kernel.slope(jnp.asarray(c)), slope, rtol=1e-9)
+    whole = math.prod(range(1, 2 * p, 2)) / 2
+    np.testing.assert_allclose(kernel(jnp.asarray(1.0)), whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("interaction", [Power(30), ManyBody(36), RectifiedPower(30)])
+def test_orders_whose_loads_are_no_floats_are_refused(interaction):
+    with jax.enable_x64(False):
+        calls = (
+            lambda: dense.capacity(interaction),
+            lambda: dense.kernel(interaction)(jnp.ones(())),
+            lambda: dense.map_step(interaction, 1e-30, 0.9),
+            lambda: dense.first_steps(interaction, 1e-30, 0.9),
+            lambda: dense.solve_gfa(interaction, 1e-30, 0.9, 2, paths=2**4),
+            lambda: dense.basin_edge(interaction, 1e-30, 2, paths=2**4),
+            lambda: dense.apparent_capacity(interaction, 2, paths=2**4),
+        )
+        for call in calls:
+            with pytest.raises(ValueError, match="too small for float32; enable double"):
+                call()
+    for order in (20, 26):  # and those that are hold
+        with jax.enable_x64(False):
+            load = float(dense.capacity(Power(order)).load)
+        np.testing.assert_allclose(load, float(dense.capacity(Power(order)).load), rtol=1e-5)
+
+
+def test_loads_that_paths_do_not_hold():
+    for load in (1e-70, 1e70):
+        for call in (
+            lambda load=load: dense.solve_gfa(Power(3), load, 0.9, 2, paths=2**4),
+            lambda load=load: dense.basin_edge(Power(3), load, 2, paths=2**4),
+            lambda load=load: dense.convergence_time(Power(3), load, 0.9, 2, paths=2**4),
+        ):
+            with pytest.raises(ValueError, match="`load`.*paths hold"):
+                call()
+    far = jax.vmap(lambda load: dense.solve_gfa(Power(3), load, 0.9, 2, paths=2**4).overlap)
+    found = far(jnp.asarray([1e-70, 1e-50, 1e50]))
+    assert np.isnan(found[0]).all() and np.isfinite(found[1:]).all()
+    np.testing.assert_allclose(found[1, 1:], 1.0)

@@ -327,7 +327,7 @@ def warn_unsigned(patterns: Patterns) -> None:
 def check_domain(network: AbstractNetwork) -> None:
     """Raise ValueError naming the first concrete parameter outside its domain."""
     if isinstance(network.patterns, Patterns):
-        check_finite(network.patterns.xi, "patterns.xi")
+        network.patterns.check_values()
     for bound in network.domain():
         name = bound.label or bound.name
         check_at_least(bound.value, name, bound.lower, strict=bound.strict, hint=bound.hint)
@@ -337,7 +337,7 @@ def in_domain(network: AbstractNetwork) -> Bool[Array, ""]:
     """Whether every parameter is inside its domain, as an array (works under a trace)."""
     fine = jnp.asarray(True)
     if isinstance(network.patterns, Patterns):
-        fine = jnp.isfinite(network.patterns.xi).all()
+        fine = network.patterns.legal()
     for bound in network.domain():
         fine = fine & bound.holds()
     return fine

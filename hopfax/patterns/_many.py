@@ -16,7 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, UInt32
 
 from .._errors import as_key, check_option
-from .._types import default_float
+from .._types import default_float, is_concrete
 from ._base import WORD, AbstractPatterns, Index, check_sizes, pack_bits, unpack_bits
 
 AXIS = "patterns"  # name of the axis of devices over which patterns are spread
@@ -212,7 +212,8 @@ def pack(*sources: AbstractPatterns) -> PackedPatterns:
 
     **Returns:** `PackedPatterns`.
 
-    **Raises:** ValueError if N differs, or if a source is not known to be binary.
+    **Raises:** ValueError if N differs, or if a source is not known to be binary. TypeError for
+    `Patterns` under a trace.
 
     **Example:**
 
@@ -232,6 +233,11 @@ def pack(*sources: AbstractPatterns) -> PackedPatterns:
             raise ValueError(f"`pack` needs one N, got {[s.N for s in sources]}.")
         if not source.binary:
             raise ValueError("`pack` needs patterns of +-1; these are real-valued (or traced).")
+        if not is_concrete(getattr(source, "xi", None)):
+            raise TypeError(
+                "`pack` looks at the signs of the patterns, and bits cannot say that an entry is "
+                "none; under a trace they are not known: call it outside jit and grad."
+            )
         for first in range(0, source.P, _AT_ONCE):
             size = min(_AT_ONCE, source.P - first)
             words = source.words(first, size)

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .._errors import PhysicsWarning, as_float, check_finite, check_shape, warn
 from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
@@ -30,7 +30,8 @@ class Patterns(AbstractPatterns):
       means signs: +1 where it is True, -1 where it is False (`hopfax.patterns.active` makes active
       and silent neurons of it, 1 and 0, for the firing-rate family).
     - `binary`: whether every entry is +-1. Found out where the values of `xi` are known. Under a
-      trace they are not, and `xi` counts as not binary unless you say so. Static.
+      trace they are not, and `xi` counts as not binary unless you say so; rows that are not +-1
+      then become NaN, and runs have the status invalid_parameter. Static.
     - `counts`: (N,) how many equal neurons each column stands for (default: one each). Every sum
       over neurons is weighted by them.
     - `check_patterns`: warn about equal and opposite rows (skipped for P > 4096).
@@ -72,6 +73,8 @@ class Patterns(AbstractPatterns):
         check_finite(xi, "patterns.xi")
         if is_concrete(xi):
             binary = _check_values(np.asarray(xi), binary, check_patterns)
+        elif binary:
+            xi = jnp.where((jnp.abs(xi) == 1).all(axis=1, keepdims=True), xi, jnp.nan)
         self.xi = xi
         self.binary = bool(binary)
         self.counts = None if counts is None else as_float(counts, "counts", xi.dtype)
@@ -83,6 +86,19 @@ class Patterns(AbstractPatterns):
     def __check_init__(self):
         if self.binary and is_concrete(self.xi):
             _check_signs(np.asarray(self.xi))
+
+    def check_values(self) -> None:
+        """ValueError for known values that are not finite, or not +-1 though declared `binary`."""
+        check_finite(self.xi, "patterns.xi")
+        if self.binary and is_concrete(self.xi):
+            _check_signs(np.asarray(self.xi))
+
+    def legal(self) -> Bool[Array, ""]:
+        """Whether all values are finite, and +-1 where they are declared `binary` (works under a
+        trace)."""
+        if self.binary:
+            return (jnp.abs(self.xi) == 1).all()
+        return jnp.isfinite(self.xi).all()
 
     @property
     def P(self) -> int:

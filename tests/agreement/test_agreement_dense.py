@@ -179,3 +179,45 @@ def test_input_driven_saliency_at_quadratic_load():
     expected = theory.first_steps(kernel, load, m0, 2, stimulus_overlap=mu).overlap
     assert error < 0.004
     assert_close(found.mean(0), expected[:3], 4 * error + 2 / N, "four errors and 2/N")
+
+
+@pytest.mark.slow
+def test_first_steps_over_the_whole_domain():
+    """200 random networks, from loads at which one step loses nothing to those at which it loses
+    all, against the finite theory: each within 5 standard errors over memories drawn anew, and what
+    noise of M memories lacks to be Gaussian."""
+    rng, ends = np.random.default_rng(7), []
+    for _ in range(200):
+        N, n = int(rng.integers(60, 140)), int(rng.integers(2, 5))
+        make = (hx.Power, hx.ManyBody, hx.RectifiedPower)[int(rng.integers(3 if n > 2 else 2))]
+        interaction = make(n)
+        wrong = int(rng.integers(0, N // 3))
+        m0 = 1 - 2 * wrong / N
+        unit = float(theory.kernel(interaction)(jnp.ones(()))) / N ** (n - 1)
+        M = int(np.clip(10 ** rng.uniform(-1.3, 0.5) / unit, 40, 3000))
+        force = _forces(interaction, N)
+        found = []
+        for _ in range(24):
+            xi = rng.choice([-1, 1], (M, N))
+            h = xi[0].copy()
+            h[rng.choice(N, wrong, replace=False)] *= -1
+            y = (xi @ h)[:, None] - xi * h
+            u = (xi * force[(N - 1 - y) // 2]).sum(0)
+            found.append(float((np.where(u == 0, h, np.sign(u)) * xi[0]).mean()))
+        expected = float(theory.finite_first_step(interaction, N, M, m0))
+        error = np.std(found) / np.sqrt(len(found))
+        assert abs(np.mean(found) - expected) < 5 * error + 0.03, (interaction, N, M, m0)
+        ends.append(expected)
+    assert min(ends) < 0.4 and max(ends) > 0.999
+
+
+def _forces(interaction, N):
+    """Forces at the sums N - 1, N - 3, ... of the other signs, in NumPy."""
+    y = np.arange(N - 1, -N, -2).astype(float)
+    p = interaction.order - 1
+    if isinstance(interaction, hx.ManyBody):
+        older, last = np.ones_like(y), y
+        for k in range(2, p + 1):
+            older, last = last, y * last - (k - 1) * (N - 1 - k + 2) * older
+        return last
+    return (np.maximum(y, 0) if isinstance(interaction, hx.RectifiedPower) else y) ** p

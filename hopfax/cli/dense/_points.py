@@ -37,11 +37,14 @@ def check_order(order: int, interaction: Interaction, precision: str = "float64"
     size = math.lgamma(order)  # the logarithm of (n - 1)!
     if interaction == "power":  # or of (2n - 3)!!
         size = math.lgamma(2 * order - 1) - (order - 1) * math.log(2) - math.lgamma(order)
-    if size > math.log(np.finfo(precision).max):
+    try:
+        with jax.enable_x64(precision == "float64"):
+            dense.kernel(INTERACTIONS[interaction](order))(jnp.ones(()))
+    except ValueError as error:
         raise ValueError(
             f"`orders`: K(1) of order {order} is about 10^{size / math.log(10):.3g}, too large for "
             f"{precision}."
-        )
+        ) from error
 
 
 def check_simulation(order: int, interaction: Interaction, load: float, N: int) -> None:

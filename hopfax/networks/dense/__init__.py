@@ -2,4 +2,5 @@
 
 from ._domain import interaction_bounds as interaction_bounds
 from ._flow import DenseFlow as DenseFlow
-from ._memory import DenseMemory as DenseMemory, SpinState as SpinState
+from ._memory import DenseMemory as DenseMemory
+from ._spins import SpinState as SpinState

@@ -22,7 +22,7 @@ the common factor cancels.
 
 import abc
 import math
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -37,7 +37,7 @@ from ...patterns import AbstractPatterns
 from ._stream import Block, stream
 
 #: $a$, and $b$ where there is one.
-Factors: TypeAlias = tuple[Float[Array, "_ N"], ...]
+Factors: TypeAlias = tuple[Float[Array, "... N"], ...]
 
 
 class AbstractForce(eqx.Module):
@@ -91,29 +91,33 @@ class AbstractLaw(eqx.Module):
         """By what each neuron of state `h` multiplies the sums."""
 
     @abc.abstractmethod
-    def empty(self, factors: Factors) -> eqx.Module:
+    def empty(self, factors: Factors) -> Any:
         """The sum over no memory."""
 
     @abc.abstractmethod
     def of_block(
         self, block: Block, X: Float[Array, " b"], saliency: Float[Array, " b"] | None
-    ) -> eqx.Module:
+    ) -> Any:
         """The sum over the memories of a block with overlaps `X`, weighed by `saliency`."""
 
     @abc.abstractmethod
-    def merged(self, a: eqx.Module, b: eqx.Module) -> eqx.Module:
+    def merged(self, a: Any, b: Any) -> Any:
         """The sum over the memories of two sums."""
 
     @abc.abstractmethod
-    def field(self, total: eqx.Module, factors: Factors) -> PerNeuron:
+    def field(self, total: Any, factors: Factors) -> PerNeuron:
         """The fields of all neurons."""
 
     @abc.abstractmethod
-    def forces_on_one(
-        self, X: PerPattern, xi: PerPattern, h: Float[Array, ""]
-    ) -> tuple[PerPattern, float | Float[Array, ""]]:
-        """For one neuron, at `h` and with entries `xi` in the memories: the forces of all memories,
-        and $s$, by which their sum is divided."""
+    def field_of_one(
+        self, X: PerPattern, xi: PerPattern, h: Float[Array, ""], saliency: PerPattern | None
+    ) -> Float[Array, ""]:
+        """The field of one neuron, at `h` and with entries `xi` in the memories."""
+
+
+def added(xi: PerPattern, forces: PerPattern, saliency: PerPattern | None) -> Float[Array, ""]:
+    """The sum of the forces of all memories on one neuron with entries `xi` in them."""
+    return (xi * (forces if saliency is None else forces * saliency)).sum()
 
 
 def fields(
@@ -124,9 +128,10 @@ def fields(
     *,
     signs: bool,
     size: int,
+    recomputed: bool = False,
 ) -> PerNeuron:
     """The fields of all neurons, with patterns read in blocks of `size`; `signs`: whether `h` is
-    known to be +-1."""
+    known to be +-1; `recomputed`: as in `stream`."""
 
     def use(block: Block, given):
         law, h, stimulus = given
@@ -135,7 +140,10 @@ def fields(
         return law.of_block(block, X, saliency)
 
     factors = law.factors(h)
-    total = stream(patterns, use, law.merged, law.empty(factors), (law, h, stimulus), size)
+    given = (law, h, stimulus)
+    total = stream(
+        patterns, use, law.merged, law.empty(factors), given, size, recomputed=recomputed
+    )
     u = law.field(total, factors)
     return u if stimulus is None else u / patterns.N
 
@@ -156,12 +164,19 @@ class AbstractSum(AbstractLaw):
     force: AbstractVar[AbstractForce]
 
     @abc.abstractmethod
+    def forces_on_one(self, X: PerPattern, xi: PerPattern, h: Float[Array, ""]) -> PerPattern:
+        """The forces of all memories on one neuron."""
+
+    @abc.abstractmethod
     def weights(self, X: Float[Array, " b"]) -> Float[Array, "k b"]:
         """$w$, the weights of the patterns."""
 
     @abc.abstractmethod
     def terms(self, X: Float[Array, " b"]) -> Float[Array, "c b"]:
         """$v$, the terms that are the same for all neurons."""
+
+    def field_of_one(self, X, xi, h, saliency):
+        return added(xi, self.forces_on_one(X, xi, h), saliency) / self.force.scale()
 
     def empty(self, factors) -> Sums:
         a, b = factors
@@ -186,7 +201,7 @@ class Whole(AbstractSum):
     force: AbstractForce
 
     def forces_on_one(self, X, xi, h):
-        return self.force(X), self.force.scale()
+        return self.force(X)
 
     def weights(self, X):
         return self.force(X)[None]
@@ -208,13 +223,21 @@ class SignsWithoutSelf(AbstractSum):
     force: AbstractForce
 
     def forces_on_one(self, X, xi, h):
-        return self.force(X - xi * h), self.force.scale()
+        return self.force(X - xi * h)
+
+    def _both(self, X):
+        """$f(X+1)$ and $f(X-1)$. A sum over the other N - 1 neurons is at most N - 1; beyond it, a
+        force is felt by nobody, and could overflow."""
+        most = self.force.N - 1
+        return self.force(jnp.minimum(X + 1, most)), self.force(jnp.maximum(X - 1, -most))
 
     def weights(self, X):
-        return ((self.force(X + 1) + self.force(X - 1)) / 2)[None]
+        up, down = self._both(X)
+        return ((up + down) / 2)[None]
 
     def terms(self, X):
-        return ((self.force(X + 1) - self.force(X - 1)) / 2)[None]
+        up, down = self._both(X)
+        return ((up - down) / 2)[None]
 
     def factors(self, h):
         return jnp.ones_like(h)[None], -h[None]
@@ -232,7 +255,7 @@ class GradedWithoutSelf(AbstractSum):
     power: int = eqx.field(static=True)
 
     def forces_on_one(self, X, xi, h):
-        return self.force(X - xi * h), self.force.scale()
+        return self.force(X - xi * h)
 
     def weights(self, X):
         return jnp.stack([X ** (self.power - j) for j in range(0, self.power + 1, 2)])
@@ -263,8 +286,21 @@ class AbstractExponential(AbstractLaw):
     N: AbstractVar[int]
 
     @abc.abstractmethod
-    def project(self, block: Block, weights: Float[Array, " b"]) -> Float[Array, "k N"]:
-        """Sums over a block of memories with these weights."""
+    def project(
+        self, block: Block, X: Float[Array, " b"], top: Float[Array, ""], share: Float[Array, " b"]
+    ) -> Float[Array, "k N"]:
+        """Sums of forces, in units of exp(`top`), over a block of memories with overlaps `X` and
+        these weights."""
+
+    def up_to(
+        self, top: Float[Array, ""], X: Float[Array, "..."], share: Float[Array, " b"]
+    ) -> Float[Array, "..."]:
+        """Forces at overlaps `X` times `share`, in units of exp(`top`). No exponent of the block is
+        larger but those of padding, whose share is 0 and could meet an infinity."""
+        exponent = self.exponent(
+            X
+        )  # no minimum: its derivative would be halved where both are equal
+        return share * jnp.exp(jnp.where(exponent > top, top, exponent) - top)
 
     def exponent(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
         r"""$\beta y$, the exponent of the force at overlap `y`."""
@@ -278,10 +314,10 @@ class AbstractExponential(AbstractLaw):
     def of_block(self, block, X, saliency) -> ExponentialSums:
         exponent = self.exponent(X)
         top = jnp.where(block.valid, exponent, lowest(X.dtype)).max()
-        weights = jnp.where(block.valid, jnp.exp(exponent - top), 0.0)
-        norm = weights.sum()
-        weights = weights if saliency is None else weights * saliency
-        return ExponentialSums(top, self.project(block, weights), norm)
+        norm = jnp.where(block.valid, jnp.exp(exponent - top), 0.0).sum()
+        share = jnp.where(block.valid, jnp.ones_like(X), 0.0)
+        share = share if saliency is None else share * saliency
+        return ExponentialSums(top, self.project(block, X, top, share), norm)
 
     def merged(self, a: ExponentialSums, b: ExponentialSums) -> ExponentialSums:
         top = jnp.maximum(a.top, b.top)
@@ -300,16 +336,16 @@ class ExponentialWhole(AbstractExponential):
     interaction: AbstractInteraction
     N: int = eqx.field(static=True)
 
-    def project(self, block, weights):
-        return block.project(weights[None])
+    def project(self, block, X, top, share):
+        return block.project(self.up_to(top, X, share)[None])
 
     def factors(self, h):
         return (jnp.ones_like(h)[None],)
 
-    def forces_on_one(self, X, xi, h):
+    def field_of_one(self, X, xi, h, saliency):
         exponent = self.exponent(X)
         forces = jnp.exp(exponent - exponent.max())
-        return forces, forces.sum()
+        return added(xi, forces, saliency) / forces.sum()
 
 
 class ExponentialWithoutSelf(AbstractExponential):
@@ -323,19 +359,42 @@ class ExponentialWithoutSelf(AbstractExponential):
     interaction: AbstractInteraction
     N: int = eqx.field(static=True)
 
-    def project(self, block, weights):
-        return block.split(weights)
+    def project(self, block, X, top, share):
+        return block.split(self.up_to(top, X, share))
 
     def factors(self, h):
         rate = self.exponent(jnp.ones_like(h))
         return (jnp.stack([jnp.exp(-rate * (1 + h)), -jnp.exp(-rate * (1 - h))]),)
 
-    def forces_on_one(self, X, xi, h):
+    def field_of_one(self, X, xi, h, saliency):
         exponent = self.exponent(X)
         top = exponent.max()
         own = self.exponent(jnp.ones((), X.dtype))
         forces = jnp.exp(self.exponent(X - xi * h) - (top + own))
-        return forces, jnp.exp(exponent - top).sum()
+        forces = forces if saliency is None else forces * saliency
+        u = jnp.where(xi > 0, forces, 0.0).sum() - jnp.where(xi < 0, forces, 0.0).sum()
+        return u / jnp.exp(exponent - top).sum()
+
+
+class ExponentialOfFew(AbstractExponential):
+    """The same for few memories: forces are exponentials of the overlaps that neurons feel, X - 1
+    or X + 1. So equal ones, of a memory that agrees and one that does not, are equal to the last
+    bit, and a tie is a tie."""
+
+    interaction: AbstractInteraction
+    N: int = eqx.field(static=True)
+
+    def project(self, block, X, top, share):
+        top = top + self.exponent(jnp.ones_like(top))
+        forces = self.up_to(top, jnp.stack([X - 1, X + 1]), share)
+        return block.split(forces).reshape(4, -1)
+
+    def factors(self, h):
+        up, down = (1 + h) / 2, (1 - h) / 2
+        return (jnp.stack([up, down, -down, -up]),)
+
+    def field_of_one(self, X, xi, h, saliency):
+        return ExponentialWithoutSelf(self.interaction, self.N).field_of_one(X, xi, h, saliency)
 
 
 # Energies

@@ -1,23 +1,31 @@
 """Dense associative memory in discrete time, over any number of patterns."""
 
-import math
 from typing import Literal, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..._activations import AbstractActivation
-from ..._errors import as_float, as_key, check_at_least, check_finite, check_option, check_shape
-from ..._interactions import AbstractInteraction, ManyBody, Power, Quadratic, Simplicial, Softmax
-from ..._types import ArrayLike, PerNeuron, PerPattern, is_concrete
+from ..._errors import as_float, as_key, check_at_least, check_option, check_shape
+from ..._interactions import AbstractInteraction, Softmax
+from ..._types import ArrayLike, PerNeuron, PerPattern
 from ...patterns import AbstractPatterns
 from .._base import AbstractMap, Bound
 from .._field import activation_bounds
 from . import _laws, _updates
+from ._checks import (
+    check_consistency,
+    check_kinds,
+    check_size,
+    checked_spins,
+    checked_stimulus,
+    known_spins,
+)
+from ._choice import field_of, field_without_self, law_of, response_of
 from ._domain import interaction_bounds
+from ._spins import SpinState
 from ._stream import Block, collect
 from ._updates import Update
 
@@ -25,21 +33,6 @@ Rule: TypeAlias = Literal["leading", "difference"]
 #: Patterns read at a time, by kind of device. On a CPU half or twice as many take 5 to 10 % more.
 _BLOCK = {"cpu": 1024}
 _LARGE_BLOCK = 16384
-
-
-class SpinState(eqx.Module):
-    """The state of a dense memory: `spins` (N,), +-1 or graded.
-
-    **Example:**
-
-    ```python
-    memory = hx.DenseMemory(hx.patterns.hadamard(4, 16), hx.Power(3))
-    state = memory.init(memory.patterns.pattern(0))
-    state.spins.shape  # (16,)
-    ```
-    """
-
-    spins: PerNeuron
 
 
 class DenseMemory(AbstractMap):
@@ -130,8 +123,8 @@ class DenseMemory(AbstractMap):
             check_at_least(self.beta, "beta", 0.0, strict=True)
         modern = isinstance(interaction, Softmax)
         self.keep_diagonal = modern if keep_diagonal is None else keep_diagonal
-        _check_kinds(self)
-        _check_consistency(self)
+        check_kinds(self)
+        check_consistency(self)
 
     @property
     def signs(self) -> bool:
@@ -144,7 +137,7 @@ class DenseMemory(AbstractMap):
         **Raises:** ValueError for another shape, or for values other than +-1 where the neurons are
         signs.
         """
-        return SpinState(self._checked(spins, "spins"))
+        return SpinState(checked_spins(self, spins, "spins"))
 
     def holds(self, state: SpinState) -> Bool[Array, ""]:
         """Whether `state` is legal: finite, and +-1 where the neurons are signs."""
@@ -152,8 +145,12 @@ class DenseMemory(AbstractMap):
         return (jnp.abs(spins) == 1).all() if self.signs else jnp.isfinite(spins).all()
 
     def overlaps(self, state: SpinState) -> PerPattern:
-        r"""$m_\mu = \xi^\mu \cdot h / N$ for all memories."""
-        return self._sums(state.spins, self.signs) / self.patterns.N
+        r"""$m_\mu = \xi^\mu \cdot h / N$ for all memories.
+
+        **Raises:** ValueError for a state that is none of this network's; under a trace NaN.
+        """
+        spins, legal = known_spins(self, state)
+        return legal(self._sums(spins, self.signs) / self.patterns.N)
 
     def field(self, state: SpinState, stimulus: PerNeuron | None = None) -> PerNeuron:
         r"""$u$, the fields that the neurons feel.
@@ -165,12 +162,17 @@ class DenseMemory(AbstractMap):
         $\xi^\mu \cdot y / N$ (input-driven plasticity). With `Quadratic()` this is the input-driven
         Hopfield network, which stores $M = \alpha N^2$ patterns.
 
-        **Raises:** ValueError for a stimulus of another shape than (N,).
+        Derivatives with respect to patterns and states are those of the sum over memories as it
+        is written above, which no identity of signs goes into (not known for `ManyBody` and
+        `Simplicial`).
+
+        **Raises:** ValueError for a stimulus of another shape than (N,), or a state that is none of
+        this network's (see `holds`); under a trace such a state has fields of NaN.
         """
-        stimulus = self._checked_stimulus(stimulus)
-        return _laws.fields(
-            self._law(), self.patterns, state.spins, stimulus, signs=self.signs, size=self.block
-        )
+        spins, legal = known_spins(self, state)
+        stimulus = checked_stimulus(self, stimulus)
+        felt = field_of if self.keep_diagonal else field_without_self
+        return legal(felt(self, spins, stimulus))
 
     def energy(self, state: SpinState) -> Float[Array, ""]:
         r"""$-\sum_\mu F(X_\mu)$; for `Softmax` $x \cdot x / 2 - \mathrm{lse}_\beta(\Xi x)$.
@@ -182,15 +184,45 @@ class DenseMemory(AbstractMap):
           exponential). Without the diagonal, parallel updates can raise it.
 
         Updates of `Softmax` never raise it. Graded neurons with an `activation` can.
+
+        **Raises:** ValueError where the energy is beyond the largest float, as that of
+        `Exponential` is from $\lambda X$ = 88 (float32) or 709 (float64) on: `log_energy` gives its
+        logarithm; and for a state that is none of this network's. Under a trace both give NaN.
         """
-        given = self.interaction, self.patterns, state.spins
+        spins, legal = known_spins(self, state)
+        given = self.interaction, self.patterns, spins
         how = {"signs": self.signs, "size": self.block}
         if isinstance(self.interaction, Softmax):
             log = _laws.log_sum_of_exponentials(*given, **how)
-            return (state.spins**2).sum() / 2 - log / self.interaction.beta.astype(log.dtype)
+            return legal((spins**2).sum() / 2 - log / self.interaction.beta.astype(log.dtype))
         if self.interaction.exponential:
-            return -jnp.exp(_laws.log_sum_of_exponentials(*given, **how))
-        return -_laws.sum_of_potentials(*given, **how)
+            energy = -jnp.exp(_laws.log_sum_of_exponentials(*given, **how))
+        else:
+            energy = -_laws.sum_of_potentials(*given, **how)
+        return check_size(self, legal(energy))
+
+    def log_energy(self, state: SpinState) -> Float[Array, ""]:
+        r"""$\log(-E) = \log \sum_\mu e^{\lambda X_\mu}$ of `Exponential`, which never overflows as
+        $E$ does. It is the larger the deeper the energy: whatever lowers $E$ raises it.
+
+        **Raises:** ValueError for another interaction, or a state that is none of this network's.
+
+        **Example:**
+
+        ```python
+        memory = hx.DenseMemory(hx.patterns.hadamard(4, 784), hx.Exponential())
+        memory.log_energy(memory.init(memory.patterns.pattern(0)))  # 784.0
+        ```
+        """
+        if not self.interaction.exponential or isinstance(self.interaction, Softmax):
+            raise ValueError(
+                f"`log_energy` is for Exponential, whose energy overflows; that of "
+                f"{type(self.interaction).__name__} is `energy`."
+            )
+        spins, legal = known_spins(self, state)
+        how = {"signs": self.signs, "size": self.block}
+        log = _laws.log_sum_of_exponentials(self.interaction, self.patterns, spins, **how)
+        return legal(log)
 
     @property
     def random(self) -> bool:
@@ -204,7 +236,9 @@ class DenseMemory(AbstractMap):
 
         **Arguments:** `stimulus` as for `field`; `key`: a PRNG key, where random numbers are drawn.
 
-        **Raises:** ValueError where a `key` is needed and missing.
+        **Raises:** ValueError where a `key` is needed and missing, or for a state that is none of
+        this network's (under a trace the next one is NaN). TypeError if a step of signs is
+        differentiated: signs do not move with the parameters, and 0 would be wrong.
         """
         if self.random and key is None:
             raise ValueError(
@@ -212,16 +246,16 @@ class DenseMemory(AbstractMap):
                 "`key`: make one with jax.random.key(seed)."
             )
         key = None if key is None else as_key(key)
-        h, respond = state.spins, self._response()
+        respond = response_of(self)
+        h, legal = known_spins(self, state)
         if self.update == "parallel":
-            return SpinState(respond(self.field(state, stimulus), h, key))
-        stimulus = self._checked_stimulus(stimulus)
+            return SpinState(legal(respond(self.field(SpinState(h), stimulus), h, key)))
+        stimulus = checked_stimulus(self, stimulus)
         saliency = None if stimulus is None else self._sums(stimulus, False)
         X = self._sums(h, True)
-        law, patterns = self._law(), self.patterns
-        return SpinState(
-            _updates.one_by_one(law, respond, patterns, h, X, saliency, self.update, key)
-        )
+        law, patterns = law_of(self, h, stimulus is not None), self.patterns
+        given = (law, respond, patterns, h, X, saliency, self.update, key)
+        return SpinState(legal(_updates.one_by_one(*given)))
 
     def domain(self):
         """Temperature and gain are positive, and so are the parameters of an interaction (the
@@ -232,24 +266,6 @@ class DenseMemory(AbstractMap):
         if self.activation is not None:
             yield from activation_bounds(self.activation)
 
-    def _checked(self, spins: ArrayLike, name: str) -> PerNeuron:
-        spins = as_float(spins, name, self.patterns.dtype)
-        check_shape(spins, name, (self.patterns.N,), "(N,)")
-        check_finite(spins, name)
-        if self.signs and is_concrete(spins) and (np.abs(np.asarray(spins)) != 1).any():
-            raise ValueError(
-                f"`{name}` must be +-1 for {type(self.interaction).__name__} without an "
-                "`activation`."
-            )
-        return spins
-
-    def _checked_stimulus(self, stimulus: ArrayLike | None) -> PerNeuron | None:
-        if stimulus is None:
-            return None
-        stimulus = as_float(stimulus, "stimulus", self.patterns.dtype)
-        check_shape(stimulus, "stimulus", (self.patterns.N,), "(N,)")
-        return stimulus
-
     def _sums(self, state: PerNeuron, signs: bool) -> PerPattern:
         """The overlaps with all memories, not divided by N."""
 
@@ -257,96 +273,3 @@ class DenseMemory(AbstractMap):
             return block.overlaps(state, signs)
 
         return collect(self.patterns, use, state, self.block)
-
-    def _law(self) -> _laws.AbstractLaw:
-        """How the overlaps become fields."""
-        interaction, N = self.interaction, self.patterns.N
-        if interaction.exponential:
-            whole = self.keep_diagonal
-            law = _laws.ExponentialWhole if whole else _laws.ExponentialWithoutSelf
-            return law(interaction, N)
-        force = _laws.Leading if self.rule == "leading" else _laws.Difference
-        if self.keep_diagonal:
-            return _laws.Whole(force(interaction, N))
-        if self.signs:
-            return _laws.SignsWithoutSelf(force(interaction, N))
-        assert isinstance(interaction, Quadratic | Power)  # as was checked
-        return _laws.GradedWithoutSelf(force(interaction, N), interaction.order - 1)
-
-    def _response(self) -> _updates.AbstractResponse:
-        """How neurons answer their fields."""
-        if self.activation is not None:
-            return _updates.Graded(self.activation)
-        if not self.signs:
-            return _updates.Field()
-        return _updates.Sign() if self.beta is None else _updates.Glauber(self.beta)
-
-
-def _check_kinds(memory: DenseMemory) -> None:
-    """TypeError/ValueError for an argument that does not fit a dense memory by itself."""
-    patterns, interaction = memory.patterns, memory.interaction
-    if memory.activation is not None and not isinstance(memory.activation, AbstractActivation):
-        raise TypeError(
-            f"`activation` must be a hopfax activation such as Tanh(), got {memory.activation!r}."
-        )
-    if not isinstance(memory.keep_diagonal, bool):
-        raise TypeError(f"`keep_diagonal` must be True or False, got {memory.keep_diagonal!r}.")
-    if getattr(patterns, "counts", None) is not None:
-        raise ValueError(
-            "`patterns` have `counts`, so each column stands for several neurons; a dense memory "
-            "in discrete time needs a column for every neuron (DenseFlow takes classes)."
-        )
-    order, most = getattr(interaction, "order", 0), float(jnp.finfo(patterns.dtype).max)
-    if order * math.log(patterns.N) > math.log(most):
-        raise ValueError(
-            f"`interaction` of order {order} at N = {patterns.N} has energies of N^{order}, beyond "
-            f"what {patterns.dtype} holds ({most:.1e}); enable double precision "
-            '(jax.config.update("jax_enable_x64", True)) or use Exponential.'
-        )
-
-
-def _check_consistency(memory: DenseMemory) -> None:
-    """ValueError for the first pair of arguments that contradict each other."""
-    kind = type(memory.interaction).__name__
-    signs, without = memory.signs, not memory.keep_diagonal
-    for wrong, message in (
-        (
-            memory.beta is not None and not signs,
-            "`beta` is the temperature of signs; graded neurons have none.",
-        ),
-        (
-            memory.update != "parallel" and not signs,
-            f"`update={memory.update!r}` is for signs; graded neurons move in parallel.",
-        ),
-        (
-            isinstance(memory.interaction, Softmax) and without,
-            "`keep_diagonal=False`: the state of Softmax is a mean of patterns, which has no "
-            "self-coupling to leave out; for signs use Exponential.",
-        ),
-        (
-            not signs and without and not isinstance(memory.interaction, Quadratic | Power),
-            f"`keep_diagonal=False` of graded neurons is known for Quadratic and Power, not "
-            f"for {kind}; keep it, or use signs.",
-        ),
-        (
-            not signs and without and not memory.patterns.binary,
-            "`keep_diagonal=False` of graded neurons needs patterns of +-1; these are real.",
-        ),
-        (
-            signs and without and not memory.patterns.binary,
-            "`keep_diagonal=False` needs patterns of +-1; these are real-valued (or traced: say "
-            "Patterns(xi, binary=True)).",
-        ),
-        (
-            memory.rule == "difference" and not (signs and without),
-            "`rule='difference'` compares the two signs of a neuron, so the diagonal is out and "
-            "neurons are not graded.",
-        ),
-        (
-            isinstance(memory.interaction, ManyBody | Simplicial) and not (signs and without),
-            f"{kind} sums over sets of different neurons: there is no diagonal to keep, and "
-            "states are +-1.",
-        ),
-    ):
-        if wrong:
-            raise ValueError(message)

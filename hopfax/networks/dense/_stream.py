@@ -6,6 +6,7 @@ device. Sums of integers below $2^{24}$ (float32) do not depend on any order, so
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import jax
@@ -15,7 +16,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 
 from ...patterns import AbstractPatterns, GeneratedPatterns, ShardedPatterns
-from ...patterns._base import Index, pack_bits
+from ...patterns._base import Index, pack_bits, unpack_bits
 from ...patterns._many import AXIS
 
 _Given = TypeVar("_Given")
@@ -55,36 +56,84 @@ class Block:
     def overlaps(self, state: Float[Array, " N"], signs: bool) -> Float[Array, " b"]:
         r"""$X_\mu = \sum_i \xi^\mu_i h_i$. Of a state of signs it is an exact integer: by counting
         bits on a CPU, elsewhere by products in bfloat16 that are added in float32."""
-        binary = signs and self._patterns.binary
-        cpu = jax.default_backend() == "cpu"
-        if binary and cpu:
+        if not (signs and self._patterns.binary):
+            return _product(self.rows(), state)
+        if jax.default_backend() == "cpu":
             words = self._patterns.words(self._first, self._size)
-            if words is not None:
-                unequal = count_bits(words, pack_bits(state > 0))
-                return (state.shape[0] - 2 * unequal).astype(state.dtype)
-        rows = self._patterns.rows(self._first, self._size)
-        if binary and not cpu and state.dtype == jnp.float32:
-            rows, state = rows.astype(jnp.bfloat16), state.astype(jnp.bfloat16)
-            return jnp.matmul(rows, state, preferred_element_type=jnp.float32)
-        return jnp.matmul(rows, state, precision=_EXACT)
+            return _product(self.rows(), state) if words is None else _counted(words, state)
+        return _overlaps_of_signs(self.rows(), state)
+
+    def rows(self) -> Float[Array, "b N"]:
+        """The patterns of the block."""
+        return self._patterns.rows(self._first, self._size)
 
     def project(self, weights: Float[Array, "*k b"]) -> Float[Array, "*k N"]:
         r"""$\sum_\mu w_\mu \xi^\mu$ over the block, never in less than float32."""
-        rows = self._patterns.rows(self._first, self._size)
         cpu = jax.default_backend() == "cpu"
         if self._patterns.binary and not cpu and weights.dtype == jnp.float32:
-            return project_in_pieces(weights, rows)
-        return jnp.matmul(weights, rows, precision=_EXACT)
+            return _projected_signs(weights, self.rows())
+        return _product(weights, self.rows())
 
-    def split(self, weights: Float[Array, " b"]) -> Float[Array, "2 N"]:
+    def split(self, weights: Float[Array, "*k b"]) -> Float[Array, "2 *k N"]:
         r"""$\sum_\mu w_\mu$ over the memories with $\xi^\mu_i = 1$, and over those with $-1$: sums
         of positive terms, where `project` would be the difference of the two."""
-        rows = self._patterns.rows(self._first, self._size)
+        rows = self.rows()
         parts = (
             jnp.matmul(weights, (s * rows > 0).astype(rows.dtype), precision=_EXACT)
             for s in (1, -1)
         )
         return jnp.stack(list(parts))
+
+
+def _product(a: Array, b: Array) -> Array:
+    """A product in the full precision of its factors."""
+    return jnp.matmul(a, b, precision=_EXACT)
+
+
+# Products with signs have faster forms, which are exact but have no derivatives, or rounded ones:
+# theirs are those of the plain product.
+
+
+@jax.custom_jvp
+def _counted(words: Array, state: Array) -> Array:
+    """The overlaps of rows of packed signs with a state of signs, by counting bits."""
+    N = state.shape[0]
+    return (N - 2 * count_bits(words, pack_bits(state > 0))).astype(state.dtype)
+
+
+@_counted.defjvp
+def _(primals, tangents):
+    (words, state), (_, change) = primals, tangents
+    rows = unpack_bits(words, state.shape[0], state.dtype)
+    return _counted(words, state), _product(rows, change)
+
+
+@jax.custom_jvp
+def _overlaps_of_signs(rows: Array, state: Array) -> Array:
+    """The overlaps of rows of signs with a state of signs, by products in bfloat16."""
+    if state.dtype != jnp.float32:
+        return _product(rows, state)
+    rows, state = rows.astype(jnp.bfloat16), state.astype(jnp.bfloat16)
+    return jnp.matmul(rows, state, preferred_element_type=jnp.float32)
+
+
+@jax.custom_jvp
+def _projected_signs(weights: Array, rows: Array) -> Array:
+    """`weights @ rows` for rows of signs, in float32."""
+    return project_in_pieces(weights, rows)
+
+
+def _as_a_product(fast: Any) -> None:
+    """Give a product with signs the derivatives of a product."""
+
+    @fast.defjvp
+    def _(primals, tangents):
+        (a, b), (da, db) = primals, tangents
+        return fast(a, b), _product(da, b) + _product(a, db)
+
+
+_as_a_product(_overlaps_of_signs)
+_as_a_product(_projected_signs)
 
 
 def count_bits(words: Array, state: Array) -> Array:
@@ -129,20 +178,25 @@ def stream(
     start: _Sum,
     given: _Given,
     block: int,
+    *,
+    recomputed: bool = False,
 ) -> _Sum:
     """`merge` of what `use(block, given)` returns for all blocks, from `start` on.
 
     **Arguments:** `given`: everything that `use` depends on, as a pytree (devices get copies).
+    `recomputed`: whether derivatives compute each block once more, so that none is kept.
     """
 
     def step(total, block, given):
         return merge(total, use(block, given)), None
 
+    scan = partial(_scan, recomputed=recomputed)
+
     if not isinstance(patterns, ShardedPatterns):
-        return _scan(patterns, step, start, given, block, jnp.int32(0), patterns.P)[0]
+        return scan(patterns, step, start, given, block, jnp.int32(0), patterns.P)[0]
 
     def mine(source, begin, given):
-        total, _ = _scan(source, step, start, given, block, begin, patterns.P)
+        total, _ = scan(source, step, start, given, block, begin, patterns.P)
         everyone = jax.tree.map(lambda leaf: lax.all_gather(leaf, AXIS), total)
         result = start
         for k in range(patterns.mesh.devices.size):
@@ -191,7 +245,9 @@ def _spread(patterns: ShardedPatterns, mine: Callable, given: Any, out: Partitio
     )(inner, given)
 
 
-def _scan(patterns: Any, step, start, given, block: int, begin, count: int) -> Any:
+def _scan(
+    patterns: Any, step, start, given, block: int, begin, count: int, *, recomputed: bool = False
+) -> Any:
     """Scan over the patterns of one device, in blocks. Their first is number `begin` of all, and
     those from number `count` on are padding."""
     P = patterns.P
@@ -203,4 +259,5 @@ def _scan(patterns: Any, step, start, given, block: int, begin, count: int) -> A
         valid = (row >= k * size) & (begin + row < count)
         return step(total, Block(patterns, first, size, valid), given)
 
+    one = jax.checkpoint(one) if recomputed else one
     return lax.scan(one, start, jnp.arange(-(-P // size), dtype=jnp.int32))

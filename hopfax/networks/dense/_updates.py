@@ -10,12 +10,19 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation
+from ..._misc import not_differentiable
 from ..._types import PerNeuron, PerPattern
 from ...patterns import AbstractPatterns
 from ._laws import AbstractLaw
 
 Update: TypeAlias = Literal["parallel", "cyclic", "random"]
 Values: TypeAlias = Float[Array, "..."]
+
+_NO_DERIVATIVE = (
+    "steps of signs have no derivative, neither in the field nor in `beta`: what they return are "
+    "signs, which do not move with the parameters, and a derivative of 0 would be wrong. "
+    "Differentiate `field` or `energy`, or a run of graded neurons (`activation=Tanh(...)`)."
+)
 
 
 class AbstractResponse(eqx.Module):
@@ -30,6 +37,7 @@ class Sign(AbstractResponse):
     """The sign of the field; neurons that feel none keep theirs."""
 
     def __call__(self, u, h, key):
+        u = not_differentiable(u, _NO_DERIVATIVE)
         return jnp.where(u == 0, h, jnp.sign(u))
 
 
@@ -41,7 +49,9 @@ class Glauber(AbstractResponse):
     def __call__(self, u, h, key):
         assert key is not None  # `DenseMemory.step` has seen to it
         draw = jr.uniform(key, u.shape, u.dtype)
-        return jnp.where(draw < (1 + jnp.tanh(self.beta * u)) / 2, 1.0, -1.0).astype(u.dtype)
+        up = not_differentiable((1 + jnp.tanh(self.beta * u)) / 2, _NO_DERIVATIVE)
+        spins = jnp.where(draw < up, 1.0, -1.0).astype(u.dtype)
+        return jnp.where(jnp.isnan(up), up, spins)
 
 
 class Graded(AbstractResponse):
@@ -76,6 +86,7 @@ def one_by_one(
     date costs P operations a neuron, where computing them anew would cost NP.
     """
     N = patterns.N
+    saliency = None if saliency is None else saliency / N
     order, keys = jnp.arange(N), None
     if key is not None:
         shuffle, draws = jr.split(key)
@@ -87,9 +98,7 @@ def one_by_one(
         h, X = carry
         i, key = site
         xi, old = patterns.column(i), h[i]
-        forces, scale = law.forces_on_one(X, xi, old)
-        u = (xi * (forces if saliency is None else forces * saliency / N)).sum() / scale
-        new = respond(u, old, key)
+        new = respond(law.field_of_one(X, xi, old, saliency), old, key)
         return (h.at[i].set(new), X + xi * (new - old)), None
 
     (h, _), _ = jax.lax.scan(visit, (h, X), (order, keys))

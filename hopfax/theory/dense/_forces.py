@@ -8,6 +8,7 @@ from functools import lru_cache
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ._moments import distinct, distinct_noise, moment_of_signs, pair_moments
@@ -21,6 +22,10 @@ class AbstractForce(eqx.Module):
     @abc.abstractmethod
     def __call__(self, C: Values) -> Values:
         """K(C) for states that are signs."""
+
+    @abc.abstractmethod
+    def largest(self) -> int:
+        """K(1), rounded up, where no weights are known."""
 
     @abc.abstractmethod
     def graded(self, C: Values, a: Values, b: Values) -> Values:
@@ -42,6 +47,9 @@ class Linear(AbstractForce):
     def __call__(self, C):
         return C
 
+    def largest(self):
+        return 1
+
     def graded(self, C, a, b):
         return C
 
@@ -57,6 +65,9 @@ class InputDriven(AbstractForce):
 
     def __call__(self, C):
         return C
+
+    def largest(self):
+        return 1
 
     def graded(self, C, a, b):
         return C
@@ -75,6 +86,9 @@ class Power(AbstractForce):
 
     def __call__(self, C):
         return self.graded(C, jnp.ones_like(C), jnp.ones_like(C))
+
+    def largest(self):
+        return math.prod(range(1, 2 * self.p, 2))
 
     def graded(self, C, a, b):
         terms = enumerate(pair_moments(self.p))
@@ -96,6 +110,9 @@ class ManyBody(AbstractForce):
 
     def __call__(self, C):
         return float(math.factorial(self.p)) * C**self.p
+
+    def largest(self):
+        return math.factorial(self.p)
 
     def graded(self, C, a, b):
         return self(C)
@@ -119,6 +136,9 @@ class Mixture(AbstractForce):
     def __call__(self, C):
         sizes = self._sizes(C.dtype).items()
         return sum(size**2 * float(math.factorial(k - 1)) * C ** (k - 1) for k, size in sizes)
+
+    def largest(self):
+        return math.factorial(max(self.weights) - 1)
 
     def graded(self, C, a, b):
         return self(C)
@@ -144,6 +164,9 @@ class Rectified(AbstractForce):
     def __call__(self, C):
         return _arc_cosine(self.p, C)
 
+    def largest(self):
+        return math.prod(range(1, 2 * self.p, 2))
+
     def graded(self, C, a, b):
         size = jnp.sqrt(a * b)
         return size**self.p * _arc_cosine(self.p, C / size)
@@ -159,16 +182,25 @@ class Rectified(AbstractForce):
 def _arc_cosine(p, c):
     r"""$E \max(x, 0)^p \max(y, 0)^p$ of unit Gaussians with correlation c.
 
+    In polar coordinates, where x and y are the distance times the cosines of two angles that differ
+    by $\arccos c$, it is an integral of positive terms, which loses no digits at any c:
+
+    $$J_p(c) = \frac{p!}{2\pi} \int_0^{\pi - \arccos c} (\cos u + c)^p\, du.$$
+
     By Price's theorem its slope is $p^2$ times the same of $p - 1$. This is given as a rule of
     differentiation, since that of the formula itself is 0 / 0 at c = 1 and c = -1.
     """
 
     @jax.custom_jvp
     def value(c):
-        around, angle = _arc_cosine_polynomials(p)
         c = jnp.clip(c, -1.0, 1.0)  # here, as its derivative at 1 would be a half
-        even = _polynomial(angle, c) * (jnp.pi - jnp.arccos(c))
-        return (_polynomial(around, c) * jnp.sqrt(1 - c**2) + even) / (2 * jnp.pi)
+        nodes, weights = (jnp.asarray(part, c.dtype) for part in _legendre())
+        last = 2 * jnp.arcsin(jnp.sqrt((1 + c) / 2))  # of u, where cos u = -c
+        u = last[..., None] * nodes
+        # cos u + c, without the difference of two numbers near 1
+        height = 2 * jnp.sin((last[..., None] + u) / 2) * jnp.sin(last[..., None] * (1 - nodes) / 2)
+        mean = (weights * height**p).sum(-1)
+        return float(math.factorial(p)) / (2 * math.pi) * last * mean
 
     @value.defjvp
     def _(primals, tangents):
@@ -180,26 +212,7 @@ def _arc_cosine(p, c):
 
 
 @lru_cache
-def _arc_cosine_polynomials(p):
-    r"""P and Q of $J_p = P(c) \sin\theta + Q(c) (\pi - \theta)$, $c = \cos\theta$, by
-    $J_p' = p^2 J_{p-1}$: $Q = \sum_k A_{pk} c^k$, $(1 - c^2) P' - c P = p^2 (1 - c^2) P_{p-1} - Q$.
-    """
-    if p == 0:
-        return (), (1.0,)
-    before = [Fraction(x) for x in _arc_cosine_polynomials(p - 1)[0]]
-    right = [-Fraction(a) for a in pair_moments(p)] + [Fraction(0)] * 2
-    for i, value in enumerate(before):
-        right[i] += p**2 * value
-        right[i + 2] -= p**2 * value
-    P = [Fraction(0)] * (p + 2)
-    for i in range(p, 0, -1):
-        P[i - 1] = ((i + 1) * P[i + 1] - right[i]) / i
-    return tuple(float(x) for x in P[:p]), tuple(float(a) for a in pair_moments(p))
-
-
-def _polynomial(coefficients, c):
-    """Sum of `coefficients[k] * c**k`, by Horner's rule."""
-    total = jnp.zeros_like(c)
-    for a in coefficients[::-1]:
-        total = total * c + a
-    return total
+def _legendre() -> tuple[np.ndarray, np.ndarray]:
+    """Nodes in (0, 1) and weights of a quadrature that is exact to rounding for every order."""
+    nodes, weights = np.polynomial.legendre.leggauss(96)
+    return (nodes + 1) / 2, weights / 2

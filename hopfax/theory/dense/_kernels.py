@@ -1,10 +1,12 @@
 """Noise kernels of the interactions: one function that defines the dynamics."""
 
+import math
 from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..._interactions import (
@@ -71,8 +73,9 @@ class Kernel(eqx.Module):
         $\langle h(t')^2 \rangle$.
 
         **Raises:** ValueError for variances if the kernel is a function of your own, which is known
-        for signs only.
+        for signs only; and where K(1) is too large for the dtype of C.
         """
+        check_order(self.order, C.dtype, self.function)
         if variance is None and other is None:
             return self.function(C)
         function = self.function
@@ -111,6 +114,27 @@ class Kernel(eqx.Module):
 
 
 _MOST_ORDER = 150  # (2 * 150 - 3)!! = 8.6e+305
+_LEAST_SCALED = 0.02  # loads alpha = alpha' / K(1) from this alpha' on must be floats
+
+
+def check_order(order: int, dtype: np.dtype, function: Callable) -> None:
+    """ValueError where the loads at which a memory of this order retrieves, near 0.1 / K(1), are
+    below the smallest float. For K(1) of a function of one's own nothing is known."""
+    if not isinstance(function, forces.AbstractForce):
+        return
+    info, top = np.finfo(dtype), function.largest()
+    if math.log(top) > math.log(_LEAST_SCALED) - math.log(float(info.tiny)):
+        raise ValueError(
+            f"`interaction` of order {order} has loads near 1 / K(1) = 1e-{math.log10(top):.0f}, "
+            f"too small for {info.dtype}"
+            + (
+                '; enable double precision (jax.config.update("jax_enable_x64", True)).'
+                if info.bits < 64
+                else "."
+            )
+        )
+
+
 #: What the functions of this package take: an interaction, or the kernel of one.
 Model = AbstractInteraction | Kernel
 
@@ -133,10 +157,13 @@ def kernel(interaction: Model) -> Kernel:
     **Returns:** a `Kernel`.
 
     **Raises:** ValueError for Exponential and Softmax, whose noise is not Gaussian, and for a
-    rectified force or `Simplicial` of order 2, for which the theory is not known.
+    rectified force or `Simplicial` of order 2, for which the theory is not known. Where K(1) is
+    evaluated: for an order whose loads, near 0.1 / K(1), are no floats (from about 27 on in
+    float32).
 
     Assumes independent unbiased patterns and $N \to \infty$. The rectified force, which mixes even
-    and odd powers, has corrections of $O(N^{-1/2})$, the others of $O(1/N)$.
+    and odd powers, has corrections of $O(N^{-1/2})$, the others of $O(1/N)$: at N = 800 a
+    trajectory of `RectifiedPower(3)` can be below this theory by 0.01.
     Arc-cosine kernels: Cho, Saul 2009. Mimura, Takeuchi, Sumikawa, Kabashima, Coolen 2026,
     arXiv:2506.00851.
 

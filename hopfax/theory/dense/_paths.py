@@ -33,6 +33,7 @@ from jax.scipy.special import erf
 from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation
+from ..._misc import not_differentiable
 from ..._programs import jitted
 from ._kernels import Kernel
 from ._sobol import Noise
@@ -52,23 +53,16 @@ class Setting(NamedTuple):
     self_coupling: bool = False
 
 
-@jax.custom_jvp
-def _blocked(x):
-    return x
+_SAMPLED = (
+    "the trajectory of sampled signs (or HardTanh units) has no derivative: the paths do not move "
+    "with the parameters. Use `hopfax.theory.dense.first_steps`, whose quadrature is "
+    "differentiable, differences with the same `seed`, or a smooth `activation`."
+)
 
 
-@_blocked.defjvp
-def _(primals, tangents):
-    raise TypeError(
-        "the trajectory of sampled signs (or HardTanh units) has no derivative: the paths do not "
-        "move with the parameters. Use `hopfax.theory.dense.first_steps`, whose quadrature is "
-        "differentiable, differences with the same `seed`, or a smooth `activation`."
-    )
-
-
-def not_differentiable(tree):
+def of_signs(tree):
     """The same tree, which raises an error when it is differentiated."""
-    return jax.tree.map(lambda x: _blocked(x) if eqx.is_inexact_array(x) else x, tree)
+    return not_differentiable(tree, _SAMPLED)
 
 
 @jitted

@@ -1,0 +1,144 @@
+"""What a dense memory refuses: arguments that do not fit together, states that are not its own,
+energies that no float holds."""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..._activations import AbstractActivation
+from ..._errors import as_float, check_finite, check_shape
+from ..._interactions import ManyBody, Power, Quadratic, Simplicial, Softmax
+from ..._types import ArrayLike, PerNeuron, is_concrete
+from ...patterns import AbstractPatterns
+from ._spins import SpinState
+
+if TYPE_CHECKING:
+    from ._memory import DenseMemory
+
+
+def check_size(memory: "DenseMemory", energy: Float[Array, ""]) -> Float[Array, ""]:
+    """ValueError for an energy beyond the largest float; under a trace it becomes NaN."""
+    if is_concrete(energy) and np.isinf(np.asarray(energy)):
+        cure = (
+            "`log_energy` gives its logarithm"
+            if memory.interaction.exponential
+            else 'enable double precision (jax.config.update("jax_enable_x64", True))'
+        )
+        raise ValueError(
+            f"the energy of this state with {type(memory.interaction).__name__} is beyond the "
+            f"largest {energy.dtype}; {cure}."
+        )
+    return jnp.where(jnp.isinf(energy), jnp.nan, energy)
+
+
+def check_kinds(memory: "DenseMemory") -> None:
+    """TypeError/ValueError for an argument that does not fit a dense memory by itself."""
+    patterns, interaction = memory.patterns, memory.interaction
+    if memory.activation is not None and not isinstance(memory.activation, AbstractActivation):
+        raise TypeError(
+            f"`activation` must be a hopfax activation such as Tanh(), got {memory.activation!r}."
+        )
+    if not isinstance(memory.keep_diagonal, bool):
+        raise TypeError(f"`keep_diagonal` must be True or False, got {memory.keep_diagonal!r}.")
+    if getattr(patterns, "counts", None) is not None:
+        raise ValueError(
+            "`patterns` have `counts`, so each column stands for several neurons; a dense memory "
+            "in discrete time needs a column for every neuron (DenseFlow takes classes)."
+        )
+    order, most = getattr(interaction, "order", 0), float(jnp.finfo(patterns.dtype).max)
+    if order * math.log(patterns.N) > math.log(most):
+        raise ValueError(
+            f"`interaction` of order {order} at N = {patterns.N} has energies of N^{order}, beyond "
+            f"what {patterns.dtype} holds ({most:.1e}); enable double precision "
+            '(jax.config.update("jax_enable_x64", True)) or use Exponential.'
+        )
+
+
+def _not_binary(patterns: AbstractPatterns) -> str:
+    """What patterns are that are not known to be +-1, and what to do."""
+    if is_concrete(getattr(patterns, "xi", None)):
+        return "but these are real-valued: use keep_diagonal=True, or signs of them"
+    return (
+        "which under a trace is not known: say Patterns(xi, binary=True) if they are (rows that "
+        "are not become NaN, and runs have the status invalid_parameter), else keep_diagonal=True"
+    )
+
+
+def check_consistency(memory: "DenseMemory") -> None:
+    """ValueError for the first pair of arguments that contradict each other."""
+    kind = type(memory.interaction).__name__
+    signs, without = memory.signs, not memory.keep_diagonal
+    for wrong, message in (
+        (
+            memory.beta is not None and not signs,
+            "`beta` is the temperature of signs; graded neurons have none.",
+        ),
+        (
+            memory.update != "parallel" and not signs,
+            f"`update={memory.update!r}` is for signs; graded neurons move in parallel.",
+        ),
+        (
+            isinstance(memory.interaction, Softmax) and without,
+            "`keep_diagonal=False`: the state of Softmax is a mean of patterns, which has no "
+            "self-coupling to leave out; for signs use Exponential.",
+        ),
+        (
+            not signs and without and not isinstance(memory.interaction, Quadratic | Power),
+            f"`keep_diagonal=False` of graded neurons is known for Quadratic and Power, not "
+            f"for {kind}; keep it, or use signs.",
+        ),
+        (
+            without and not memory.patterns.binary,
+            f"`keep_diagonal=False` needs patterns of +-1, {_not_binary(memory.patterns)}.",
+        ),
+        (
+            memory.rule == "difference" and not (signs and without),
+            "`rule='difference'` compares the two signs of a neuron, so the diagonal is out and "
+            "neurons are not graded.",
+        ),
+        (
+            isinstance(memory.interaction, ManyBody | Simplicial) and not (signs and without),
+            f"{kind} sums over sets of different neurons: there is no diagonal to keep, and "
+            "states are +-1.",
+        ),
+    ):
+        if wrong:
+            raise ValueError(message)
+
+
+def checked_spins(memory: "DenseMemory", spins: ArrayLike, name: str) -> PerNeuron:
+    spins = as_float(spins, name, memory.patterns.dtype)
+    check_shape(spins, name, (memory.patterns.N,), "(N,)")
+    check_finite(spins, name)
+    if memory.signs and is_concrete(spins) and (np.abs(np.asarray(spins)) != 1).any():
+        raise ValueError(
+            f"`{name}` must be +-1 for {type(memory.interaction).__name__} without an `activation`."
+        )
+    return spins
+
+
+def known_spins(
+    memory: "DenseMemory", state: SpinState
+) -> tuple[PerNeuron, Callable[[Array], Array]]:
+    """The spins of a state, and what makes NaN of a result if they turn out to be illegal."""
+    if not isinstance(state, SpinState):
+        raise TypeError(
+            f"`state` must be a SpinState, from network.init(...), got {type(state).__name__}."
+        )
+    spins = checked_spins(memory, state.spins, "state.spins")
+    if is_concrete(spins):
+        return spins, lambda result: result
+    held = memory.holds(SpinState(spins))
+    return spins, lambda result: jnp.where(held, result, jnp.nan)
+
+
+def checked_stimulus(memory: "DenseMemory", stimulus: ArrayLike | None) -> PerNeuron | None:
+    if stimulus is None:
+        return None
+    stimulus = as_float(stimulus, "stimulus", memory.patterns.dtype)
+    check_shape(stimulus, "stimulus", (memory.patterns.N,), "(N,)")
+    return stimulus

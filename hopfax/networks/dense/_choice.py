@@ -1,0 +1,90 @@
+"""By which law the overlaps of a dense memory become fields, and how its neurons answer them."""
+
+import math
+from typing import TYPE_CHECKING
+
+import equinox as eqx
+
+from ..._interactions import AbstractInteraction, Power, Quadratic
+from ..._types import PerNeuron
+from . import _laws, _literal, _updates, _whole
+
+if TYPE_CHECKING:
+    from ._memory import DenseMemory
+
+
+def law_of(memory: "DenseMemory", h: PerNeuron, stimulated: bool) -> _laws.AbstractLaw:
+    """How the overlaps become fields, for neurons at `h`."""
+    interaction, patterns, N = memory.interaction, memory.patterns, memory.patterns.N
+    if interaction.exponential:
+        if memory.keep_diagonal:
+            return _laws.ExponentialWhole(interaction, N)
+        few = patterns.P <= _whole.FEW
+        law = _laws.ExponentialOfFew if few else _laws.ExponentialWithoutSelf
+        return law(interaction, N)
+    force = _force_of(memory)
+    if memory.keep_diagonal:
+        return _laws.Whole(force)
+    if memory.signs and not stimulated:
+        parts = _whole.parts_to_add_exactly(interaction, patterns, memory.rule)
+        if parts is not None:
+            return _whole.SignsExactly(interaction, parts, patterns.P, N, patterns.dtype.name)
+    if _cancels(interaction, N):
+        return _literal.LiteralSum(force, h)
+    if memory.signs:
+        return _laws.SignsWithoutSelf(force)
+    assert isinstance(interaction, Quadratic | Power)  # as was checked
+    return _laws.GradedWithoutSelf(force, interaction.order - 1)
+
+
+def _force_of(memory: "DenseMemory") -> _laws.AbstractForce:
+    """The force of one memory."""
+    force = _laws.Leading if memory.rule == "leading" else _laws.Difference
+    return force(memory.interaction, memory.patterns.N)
+
+
+def response_of(memory: "DenseMemory") -> _updates.AbstractResponse:
+    """How neurons answer their fields."""
+    if memory.activation is not None:
+        return _updates.Graded(memory.activation)
+    if not memory.signs:
+        return _updates.Field()
+    return _updates.Sign() if memory.beta is None else _updates.Glauber(memory.beta)
+
+
+def field_of(memory: "DenseMemory", h: PerNeuron, stimulus: PerNeuron | None) -> PerNeuron:
+    """The fields of all neurons at `h`."""
+    law, size = law_of(memory, h, stimulus is not None), memory.block
+    if isinstance(law, _literal.LiteralSum):
+        size = _literal.at_once(size, memory.patterns.N)
+    elif isinstance(law, _whole.SignsExactly):
+        size = min(size, _whole.MOST_AT_ONCE)
+    return _laws.fields(law, memory.patterns, h, stimulus, signs=memory.signs, size=size)
+
+
+#: The same where neurons do not feel themselves, which is computed by identities of signs.
+field_without_self = eqx.filter_custom_jvp(field_of)
+
+
+@field_without_self.def_jvp
+def _(primals, tangents):
+    return field_without_self(*primals), eqx.filter_jvp(_literal_field, primals, tangents)[1]
+
+
+def _literal_field(memory: "DenseMemory", h: PerNeuron, stimulus: PerNeuron | None) -> PerNeuron:
+    """The same term by term, for derivatives."""
+    patterns, interaction = memory.patterns, memory.interaction
+    if interaction.exponential:
+        law = _literal.LiteralExponential(interaction, N=patterns.N, h=h)
+    else:
+        law = _literal.LiteralSum(_force_of(memory), h)
+    how = {"signs": memory.signs, "size": _literal.at_once(memory.block, patterns.N)}
+    return _laws.fields(law, patterns, h, stimulus, **how, recomputed=True)
+
+
+def _cancels(interaction: AbstractInteraction, N: int) -> bool:
+    """Whether, at usual overlaps, the force grows so fast that its even and its odd part, which are
+    larger than itself by this, cost more than a digit."""
+    root = math.sqrt(N)
+    growth = (root + 1) / max(root - 1, 0.1)
+    return (getattr(interaction, "order", 0) - 1) * math.log(growth) > math.log(30.0)
