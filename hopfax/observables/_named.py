@@ -14,9 +14,9 @@ def _ends(trajectory: Trajectory) -> Array:
     return trajectory.overlaps[-1]
 
 
-def _saliency(trajectory: Trajectory) -> Array:
+def _saliency(trajectory: Trajectory, name: str = "saliency") -> Array:
     if trajectory.saliency is None:
-        raise ValueError("'saliency' needs a network whose saliency is part of the dynamics.")
+        raise ValueError(f"{name!r} needs a network whose saliency is part of the dynamics.")
     return trajectory.saliency
 
 
@@ -26,7 +26,7 @@ _FUNCTIONS: dict[str, Callable[[Trajectory], Array]] = {
     "dwell_times": dwell_times,
     "visited": visited,
     "overlaps_end": _ends,
-    "saliency_end": lambda trajectory: _saliency(trajectory)[-1],
+    "saliency_end": lambda trajectory: _saliency(trajectory, "saliency_end")[-1],
     "overlaps": lambda trajectory: trajectory.overlaps,
     "saliency": _saliency,
 }
