@@ -22,7 +22,7 @@ from helpers import assert_close
 import hopfax as hx
 from hopfax._engines.hopfield import _integrate, _series, _solve, _transit
 from hopfax._engines.hopfield._plateau import Plateau
-from hopfax._engines.hopfield._search import plateau_curvature
+from hopfax._engines.hopfield._search import plateau_bend, plateau_curvature
 
 EXACT = hx.EventDriven(order=16, tol=1e-14)
 TS = np.linspace(0.0, 100.0, 51)
@@ -160,14 +160,17 @@ def test_the_curvature_of_margins_on_a_plateau_is_bounded(rates):
     fast, lag = jnp.asarray(draw(size=(3, 200))), jnp.asarray(10 * draw(size=(3, 200)))
     closed = Plateau(y, fast, lag, y, y, rate)
     s = jnp.asarray(np.sign(draw(size=(5, 200))))
-    steady, brief = plateau_curvature(rows[..., None], s, closed)
+    curve, brief = plateau_curvature(rows[..., None], s, closed, y)
+    steady, own = jnp.abs(rows) @ curve, plateau_bend(rows[..., None], s, closed)
 
     def curvature(t):
         return jax.jvp(lambda t: closed.y_and_slope(t)[1], (t,), (jnp.ones_like(t),))[1]
 
     towards = jnp.stack([-s * (rows @ curvature(x)) for x in t])
     assert (towards <= steady + brief * jnp.exp(-t[:, None, None]) + 1e-12).all()
-    assert (towards[8:] / jnp.maximum(steady, 1e-12)).max() > 0.4
+    assert (towards[8:] / steady).max() > 0.4
+    assert (towards <= own + brief * jnp.exp(-t[:, None, None]) + 1e-12).all()
+    assert (own <= steady + 1e-12).all()
 
 
 def assert_escapes(run, network, state):

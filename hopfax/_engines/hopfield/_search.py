@@ -1,5 +1,6 @@
 """How far a step on a plateau or of the series goes: to the first crossing, at most."""
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -11,7 +12,7 @@ from ._series import contract
 # Looks at the margins in a step, the same number for all lanes. A search that has not ended ends
 # the step where it is, which costs another step; more looks would cost all lanes in every step.
 _LOOKS = 5
-_RESTING = 1e-3  # a class this close to a boundary, and this slow, is taken to rest on it
+_RESTING = 1e-5  # a class this close to a boundary, and this slow, is taken to rest on it
 
 
 def search(problem: Problem, options: Options, state: State, flow: Flow) -> Reach:
@@ -69,28 +70,31 @@ def search(problem: Problem, options: Options, state: State, flow: Flow) -> Reac
 def _curvatures(problem: Problem, options: Options, state: State, flow: Flow, reach, start):
     """Bounds on the curvature of margins, steady and brief, and of the signs of overlaps.
 
-    In a transit these are sums of bounds of the coordinates. That is cheap, but far too large where
-    a class rests on its boundary while others move, because there the coordinates cancel: the run
-    would take steps of no length for ever. Lanes in which a class does so at the `start` of the
-    step have each margin bounded by its own polynomial."""
-    steady, brief = plateau_curvature(problem.rows, state.s, flow.plateau)
+    They are sums of bounds of the coordinates. That is cheap, but far too large where a class rests
+    on its boundary while others move, because there the coordinates cancel: the run would take
+    steps of no length for ever. Lanes in which a class does so at the `start` of the step have the
+    curvature of each margin bounded itself."""
+    closed = flow.plateau
+    assert closed is not None
+    curve, brief = plateau_curvature(problem.rows, state.s, closed, state.y)
     tiny = float(jnp.finfo(reach.dtype).eps) ** 2  # `safe_time` divides by the curvature
-    if flow.series is None:
-        return steady + tiny, brief, None
-    length = jnp.where(flow.on_plateau, 0.0, reach)
-    matrices = [problem.rows] + [flow.cell.linear] * options.watches
-    turns = _turns(flow.series, length)
-    bounds = [contract(jnp.abs(A), turns) for A in matrices]
+    series, length = flow.series, jnp.where(flow.on_plateau, 0.0, reach)
+    turns = jnp.zeros_like(curve) if series is None else _turns(series, length)
+    turning = contract(jnp.abs(flow.cell.linear), turns) if options.watches else None
+    bounds = contract(jnp.abs(problem.rows), jnp.where(flow.on_plateau, curve, turns)), turning
     near = [(jnp.abs(g) < _RESTING) & (jnp.abs(slope) < _RESTING) for g, slope in start]
-    resting = ~flow.on_plateau & jnp.stack([places.any(0) for places in near]).any(0)
+    resting = jnp.stack([places.any(0) for places in near]).any(0)
 
     def own():
-        return [_turns(flow.series, length, A) for A in matrices]
+        steady = plateau_bend(problem.rows, state.s, closed)
+        if series is None:
+            return steady, turning
+        steady = jnp.where(flow.on_plateau, steady, _turns(series, length, problem.rows))
+        return steady, _turns(series, length, flow.cell.linear) if options.watches else None
 
     exact = lax.cond(resting.any(), own, lambda: bounds)
-    bounds = [jnp.where(resting, *both) for both in zip(exact, bounds, strict=True)]
-    steady = jnp.where(flow.on_plateau, steady, bounds[0]) + tiny
-    return steady, jnp.where(flow.on_plateau, brief, 0.0), bounds[-1] + tiny
+    steady, turning = jax.tree.map(lambda a, b: jnp.where(resting, a, b) + tiny, exact, bounds)
+    return steady, jnp.where(flow.on_plateau, brief, 0.0), turning
 
 
 def _turns(series, length, matrix=None):
@@ -104,20 +108,26 @@ def _turns(series, length, matrix=None):
     return total
 
 
-def plateau_curvature(rows, s, closed):
+def plateau_curvature(rows, s, closed, y):
     r"""A bound on the curvature of margins on a plateau: none bends towards its boundary by more
-    than $steady + brief\, e^{-t}$.
+    than $|rows| \cdot curve + brief\, e^{-t}$.
 
     There $y'' = bend\, e^{-t} + \rho^2 lag\, \varphi$ with $0 \le \varphi \le 1$. The first part is
     over after a few time units; in a bound that is constant it would keep the looks close together
-    for all of the plateau. Of it only what bends a class towards its boundary counts, and of the
-    second part as well where all memories share one $\varphi$.
+    for all of the plateau. Of it only what bends a class towards its boundary counts.
     """
     P = closed.lag.shape[0]
     bend = closed.fast.at[:P].add(-(1 + closed.rate) * closed.lag)
+    curve = jnp.zeros_like(y).at[:P].add(closed.rate**2 * jnp.abs(closed.lag))
+    return curve, jnp.maximum(-s * contract(rows, bend), 0.0)
+
+
+def plateau_bend(rows, s, closed):
+    r"""The steady part of that bound for each margin, by how the margin itself bends.
+
+    Where all memories have one rate they share $\varphi$, and lags of opposite sign cancel."""
+    P = closed.lag.shape[0]
     curve = jnp.zeros_like(closed.fast).at[:P].add(closed.rate**2 * closed.lag)
     if closed.rate.shape[0] == 1:
-        steady = jnp.maximum(-s * contract(rows, curve), 0.0)
-    else:
-        steady = contract(jnp.abs(rows), jnp.abs(curve))
-    return steady, jnp.maximum(-s * contract(rows, bend), 0.0)
+        return jnp.maximum(-s * contract(rows, curve), 0.0)
+    return contract(jnp.abs(rows), jnp.abs(curve))
