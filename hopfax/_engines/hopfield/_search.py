@@ -100,7 +100,8 @@ def _curvatures(problem: Problem, options: Options, state: State, flow: Flow, re
 def _turns(series, length, matrix=None):
     r"""The sum of $k (k-1) |y_k| length^{k-2}$, a bound of $|\ddot y|$ up to that time; with a
     matrix $A$, that of $A y$."""
-    power, total = jnp.ones_like(length), 0.0
+    power = jnp.ones_like(length)
+    total = jnp.zeros_like(series.y[0] if matrix is None else contract(matrix, series.y[0]))
     for k in range(2, len(series.y)):
         term = series.y[k] if matrix is None else contract(matrix, series.y[k])
         total = total + (k * (k - 1) * power) * jnp.abs(term)
