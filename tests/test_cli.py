@@ -376,6 +376,14 @@ def test_reproduce_is_told_one_family(command):
     assert status == 2 and "name one" in refusal(err)
 
 
+def test_theory_beyond_its_domain_is_a_sentence(command):
+    status, out, _ = command("theory", "--tau", 50000)
+    assert status == 0 and "No prediction is derived for tau = 50000" in out
+    assert "3.6107" in out or "3.610719" in out  # the limit is there all the same
+    _, out, _ = command("theory", "--kappa", 3.0, "--tau", 50)
+    assert re.search(r"^3.0000 +inf +- +- +-$", out, re.MULTILINE)  # no start lasts: it is known
+
+
 def test_theory_prints_the_known_numbers(command):
     status, out, _ = command("theory", "--kappa", 5, 3.5, "--memories", 3)
     assert status == 0
@@ -395,7 +403,7 @@ def test_theory_prints_the_known_numbers(command):
     assert re.search(r"^5\.0000 +3\.7321 ", out, re.MULTILINE)
     assert re.search(r"^3\.5000 +2\.0000 +- +1\.7500 +0\.6931 +2\.0794$", out, re.MULTILINE)
     # Endless chain: none at 3.5; Z = (5 +- sqrt(5)) / 2.
-    assert re.search(r"^3\.5000 +- +- +- +-$", out, re.MULTILINE)
+    assert re.search(r"^3\.5000 +- +- +inf +-$", out, re.MULTILINE)
     assert re.search(r"^5\.0000 +3\.6180 +1\.3820 +1\.3820 ", out, re.MULTILINE)
     assert "tau = " not in out
 
@@ -413,6 +421,7 @@ def test_theory_at_finite_separation(command, monkeypatch):
     monkeypatch.setattr(sequential, "dwell_time", lambda k, tau, P, bias: k * tau + P + bias)
     monkeypatch.setattr(sequential, "basin_edge", edge)
     monkeypatch.setattr(sequential, "critical_gain", gain)
+    monkeypatch.setattr(sequential, "domain", lambda P, tau, bias: "")
     status, out, _ = command("theory", "--kappa", 2, "--tau", 100, "--bias", "0.5")
     assert status == 0
     out = out[out.index("tau = 100") :]

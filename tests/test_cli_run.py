@@ -20,7 +20,7 @@ from hopfax.plots import film_strip
 
 matplotlib.use("Agg")
 
-KAPPA, TAU, BIAS, HORIZON = 5.0, 20.0, 0.02, 5.0
+KAPPA, TAU, BIAS, HORIZON = 5.0, 20.0, 0.01, 5.0
 #: Shared by all tests that simulate, so that few programs are compiled.
 SMALL = dict(kappa=KAPPA, tau=TAU, bias=BIAS, horizon=HORIZON)
 

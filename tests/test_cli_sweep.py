@@ -14,7 +14,9 @@ import xarray as xr
 from cli_helpers import elsewhere as elsewhere, refusal, stopped
 
 import hopfax as hx
+from hopfax.cli._memories import patterns_from
 from hopfax.cli._picture import draw
+from hopfax.cli.sequential import sweep as sequential
 from hopfax.cli.sequential.sweep import Sweep, gains_and_starts, threshold
 
 #: With four memories in 16 neurons and tiles of 16 runs all tests share one compiled program.
@@ -221,3 +223,22 @@ def test_plots_of_one_and_of_three_axes():
     two, three = [0.0, 1.0], {"a": [0.0], "b": [1.0], "c": [2.0]}
     for grid in ({"a": two}, three):
         assert len(draw(hx.sweep(function, grid, progress=False)).axes) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "patterns", "derived"),
+    [
+        (dict(), "hadamard", 3),
+        (dict(bias=0.05), "hadamard", 2),
+        (dict(tau=5e4), "hadamard", 2),
+        (dict(readout="square"), "hadamard", 0),
+        (dict(), "random", 0),
+        (dict(learning="pseudo_inverse"), "random", 2),
+    ],
+)
+def test_the_table_predicts_only_what_is_derived(settings, patterns, derived):
+    memories = patterns_from(patterns, 4, 64, 0, False)
+    rows = sequential.predictions(memories, Sweep(**settings))
+    assert sum(value != "-" for _, value in rows) == derived
+    assert all("no prediction is derived" in name for name, value in rows if value == "-")
+    assert (derived == 3) == all(value != "-" for _, value in rows)

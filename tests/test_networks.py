@@ -173,11 +173,13 @@ def test_default_start_and_cyclic():
 
 def test_a_memory_escapes_where_its_saliency_makes_up_for_the_slope():
     patterns = hx.patterns.hadamard(3, 16)
-    for activation, level in ((hx.HardTanh(), 1.0), (hx.Tanh(2.0), 0.5), (hx.Erf(4.0), 0.25)):
+    cases = ((hx.HardTanh(), 1.0), (hx.HardTanh(4.0), 0.25), (hx.Tanh(2.0), None), (hx.Erf(), None))
+    for activation, level in cases:
         network = hx.TwoTimescaleHopfield(
             patterns, hx.cyclic(3), kappa=5.0, tau=20.0, activation=activation
         )
-        np.testing.assert_allclose(network.escape_level(), level, rtol=1e-14)
+        found = network.escape_level()
+        assert (found is None) if level is None else abs(float(found) - level) < 1e-14
     assert hx.Hopfield(patterns).escape_level() is None
 
 

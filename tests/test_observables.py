@@ -122,3 +122,28 @@ def test_escapes_are_those_of_a_hopfield_network():
     run = trajectory(jnp.ones((3, 2)))
     with pytest.raises(TypeError, match="must be a TwoTimescaleHopfield"):
         hx.observables.escape_times(run, network)
+
+
+@pytest.mark.parametrize("name", ["visited", "classify", "switch_times", "dwell_times", "summary"])
+def test_observables_of_switches_refuse_a_run_in_discrete_time(name):
+    """Three memories one after the other: the run steps through them, its log of switches is
+    empty."""
+    memory = hx.DenseMemory(hx.patterns.hadamard(3, 8), hx.Power(3))
+    run = hx.iterate(memory, memory.init(memory.patterns.xi[0]), steps=4)
+    with pytest.raises(ValueError, match=f"`{name}` reads the log .* hopfax.iterate"):
+        getattr(hx.observables, name)(run)
+    chosen = hx.observables.Selected(["overlaps_end"])(run)  # what needs no log is read
+    assert_close(chosen["overlaps_end"], [1.0, 0, 0], 1e-12, "the run stays in its memory")
+
+
+@pytest.mark.parametrize("name", ["visited", "classify", "summary"])
+def test_observables_of_one_run_refuse_a_batch(name):
+    batch = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), trajectory(PURE))
+    with pytest.raises(ValueError, match=f"`{name}` is for one run.*vmap"):
+        getattr(hx.observables, name)(batch)
+    assert len(jax.tree.leaves(jax.vmap(getattr(hx.observables, name))(batch))[0]) == 3
+
+
+def test_saliencies_are_refused_where_there_are_none():
+    with pytest.raises(ValueError, match="'saliency' needs a network"):
+        hx.observables.Selected("saliency")(trajectory(PURE))

@@ -16,7 +16,7 @@ import hopfax as hx
 from hopfax import plots
 from hopfax._sweep import _dataset
 from hopfax.plots import _cycle
-from hopfax.plots._cycle import cycle_of
+from hopfax.plots._cycle import cycle_of, edges, note
 from hopfax.theory.sequential import _handover
 
 matplotlib.use("Agg")
@@ -146,7 +146,7 @@ def test_a_network_outside_the_theory_gets_no_curves():
 
 def test_a_selected_panel_tells_its_own_parameters(asked):
     data = made_up().assign_coords(tau=50.0, bias=0.02)
-    assert cycle_of(data) == (4, 50.0, 0.02)
+    assert cycle_of(data) == (4, 50.0, 0.02, True)
     assert cycle_of(data.assign_coords({"transition[1,0]": 0.5})) is None
     assert cycle_of(data.assign_coords({"transition[1,0]": 1.0})) is not None  # as it was
     assert cycle_of(made_up(noise=0.1).assign_coords(noise=0.0)) is not None
@@ -165,8 +165,8 @@ def test_a_dataset_says_what_was_run_in_attributes_of_its_own():
         attributes = _dataset.attributes(hx.Point(network, start, ts, **options), 16, None)
         return cycle_of(xr.Dataset(coords=grid, attrs=attributes))
 
-    assert cycle({}) == (4, 20.0, 0.01)
-    assert cycle({"tau": ("tau", [1.0, 2.0])}) == (4, None, 0.01)
+    assert cycle({}) == (4, 20.0, 0.01, True)
+    assert cycle({"tau": ("tau", [1.0, 2.0])}) == (4, None, 0.01, True)
     assert cycle({"transition[1,0]": 0.5}) is None
     assert cycle({}, current=np.ones(16)) is None and cycle({}, noise=0.1) is None
 
@@ -577,3 +577,31 @@ def test_the_overview_of_a_storage_diagram_is_one():
     assert "stable by the sufficient condition" in texts(ax)
     with pytest.raises(ValueError, match="`dataset` must have `storage`"):
         plots.storage_diagram(storage().isel(gain=[0]))
+
+
+@pytest.mark.parametrize(
+    ("changed", "finite"),
+    [
+        (dict(), True),
+        (dict(bias=0.05), False),  # beyond the domain of the finite separation
+        (dict(readout="square"), None),
+        (dict(keep_diagonal=False), None),
+        (dict(patterns=hx.Patterns(np.sign(np.random.default_rng(0).normal(size=(4, 16))))), None),
+    ],
+)
+def test_theory_is_for_the_settings_that_it_was_derived_for(changed, finite):
+    options: Any = dict(kappa=5.0, tau=50.0, bias=0.01) | changed
+    patterns = options.pop("patterns", hx.patterns.hadamard(4, 16))
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), **options)
+    start = {"saliency": np.array([4.0, 0.0, 0.0, 0.0])}
+    point = hx.Point(network, start, np.linspace(0.0, 100.0, 51))
+    data = xr.Dataset(attrs=_dataset.attributes(point, 16, None))
+    data = data.assign_coords(kappa=[3.0, 5.0]).assign_coords({"init.saliency[0]": [1.0, 3.0]})
+    cycle = cycle_of(data)
+    assert (cycle is None) if finite is None else (cycle is not None and cycle.finite == finite)
+    found = edges(data, "kappa", "init.saliency[0]", 5.0)
+    assert [edge.finite for edge in found] == (
+        [] if finite is None else [False] * 2 + [True] * finite
+    )
+    assert ("prediction is derived" in note(data, found)) == (finite is None)
+    assert (note(data, found) == "") == (finite is True)

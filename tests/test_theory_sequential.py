@@ -48,7 +48,7 @@ def test_critical_gain_of_a_cycle(P, gain):
 
 def test_critical_gain_with_self_loops():
     gain = sequential.critical_gain(self_loop=np.array([-1.0, 0.0, 0.3, 0.6, 1.0, 2.0]))
-    expected = [5.828427, 4.0, 3.373320, 2.664911, np.nan, np.nan]  # a self-loop of 1 locks
+    expected = [5.828427, 4.0, 3.373320, 2.664911, np.inf, np.inf]  # a self-loop of 1 locks
     np.testing.assert_allclose(gain, expected, rtol=0, atol=5e-7)
 
 
@@ -173,7 +173,7 @@ def test_basin_edge():
         np.testing.assert_allclose(found, edge, rtol=0, atol=atol)
         orbits = sequential.saliency_orbit(found * np.array([0.9999, 1.0001]), kappa, 250, P)
         np.testing.assert_array_equal(np.isfinite(orbits[:, -1]), [False, True])
-    assert jnp.isnan(sequential.basin_edge(3.5, 4)) and jnp.isnan(sequential.basin_edge(3.5))
+    assert jnp.isposinf(sequential.basin_edge(3.5, 4)) and jnp.isposinf(sequential.basin_edge(3.5))
     edge = lambda k: sequential.basin_edge(k, 4)  # noqa: E731
     np.testing.assert_allclose(jax.grad(edge)(4.5), slope(edge, 4.5, 1e-4), rtol=1e-5)
 
@@ -356,7 +356,7 @@ def test_fixed_points_at_finite_tau_bracket_the_fold(strong):
 def test_basin_edge_at_finite_tau_meets_the_simulated_one():
     edge = sequential.basin_edge(np.array([5.0, 4.0, 3.4, 3.0]), 4, tau=100.0, bias=0.01)
     # documented: 1 % too large
-    np.testing.assert_allclose(edge, [1.1418, 1.2939, 1.6375, np.nan], rtol=0.012)
+    np.testing.assert_allclose(edge, [1.1418, 1.2939, 1.6375, np.inf], rtol=0.012)
     gradient = jax.grad(lambda k: sequential.basin_edge(k, 4, tau=100.0, bias=0.01))(5.0)
     assert jnp.isnan(gradient)  # rather than a wrong zero
 
@@ -365,9 +365,80 @@ def test_basin_edge_at_finite_tau_meets_the_simulated_one():
 def test_gradients_at_finite_tau(taus):
     # the fixed Runge-Kutta steps across kinks leave a noise of 1e-6 in the values
     gain = lambda b: sequential.critical_gain(4, tau=taus, bias=b).sum()  # noqa: E731
-    np.testing.assert_allclose(jax.grad(gain)(0.01), slope(gain, 0.01, 1e-3), rtol=0.05)
+    np.testing.assert_allclose(jax.grad(gain)(0.008), slope(gain, 0.008, 1e-3), rtol=0.05)
     dwell = lambda k: (sequential.dwell_time(k, taus, 4, 0.01) / taus).sum()  # noqa: E731
     np.testing.assert_allclose(jax.grad(dwell)(5.0), slope(dwell, 5.0, 1e-2), rtol=1e-3)
+
+
+DOMAIN = [
+    # P, tau, bias, and what the sentence names
+    (4, 4e4, 0.01, "tau = 40000"),
+    (4, 3.0, 0.01, "tau = 3"),
+    (4, 100.0, 0.05, "bias = 0.05"),
+    (4, 100.0, 1e-5, "bias = 1e-05"),
+    (6, 100.0, 0.01, "P = 6"),
+]
+
+
+@pytest.mark.parametrize(("P", "tau", "bias", "named"), DOMAIN)
+def test_theory_beyond_its_domain_refuses_in_a_sentence(P, tau, bias, named):
+    """It gave 3.821 for 3.628, 3.046 for 1.362 and NaN, found by simulation."""
+    assert named in sequential.domain(P, tau, bias)
+    for call in (
+        lambda: sequential.critical_gain(P, tau=tau, bias=bias),
+        lambda: sequential.fixed_points(5.0, P, tau=tau, bias=bias),
+        lambda: sequential.basin_edge(5.0, P, tau=tau, bias=bias),
+        lambda: sequential.dwell_time(5.0, tau, P, bias),
+    ):
+        with pytest.raises(ValueError, match=f"No prediction is derived for {named}"):
+            call()
+
+
+def test_the_domain_of_the_theory():
+    assert sequential.domain(4, 50.0, 0.01) == "" == sequential.domain(INF, 8.0, 0.005)
+    assert sequential.domain(4, np.array([5.0, 1000.0]), np.array([0.001, 0.01])) == ""
+    assert "tau = 2000" in sequential.domain(4, np.array([50.0, 2000.0]), 0.01)
+    assert "tau = nan" in sequential.domain(4, np.nan, 0.01)
+
+
+def test_under_a_trace_theory_is_nan_beyond_its_domain(taus):
+    gains = jax.jit(lambda tau: sequential.critical_gain(4, tau=tau, bias=0.01))
+    found = gains(np.array([20.0, 4e4, 100.0]))
+    np.testing.assert_array_equal(np.isnan(found), [False, True, False])
+
+
+# By bisection of event-driven runs of 40 tau from z(0) = 4 e_1, to 0.001: over tau = 10, 20, 50,
+# 100, 300, 1000 for P = 4.
+SIMULATED = {
+    0.001: [3.4305, 3.3024, 3.2792, 3.3243, 3.4427, 3.5477],
+    0.003: [3.2255, 3.1656, 3.2047, 3.2828, 3.4391, 3.5490],
+    0.01: [2.9532, 2.9764, 3.0924, 3.2157, 3.4281, 3.5587],
+}
+
+
+@pytest.mark.slow
+def test_critical_gains_lie_within_their_band_all_over_the_domain():
+    taus, biases = np.array([10.0, 20, 50, 100, 300, 1000]), np.array(list(SIMULATED))
+    gains = sequential.critical_gain(4, tau=taus[None], bias=biases[:, None])
+    difference = np.asarray(gains) - np.array(list(SIMULATED.values()))
+    band = np.asarray(sequential.error_band(biases))[:, None]
+    assert (difference > -0.002).all() and (difference < band + 0.001).all()
+
+
+#: The same of basins, to 0.002: kappa, and the edge over tau.
+BASINS = {
+    4.0: [1.1296, 1.1683, 1.2192, 1.2931, 1.4636, 1.5813],
+    5.0: [0.9890, 1.0417, 1.1050, 1.1401, 1.2333, 1.3159],
+    6.0: [0.9204, 0.9767, 1.0417, 1.0804, 1.1331, 1.2122],
+}
+
+
+@pytest.mark.slow
+def test_basin_edges_are_close_all_over_the_domain():
+    taus, kappas = np.array([10.0, 20, 50, 100, 300, 1000]), np.array(list(BASINS))
+    edges = sequential.basin_edge(kappas[:, None], 4, tau=taus[None], bias=0.01)
+    ratio = np.asarray(edges) / np.array(list(BASINS.values()))
+    assert (ratio > 0.997).all() and (ratio < 1.035).all()
 
 
 # Inputs

@@ -16,10 +16,12 @@ from .. import _status
 from .._errors import missing
 from .._types import Dataset
 from ..observables import regime_attributes
+from ..patterns import Patterns
 from ._grid import Grid
 from ._job import Variable
 from ._point import Point
 
+_FEW = 1024  # memories of which all pairs are compared
 _LISTED = 256  # entries of an array that are written out
 _TIME = "fast time constants"
 _UNITS = {"tau": _TIME, "dwell": _TIME, "kappa": "1", "bias": "1", "steps": "1"}
@@ -77,6 +79,8 @@ def attributes(point: Point | Callable, tile: int, key: jax.Array | None) -> dic
         found["settings"] = json.dumps(_settings(point))
         found["network"] = type(point.network).__name__
         found["parameters"] = json.dumps(_parameters(point))
+        if (crosstalk := _crosstalk(point)) is not None:
+            found["crosstalk"] = crosstalk
         found["driven"] = int(point.stimulus is not None or point.current is not None)
     return found
 
@@ -101,6 +105,17 @@ def environment() -> dict[str, Any]:
 def changes(before: dict[str, str], now: dict[str, str], keys: list[str]) -> str:
     """How two environments differ in the entries `keys`, in words."""
     return "; ".join(f"{key}: {before.get(key)} then, {now[key]} now" for key in keys)
+
+
+def _crosstalk(point: Point) -> float | None:
+    """The largest overlap of two memories: theory holds for orthogonal ones. None where they are
+    too many to compare."""
+    patterns = point.network.patterns
+    if not isinstance(patterns, Patterns) or patterns.P > _FEW:
+        return None
+    gram = np.array(patterns.gram(), dtype=float)
+    np.fill_diagonal(gram, 0.0)
+    return float(np.abs(gram).max(initial=0.0))
 
 
 def _parameters(point: Point) -> dict[str, Any]:

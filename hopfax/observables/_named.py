@@ -14,10 +14,10 @@ def _ends(trajectory: Trajectory) -> Array:
     return trajectory.overlaps[-1]
 
 
-def _last_saliency(trajectory: Trajectory) -> Array:
+def _saliency(trajectory: Trajectory, name: str = "saliency") -> Array:
     if trajectory.saliency is None:
-        raise ValueError("'saliency_end' needs a network whose saliency is part of the dynamics.")
-    return trajectory.saliency[-1]
+        raise ValueError(f"{name!r} needs a network whose saliency is part of the dynamics.")
+    return trajectory.saliency
 
 
 _SUMMARY = ("regime", "switches", "dwell", "overlap")
@@ -26,9 +26,9 @@ _FUNCTIONS: dict[str, Callable[[Trajectory], Array]] = {
     "dwell_times": dwell_times,
     "visited": visited,
     "overlaps_end": _ends,
-    "saliency_end": _last_saliency,
+    "saliency_end": lambda trajectory: _saliency(trajectory, "saliency_end")[-1],
     "overlaps": lambda trajectory: trajectory.overlaps,
-    "saliency": lambda trajectory: trajectory.saliency,  # type: ignore[return-value]
+    "saliency": _saliency,
 }
 
 #: The names of all observables that can be asked for by name.
@@ -70,7 +70,8 @@ class Selected(eqx.Module):
 
     def __call__(self, trajectory: Trajectory) -> dict[str, Array]:
         """The observables of a trajectory by name; ValueError if it has no such thing."""
-        whole = summary(trajectory)
+        # A summary is made only where it is asked for: it needs a log of switches.
+        whole = summary(trajectory) if set(self.names) & set(_SUMMARY) else {}
         return {
             name: whole[name] if name in whole else _FUNCTIONS[name](trajectory)
             for name in self.names

@@ -31,6 +31,22 @@ def regime_attributes() -> dict[str, Any]:
     }
 
 
+def _check_run(trajectory: Trajectory, name: str, batch: bool = False) -> None:
+    """ValueError for a run that the observable `name` would misread: one in discrete time, which
+    has no log of switches, or (unless `batch`) several at once."""
+    if trajectory.method == "iterate":
+        raise ValueError(
+            f"`{name}` reads the log of switches, which a run of hopfax.iterate does not have; the "
+            "memory that leads at each step is jnp.argmax(jnp.abs(run.overlaps), axis=1), and "
+            'run.stats["moved"] is 0 where the run has come to rest.'
+        )
+    if trajectory.overlaps.ndim != 2 and not batch:
+        raise ValueError(
+            f"`{name}` is for one run, but the overlaps have shape {trajectory.overlaps.shape}; "
+            f"use jax.vmap(hopfax.observables.{name}) for a batch."
+        )
+
+
 def switch_times(trajectory: Trajectory) -> Float[Array, "... K"]:
     r"""Times at which a new memory took the lead, $|m_{new}| = |m_{old}|$, and was then retrieved
     ($|m_{new}| > 1/2$ before the next crossing).
@@ -38,6 +54,8 @@ def switch_times(trajectory: Trajectory) -> Float[Array, "... K"]:
     They are roots of the solver's own interpolation between its steps, so as exact as the run, and
     differentiable. In units of the fast time constant. Under a trace (or in a batch) padded with
     NaN to a fixed length, otherwise only as many as there were.
+
+    **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches.
 
     **Example:**
 
@@ -49,6 +67,7 @@ def switch_times(trajectory: Trajectory) -> Float[Array, "... K"]:
     hx.observables.switch_times(run)  # 30.85, 61.18, 91.40
     ```
     """
+    _check_run(trajectory, "switch_times", batch=True)
     log = trajectory.switches
     return _cut(jnp.sort(jnp.where(log.retrieved, log.time, jnp.nan), axis=-1))
 
@@ -57,6 +76,8 @@ def dwell_times(trajectory: Trajectory) -> Float[Array, "... L"]:
     """How long each memory between two switches was active: differences of `switch_times`.
 
     The dwell in the first memory, which began with the run, is not among them.
+
+    **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches.
 
     **Example:**
 
@@ -68,6 +89,7 @@ def dwell_times(trajectory: Trajectory) -> Float[Array, "... L"]:
     hx.observables.dwell_times(run)  # 30.33, 30.22
     ```
     """
+    _check_run(trajectory, "dwell_times", batch=True)
     return jnp.diff(switch_times(trajectory), axis=-1)
 
 
@@ -75,6 +97,8 @@ def visited(trajectory: Trajectory) -> Int[Array, " K"]:
     """The memories in the order in which they were retrieved, that of the start included.
 
     Under a trace padded with -1 to a fixed length, otherwise only as many as there were.
+
+    **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches, or a batch.
 
     **Example:**
 
@@ -86,6 +110,7 @@ def visited(trajectory: Trajectory) -> Int[Array, " K"]:
     hx.observables.visited(run)  # 0, 1, 2, 3
     ```
     """
+    _check_run(trajectory, "visited")
     log = trajectory.switches
     first = jnp.argmax(jnp.abs(trajectory.overlaps[0])).astype(log.target.dtype)
     order = jnp.argsort(~log.retrieved, stable=True)
@@ -125,6 +150,7 @@ def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float
     ts, m, z = trajectory.ts, trajectory.overlaps, trajectory.saliency
     if z is None:
         raise ValueError("`escape_times` needs a trajectory with saliency.")
+    _check_run(trajectory, "escape_times")
     if trajectory.escapes is not None:
         return _cut(trajectory.escapes)
     given = jnp.zeros_like(z) if trajectory.evidence is None else trajectory.evidence
@@ -189,6 +215,8 @@ def classify(trajectory: Trajectory) -> Int[Array, ""]:
     A longer run can also change the answer: a little below the critical gain a sequence lasts for
     long before it collapses.
 
+    **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches, or a batch.
+
     **Example:**
 
     ```python
@@ -199,6 +227,7 @@ def classify(trajectory: Trajectory) -> Int[Array, ""]:
     hx.observables.REGIMES[hx.observables.classify(run)]  # sequence
     ```
     """
+    _check_run(trajectory, "classify")
     m = jnp.abs(trajectory.overlaps)
     late = m[-max(m.shape[0] // 10, min(3, m.shape[0])) :]
     top = late.max(axis=1)
@@ -232,6 +261,8 @@ def summary(trajectory: Trajectory) -> dict[str, Array]:
     and `dwell` come from the log, which holds 64 switches; for more of them pass a method with a
     longer one, such as `EventDriven(switches=...)`.
 
+    **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches, or a batch.
+
     **Example:**
 
     ```python
@@ -242,6 +273,7 @@ def summary(trajectory: Trajectory) -> dict[str, Array]:
     hx.observables.summary(run)  # regime 0, switches 3, dwell 30.22, overlap 1
     ```
     """
+    _check_run(trajectory, "summary")
     log = trajectory.switches
     times = jnp.sort(jnp.where(log.retrieved, log.time, jnp.nan))
     number = log.retrieved.sum(dtype=jnp.int32)

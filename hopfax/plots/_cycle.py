@@ -12,19 +12,26 @@ from ._axes import Axes, Line, tau_text
 
 #: How the separation of timescales reads where it is infinite.
 SINGULAR = r"$\tau \to \infty$"
+SEPARATION = r"$\tau$ and $b$"
+_ORTHOGONAL = 1e-6  # overlap of two memories up to which the theory takes them for orthogonal
 
 
 class Cycle(NamedTuple):
-    """A cycle of `P` memories, as far as the theory needs it; None for what is no single number."""
+    """A cycle of `P` memories, as far as the theory needs it; None for what is no single number.
+
+    `orthogonal`: whether the memories are, as far as the dataset tells."""
 
     P: int
     tau: float | None
     bias: float | None
+    orthogonal: bool = True
 
     @property
     def finite(self) -> bool:
         """Whether the theory of a finite separation of timescales applies."""
-        return self.P > 2 and (self.tau or 0) > 1 and (self.bias or 0) > 0
+        if self.tau is None or self.bias is None or not self.orthogonal:
+            return False
+        return not sequential.domain(self.P, self.tau, self.bias)
 
 
 class Edge(NamedTuple):
@@ -54,22 +61,57 @@ def cycle_of(dataset: Dataset) -> Cycle | None:
     """The cycle that a sweep of two-timescale networks ran, read from the dataset's attributes.
 
     A scalar coordinate, as a selected panel has, takes the place of the value of its name. None
-    unless the network is a plain cycle (each memory calls the next with weight 1) with hard tanh
-    and no noise, for which the theory holds. `tau` or `bias` is None where it is no single number.
+    unless the network is a plain cycle (each memory calls the next with weight 1) with hard tanh, a
+    linear readout, self-couplings kept, no noise, and memories that are orthogonal or made so by
+    the pseudo-inverse rule: for these the theory holds. `tau` or `bias` is None where it is no
+    single number.
     """
-    values = _values(dataset)
+    values, settings = _values(dataset), _settings(dataset)
     transition = values.get("transition")
     if transition is None or transition.ndim != 2:
         return None
     P = len(transition)
     cyclic = P > 1 and np.array_equal(transition, np.roll(np.eye(P), 1, axis=0))
-    kind = (dataset.attrs.get("network"), _settings(dataset).get("activation"))
+    kind = (dataset.attrs.get("network"), settings.get("activation"))
     if kind != ("TwoTimescaleHopfield", "HardTanh") or not cyclic:
+        return None
+    if settings.get("readout", "linear") != "linear" or not settings.get("keep_diagonal", True):
+        return None
+    orthogonal = _orthogonal(dataset, values)
+    if not orthogonal and settings.get("learning", "hebbian") == "hebbian":
         return None
     plain = _single(values, "noise", 0.0) == 0 and _single(values, "activation.gain", 1.0) == 1
     if _driven(dataset) or not plain:
         return None
-    return Cycle(P, _single(values, "tau"), _single(values, "bias"))
+    return Cycle(P, _single(values, "tau"), _single(values, "bias"), orthogonal)
+
+
+def _orthogonal(dataset: Dataset, values: dict[str, np.ndarray]) -> bool:
+    """Whether the memories are orthogonal, as far as the dataset tells."""
+    if "crosstalk" in dataset.attrs:
+        return bool(dataset.attrs["crosstalk"] <= _ORTHOGONAL)
+    xi = values.get("patterns.xi")
+    if xi is None or xi.ndim != 2:  # of large patterns older stores keep a digest alone
+        return True
+    gram = xi @ xi.T / xi.shape[1]
+    return bool(np.abs(gram - np.diag(np.diag(gram))).max(initial=0.0) <= _ORTHOGONAL)
+
+
+def note(dataset: Dataset, found: list["Edge"]) -> str:
+    """Why predictions are missing in a map over the gain and a start saliency, for a title."""
+    if dataset.attrs.get("network") != "TwoTimescaleHopfield":
+        return ""
+    cycle = cycle_of(dataset)
+    if not found or cycle is None:
+        return "no prediction is derived for these settings"
+    if cycle.tau is None or cycle.bias is None or any(edge.finite for edge in found):
+        return ""
+    return rf"none is derived for this {SEPARATION}"
+
+
+def setting_of(dataset: Dataset, name: str) -> float | None:
+    """The one number that a parameter of the sweep's network is, None if it varies."""
+    return _single(_values(dataset), name)
 
 
 def edges(dataset: Dataset, x: str, y: str, largest: float) -> list[Edge]:

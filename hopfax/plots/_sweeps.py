@@ -28,6 +28,8 @@ from ._cycle import (
     edges,
     gains,
     horizon_text,
+    note,
+    setting_of,
     setting_text,
     size_text,
     threshold,
@@ -82,6 +84,9 @@ def phase_diagram(dataset: Dataset, ax: Axes | None = None, *, theory: bool = Tr
     if found and cycle is not None:
         handles += draw_edges(ax, found, y.limits[1])
         ax.set_title(setting_text(cycle) + horizon_text(dataset), fontsize="medium")
+    if theory and x.name == "kappa" and (text := note(dataset, found)):
+        before = f"{ax.get_title()}\n" if ax.get_title() else ""
+        ax.set_title(before + text, fontsize="medium")
     columns = 2 if len(handles) > 3 else max(len(handles), 1)
     legend_below(ax, handles, columns)
     return ax
@@ -121,8 +126,7 @@ def dwell_curve(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True
         raise ValueError("`dataset` must have `dwell` over `kappa`.")
     ax = new_axes((6.0, 4.6)) if ax is None else ax
     row = largest_start(dataset)
-    cycle = cycle_of(row)
-    tau = cycle.tau if cycle is not None else None
+    cycle, tau = cycle_of(row), setting_of(row, "tau")
     unit = 1.0 if tau is None else tau
     kappa = row["kappa"].values
     dwell = row["dwell"].values / unit
@@ -134,6 +138,8 @@ def dwell_curve(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True
     if theory and cycle is not None and cycle.tau is not None:
         _predicted_dwells(ax, cycle, high)
         ax.set_title(setting_text(cycle), fontsize="medium")
+    elif tau is not None:  # whichever it is of several
+        ax.set_title(tau_text(tau), fontsize="medium")
     ax.set(xlabel=label("kappa"), xlim=(low, high))
     ax.set_ylabel(label("dwell") if tau is None else r"dwell / $\tau$")
     ax.set_ylim(bottom=0)

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from .._console import number, table
@@ -22,13 +21,22 @@ def report(run: Result, name: str) -> str:
         numbers = (measured, predicted, measured - predicted, escape)
         rows.append((f"{k + 1}: {here}", *(number(x, 3) for x in numbers)))
     head = ("switch", "measured", "predicted", "difference", "escape")
-    note = (
-        "Times in fast time constants. Predicted for orthogonal memories: the first switch from "
-        "its\nformula, later ones at the steady dwell. Escape: without a seed, tau -> infinity."
-    )
+    note = "Times in fast time constants"
     if not len(run.predicted) and not len(run.escapes):
         head, rows = head[:2], [row[:2] for row in rows]
-        note = "Times in fast time constants; no prediction is derived for these settings."
+        note += "; no prediction is derived for these settings."
+    elif not len(run.predicted):
+        head = (head[0], head[1], head[4])
+        rows = [(row[0], row[1], row[4]) for row in rows]
+        note += (
+            "; no prediction of switches is derived for these settings.\nEscape: without a seed, "
+            "tau -> infinity."
+        )
+    else:
+        note += (
+            ". Predicted for orthogonal memories: the first switch from its\nformula, later ones "
+            "at the steady dwell. Escape: without a seed, tau -> infinity."
+        )
     P, N = run.network.patterns.P, run.network.patterns.N
     lines = [
         f"{name}: {P} memories, {N} neurons, reduction to {run.trajectory.reduction}; "
@@ -94,12 +102,12 @@ def _fate(run: Result) -> str:
         f"{at_end.min():.2f} to {at_end.max():.2f}. It is the pixelwise majority vote of all of "
         f"them in {100 * agree:.0f} % of the pixels."
     )
-    edge = 1 / float(run.network.activation.slope(jnp.zeros((), z.dtype)))
-    if z.min() > edge:
+    edge = run.network.escape_level()
+    if edge is not None and z.min() > float(edge):
         text += (
             " What the images have in common is enough to charge every memory all the time: the "
-            f"saliencies stay at {z.min():.2f} to {z.max():.2f} and none falls to {edge:g}, where "
-            "an orthogonal memory would let go."
+            f"saliencies stay at {z.min():.2f} to {z.max():.2f} and none falls to "
+            f"{float(edge):g}, where an orthogonal memory would let go."
         )
     return text
 

@@ -13,6 +13,8 @@ from ..._errors import check_memory
 #: Images in a film strip.
 FRAMES = 14
 _SAVES = 100  # saves per slow time constant
+#: Overlap of two memories up to which the theory takes them for orthogonal.
+ORTHOGONAL = 1e-6
 _TRANSITIONS = 64  # as many as a run's log keeps
 
 
@@ -78,15 +80,27 @@ def simulate(
     )
 
 
+def crosstalk(patterns: hx.Patterns) -> float:
+    """The largest overlap of two memories."""
+    gram = np.array(patterns.gram(), dtype=float)
+    np.fill_diagonal(gram, 0.0)
+    return float(np.abs(gram).max(initial=0.0))
+
+
 def _predict(network, start, span: float, noisy: bool) -> tuple[np.ndarray, np.ndarray]:
     """Switch times at finite tau where a theory exists, and escape times in the singular limit.
 
-    Both are for orthogonal memories; those within the run.
+    Both are for hard tanh, a linear readout, the diagonal kept and no noise; switches also need
+    orthogonal memories, and escapes those or the pseudo-inverse rule. Those within the run.
     """
     kappa, tau, bias = (np.asarray(x) for x in (network.kappa, network.tau, network.bias))
     activation, transition = network.activation, np.asarray(network.transition)
     none, theory = np.empty(0), hx.theory.sequential
-    if not isinstance(activation, hx.HardTanh) or noisy:
+    exact = network.keep_diagonal and network.readout == "linear" and not noisy
+    apart = crosstalk(network.patterns) < ORTHOGONAL
+    if not exact or not isinstance(activation, hx.HardTanh):
+        return none, none
+    if not apart and network.learning == "hebbian":
         return none, none
     gain = 1.0 if activation.gain is None else float(activation.gain)
     path = theory.itinerary(transition, gain * kappa, tau, gain * start, _TRANSITIONS)
@@ -96,12 +110,12 @@ def _predict(network, start, span: float, noisy: bool) -> tuple[np.ndarray, np.n
     simple = kappa.ndim == tau.ndim == bias.ndim == 0 and tau > 1 and bias > 0
     simple = simple and np.sum(start != 0) == 1 and set(transition.ravel().tolist()) <= {0.0, 1.0}
     simple = simple and called.sum() == 1 and np.all(transition.sum(0) <= 1)
-    if not simple or transition.trace() > 0:
+    if not simple or not apart or transition.trace() > 0:
         return none, escapes
     k, b, Z0 = gain * float(kappa), gain * float(bias), gain * float(start.max())
     first = float(theory.switch_time(Z0, k, float(tau), b))
     length = int(np.any(transition, axis=1).sum())
-    if not math.isfinite(first) or length < 3:
+    if not math.isfinite(first) or theory.domain(length, float(tau), b):
         return np.asarray([first] if math.isfinite(first) else []), escapes
     dwell = float(theory.dwell_time(k, float(tau), length, b))
     later = np.arange(1, _TRANSITIONS) * dwell if math.isfinite(dwell) else none

@@ -19,6 +19,7 @@ from .._limits import check_points, check_results
 from .._machine import Precision, dask_client, host_devices, precision
 from .._memories import NAMES, digest, memories_of, path_of
 from .._picture import require
+from ._run_result import ORTHOGONAL, crosstalk
 
 PICTURE = "phase_diagram.png"
 _SAVES = 100  # over the horizon; they decide the regime
@@ -120,7 +121,7 @@ class Sweep:
             dataset = dataset.load()
             hints = advice(memories, dataset, self)
         with precision("float64"):  # the theory, whatever the runs had
-            tables = "\n".join([report(dataset, memories.P, self), *hints])
+            tables = "\n".join([report(dataset, memories, self), *hints])
             output.finish(dataset, tables, work, PICTURE, f"{PICTURE}, settings.toml; {store}")
         return 0
 
@@ -257,21 +258,14 @@ def gains_and_starts(points: tuple[int, ...]) -> tuple[int, int]:
     return gains, total // gains
 
 
-def report(dataset: Any, P: int, settings: Sweep) -> str:
-    """Thresholds of a cycle of `P`, measured and predicted, and the count of every regime."""
+def report(dataset: Any, memories: Any, settings: Sweep) -> str:
+    """Thresholds of a cycle, measured and predicted, and the count of every regime."""
     largest = settings.saliency[1]
     rows: list[tuple[str, str]] = []
     found = threshold(dataset)
     name = f"measured from z_0(0) = {largest:g}, within {settings.horizon:g} tau"
     rows.append((name, found))
-    if P > 2 and settings.tau > 1 and settings.bias > 0:
-        predicted = hx.theory.sequential.critical_gain(P, tau=settings.tau, bias=settings.bias)
-        name = f"theory, P = {P}, tau = {settings.tau:g}, bias {settings.bias:g}"
-        rows.append((name, number(predicted, 3)))
-    limit = number(hx.theory.sequential.critical_gain(P), 3)
-    rows.append((f"theory, P = {P}, tau -> infinity", limit))
-    endless = number(hx.theory.sequential.critical_gain(), 3)
-    rows.append(("theory, P -> infinity, tau -> infinity", endless))
+    rows += predictions(memories, settings)
     text = table(("threshold of the gain kappa", ""), rows)
 
     status, regime = dataset["status"].values, dataset["regime"].values
@@ -284,13 +278,31 @@ def report(dataset: Any, P: int, settings: Sweep) -> str:
     return f"{text}\n\n{table(('regime', 'runs'), counts)}"
 
 
+def predictions(memories: Any, settings: Sweep) -> list[tuple[str, str]]:
+    """Critical gains by the theory, as rows of the table: those whose assumptions hold."""
+    theory, P = hx.theory.sequential, memories.P
+    apart = crosstalk(memories) < ORTHOGONAL
+    if settings.readout != "linear" or not (apart or settings.learning == "pseudo_inverse"):
+        return [("theory: no prediction is derived for these settings", "-")]
+    rows = []
+    name = f"theory, P = {P}, tau = {settings.tau:g}, bias {settings.bias:g}"
+    if not apart or theory.domain(P, settings.tau, settings.bias):
+        rows.append((f"{name}: no prediction is derived", "-"))
+    else:
+        gain = theory.critical_gain(P, tau=settings.tau, bias=settings.bias)
+        error = theory.error_band(settings.bias)
+        rows.append((f"{name}, to {number(error, 2)}", number(gain, 3)))
+    rows.append((f"theory, P = {P}, tau -> infinity", number(theory.critical_gain(P), 3)))
+    endless = number(theory.critical_gain(), 3)
+    return [*rows, ("theory, P -> infinity, tau -> infinity", endless)]
+
+
 def advice(memories: Any, dataset: Any, settings: Sweep) -> list[str]:
     """What a reader should know of these memories, as lines after the table."""
     gram = np.array(memories.gram(), dtype=float)
-    np.fill_diagonal(gram, 0.0)
-    size = float(np.abs(gram).max(initial=0.0))
+    size = crosstalk(memories)
     lines = []
-    if size > 1e-6 and settings.learning == "hebbian":
+    if size > ORTHOGONAL and settings.learning == "hebbian":
         lines.append(
             f"\nThe memories overlap by up to {size:.3f}; the theory is for orthogonal ones "
             "(--learning pseudo_inverse)."
@@ -298,7 +310,7 @@ def advice(memories: Any, dataset: Any, settings: Sweep) -> list[str]:
     if (dataset["regime"].values == REGIMES.index("sequence")).any():
         return lines
     following = np.diagonal(np.roll(gram, -1, axis=0))  # overlap of each memory with the next
-    if settings.bias == 0 and size <= 1e-6:
+    if settings.bias == 0 and size <= ORTHOGONAL:
         lines.append("\nNo run is a sequence: nothing seeds the transitions (--bias 0.01).")
     elif settings.readout == "linear" and settings.learning == "hebbian" and following.min() < 0:
         lines.append(

@@ -118,13 +118,16 @@ def at_gains(gains: tuple[float, ...], P: int) -> str:
     note = (
         "Z* is the saliency with which a memory takes over, the dwell is the time tau ln Z* till\n"
         "it escapes, the basin edge the smallest Z0 for which the sequence from z(0) = Z0 e_0\n"
-        "lasts. A dash: no sequence sustains itself."
+        "lasts, inf where none does. A dash: no sequence sustains itself."
     )
     return "\n\n".join([*blocks, note])
 
 
 def at_separation(gains: tuple[float, ...], P: int, tau: float, bias: float) -> str:
-    """Critical gain, dwell, period and basin edge at a finite separation."""
+    """Critical gain, dwell, period and basin edge at a finite separation, or a sentence."""
+    name = f"A cycle of {P} memories at tau = {tau:g}, bias {bias:g}"
+    if sentence := hx.theory.sequential.domain(P, tau, bias):
+        return f"{name}\n\n{sentence}"
     kappa = jnp.asarray(gains, dtype=float)
     gain = hx.theory.sequential.critical_gain(P, tau=tau, bias=bias)
     dwell = hx.theory.sequential.dwell_time(kappa, tau, P, bias)
@@ -132,9 +135,11 @@ def at_separation(gains: tuple[float, ...], P: int, tau: float, bias: float) -> 
     columns = (kappa, edge, dwell, dwell / tau, P * dwell)
     head = ("kappa", "basin edge", "dwell", "dwell / tau", "period")
     rows = [[number(value) for value in row] for row in zip(*columns, strict=True)]
+    error = number(hx.theory.sequential.error_band(bias), 2)
     return (
-        f"A cycle of {P} memories at tau = {tau:g}, bias {bias:g}, times in fast time constants\n\n"
-        f"critical kappa  {number(gain)}\n\n{table(head, rows)}"
+        f"{name}, times in fast time constants\n\n"
+        f"critical kappa  {number(gain)}, to {error}: it was found at most so much too large\n\n"
+        f"{table(head, rows)}"
     )
 
 

@@ -160,8 +160,10 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
         return self.tau
 
     def escape_level(self):
-        r"""$1 / \psi'(0)$: with hard tanh the saturated state ends there; smooth activations lose
-        stability somewhat before."""
+        r"""$1 / \psi'(0)$ with hard tanh, whose saturated state ends there; None with others: they
+        lose stability before, where $z_\nu \psi'(a)$ of the next memory reaches 1."""
+        if not isinstance(self.activation, HardTanh):
+            return None
         return 1 / self.activation.slope(jnp.zeros((), self.patterns.xi.dtype))
 
     def pitfalls(self, state, current, noise):

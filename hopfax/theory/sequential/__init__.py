@@ -19,14 +19,16 @@ can raise it a little (P = 3, $\tau$ = 50: 2.80 at b = 0.01, 3.05 at b = 0.001).
 With finite `tau` the same functions solve the handover between two memories numerically (two
 overlaps, fixed-step Runge-Kutta) and join it to the exact exponentials between handovers. Against
 simulations with P = 3, 4, 5 and $\tau$ = 20 to 500 dwells agree to 0.001 $\tau$ at $\kappa = 5$,
-critical gains are about $2 b$ too large, basin edges 1 % too large. What is left out is the
-response of the overlaps that take no part in a handover, which is O(b).
+critical gains are about $2 b$ too large, basin edges 1 % too large (3 % at $\tau$ = 10). What is
+left out is the response of the overlaps that take no part in a handover, which is O(b). `domain`
+tells where this holds; elsewhere these functions refuse.
 
 Model and endless-chain map: Betteti, Baggio, Zampieri 2026, arXiv:2603.03201. Finite cycles, finite
 $\tau$, self-loops, general transitions, smooth activations and noise are derived here.
 """
 
 from ._critical_gain import critical_gain
+from ._domain import domain, error_band
 from ._itinerary import OUTCOMES, Itinerary, itinerary
 from ._map import (
     FixedPoints,
@@ -45,7 +47,9 @@ __all__ = [
     "Itinerary",
     "basin_edge",
     "critical_gain",
+    "domain",
     "dwell_time",
+    "error_band",
     "escape_time",
     "fixed_points",
     "gain_for_period",

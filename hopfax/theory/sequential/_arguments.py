@@ -8,6 +8,7 @@ import numpy as np
 from ..._activations import HardTanh
 from ..._errors import check_at_least, in_words
 from ..._types import ArrayLike, is_concrete
+from ._domain import domain
 
 _MOST = 10**6  # memories in a cycle
 
@@ -45,9 +46,12 @@ def check_no_bias(bias: ArrayLike) -> None:
 
 
 def check_finite_tau(P: int | float, tau: jax.Array, bias: jax.Array) -> None:
-    """ValueError where the theory of finite `tau` does not hold."""
+    """ValueError where the theory of finite `tau` does not hold; under a trace the result is NaN
+    there."""
     if P == 2:
         raise ValueError("`P` must be >= 3 with finite `tau`: two memories alternate as mixtures.")
     check_at_least(tau, "tau", 1.0, strict=True)
     hint = "Without a seed no transition takes place at finite `tau`."
     check_at_least(bias, "bias", 0.0, strict=True, hint=hint)
+    if sentence := domain(P, tau, bias):
+        raise ValueError(sentence)

@@ -11,6 +11,7 @@ from ..._types import ArrayLike
 from .._parameters import floats
 from . import _drift, _handover, _singular
 from ._arguments import check_finite_tau, check_no_bias, check_P, gain_of, is_value
+from ._domain import only_inside
 
 
 def critical_gain(
@@ -55,8 +56,9 @@ def critical_gain(
     - `noise`: $\sigma$ of the stochastic differential equation; the standard deviation at a site is
         $\sigma / \sqrt 2$. Exact for infinitely many sites.
 
-    **Returns:** $\kappa_c$, broadcast over `tau` and `bias`, or over `self_loop`; NaN where nothing
-    sustains a cycle. Differentiable in every parameter.
+    **Returns:** $\kappa_c$, broadcast over `tau` and `bias`, or over `self_loop`. Infinite where no
+    gain sustains a cycle; NaN, which is possible under a trace alone, where no prediction is
+    derived. Differentiable in every parameter.
 
     **Raises:** ValueError for a combination that is not derived, or a parameter out of its range.
 
@@ -84,8 +86,8 @@ def critical_gain(
     if not is_value(self_loop, 0.0):
         raise ValueError(_NO_FINITE_TAU)
     tau, bias, gain = floats(tau=tau, bias=bias, gain=gain_of(activation))
-    check_finite_tau(P, tau, bias)
-    return _handover.critical_gain(P, tau, gain * bias) / gain
+    check_finite_tau(P, tau, gain * bias)
+    return only_inside(_handover.critical_gain(P, tau, gain * bias) / gain, P, tau, gain * bias)
 
 
 _NO_FINITE_TAU = (

@@ -40,7 +40,7 @@ from .._search import minimise, multisect
 #: Runge-Kutta steps of a handover: gains and dwells are accurate to about 1e-6.
 STEPS = 512
 #: Runge-Kutta steps, and transitions to survive, for basins, where the answer is yes or no.
-COARSE_STEPS, TRANSITIONS = 192, 32
+COARSE_STEPS, TRANSITIONS = 384, 32
 
 
 class Handover(NamedTuple):
@@ -272,13 +272,13 @@ def _(primals, tangents):
 
 @jitted
 def basin_edge(kappa, P, tau, bias):
-    """Smallest initial saliency from which the cycle survives; NaN where none does."""
+    """Smallest initial saliency from which the cycle survives; infinite where none does."""
 
     def one(kappa, tau, bias):
         k, t, b = stop_gradient((kappa, tau, bias))
         alive = jax.vmap(lambda x: _survives(-1 / x, k, P, t, b))
         start, end = jnp.full_like(k, -1.25), jnp.full_like(k, -0.01)  # x = -1/Z0
         x = multisect(lambda x: alive(x[0])[None], start[None], end[None], 9, 6)[0]
-        return _found_by_search(jnp.where(x < end, -1 / x, jnp.nan), kappa, tau, bias)
+        return _found_by_search(jnp.where(x < end, -1 / x, jnp.inf), kappa, tau, bias)
 
     return jnp.vectorize(one)(kappa, tau, bias)

@@ -16,7 +16,7 @@ def critical_gain(P, s):
     s = jnp.where(possible, s, 0.0)
     q = stop_gradient(best_decay(P, s))
     kappa = (1 + jnp.sqrt(1 - s)) ** 2 if P == math.inf else gain(q, P, s)
-    return jnp.where(possible, kappa, jnp.nan)
+    return jnp.where(possible, kappa, jnp.inf)
 
 
 def gain(q, P, s):
@@ -109,7 +109,7 @@ def basin_edge(kappa, P):
         slope = jax.jvp(last, (Z0,), (jnp.ones_like(Z0),))[1]
         moved = _one_orbit(Z0, kappa, transitions, P)[-1]
         Z0 = Z0 - (moved - stop_gradient(moved)) / slope
-        return jnp.where(dies(start) < 0, Z0, jnp.nan)
+        return jnp.where(dies(start) < 0, Z0, jnp.inf)
 
     return jnp.vectorize(one)(kappa)
 

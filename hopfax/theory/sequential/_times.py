@@ -10,6 +10,7 @@ from ..._types import ArrayLike
 from .._parameters import floats
 from . import _handover, _singular
 from ._arguments import check_finite_tau, check_P
+from ._domain import only_inside
 
 
 def escape_time(Z: ArrayLike, tau: ArrayLike, gain: ArrayLike = 1.0) -> Float[Array, "..."]:
@@ -103,7 +104,7 @@ def dwell_time(
     P = check_P(P)
     kappa, tau, bias = floats(kappa=kappa, tau=tau, bias=bias)
     check_finite_tau(P, tau, bias)
-    return tau * _handover.fixed_points(kappa, P, tau, bias)[2]
+    return only_inside(tau * _handover.fixed_points(kappa, P, tau, bias)[2], P, tau, bias)
 
 
 def gain_for_period(period: ArrayLike, P: int | float, tau: ArrayLike) -> Float[Array, "..."]:

@@ -1,0 +1,98 @@
+"""Where the theory of finite separations of timescales holds, in one place.
+
+The theory leaves out the response of the memories that take no part in a handover, which is O(bias)
+times their number, and integrates a handover with a fixed number of steps, which is too few where
+it lasts long. The limits were found by simulation: inside them critical gains, basin edges and
+dwells differ from simulated ones by no more than `band` says.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from ..._types import ArrayLike, is_concrete
+
+TAU_LEAST, TAU_MOST = 5.0, 1000.0
+BIAS_LEAST, BIAS_MOST = 1e-3, 0.01
+P_MOST = 5
+_TOLERANCE = 1e-6  # of single precision: the limits themselves lie inside
+
+
+def inside(P: int | float, tau: ArrayLike, bias: ArrayLike) -> Bool[Array, "..."]:
+    """Whether the theory of finite `tau` holds; also under a trace."""
+    tau, bias = jnp.asarray(tau), jnp.asarray(bias)
+    slack = 1 + _TOLERANCE
+    right = (tau * slack >= TAU_LEAST) & (tau <= TAU_MOST * slack)
+    right = right & (bias * slack >= BIAS_LEAST) & (bias <= BIAS_MOST * slack)
+    return right & (P == math.inf or 3 <= P <= P_MOST)
+
+
+def domain(P: int | float, tau: ArrayLike, bias: ArrayLike) -> str:
+    r"""Whether the theory of finite $\tau$ holds for these settings, in words.
+
+    Hard tanh, orthogonal memories in a plain cycle, a linear readout and no noise are assumed, as
+    everywhere in this module; this says whether the separation of timescales and the seed are such
+    that `critical_gain`, `fixed_points`, `basin_edge` and `dwell_time` were found to agree with
+    simulation.
+
+    **Arguments:** `P`: memories in the cycle. `tau`: separation of timescales. `bias`: the seed.
+    The last two may be arrays, all of whose values count.
+
+    **Returns:** "" where the theory holds; otherwise a sentence that says what is outside, and by
+    which limits. Under a trace, where values are not known, only `P` is judged.
+
+    The limits are those of a grid of simulations.
+
+    **Example:**
+
+    ```python
+    hx.theory.sequential.domain(4, 50.0, 0.01)  # ""
+    hx.theory.sequential.domain(4, 1e5, 0.01)  # No prediction is derived for tau = 100000: ...
+    ```
+    """
+    if P != math.inf and not 3 <= P <= P_MOST:
+        return (
+            f"No prediction is derived for P = {P} at finite `tau`: the theory was checked for "
+            f"cycles of 3 to {P_MOST} memories and the endless chain."
+        )
+    limits = (("tau", tau, TAU_LEAST, TAU_MOST), ("bias", bias, BIAS_LEAST, BIAS_MOST))
+    for name, value, least, most in limits:
+        if not is_concrete(value):
+            continue
+        values = np.ravel(np.asarray(value, dtype=float))
+        wrong = (values * (1 + _TOLERANCE) < least) | (values > most * (1 + _TOLERANCE))
+        if wrong.any() or np.isnan(values).any():
+            found = values[wrong | np.isnan(values)][0]
+            return (
+                f"No prediction is derived for {name} = {found:g}: at finite `tau` the theory was "
+                f"checked for {name} from {least:g} to {most:g}. Simulate (hopfax.refine finds "
+                "thresholds), or take tau=math.inf for the limit of separate timescales."
+            )
+    return ""
+
+
+def error_band(bias: ArrayLike) -> Float[Array, "..."]:
+    r"""How much too large the critical gain at finite $\tau$ may be, inside the `domain`.
+
+    The response of the memories that take no part in a handover, O(b), is left out: the critical
+    gain comes out too large, by about 2 b.
+
+    **Arguments:** `bias`: the seed $b$.
+
+    **Returns:** the bound on the error of `critical_gain`, found on a grid of simulations.
+
+    **Example:**
+
+    ```python
+    hx.theory.sequential.error_band(0.01)  # 0.03
+    ```
+    """
+    return 0.015 + 1.5 * jnp.asarray(bias)
+
+
+def only_inside(value: jax.Array, P: int | float, tau: jax.Array, bias: jax.Array) -> jax.Array:
+    """`value`, with NaN where the theory does not hold, as may be under a trace."""
+    return jnp.where(inside(P, tau, bias), value, jnp.nan)
