@@ -1,6 +1,7 @@
 r"""Activations $\phi$ of firing-rate networks: from the current into a neuron to its rate."""
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -62,6 +63,24 @@ def _parameters(gain: ArrayLike, threshold: ArrayLike) -> tuple[Array, Array]:
     check_at_least(gain, "gain", 0.0, strict=True)
     check_finite(threshold, "threshold")
     return gain, threshold
+
+
+def least_gap(dtype: Any) -> float:
+    """By how much the rates of active and silent neurons must differ, in units of the greatest rate
+    of bounded activations: runs do not resolve less, and the weights, which are inverse to it,
+    would only amplify rounding."""
+    return float(jnp.finfo(dtype).eps) ** 0.5
+
+
+def steepest(phi: AbstractRateActivation, y: Array) -> Array:
+    r"""$\phi'(y)$; within rounding of a kink that of its steeper side, which decides whether a
+    state there is stable."""
+    slope = phi.slope(y)
+    if isinstance(phi, Logistic):
+        return slope
+    rho, start = _of(phi, y)
+    near = 8 * jnp.finfo(y.dtype).eps * (abs(y) + abs(start) + 1 / rho)
+    return jnp.maximum(slope, jnp.maximum(phi.slope(y - near), phi.slope(y + near)))
 
 
 def _of(phi: AbstractRateActivation, x: Array) -> tuple[Array, Array]:

@@ -16,7 +16,8 @@ class Crosstalk(NamedTuple):
     r"""How far random memories disturb the currents in a memory.
 
     `deviation`: standard deviation $\sigma$ of the current. `margin`: distance of the nearer of a,
-    b from the steep part $[I^*, I^* + 1/\rho]$ of the activation; negative inside it.
+    b from the steep part of the activation, $[I^*, I^* + 1/\rho]$; negative inside it, and minus
+    infinity for threshold-linear neurons, of which the active ones are always in it.
 
     **Example:**
 
@@ -83,5 +84,7 @@ def crosstalk(
         variance = (made.kappa**2 * (others + own) + mean) / N
     start, width = phi.threshold.astype(q.dtype), 1 / phi.gain.astype(q.dtype)
     margin = jnp.minimum(start - a, b - start - width)
+    if phi.ceiling != 1.0:
+        margin = jnp.full_like(margin, -jnp.inf)
     deviation = jnp.where(made.exists, root(variance), jnp.nan)
     return Crosstalk(deviation, jnp.where(made.exists, margin, jnp.nan))

@@ -9,19 +9,19 @@ from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from ..._errors import as_float, check_at_least, check_finite
 from ..._programs import jitted
-from ..._rate_activations import AbstractRateActivation
+from ..._rate_activations import AbstractRateActivation, steepest
 from ..._types import ArrayLike, is_concrete
 from .._parameters import check_scalar
 from ._design import checked_design
-from ._plane import couplings, root
+from ._plane import certain, couplings, root
 from ._weights import (
     Memories,
+    at_memory,
     checked_index,
     checked_memories,
     factors,
     general_eigenvalues,
     greatest_of_all,
-    target,
 )
 
 
@@ -30,7 +30,9 @@ class DaleEigenvalues(NamedTuple):
     unit; all others are -1.
 
     `eigenvalues`: by falling real part, shape (P+2,), complex. `greatest`: the largest real part of
-    the whole Jacobian, `stable` whether it is negative.
+    the whole Jacobian, `stable` whether it is negative by more than rounding. `residual`: as in
+    `MemoryEigenvalues`; where it is more than rounding, the memory is no equilibrium, the
+    eigenvalues are NaN and `stable` is False.
 
     **Example:**
 
@@ -44,6 +46,7 @@ class DaleEigenvalues(NamedTuple):
     eigenvalues: Inexact[Array, " P+2"]
     greatest: Float[Array, ""]
     stable: Bool[Array, ""]
+    residual: Float[Array, ""]
 
 
 def dale_inhibition(
@@ -95,8 +98,8 @@ def dale_jacobian(
     **Arguments:** `xi`, `phi`, `a`, `b`, `mu`, `learning`: as in `memory_eigenvalues`. `tau`:
     $\tau_I > 0$. `inhibition`: c; by default that of `dale_inhibition`.
 
-    **Returns:** the whole matrix, n = N + 1, neurons first. For its eigenvalues alone
-    `dale_eigenvalues` is cheaper.
+    **Returns:** the whole matrix, n = N + 1, neurons first; NaN in the rows of neurons if the
+    memory is no equilibrium. For its eigenvalues alone `dale_eigenvalues` is cheaper.
 
     **Raises:** ValueError for `tau` <= 0 or `inhibition` < 0, and as `memory_eigenvalues` does.
 
@@ -149,9 +152,9 @@ def dale_eigenvalues(
     ```
     """
     memories, mu, tau, c = _arguments(xi, phi, a, b, mu, tau, inhibition, learning)
-    values = _eigenvalues(memories, mu, tau, c)
+    values, residual = _eigenvalues(memories, mu, tau, c)
     greatest = greatest_of_all(values, memories.xi.shape[1])
-    return DaleEigenvalues(values, greatest, greatest < 0)
+    return DaleEigenvalues(values, greatest, certain(-greatest), residual)
 
 
 def _arguments(xi, phi, a, b, mu, tau, inhibition, learning):
@@ -197,20 +200,21 @@ def _inhibition_of(memories, columns):
 @jitted
 def _eigenvalues(memories, mu, tau, c):
     F, K = factors(memories)
-    M = (F * memories.stored.phi.slope(target(memories, mu))) @ F.T
+    slopes, residual = at_memory(memories, F, K, mu)
+    M = (F * slopes) @ F.T
     size, dtype = len(K), memories.xi.dtype
     last = jnp.zeros(size, dtype).at[-1].set(1.0)
     excitation = (K + c * last[:, None] * last) @ M - jnp.eye(size, dtype=dtype)
     top = jnp.concatenate([excitation, -c * last[:, None]], 1)
     bottom = jnp.append(M[-1], -1.0)[None] / tau
-    return general_eigenvalues(jnp.concatenate([top, bottom]))
+    return general_eigenvalues(jnp.concatenate([top, bottom])), residual
 
 
 @jitted
 def _jacobian(memories, mu, tau, c):
     F, K = factors(memories)
     N, dtype = memories.xi.shape[1], memories.xi.dtype
-    slopes = memories.stored.phi.slope(target(memories, mu))[:, None]
+    slopes = at_memory(memories, F, K, mu)[0][:, None]
     excitation = slopes * (F.T @ K @ F + c / N) - jnp.eye(N, dtype=dtype)
     top = jnp.concatenate([excitation, -c * slopes], 1)
     bottom = jnp.append(jnp.full(N, 1 / N, dtype), -1.0)[None] / tau
@@ -276,7 +280,7 @@ def critical_inhibition(
 @jitted
 def _critical_inhibition(stored, c):
     phi, a, b, q, _, made = stored
-    silent, active = phi.slope(a), phi.slope(b)
+    silent, active = steepest(phi, a), steepest(phi, b)
 
     def block(gamma):
         between = couplings(made.kappa, gamma, q)
@@ -288,7 +292,7 @@ def _critical_inhibition(stored, c):
     second = -trace_E * determinant_E
     first = determinant_E + trace * trace_E - determinant
     tau = _smallest_positive_root(second, first, -trace)
-    return jnp.where((trace < 0) & (determinant > 0), tau, jnp.nan)
+    return jnp.where(certain(-trace) & certain(determinant), tau, jnp.nan)
 
 
 def _smallest_positive_root(second, first, zeroth):

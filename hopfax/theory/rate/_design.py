@@ -18,6 +18,7 @@ from ..._rate_activations import (
     Logistic,
     RectifiedTanh,
     ThresholdLinear,
+    least_gap,
 )
 from ..._types import ArrayLike, is_concrete
 from .._parameters import check_scalar, floats
@@ -82,7 +83,8 @@ def design(
     **Returns:** a `Design`, broadcast over a, b, q and r. Where values are not known, under `jit`,
     a design that does not exist is NaN.
 
-    **Raises:** ValueError for a >= b, for q or r out of range, and if $\phi_a = \phi_b$.
+    **Raises:** ValueError for a >= b, for q or r out of range, and if $\phi_b - \phi_a$ is no
+    more than the root of the precision (1.5e-8 in float64): such rates are not told apart.
 
     Assumes that all memories have the same activity and any two of them the same overlap. Betteti,
     Baggio, Bullo, Zampieri 2025, arXiv:2411.07388.
@@ -104,7 +106,7 @@ def solve(phi, a, b, q, r) -> Design:
     exists = exists & (abs(a) < jnp.inf) & (abs(b) < jnp.inf)
     q, r = jnp.where(exists, q, 0.5), jnp.where(exists, r, 0.5)
     silent, active = phi(a), phi(b)
-    exists = exists & (active > silent)
+    exists = exists & (active - silent > least_gap(a.dtype))
     silent, active = jnp.where(exists, silent, 0.0), jnp.where(exists, active, 1.0)
     mean = (1 - q) * silent + q * active
     kappa = (b - a) / (active - silent)
@@ -189,7 +191,8 @@ def _check_rates(stored):
     silent, active = (np.ravel(jnp.broadcast_to(phi(v), made.exists.shape))[bad] for v in (a, b))
     raise ValueError(
         f"`a` and `b` must lead to different rates, but phi(a) = {silent:g} and phi(b) = "
-        f"{active:g}: put the threshold of `phi` between them."
+        f"{active:g}, which differ by less than {least_gap(a.dtype):.2g}: put the threshold of "
+        "`phi` between them."
     )
 
 

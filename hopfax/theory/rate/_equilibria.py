@@ -9,7 +9,7 @@ They are looked for in currents and not in rates, as each current has one rate, 
 $\phi$ is flat has many currents.
 
 Piecewise-linear activations: in each pair of straight pieces the system is linear, and its solution
-counts if it lies in that pair.
+counts if it lies in that pair. A singular system may have a whole line of them.
 
 Smooth activations: the second equation gives up to three z for each y, one on each monotone piece
 (*branch*) of $G_E$. Along these curves the residual of the first equation is evaluated on nodes:
@@ -28,12 +28,14 @@ import numpy as np
 from jax.lax import stop_gradient
 
 from ..._programs import jitted
-from ..._rate_activations import HardSigmoid, Logistic, RectifiedTanh, ThresholdLinear
+from ..._rate_activations import HardSigmoid, Logistic, RectifiedTanh, ThresholdLinear, steepest
 from .._search import bisect
 from ._plane import couplings, eigenvalues
 
 #: Nodes of each of the three families of the scan.
 NODES = 160
+#: Equilibria that are looked for, if not more are asked for: two groups of three rates each.
+ROOM = 9
 #: Turning points that are looked for between nodes.
 EXTREMA = 12
 #: Bisections of z on a branch, to machine precision.
@@ -44,23 +46,28 @@ PIECEWISE_LINEAR = (HardSigmoid, ThresholdLinear)
 
 
 @jitted
-def equilibria(phi, kappa, gamma, q, inputs, most):
+def equilibria(phi, kappa, gamma, q, inputs, memory, most):
     """Rates (most, 2) and eigenvalues (most, 2) by rising active rate, which places are taken
-    (most,), and how many equilibria there are, also beyond `most`."""
+    (most,), how many isolated equilibria there are, also beyond `most`, and whether there is a
+    continuum besides. If there are more than `most`, those nearest to the rates `memory` are kept.
+    """
     between = couplings(kappa, gamma, q)
     known = jnp.isfinite(jnp.stack([*between, *inputs])).all() & (phi.gain > 0)
     safe = [jnp.where(known, v, 0.0) for v in (*between, *inputs)]
     between, inputs = type(between)(*safe[:4]), tuple(safe[4:])
     find = _cells if isinstance(phi, PIECEWISE_LINEAR) else _scan
-    y, z, there, count = find(phi, between, inputs, most)
+    y, z, there, count, continuum = find(phi, between, inputs, max(most, ROOM))
     there = there & known
     s, c = phi(y), phi(z)
-    first, second = eigenvalues(between, phi.slope(y), phi.slope(z))
-    order = jnp.argsort(stop_gradient(jnp.where(there, s, jnp.inf)))
+    first, second = eigenvalues(between, steepest(phi, y), steepest(phi, z))
+    far = stop_gradient(jnp.maximum(abs(s - memory[0]), abs(c - memory[1])))
+    near = jnp.argsort(jnp.where(there, far, jnp.inf))[:most]
+    order = near[jnp.argsort(stop_gradient(jnp.where(there, s, jnp.inf))[near])]
     found = jnp.where(there[:, None], jnp.stack([s, c, first, second], 1), jnp.nan)[order]
     short = max(most - len(found), 0)
-    found = jnp.pad(found, ((0, short), (0, 0)), constant_values=jnp.nan)[:most]
-    return found[:, :2], found[:, 2:], ~jnp.isnan(found[:, 0]), jnp.where(known, count, 0)
+    found = jnp.pad(found, ((0, short), (0, 0)), constant_values=jnp.nan)
+    exists = ~jnp.isnan(found[:, 0])
+    return found[:, :2], found[:, 2:], exists, jnp.where(known, count, 0), continuum & known
 
 
 def _residual(phi, between, inputs, y, z):
@@ -72,30 +79,77 @@ def _residual(phi, between, inputs, y, z):
 
 
 def _cells(phi, between, inputs, most):
-    """The solution of each pair of straight pieces (a cell). A singular cell, which would hold a
-    continuum of equilibria, has none."""
+    """The solution of each pair of straight pieces (a cell), and whether a singular cell holds a
+    continuum of them.
+
+    All comparisons allow for rounding. A determinant that vanishes but for that would put a single
+    equilibrium somewhere on a line of them, and one at a kink would be found in both cells that
+    meet there, or in none.
+    """
     A, B, C, E = between
     rho, start = phi.gain.astype(A.dtype), phi.threshold.astype(A.dtype)
-    zero, infinity, end = jnp.zeros_like(A), jnp.full_like(A, jnp.inf), start + 1 / rho
-    ends = [-infinity, start, infinity]
-    slopes, offsets = [zero, rho], [zero, -rho * start]
-    if phi.ceiling == 1.0:
-        ends, slopes, offsets = [*ends[:2], end, infinity], [*slopes, zero], [*offsets, zero + 1]
-    slopes, offsets, ends = map(jnp.stack, (slopes, offsets, ends))
+    slopes, offsets, ends = _pieces(phi.ceiling, rho, start)
     first, second = (at.ravel() for at in np.indices((len(slopes), len(slopes))))
-    right1 = inputs[0] + A * offsets[first] + B * offsets[second]
-    right2 = inputs[1] + C * offsets[first] + E * offsets[second]
+    low1, high1, low2, high2 = ends[first], ends[first + 1], ends[second], ends[second + 1]
+    parts1 = (A * offsets[first], B * offsets[second])
+    parts2 = (C * offsets[first], E * offsets[second])
+    right1, right2 = inputs[0] + sum(parts1), inputs[1] + sum(parts2)
     a11, a12 = 1 - A * slopes[first], -B * slopes[second]
     a21, a22 = -C * slopes[first], 1 - E * slopes[second]
+    rounding = 32 * jnp.finfo(A.dtype).eps
+    size = (1 + abs(A * slopes[first])) * (1 + abs(E * slopes[second])) + abs(a12 * a21)
     determinant = a11 * a22 - a12 * a21
-    regular = determinant != 0
+    regular = abs(determinant) > rounding * size
     divide = jnp.where(regular, determinant, 1.0)
     y = (a22 * right1 - a12 * right2) / divide
     z = (a11 * right2 - a21 * right1) / divide
-    inside = (y >= ends[first]) & (y < ends[first + 1])
-    inside = inside & (z >= ends[second]) & (z < ends[second + 1])
-    there = regular & inside
-    return y, z, there, there.sum()
+    sums1 = abs(inputs[0]) + sum(map(abs, parts1)) + abs(start)
+    sums2 = abs(inputs[1]) + sum(map(abs, parts2)) + abs(start)
+    scale = (1 + abs(a11) + abs(a12) + abs(a21) + abs(a22)) * (sums1 + sums2)
+    slack = jnp.minimum(rounding * (scale / abs(divide) + 1 / rho), 1e-3 / rho)
+    inside = (y >= low1 - slack) & (y <= high1 + slack)
+    there = regular & inside & (z >= low2 - slack) & (z <= high2 + slack)
+    y, z = jnp.clip(y, low1, high1), jnp.clip(z, low2, high2)
+    gap = jnp.maximum(abs(y[:, None] - y), abs(z[:, None] - z))
+    same = gap <= 2 * jnp.maximum(slack[:, None], slack)
+    earlier = jnp.tri(len(y), k=-1, dtype=bool) & there
+    there = there & ~(same & earlier).any(1)
+    far = 4 + sum(map(abs, between)) * (1 + rho) + scale.max()
+    boxes = [jnp.clip(end, -far, far) for end in (low1, high1, low2, high2)]
+    rows = ((a11, a12, right1), (a21, a22, right2))
+    line = ~regular & _meet(rows, boxes, rounding * scale)
+    # Where a line leaves its cell, it ends in a solution of the next one.
+    beside = (y[:, None] >= low1 - slack[:, None]) & (y[:, None] <= high1 + slack[:, None])
+    beside = beside & (z[:, None] >= low2 - slack[:, None]) & (z[:, None] <= high2 + slack[:, None])
+    off = abs(a11 * y[:, None] + a12 * z[:, None] - right1)
+    off = off + abs(a21 * y[:, None] + a22 * z[:, None] - right2)
+    there = there & ~(line & beside & (off <= 8 * (rounding * scale + slack[:, None]))).any(1)
+    return y, z, there, there.sum(), line.any()
+
+
+def _pieces(ceiling, rho, start):
+    """Slopes and offsets of the straight pieces of phi, and the currents between them."""
+    zero, infinity, end = jnp.zeros_like(rho), jnp.full_like(rho, jnp.inf), start + 1 / rho
+    ends = [-infinity, start, infinity]
+    slopes, offsets = [zero, rho], [zero, -rho * start]
+    if ceiling == 1.0:
+        ends, slopes, offsets = [*ends[:2], end, infinity], [*slopes, zero], [*offsets, zero + 1]
+    return map(jnp.stack, (slopes, offsets, ends))
+
+
+def _meet(rows, box, rounding):
+    """Whether the line that both equations describe, if they are one and the same, passes through
+    the inside of a box."""
+    (a11, a12, right1), (a21, a22, right2) = rows
+    one = abs(a11 * right2 - a21 * right1) + abs(a12 * right2 - a22 * right1)
+    upper = abs(a11) + abs(a12) >= abs(a21) + abs(a22)
+    p, r, right = (jnp.where(upper, u, v) for u, v in zip(*rows, strict=True))
+    low1, high1, low2, high2 = box
+    least = jnp.minimum(p * low1, p * high1) + jnp.minimum(r * low2, r * high2) - right
+    most = jnp.maximum(p * low1, p * high1) + jnp.maximum(r * low2, r * high2) - right
+    all_of_it = abs(least) + abs(most) <= 4 * rounding  # both equations are 0 = 0
+    crossed = (least < -rounding) & (most > rounding)
+    return (one <= 4 * rounding) & (crossed | all_of_it)
 
 
 # Smooth: a scan along the three branches of z at given y
@@ -129,7 +183,7 @@ def _scan(phi, between, inputs, most):
     z = curve.follow(branch, y)[0]
     y, z = jnp.where(there, y, 0.0), jnp.where(there, z, 0.0)
     y, z = stop_gradient(_polish(phi, between, inputs, y, z))
-    return *_polish(phi, between, inputs, y, z), there, count
+    return *_polish(phi, between, inputs, y, z), there, count, jnp.asarray(False)
 
 
 def _brackets(curve, most):

@@ -7,14 +7,15 @@ from jaxtyping import Array, Bool, Float, Inexact, Int
 from ..._programs import jitted
 from ..._rate_activations import AbstractRateActivation
 from ..._types import ArrayLike
+from ._plane import certain
 from ._weights import (
+    at_memory,
     checked_index,
     checked_memories,
     factors,
     general_eigenvalues,
     greatest_of_all,
     symmetric_eigenvalues,
-    target,
 )
 
 
@@ -22,10 +23,10 @@ class MemoryEigenvalues(NamedTuple):
     r"""Eigenvalues of the Jacobian at one memory, on the span of the weights; all others are -1.
 
     `eigenvalues`: by falling real part, shape (P+1,); complex for "pseudo_inverse".
-    `greatest`: the largest real part of the whole Jacobian, `stable` whether it is negative.
-    `residual`: the greatest distance of a current in the memory from its target, a or b. Where it
-    is more than rounding, the memory is not an equilibrium, and the eigenvalues are those of the
-    Jacobian at the targets.
+    `greatest`: the largest real part of the whole Jacobian, `stable` whether it is negative by more
+    than rounding. `residual`: the greatest distance of a current in the memory from its target, a
+    or b. Where it is more than rounding, the memory is no equilibrium: the eigenvalues are NaN and
+    `stable` is False, whatever a run that starts there may do.
 
     **Example:**
 
@@ -62,7 +63,9 @@ def memory_eigenvalues(
     - `mu`: which memory.
     - `learning`: "projection", "covariance" or "pseudo_inverse".
 
-    **Returns:** a `MemoryEigenvalues`. Differentiable in a, b and `phi`, for simple eigenvalues.
+    **Returns:** a `MemoryEigenvalues`. Differentiable in a, b and `phi`, for simple eigenvalues. At
+    a kink of `phi` the steeper side counts. With "covariance" only memories of equal activity and
+    equal overlaps are equilibria; others have NaN, and their `residual` says why.
 
     **Raises:** ValueError for entries other than 0 and 1, unequal activities with "projection",
     memories that are linearly dependent (with "projection" after their mean is taken off), a
@@ -82,17 +85,15 @@ def memory_eigenvalues(
     mu = checked_index(mu, memories)
     values, residual = _at_memory(memories, mu)
     greatest = greatest_of_all(values, memories.xi.shape[1])
-    return MemoryEigenvalues(values, greatest, greatest < 0, residual)
+    return MemoryEigenvalues(values, greatest, certain(-greatest), residual)
 
 
 @jitted
 def _at_memory(memories, mu):
     """Eigenvalues of the Jacobian on the span, and how far the current is off its targets."""
     F, K = factors(memories)
-    made, currents = memories.stored.made, target(memories, mu)
-    rates = made.silent + (made.active - made.silent) * memories.xi[mu]
-    residual = abs(F.T @ (K @ (F @ rates)) - currents).max()
-    M = (F * memories.stored.phi.slope(currents)) @ F.T
+    slopes, residual = at_memory(memories, F, K, mu)
+    M = (F * slopes) @ F.T
     if memories.learning == "pseudo_inverse":
         return general_eigenvalues(K @ M) - 1, residual
     return symmetric_eigenvalues(K, M) - 1, residual

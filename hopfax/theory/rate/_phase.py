@@ -5,10 +5,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..._rate_activations import AbstractRateActivation, Logistic
+from ..._rate_activations import AbstractRateActivation, Logistic, steepest
 from ..._types import ArrayLike
 from .._parameters import floats
 from ._design import Stored, solve
+from ._plane import certain
 from ._stability import balanced
 
 
@@ -16,7 +17,7 @@ class Phase(NamedTuple):
     r"""Whether a design of the balanced set stores stably; NaN where there is no design.
 
     `kappa`, `gamma`: as in `Design`. `eigenvalue`: the greatest one of the Jacobian at a memory,
-    `stable` whether it is negative. `margin`:
+    `stable` whether it is negative by more than rounding. `margin`:
     $1 - \max(\phi'(a), \phi'(b)) \max(\kappa, \gamma)$, positive where the sufficient condition of
     `stability` holds. `storage`: -1 no design, 0 unstable, 1 stable, 2 stable and the sufficient
     condition says so.
@@ -83,8 +84,8 @@ def phase(
     kappa, gamma = (jnp.where(exists, part, jnp.nan) for part in (made.kappa, made.gamma))
     made = made._replace(kappa=kappa, gamma=gamma, exists=exists)
     values = balanced(Stored(phi, a, b, q, q, made))
-    slopes = jnp.maximum(phi.slope(a), phi.slope(b))
+    slopes = jnp.maximum(steepest(phi, a), steepest(phi, b))
     margin = 1 - slopes * jnp.maximum(kappa, gamma)
-    storage = jnp.where(values.stable, jnp.where(margin > 0, 2, 1), 0)
+    storage = jnp.where(values.stable, jnp.where(certain(margin), 2, 1), 0)
     storage = jnp.where(exists, storage, -1).astype(jnp.int32)
     return Phase(kappa, gamma, values.greatest, values.stable, margin, storage)

@@ -11,14 +11,16 @@ from ..._types import ArrayLike
 from .._parameters import check_scalar
 from ._design import Stored, checked_scalars
 from ._equilibria import equilibria
+from ._plane import certain, couplings, root
 
 
 class PlanarEquilibria(NamedTuple):
-    """All equilibria of the planar system by rising `active` rate; NaN in places left over.
+    """The equilibria of the planar system by rising `active` rate; NaN in places left over.
 
     `active`, `silent`: rates of the two groups, shape (most,). `eigenvalues`: of the planar
     Jacobian, (most, 2), the greater one first. `exists`, `stable`: (most,). `count`: how many there
-    are, also beyond `most`.
+    are, also beyond `most`. `continuum`: whether there is a continuum of equilibria besides, as of
+    piecewise-linear activations at special parameters; no point of it is listed or counted.
 
     **Example:**
 
@@ -34,14 +36,15 @@ class PlanarEquilibria(NamedTuple):
     exists: Bool[Array, " most"]
     stable: Bool[Array, " most"]
     count: Int[Array, ""]
+    continuum: Bool[Array, ""]
 
 
 class GlobalStability(NamedTuple):
     r"""Whether every trajectory of the planar system ends in the memory.
 
-    `stable`: the verdict: there is one equilibrium, and its overlap is above 1/2. `single`: there
-    is one equilibrium. `overlap`: the greatest $(s - c)/(\phi_b - \phi_a)$ of an equilibrium; 1 in
-    the memory as stored, 0 in a uniform state.
+    `stable`: the verdict: there is one equilibrium, its overlap lies within 1/2 of 1, and no run
+    escapes from it. `single`: there is one equilibrium, and no continuum. `overlap`: the greatest
+    $(s - c)/(\phi_b - \phi_a)$ of an equilibrium; 1 in the memory as stored, 0 in a uniform state.
 
     **Example:**
 
@@ -82,17 +85,19 @@ def planar_equilibria(
     scan of the current of the active group along up to three branches of that of the silent one,
     with sign changes and turning points of the residual, and bisection. Two equilibria that are
     about to vanish in a saddle-node bifurcation are told apart down to a distance of about 1e-7. A
-    continuum of equilibria (a singular linear system) is left out.
+    continuum of equilibria (a singular linear system) is left out, and `continuum` says so; a
+    memory that lies on it is not stable.
 
     **Arguments:**
 
     - `phi`, `a`, `b`, `q`: as in `design`, scalars; one of the four activations of `hopfax`.
     - `saliency`: $\sigma$, 1 for the plain network.
     - `input_active`, `input_silent`: $u_S, u_C$.
-    - `most`: places for equilibria, a Python int.
+    - `most`: places for equilibria, a Python int. If there are more, those nearest to the memory as
+      stored are kept.
 
     **Returns:** a `PlanarEquilibria`, accurate to 1e-12 in float64. Differentiable. At a kink of
-    the activation its slope is that of the flat side.
+    the activation its slope is that of the steeper side.
 
     **Raises:** ValueError as `design` does; TypeError for another activation.
 
@@ -124,7 +129,9 @@ def globally_stable(
     r"""Whether a single memory attracts every start.
 
     The planar system descends an energy, so if it has a single equilibrium, that attracts
-    everything.
+    everything, provided that the energy bounds all runs. For threshold-linear neurons, whose rates
+    may grow without limit, it does if its quadratic part is positive for all rates $\ge 0$ (it is
+    strictly copositive).
 
     **Arguments:** as in `planar_equilibria`.
 
@@ -149,8 +156,9 @@ def globally_stable(
     overlaps = (found.active - found.silent) / (made.active - made.silent)
     overlap = jnp.where(found.exists, overlaps, -jnp.inf).max()
     overlap = jnp.where(found.count > 0, overlap, jnp.nan)
-    single = found.count == 1
-    return GlobalStability(single & (overlap > 0.5), single, overlap)
+    single = (found.count == 1) & ~found.continuum
+    held = single & (abs(overlap - 1) < 0.5) & found.stable.any()
+    return GlobalStability(held & _bounded(stored, drive), single, overlap)
 
 
 class _Drive(NamedTuple):
@@ -171,10 +179,23 @@ def _checked_drive(stored, saliency, input_active, input_silent) -> _Drive:
     return drive
 
 
+def _bounded(stored: Stored, drive: _Drive) -> Bool[Array, ""]:
+    """Whether the energy grows in all directions in which rates may."""
+    phi, _, _, q, _, made = stored
+    if phi.ceiling == 1.0:
+        return jnp.asarray(True)
+    A, B, _, E = couplings(drive.saliency * made.kappa, made.gamma, q)
+    leak = 1 / phi.gain.astype(q.dtype)
+    active, silent, both = q * (leak - A), (1 - q) * (leak - E), -q * B
+    inside = certain(active) & certain(silent)
+    return inside & certain(both + root(active * silent))
+
+
 def _equilibria(stored: Stored, drive: _Drive, most: int) -> PlanarEquilibria:
     phi, _, _, q, _, made = stored
-    rates, values, exists, count = equilibria(
-        phi, drive.saliency * made.kappa, made.gamma, q, drive[1:], most
+    memory = (made.active, made.silent)
+    rates, values, exists, count, continuum = equilibria(
+        phi, drive.saliency * made.kappa, made.gamma, q, drive[1:], memory, most
     )
-    stable = exists & (values[:, 0] < 0)
-    return PlanarEquilibria(rates[:, 0], rates[:, 1], values, exists, stable, count)
+    stable = exists & certain(-values[:, 0])
+    return PlanarEquilibria(rates[:, 0], rates[:, 1], values, exists, stable, count, continuum)

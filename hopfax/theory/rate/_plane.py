@@ -43,6 +43,12 @@ def eigenvalues(between: Couplings, active: Array, silent: Array) -> tuple[Array
     return (first + second) / 2 + gap - 1, (first + second) / 2 - gap - 1
 
 
+def certain(value: Array) -> Array:
+    """Whether a number is positive by more than the rounding errors of an eigenvalue. What is zero
+    up to these is marginal, and nothing follows from its sign."""
+    return value > 1024 * jnp.finfo(value.dtype).eps
+
+
 def root(square: jax.Array) -> jax.Array:
     """Square root of a number that rounding may have made negative. Its derivative at 0 is 0, where
     that of `jnp.sqrt` would be infinite and turn gradients into NaN."""

@@ -6,16 +6,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..._programs import jitted
-from ..._rate_activations import AbstractRateActivation
+from ..._rate_activations import AbstractRateActivation, steepest
 from ..._types import ArrayLike
 from ._design import Stored, checked_design
-from ._plane import couplings, eigenvalues
+from ._plane import certain, couplings, eigenvalues
 
 
 class Stability(NamedTuple):
     r"""Stability of a memory in the plane of its groups; NaN and False where no design exists.
 
-    `kappa`, `gamma`: as in `Design`. `slope_silent`, `slope_active`: $\phi'(a), \phi'(b)$.
+    `kappa`, `gamma`: as in `Design`. `slope_silent`, `slope_active`: $\phi'(a), \phi'(b)$, at a
+    kink those of the steeper side.
     `trace`, `determinant`: T and $\Delta$ of $D_\phi W$ in the plane. `block`: the greater
     eigenvalue of the Jacobian there, negative where it is stable. `sufficient`: the published
     condition for stability (any P). `unstable`: the published condition for instability (any P).
@@ -46,7 +47,7 @@ class BalancedSpectrum(NamedTuple):
 
     `block`: the two of the plane, shape (..., 2), the greater one first. `active`:
     $\kappa \phi'(b) - 1$, once. `silent`: $\kappa \phi'(a) - 1$, P - 2 times. All others are -1.
-    `greatest`: the largest of all, `stable` whether it is negative.
+    `greatest`: the largest of all, `stable` whether it is negative by more than rounding.
 
     **Example:**
 
@@ -105,14 +106,14 @@ def stability(phi: AbstractRateActivation, a: ArrayLike, b: ArrayLike, q: ArrayL
 def plane_stability(stored: Stored) -> Stability:
     phi, a, b, q, _, made = stored
     kappa, gamma = made.kappa, made.gamma
-    silent, active = (jnp.where(made.exists, phi.slope(v), jnp.nan) for v in (a, b))
+    silent, active = (jnp.where(made.exists, steepest(phi, v), jnp.nan) for v in (a, b))
     between = couplings(kappa, gamma, q)
     trace = active * between.A + silent * between.E
     determinant = active * silent * kappa * gamma
     block = eigenvalues(between, active, silent)[0]
-    sufficient = jnp.maximum(active, silent) * jnp.maximum(kappa, gamma) < 1
+    sufficient = certain(1 - jnp.maximum(active, silent) * jnp.maximum(kappa, gamma))
     lost = q * (gamma - kappa) * (active - silent)
-    unstable = lost - (1 - active * kappa) * (1 - silent * gamma) > 0
+    unstable = certain(lost - (1 - active * kappa) * (1 - silent * gamma))
     return Stability(
         kappa,
         gamma,
@@ -123,7 +124,7 @@ def plane_stability(stored: Stored) -> Stability:
         jnp.where(made.exists, block, jnp.nan),
         sufficient,
         unstable,
-        active * between.A > 1,
+        certain(active * between.A - 1),
     )
 
 
@@ -162,9 +163,9 @@ def balanced_spectrum(
 @jitted
 def balanced(stored: Stored) -> BalancedSpectrum:
     phi, a, b, q, _, made = stored
-    silent, active = phi.slope(a), phi.slope(b)
+    silent, active = steepest(phi, a), steepest(phi, b)
     block = jnp.stack(eigenvalues(couplings(made.kappa, made.gamma, q), active, silent), -1)
     active, silent = made.kappa * active - 1, made.kappa * silent - 1
     block = jnp.where(made.exists[..., None], block, jnp.nan)
     greatest = jnp.maximum(block[..., 0], jnp.maximum(active, silent))
-    return BalancedSpectrum(block, active, silent, greatest, greatest < 0)
+    return BalancedSpectrum(block, active, silent, greatest, certain(-greatest))

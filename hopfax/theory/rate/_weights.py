@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from ..._errors import as_count, check_option
 from ..._programs import jitted
-from ..._rate_activations import AbstractRateActivation
+from ..._rate_activations import AbstractRateActivation, steepest
 from ..._types import ArrayLike, is_concrete
 from .._parameters import check_scalar, floats
 from ._design import Stored, check_phi, checked_design
@@ -67,6 +67,19 @@ def target(memories: Memories, mu: Int[Array, ""]) -> Array:
     """Currents of memory mu: a where it is silent, b where it is active."""
     stored = memories.stored
     return stored.a + (stored.b - stored.a) * memories.xi[mu]
+
+
+def at_memory(memories: Memories, F: Array, K: Array, mu: Int[Array, ""]) -> tuple[Array, Array]:
+    """Slopes of all neurons at memory mu, and the greatest distance of a current from its target.
+
+    Where that is more than rounding, the memory is no equilibrium, and the slopes are NaN: nothing
+    that is said of a perturbation there would be about a state in which the network rests.
+    """
+    made, currents = memories.stored.made, target(memories, mu)
+    rates = made.silent + (made.active - made.silent) * memories.xi[mu]
+    residual = abs(F.T @ (K @ (F @ rates)) - currents).max()
+    rests = residual <= jnp.finfo(F.dtype).eps ** 0.5 * abs(currents).max()
+    return jnp.where(rests, steepest(memories.stored.phi, currents), jnp.nan), residual
 
 
 # Eigenvalues
