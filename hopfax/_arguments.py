@@ -113,7 +113,7 @@ def _checked_input(value, name, network, ts):
 
 def warn_about(given: Arguments, controller: Any) -> None:
     """PhysicsWarning for runs that are legal but will hardly show what they are meant to show."""
-    network, state0 = given.network, given.state0
+    network = given.network
     if network.patterns.P > network.patterns.N:
         warn(
             "more patterns than neurons (P > N): overlaps of this linear kind cannot hold them.",
@@ -126,8 +126,17 @@ def warn_about(given: Arguments, controller: Any) -> None:
             'double precision: jax.config.update("jax_enable_x64", True).',
             PhysicsWarning,
         )
-    for text in network.pitfalls(state0, given.current, given.noise):
+    for text in pitfalls(given):
         warn(text, PhysicsWarning)
+
+
+def pitfalls(given: Arguments) -> list[str]:
+    """Why a legal run, as far as its values are known, will hardly show what it is meant to."""
+    network, inputs = given.network, (given.stimulus, given.current)
+    found = list(network.pitfalls(given.state0, given.current, given.noise))
+    if given.noise is None:
+        found += network.forms.pitfalls(network, given.state0, *inputs)
+    return found
 
 
 def quarantine(given: Arguments) -> tuple[Arguments, Bool[Array, ""]]:

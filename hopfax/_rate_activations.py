@@ -219,6 +219,10 @@ class ThresholdLinear(AbstractRateActivation):
     r"""Silent up to a threshold, then linear: $\phi(y) = \rho \max(y - I^*, 0)$, without an upper
     bound.
 
+    An active neuron is always in the steep part, so that a memory is held by inhibition alone: a
+    single one, or disjoint ones, at thresholds between the current a of silent neurons and 0. At
+    higher thresholds every memory is unstable, and rates grow without limit.
+
     **Arguments:** `gain`: $\rho > 0$, the slope above threshold. `threshold`: $I^*$.
 
     **Example:**
@@ -233,7 +237,7 @@ class ThresholdLinear(AbstractRateActivation):
     threshold: Float[Array, ""]
     ceiling = float(np.inf)
 
-    def __init__(self, gain: ArrayLike = 4.8, threshold: ArrayLike = 0.2):
+    def __init__(self, gain: ArrayLike = 4.8, threshold: ArrayLike = -0.1):
         self.gain, self.threshold = _parameters(gain, threshold)
 
     def __call__(self, y):

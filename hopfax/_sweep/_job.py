@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _status
-from .._errors import as_key, check_array
+from .._errors import PhysicsWarning, as_key, check_array, warn
 from ..networks import check_domain
 from ._grid import Blocks, Grid, parse
 from ._point import FunctionPoint, Point, takes_seed, unknown
 from ._program import Device, Program, tile_width
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,+\[\]-]*")
+_LOOKED_AT = 9  # points of a sweep of which it is known before what they will show
 _SOME = 5  # failed points of a block that its record names
 
 
@@ -145,6 +146,7 @@ def job_of(
             raise unknown("seed", ["key"])
     else:
         _check_values(point, axes, names)
+        _warn_of_pitfalls(point, axes, names)
         if point.noise is None and key is not None:
             given = 'an axis "seed"' if seeded else "`key`"
             raise ValueError(f"{given} is given, but the point has no `noise`.")
@@ -164,6 +166,18 @@ def _check_values(point: Point, axes: Grid, names: list[str]) -> None:
                 f"axis {name!r} has values of shape {array.shape[1:]}, but the parameter has "
                 f"shape {shape}."
             )
+
+
+def _warn_of_pitfalls(point: Point, axes: Grid, names: list[str]) -> None:
+    """PhysicsWarning if some points of a noiseless sweep will hardly show what they are meant to
+    show. A few are looked at, spread over the grid: inside the program values are not known."""
+    if point.noise is not None or not axes.size:
+        return
+    lanes = np.unique(np.linspace(0, axes.size - 1, _LOOKED_AT).round().astype(int))
+    values = axes.at(lanes)
+    found = [point.pitfalls({name: values[name][k] for name in names}) for k in range(len(lanes))]
+    if bad := [texts for texts in found if texts]:
+        warn(f"at {len(bad)} of {len(lanes)} points looked at, {bad[0][0]}", PhysicsWarning)
 
 
 def _check_seeds(seeds: np.ndarray) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import _status
-from .._arguments import check_times
+from .._arguments import Arguments, check_times, checked, pitfalls
 from .._engines import Diffrax, EventDriven
 from .._errors import as_float
 from .._simulate import simulate
@@ -158,6 +158,18 @@ class Point(eqx.Module):
             new = jnp.broadcast_to(value, shape) if place is None else old.at[place].set(value)
             point = eqx.tree_at(getter, point, new)
         return point
+
+    def pitfalls(self, values: Mapping[str, ArrayLike]) -> list[str]:
+        """Why a run with these values, which are known, will hardly show what it is meant to show;
+        nothing of values for which there is no run."""
+        point = self.with_values(values)
+        inputs = (point.stimulus, point.current)
+        try:
+            state = point.network.init(**point.init)
+            given = checked(Arguments(point.network, state, point.ts, *inputs, None, None))
+        except ValueError:
+            return []  # a bad point is a status
+        return pitfalls(given)
 
     def __call__(self, values: Mapping[str, ArrayLike], key: Array | None = None) -> dict[str, Any]:
         """Run the point with `values` in place of its own.

@@ -8,6 +8,7 @@ equation that an engine integrates, and a `Core`, where it starts.
 """
 
 import abc
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import diffrax
@@ -105,6 +106,13 @@ class AbstractForms(eqx.Module):
         reduction: Reduction,
     ) -> tuple[AbstractSystem, Core]:
         """The equation of a run in this form, and its start."""
+
+    def pitfalls(
+        self, network: Network, state: State, stimulus: Input, current: Input
+    ) -> Iterable[str]:
+        """Why a run without noise from this start, where its values are known, will hardly show
+        what it is meant to show."""
+        return ()
 
     @abc.abstractmethod
     def merged(self, network: _Flow) -> _Flow:

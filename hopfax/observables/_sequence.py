@@ -12,7 +12,7 @@ from .._types import is_concrete
 from ..networks import TwoTimescaleHopfield, check_kind
 
 #: The names of the regimes that `classify` tells apart; the code of a regime is its place here.
-REGIMES = ("sequence", "collapse", "locked", "mixed", "tie", "undecided")
+REGIMES = ("sequence", "collapse", "locked", "mixed", "tie", "undecided", "spurious")
 
 
 def regime_attributes() -> dict[str, Any]:
@@ -206,7 +206,10 @@ def classify(trajectory: Trajectory) -> Int[Array, ""]:
     - `sequence`: at least two memories were retrieved in turn, and the last switch lies no longer
       ago than three times the last dwell.
     - `collapse`: no overlap above 1/2 in the last tenth of the saves.
-    - `locked`: one overlap above 0.9 throughout the last tenth, and no switch in the last half.
+    - `locked`: one overlap between 0.9 and 1.1 in size throughout the last tenth, and no switch in
+      the last half: a memory is held.
+    - `spurious`: likewise, but the overlap is above 1.1 at some time: the run rests in an attractor
+      that is not the memory as stored, as where a rate memory is unstable.
     - `mixed`: at least two overlaps between 1/4 and 3/4 in size throughout the last tenth; `tie`
       if they are exactly two and equal to 1e-3: a symmetric saddle point, which a run leaves only
       if something breaks the symmetry.
@@ -244,13 +247,22 @@ def classify(trajectory: Trajectory) -> Int[Array, ""]:
     last = jnp.where(number > 0, times[jnp.maximum(number - 1, 0)], ts[0])
     before = jnp.where(number > 1, times[jnp.maximum(number - 2, 0)], ts[0])
     since, overflow = ts[-1] - last, log.count > log.time.shape[0]
-    locked = (top > 0.9).all() & (since > (ts[-1] - ts[0]) / 2) & ~overflow
+    rest = (top > 0.9).all() & (since > (ts[-1] - ts[0]) / 2) & ~overflow
+    locked = rest & (top <= 1.1).all()
     sequence = (number >= 2) & ((since <= 3 * (last - before)) | overflow)
 
-    decided = [twins & mixed, mixed, collapse, locked, sequence]
-    codes = [REGIMES.index(name) for name in ("tie", "mixed", "collapse", "locked", "sequence")]
-    code = jnp.select(decided, [jnp.asarray(c, jnp.int8) for c in codes], jnp.int8(5))
-    return jnp.where(jnp.isfinite(m).all(), code, jnp.int8(5))
+    decided = {
+        "tie": twins & mixed,
+        "mixed": mixed,
+        "collapse": collapse,
+        "locked": locked,
+        "spurious": rest,
+        "sequence": sequence,
+    }
+    codes = [jnp.asarray(REGIMES.index(name), jnp.int8) for name in decided]
+    undecided = jnp.int8(REGIMES.index("undecided"))
+    code = jnp.select(list(decided.values()), codes, undecided)
+    return jnp.where(jnp.isfinite(m).all(), code, undecided)
 
 
 def summary(trajectory: Trajectory) -> dict[str, Array]:

@@ -30,6 +30,7 @@ REGIME_COLOURS = {
     "mixed": "#DDA6C5",
     "tie": "#F2E88A",
     "undecided": "#F0B98B",
+    "spurious": "#B08BC9",
     "failed": "#555555",
     "unstable": "#E4E4E4",
     "stable": "#66B99B",

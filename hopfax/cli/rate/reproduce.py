@@ -67,7 +67,7 @@ def _cue_table(found: Results) -> str:
     rows = [
         (
             f"{share:.0%}",
-            f"{(overlap > 0.95).mean():.0%}",
+            f"{(abs(overlap - 1) < 0.05).mean():.0%}",
             *map(number, (overlap.min(), overlap.max(), mean.min(), mean.max())),
         )
         for share, overlap, mean in zip(cues.kept, cues.overlap, cues.mean, strict=True)

@@ -4,13 +4,20 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..._programs import jitted
 from ..._rate_activations import AbstractRateActivation, Logistic
 from ..._types import ArrayLike
 from ...patterns import Patterns
-from .._base import Bound, check_domain
+from .._base import Bound
 from .._states import RateState
-from ._family import AbstractRateMemory, number, rate_bounds, start
-from ._wiring import RateLearning, check_design
+from ._checks import finish
+from ._family import AbstractRateMemory, number, possible, rate_bounds, start
+from ._wiring import RateLearning, Wiring, check_design
+
+
+@jitted
+def _lowest(wiring: Wiring, patterns: Patterns) -> Float[Array, ""]:
+    return wiring.most_negative(patterns)
 
 
 class DaleRateMemory(AbstractRateMemory):
@@ -28,7 +35,8 @@ class DaleRateMemory(AbstractRateMemory):
     - `tau_inhibition`: $\tau_I > 0$, in units of the neurons' time constant.
     - `inhibition`: $c \ge 0$; default the least for which all synapses of this design are
       excitatory, found once, in $O(N^2 P)$ operations, or $O(C^2 P)$ of C classes of neurons. It
-      stays as it is where a sweep or a fit changes other parameters of the network.
+      stays as it is where a sweep or a fit changes other parameters of the network; where it is
+      too small for these, so that synapses would be inhibitory, a run is refused.
 
     **Example:**
 
@@ -66,9 +74,9 @@ class DaleRateMemory(AbstractRateMemory):
         self.tau_inhibition = number(tau_inhibition, "tau_inhibition", patterns)
         self.inhibition = self.a  # until the synapses are known
         if inhibition is None:
-            inhibition = jnp.maximum(0.0, -self.wiring().most_negative(self.merged().patterns))
+            inhibition = jnp.maximum(0.0, -self._lowest())
         self.inhibition = number(inhibition, "inhibition", patterns)
-        check_domain(self)
+        finish(self)
 
     def init(
         self,
@@ -80,7 +88,12 @@ class DaleRateMemory(AbstractRateMemory):
         """As `RateMemory.init`; the inhibitory unit starts at `inhibition`, by default at rest."""
         rates = start(self, rates, weights)
         y = self.patterns.mean(rates) if inhibition is None else inhibition
-        return RateState(rates, None, number(y, "inhibition", self.patterns))
+        y = possible(number(y, "inhibition", self.patterns), "inhibition", "goes")
+        return RateState(rates, None, y)
+
+    def _lowest(self) -> Float[Array, ""]:
+        r"""$N \min_{ij} W_{ij}$."""
+        return _lowest(self.wiring(), self.merged().patterns)
 
     def uniform(self, mean, slow):
         r"""$c\,(\langle x \rangle - y)$: W holds the inhibition already, at rest."""
@@ -103,7 +116,14 @@ class DaleRateMemory(AbstractRateMemory):
         return RateState(rates, None, slow)
 
     def domain(self):
-        r"""$\tau_I > 0$, $c \ge 0$, the rest as in `RateMemory`."""
+        r"""$\tau_I > 0$, $c \ge 0$ and $W_E \ge 0$, the rest as in `RateMemory`."""
         yield from rate_bounds(self)
         yield Bound("tau_inhibition", self.tau_inhibition, 0.0, True)
         yield Bound("inhibition", self.inhibition, 0.0)
+        lowest = self._lowest()
+        rounding = 256 * jnp.finfo(lowest.dtype).eps * (abs(lowest) + abs(self.inhibition))
+        hint = (
+            "Some synapses would be inhibitory; give a larger `inhibition`, or none for the least."
+        )
+        label = "inhibition + N min W"
+        yield Bound("inhibition", self.inhibition + lowest + rounding, 0.0, False, hint, label)

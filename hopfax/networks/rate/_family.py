@@ -4,15 +4,17 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import jax.numpy as jnp
+import numpy as np
 from equinox import AbstractVar
 from jaxtyping import Array, Float
 
 from ..._errors import as_float, check_at_least, check_finite, check_shape
-from ..._rate_activations import AbstractRateActivation
-from ..._types import ArrayLike, PerNeuron, PerPattern
+from ..._rate_activations import AbstractRateActivation, least_gap
+from ..._types import ArrayLike, PerNeuron, PerPattern, is_concrete
 from ...patterns import Patterns
 from .._base import AbstractFlow, Bound
 from .._states import Inputs, RateState
+from ._checks import design_bounds
 from ._forms import RateForms
 from ._wiring import RateLearning, Wiring, wire
 
@@ -110,12 +112,25 @@ class AbstractRateMemory(AbstractFlow):
     ) -> tuple[PerNeuron, Any]:
         r"""$\phi(I)$, which the rates relax to, and the derivative of the slow part."""
         m, mean = wiring.overlaps(self.patterns, rates), self.patterns.mean(rates)
-        currents = wiring.currents(self.patterns, self.drive(m, saliency), mean)
+        currents = self.currents(wiring, m, mean, slow, saliency, current)
+        return self.activation(currents), self.slow_rate(m, mean, slow)
+
+    def currents(
+        self,
+        wiring: Wiring,
+        overlaps: PerPattern,
+        mean: Float[Array, ""],
+        slow: Any,
+        saliency: PerPattern | None,
+        current: PerNeuron | None,
+    ) -> PerNeuron:
+        """$I$."""
+        currents = wiring.currents(self.patterns, self.drive(overlaps, saliency), mean)
         if (more := self.uniform(mean, slow)) is not None:
             currents = currents + more
         if current is not None:
             currents = currents + current
-        return self.activation(currents), self.slow_rate(m, mean, slow)
+        return currents
 
     def vector_field(self, t, state: RateState, inputs: Inputs | None = None) -> RateState:
         r"""$-x + \phi(I)$, and the derivative of the slow part.
@@ -216,13 +231,14 @@ class AbstractRateMemory(AbstractFlow):
 def rate_bounds(network: AbstractRateMemory) -> Iterable[Bound]:
     """Domain of what all of the family have."""
     phi = network.activation
+    yield from design_bounds(network.patterns, network.learning)
     yield Bound("a", network.a)
     yield Bound("activation.gain", phi.gain, 0.0, True)
     yield Bound("activation.threshold", phi.threshold)
     yield Bound("b", network.b)
     gap = phi(network.b) - phi(network.a)
     hint = "Currents a < b must lie where the activation differs."
-    yield Bound("b", gap, 0.0, True, hint, "phi(b) - phi(a)")
+    yield Bound("b", gap, least_gap(gap.dtype), True, hint, "phi(b) - phi(a)")
 
 
 def number(value: ArrayLike, name: str, patterns: Patterns) -> Float[Array, ""]:
@@ -240,8 +256,26 @@ def start(network: AbstractRateMemory, rates: Any, weights: Any) -> PerNeuron:
             "mu for memory mu; give one of them."
         )
     if rates is None:
-        return network.rescaled(weights)
+        return possible(network.rescaled(weights), "weights", "leads to rates")
     rates = as_float(rates, "rates", network.patterns.dtype)
     check_shape(rates, "rates", (network.patterns.N,), "(N,)")
     check_finite(rates, "rates")
-    return rates
+    return possible(rates, "rates", "has entries")
+
+
+#: How far below 0 a start may lie: a perturbation of a silent neuron.
+_BELOW = 0.01
+
+
+def possible(rates: Array, name: str, what: str) -> Array:
+    """The rates of a start, which are not negative: ValueError where that is known, else NaN in
+    their place, which makes the run invalid."""
+    if is_concrete(rates):
+        least = float(np.min(np.asarray(rates)))
+        if least < -_BELOW:
+            raise ValueError(
+                f"`{name}` {what} down to {least:g}, but a firing rate is not negative (a "
+                f"perturbation of {_BELOW:g} is let through)."
+            )
+        return rates
+    return jnp.where(rates >= -_BELOW, rates, jnp.nan)

@@ -21,6 +21,7 @@ from ...patterns import ENUMERATED, Patterns, SiteClasses
 from ...patterns._classes import may_be_active
 from .._forms import AbstractForms, AbstractLaw, AbstractSystem, Core, Reduction, value_at
 from .._states import RateState
+from ._checks import unstable_start
 from ._wiring import Wiring
 
 _MANY = 64  # neurons without classes beyond which each would have kinks of its own
@@ -192,6 +193,11 @@ class RateForms(AbstractForms):
         )
         quiet = jnp.zeros(full.N, full.dtype) if noisy else None
         return system, Core(main, network.slow_part(state), quiet)
+
+    def pitfalls(self, network, state: RateState, stimulus: Input, current: Input):
+        """A start on an unstable equilibrium."""
+        text = unstable_start(network, state, stimulus, current)
+        return () if text is None else (text,)
 
     def merged(self, network):
         """Classes of neurons, where these are known; the same for starts in `weights`."""

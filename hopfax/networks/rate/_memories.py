@@ -6,8 +6,9 @@ from jaxtyping import Array, Float
 from ..._rate_activations import AbstractRateActivation, Logistic
 from ..._types import ArrayLike
 from ...patterns import Patterns
-from .._base import check_domain, without_stimulus
+from .._base import without_stimulus
 from .._states import RateState
+from ._checks import finish
 from ._family import AbstractRateMemory, number, rate_bounds, start
 from ._wiring import RateLearning, check_design
 
@@ -78,7 +79,7 @@ class RateMemory(AbstractRateMemory):
         check_design(patterns, self.activation, learning)
         self.patterns, self.learning = patterns, learning
         self.a, self.b = number(a, "a", patterns), number(b, "b", patterns)
-        check_domain(self)
+        finish(self)
 
     def init(
         self, *, rates: ArrayLike | None = None, weights: ArrayLike | None = None
@@ -138,7 +139,7 @@ class InputDrivenRateMemory(AbstractRateMemory):
         check_design(patterns, self.activation, learning)
         self.patterns, self.learning = patterns, learning
         self.a, self.b = number(a, "a", patterns), number(b, "b", patterns)
-        check_domain(self)
+        finish(self)
 
     def init(
         self, *, rates: ArrayLike | None = None, weights: ArrayLike | None = None

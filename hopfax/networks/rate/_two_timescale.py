@@ -12,9 +12,10 @@ from ..._errors import as_float, check_finite, check_option, check_shape
 from ..._rate_activations import AbstractRateActivation, Logistic
 from ..._types import ArrayLike, is_concrete
 from ...patterns import Patterns
-from .._base import Bound, check_domain, parameter
+from .._base import Bound, parameter
 from .._slow import READOUTS, Readout, saliency_rate
 from .._states import RateState
+from ._checks import finish
 from ._family import AbstractRateMemory, number, rate_bounds, start
 from ._wiring import RateLearning, check_design
 
@@ -94,7 +95,7 @@ class TwoTimescaleRateMemory(AbstractRateMemory):
         self.tau = parameter(tau, "tau", patterns)
         self.bias = parameter(bias, "bias", patterns)
         self.a, self.b = number(a, "a", patterns), number(b, "b", patterns)
-        check_domain(self)
+        finish(self)
 
     def init(
         self,

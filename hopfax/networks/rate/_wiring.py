@@ -16,7 +16,7 @@ from ...patterns import Patterns
 from .._base import check_patterns
 
 RateLearning: TypeAlias = Literal["projection", "covariance", "pseudo_inverse"]
-_BLOCK = 256  # rows of the coupling matrix that are looked at together
+_BLOCK = 2**16  # entries of the coupling matrix that are looked at together
 
 
 class Wiring(eqx.Module):
@@ -58,7 +58,7 @@ class Wiring(eqx.Module):
         senders = self.read @ xi + self.shift[:, None]  # (P, N)
         receivers = self.step * (xi.T + self.lift)  # (N, P)
         worst = jnp.asarray(jnp.inf, xi.dtype)
-        size = min(_BLOCK, patterns.N)
+        size = min(max(_BLOCK // patterns.N, 1), patterns.N)
         blocks = -(-patterns.N // size)
         first = jnp.minimum(jnp.arange(blocks, dtype=jnp.int32) * size, patterns.N - size)
 
@@ -161,6 +161,8 @@ def _check_values(patterns: Patterns, learning: str) -> None:
     q = np.asarray(patterns.mean(patterns.xi))
     if (q >= 1).any():
         raise ValueError(f"`patterns`: memory {int(np.argmax(q >= 1))} has no silent neuron.")
+    if (q <= 0).any():
+        raise ValueError(f"`patterns`: memory {int(np.argmax(q <= 0))} has no active neuron.")
     rounding = 64 * np.finfo(xi.dtype).eps
     if learning == "projection" and np.ptp(q) > rounding:
         raise ValueError(
