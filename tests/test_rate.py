@@ -605,10 +605,10 @@ def test_a_fit_finds_the_gain_of_a_sequence():
             ),
             "must differ, but all of them are equal",
         ),
-        (lambda: hx.RateMemory(FLOWER, a=1.0, b=0.5), "`phi\\(b\\) - phi\\(a\\)` must be > 0"),
+        (lambda: hx.RateMemory(FLOWER, a=1.0, b=0.5), "`phi\\(b\\) - phi\\(a\\)` must be > 1"),
         (
             lambda: hx.RateMemory(FLOWER, a=-1.0, b=0.1, activation=hx.HardSigmoid()),
-            "`phi\\(b\\) - phi\\(a\\)` must be > 0",
+            "`phi\\(b\\) - phi\\(a\\)` must be > 1",
         ),
         (lambda: hx.RateMemory(FLOWER, a=[0.0, 1.0]), "`a` must have shape"),
         (lambda: hx.RateMemory(FLOWER, learning="hebbian"), "`learning` must be one of"),

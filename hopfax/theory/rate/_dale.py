@@ -31,8 +31,8 @@ class DaleEigenvalues(NamedTuple):
 
     `eigenvalues`: by falling real part, shape (P+2,), complex. `greatest`: the largest real part of
     the whole Jacobian, `stable` whether it is negative by more than rounding. `residual`: as in
-    `MemoryEigenvalues`; where it is more than rounding, the memory is no equilibrium, the
-    eigenvalues are NaN and `stable` is False.
+    `MemoryEigenvalues`. If the memory is no equilibrium, the eigenvalues are NaN and `stable` is
+    False.
 
     **Example:**
 

@@ -25,8 +25,8 @@ class MemoryEigenvalues(NamedTuple):
     `eigenvalues`: by falling real part, shape (P+1,); complex for "pseudo_inverse".
     `greatest`: the largest real part of the whole Jacobian, `stable` whether it is negative by more
     than rounding. `residual`: the greatest distance of a current in the memory from its target, a
-    or b. Where it is more than rounding, the memory is no equilibrium: the eigenvalues are NaN and
-    `stable` is False, whatever a run that starts there may do.
+    or b. If the rates of the memory do not follow from its currents, it is no equilibrium: the
+    eigenvalues are NaN and `stable` is False, whatever a run that starts there may do.
 
     **Example:**
 
@@ -64,8 +64,9 @@ def memory_eigenvalues(
     - `learning`: "projection", "covariance" or "pseudo_inverse".
 
     **Returns:** a `MemoryEigenvalues`. Differentiable in a, b and `phi`, for simple eigenvalues. At
-    a kink of `phi` the steeper side counts. With "covariance" only memories of equal activity and
-    equal overlaps are equilibria; others have NaN, and their `residual` says why.
+    a kink of `phi` the steeper side counts. With "covariance" memories of unequal activities or
+    overlaps are no equilibria, unless their neurons are entirely saturated: they have NaN, and
+    `residual` says why.
 
     **Raises:** ValueError for entries other than 0 and 1, unequal activities with "projection",
     memories that are linearly dependent (with "projection" after their mean is taken off), a

@@ -72,14 +72,18 @@ def target(memories: Memories, mu: Int[Array, ""]) -> Array:
 def at_memory(memories: Memories, F: Array, K: Array, mu: Int[Array, ""]) -> tuple[Array, Array]:
     """Slopes of all neurons at memory mu, and the greatest distance of a current from its target.
 
-    Where that is more than rounding, the memory is no equilibrium, and the slopes are NaN: nothing
-    that is said of a perturbation there would be about a state in which the network rests.
+    If the currents do not lead to the rates of the memory, it is no equilibrium, and the slopes are
+    NaN: nothing that is said of a perturbation there would be about a state in which the network
+    rests. Saturated neurons rest where their currents are off.
     """
-    made, currents = memories.stored.made, target(memories, mu)
+    phi, made, wanted = memories.stored.phi, memories.stored.made, target(memories, mu)
     rates = made.silent + (made.active - made.silent) * memories.xi[mu]
-    residual = abs(F.T @ (K @ (F @ rates)) - currents).max()
-    rests = residual <= jnp.finfo(F.dtype).eps ** 0.5 * abs(currents).max()
-    return jnp.where(rests, steepest(memories.stored.phi, currents), jnp.nan), residual
+    currents = F.T @ (K @ (F @ rates))
+    residual, rounding = abs(currents - wanted).max(), jnp.finfo(F.dtype).eps ** 0.5
+    exact = residual <= rounding * abs(wanted).max()  # then they are known better than computed
+    currents = jnp.where(exact, wanted, currents)
+    rests = exact | (abs(phi(currents) - rates).max() <= rounding * made.active)
+    return jnp.where(rests, steepest(phi, currents), jnp.nan), residual
 
 
 # Eigenvalues
