@@ -49,7 +49,8 @@ PIECEWISE_LINEAR = (HardSigmoid, ThresholdLinear)
 def equilibria(phi, kappa, gamma, q, inputs, memory, most):
     """Rates (most, 2) and eigenvalues (most, 2) by rising active rate, which places are taken
     (most,), how many isolated equilibria there are, also beyond `most`, and whether there is a
-    continuum besides. If there are more than `most`, those nearest to the rates `memory` are kept.
+    continuum besides. If there are more than `most`, those nearest to the memory, whose currents
+    are `memory`, are kept.
     """
     between = couplings(kappa, gamma, q)
     known = jnp.isfinite(jnp.stack([*between, *inputs])).all() & (phi.gain > 0)
@@ -57,10 +58,16 @@ def equilibria(phi, kappa, gamma, q, inputs, memory, most):
     between, inputs = type(between)(*safe[:4]), tuple(safe[4:])
     find = _cells if isinstance(phi, PIECEWISE_LINEAR) else _scan
     y, z, there, count, continuum = find(phi, between, inputs, max(most, ROOM))
-    there = there & known
+    # A memory whose current is at a kink may be where two branches end, and no scan finds that.
+    off = jnp.maximum(*map(abs, _residual(phi, between, inputs, *memory)))
+    apart = jnp.maximum(abs(phi(y) - phi(memory[0])), abs(phi(z) - phi(memory[1])))
+    new = off < 1e3 * jnp.finfo(y.dtype).eps * (abs(memory[0]) + abs(memory[1]))
+    new = new & ~continuum & ~(there & (apart < jnp.finfo(y.dtype).eps ** 0.4)).any()
+    y, z = jnp.append(y, memory[0]), jnp.append(z, memory[1])
+    there, count = jnp.append(there, new) & known, count + new.astype(count.dtype)
     s, c = phi(y), phi(z)
     first, second = eigenvalues(between, steepest(phi, y), steepest(phi, z))
-    far = stop_gradient(jnp.maximum(abs(s - memory[0]), abs(c - memory[1])))
+    far = stop_gradient(jnp.maximum(abs(s - phi(memory[0])), abs(c - phi(memory[1]))))
     near = jnp.argsort(jnp.where(there, far, jnp.inf))[:most]
     order = near[jnp.argsort(stop_gradient(jnp.where(there, s, jnp.inf))[near])]
     found = jnp.where(there[:, None], jnp.stack([s, c, first, second], 1), jnp.nan)[order]

@@ -11,7 +11,7 @@ from ..._types import ArrayLike
 from .._parameters import check_scalar
 from ._design import Stored, checked_scalars
 from ._equilibria import equilibria
-from ._plane import certain, couplings, root
+from ._plane import certain
 
 
 class PlanarEquilibria(NamedTuple):
@@ -42,8 +42,8 @@ class PlanarEquilibria(NamedTuple):
 class GlobalStability(NamedTuple):
     r"""Whether every trajectory of the planar system ends in the memory.
 
-    `stable`: the verdict: there is one equilibrium, its overlap lies within 1/2 of 1, and no run
-    escapes from it. `single`: there is one equilibrium, and no continuum. `overlap`: the greatest
+    `stable`: the verdict: there is one equilibrium, it is stable, and its overlap lies within
+    1/2 of 1. `single`: there is one equilibrium, and no continuum. `overlap`: the greatest
     $(s - c)/(\phi_b - \phi_a)$ of an equilibrium; 1 in the memory as stored, 0 in a uniform state.
 
     **Example:**
@@ -128,10 +128,9 @@ def globally_stable(
 ) -> GlobalStability:
     r"""Whether a single memory attracts every start.
 
-    The planar system descends an energy, so if it has a single equilibrium, that attracts
-    everything, provided that the energy bounds all runs. For threshold-linear neurons, whose rates
-    may grow without limit, it does if its quadratic part is positive for all rates $\ge 0$ (it is
-    strictly copositive).
+    The planar system descends an energy, so if it has a single equilibrium, and that is stable, it
+    attracts everything. (Rates of threshold-linear neurons may grow without limit: then there is
+    either a saddle beside the stable equilibrium, or the single equilibrium is unstable.)
 
     **Arguments:** as in `planar_equilibria`.
 
@@ -158,7 +157,7 @@ def globally_stable(
     overlap = jnp.where(found.count > 0, overlap, jnp.nan)
     single = (found.count == 1) & ~found.continuum
     held = single & (abs(overlap - 1) < 0.5) & found.stable.any()
-    return GlobalStability(held & _bounded(stored, drive), single, overlap)
+    return GlobalStability(held, single, overlap)
 
 
 class _Drive(NamedTuple):
@@ -179,21 +178,9 @@ def _checked_drive(stored, saliency, input_active, input_silent) -> _Drive:
     return drive
 
 
-def _bounded(stored: Stored, drive: _Drive) -> Bool[Array, ""]:
-    """Whether the energy grows in all directions in which rates may."""
-    phi, _, _, q, _, made = stored
-    if phi.ceiling == 1.0:
-        return jnp.asarray(True)
-    A, B, _, E = couplings(drive.saliency * made.kappa, made.gamma, q)
-    leak = 1 / phi.gain.astype(q.dtype)
-    active, silent, both = q * (leak - A), (1 - q) * (leak - E), -q * B
-    inside = certain(active) & certain(silent)
-    return inside & certain(both + root(active * silent))
-
-
 def _equilibria(stored: Stored, drive: _Drive, most: int) -> PlanarEquilibria:
     phi, _, _, q, _, made = stored
-    memory = (made.active, made.silent)
+    memory = (stored.b, stored.a)
     rates, values, exists, count, continuum = equilibria(
         phi, drive.saliency * made.kappa, made.gamma, q, drive[1:], memory, most
     )

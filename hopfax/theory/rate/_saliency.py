@@ -12,15 +12,19 @@ from ..._types import ArrayLike
 from .._search import bisect
 from ._design import check_known, checked_design, checked_scalars
 from ._fold import fold
+from ._plane import certain
 from ._stability import plane_stability
+
+#: The rate of silent neurons up to which they count as silent.
+_QUIET = 3e-4
 
 
 class CriticalSaliency(NamedTuple):
     r"""Where the memory ends as its saliency falls, by the closed form of `critical_saliency`.
 
     `saliency`: $\sigma_c$. `gain`: $g^*$. `rate`: $S$, that of the active neurons there. `exists`:
-    whether the formula holds, which needs $\gamma \le 0$ and a minimum on the active branch;
-    `saliency` is NaN otherwise.
+    whether the formula holds, which needs $\gamma \le 0$, a memory that is stable in its plane and
+    lies on the active branch, and silent neurons that are silent; `saliency` is NaN otherwise.
 
     **Example:**
 
@@ -74,8 +78,10 @@ def critical_saliency(
 
     **Returns:** a `CriticalSaliency`, broadcast over a, b and q. NaN for $\gamma > 0$, where the
     silent group loses its state first (see `critical_saliency_planar`), for $I^* < 0$ and for
-    threshold-linear neurons, which have no such minimum. For logistic neurons, whose rate is never
-    exactly 0, it is too small, by 1e-4 at gain 4.8 and threshold 0.2.
+    threshold-linear neurons, which have no such minimum, and where the memory is unstable in its
+    plane. For logistic neurons, whose rate is never exactly 0, it is too small, by about ten times
+    the rate of the silent neurons there: 1e-4 at gain 4.8 and threshold 0.2. Where that rate is
+    above 3e-4 it is NaN, so that the error stays below 0.005.
 
     **Raises:** ValueError as `design` does; TypeError for another activation.
 
@@ -98,6 +104,9 @@ def _critical_saliency(stored):
     gain, rate, fold = _active_branch(stored.phi, q.dtype)
     saliency = (gain - made.gamma * q) / (made.kappa * (1 - q))
     exists = made.exists & fold & (made.gamma <= 0)
+    quiet = stored.phi((made.gamma - saliency * made.kappa) * q * rate) <= _QUIET
+    held = certain(-plane_stability(stored).block) & (made.active >= rate)
+    exists = exists & quiet & held
     gain, rate = (jnp.where(fold, part, jnp.nan) for part in (gain, rate))
     return jnp.where(exists, saliency, jnp.nan), gain, rate, exists
 
@@ -158,6 +167,6 @@ def critical_saliency_planar(
     stored = checked_scalars(phi, a, b, q)
     phi, a, b, q, _, made = stored
     saliency, currents = fold(phi, made.kappa, made.gamma, q, a, b)
-    exists = (plane_stability(stored).block < 0) & ~jnp.isnan(saliency)
+    exists = certain(-plane_stability(stored).block) & ~jnp.isnan(saliency)
     parts = (saliency, phi(currents[0]), phi(currents[1]))
     return PlanarSaliency(*(jnp.where(exists, part, jnp.nan) for part in parts), exists=exists)
