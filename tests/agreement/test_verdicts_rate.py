@@ -240,8 +240,8 @@ def test_thresholds_of_saliency_and_inhibition(draws):
         if bool(exact.exists) and greatest < -0.05 and float(exact.saliency) < 0.97:
             last, x, at = float(exact.saliency), memory[None], []
             for s in np.append(np.linspace(1.0, last + 0.01, 8), last - 0.02):
-                field, W, _ = planar(f, a, b, q, s, 0.0)
-                dt = min(0.05, 1 / (1 + float(phi.gain) * abs(W).sum()))
+                field, lowered, _ = planar(f, a, b, q, s, 0.0)
+                dt = min(0.05, 1 / (1 + float(phi.gain) * abs(lowered).sum()))
                 x = settle(field, x, 60 if s > last else 300, dt)
                 at.append(x[0])
             fold = np.array([float(exact.active), float(exact.silent)])
