@@ -171,6 +171,7 @@ def test_a_million_neurons_cost_what_their_classes_do():
     assert_close(*finals, 1e-10, "sums over a million neurons, under an error control at 1e-8")
 
 
+@RUNAWAY
 def test_energy_decreases_and_is_that_of_the_matrix():
     u = jnp.asarray(np.random.default_rng(2).uniform(-0.1, 0.1, 100))
     for name, phi in zoo.rate_activations().items():
@@ -434,6 +435,7 @@ def test_series_solve_the_equation_of_every_network():
             assert_close(found, expected, 1e-12, "no kink is so near, and terms of order 12 vanish")
 
 
+@RUNAWAY
 @pytest.mark.parametrize(
     ("phi", "currents"),
     [

@@ -179,7 +179,8 @@ class _Plain(NamedTuple):
     def currents(self, m: np.ndarray, mean: np.ndarray) -> np.ndarray:
         """Currents (K, N)."""
         drive = self.wiring.step * m
-        return drive @ self.xi + (drive @ self.wiring.lift + self.wiring.background * mean)[:, None]
+        shared = drive @ self.wiring.lift + self.wiring.background * mean
+        return np.asarray(drive @ self.xi + shared[:, None])
 
 
 def _greatest(network: Any, wiring: Wiring, slopes: np.ndarray, saliency: Any) -> float:
