@@ -20,7 +20,8 @@ A, B = -0.3, 0.95
 BALANCED = hx.patterns.balanced(0.2, 100)
 FLOWER = hx.patterns.sunflower(4, 0.2, 0.4, 100)
 RANDOM = hx.patterns.sparse(jr.key(0), 5, 100, 0.2)
-UNEQUAL = hx.Patterns(jr.uniform(jr.key(1), (5, 100)) < jnp.linspace(0.1, 0.4, 5)[:, None])
+UNEQUAL = jr.uniform(jr.key(1), (5, 100)) < jnp.linspace(0.1, 0.4, 5)[:, None]
+UNEQUAL = hx.Patterns(UNEQUAL.astype(float))
 
 
 def dense(network):
