@@ -14,7 +14,7 @@ import xarray as xr
 from cli_helpers import elsewhere as elsewhere, refusal, stopped
 
 import hopfax as hx
-from hopfax.cli._memories import patterns_from
+from hopfax.cli._memories import memories_of
 from hopfax.cli._picture import draw
 from hopfax.cli.sequential import sweep as sequential
 from hopfax.cli.sequential.sweep import Sweep, gains_and_starts, threshold
@@ -237,8 +237,8 @@ def test_plots_of_one_and_of_three_axes():
     ],
 )
 def test_the_table_predicts_only_what_is_derived(settings, patterns, derived):
-    memories = patterns_from(patterns, 4, 64, 0, False)
-    rows = sequential.predictions(memories, Sweep(**settings))
+    asked = Sweep(patterns=patterns, memories=4, neurons=64, **settings)
+    rows = sequential.predictions(memories_of(asked)[0], asked)
     assert sum(value != "-" for _, value in rows) == derived
     assert all("no prediction is derived" in name for name, value in rows if value == "-")
     assert (derived == 3) == all(value != "-" for _, value in rows)
