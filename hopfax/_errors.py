@@ -18,12 +18,27 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 
-from ._types import Dataset, default_float, is_concrete
+from ._types import Dataset, is_concrete
+from ._values import (
+    as_complex as as_complex,
+    as_count as as_count,
+    as_float as as_float,
+    as_index as as_index,
+    as_indices as as_indices,
+    as_key as as_key,
+    as_number as as_number,
+    as_real as as_real,
+    cast as cast,
+    check_bool as check_bool,
+    check_callable as check_callable,
+    check_mapping as check_mapping,
+    check_option as check_option,
+    check_path as check_path,
+    check_type as check_type,
+    shown as shown,
+)
 
 
 class SimulationError(RuntimeError):
@@ -237,27 +252,6 @@ def hushed(category: type[Warning]) -> Iterator[None]:
         _HUSHED.reset(token)
 
 
-def as_float(value: Any, name: str, dtype: Any = None) -> jax.Array:
-    """`value` as an array of real floats of `dtype`, by default its own dtype where that is a float
-    of at least 32 bits, else the default float.
-
-    **Raises:** TypeError for anything but real numbers.
-    """
-    if not isinstance(value, jax.Array):
-        try:
-            value = np.asarray(value)
-        except ValueError as error:
-            raise TypeError(f"`{name}` must be a rectangular array of real numbers.") from error
-    kind = value.dtype
-    real = jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)
-    if not (real or kind == np.bool_):
-        raise TypeError(f"`{name}` must hold real numbers, but its dtype is {kind}.")
-    if dtype is None:
-        wide = jnp.issubdtype(kind, jnp.floating) and jnp.finfo(kind).bits >= 32
-        dtype = jax.dtypes.canonicalize_dtype(kind) if wide else default_float()
-    return jnp.asarray(value, dtype=dtype)
-
-
 def check_shape(value: Any, name: str, shape: tuple, meaning: str, hint: str = "") -> None:
     """ValueError unless `value` has exactly `shape`."""
     if tuple(value.shape) != tuple(shape):
@@ -285,6 +279,18 @@ def check_finite(value: Any, name: str) -> None:
         raise ValueError(f"`{name}` must be finite, but is {np.asarray(value)[index]}{where}.")
 
 
+def check_not_nan(value: Any, name: str) -> None:
+    """ValueError naming the first NaN of a concrete array."""
+    if not is_concrete(value):
+        return
+    bad = np.isnan(np.asarray(value))
+    if bad.any():
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            f"`{name}` must not be nan{f', but is at index {index}' if index else ''}."
+        )
+
+
 def check_at_least(value: Any, name: str, bound: float, *, strict: bool, hint: str = "") -> None:
     """ValueError unless a concrete `value` is finite and >= `bound`, or > `bound` if `strict`."""
     check_finite(value, name)
@@ -298,12 +304,14 @@ def check_at_least(value: Any, name: str, bound: float, *, strict: bool, hint: s
         raise ValueError(f"{text} {hint}".rstrip())
 
 
-def as_count(value: Any, name: str, least: int = 1) -> int:
-    """`value` as a Python int. **Raises:** ValueError unless it is a whole number >= `least`."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise ValueError(f"`{name}` must be a whole number >= {least}, got {value!r}.")
-    return int(value)
+def check_within(value: Any, name: str, low: float, high: float) -> None:
+    """ValueError unless a concrete `value` lies between `low` and `high`, but for rounding."""
+    check_finite(value, name)
+    array, room = np.asarray(value), 1e-6 * (high - low)
+    bad = (array < low - room) | (array > high + room)
+    if bad.any():
+        text = f"lie between {low:g} and {high:g}, but is {array[bad].ravel()[0]:g}"
+        raise ValueError(f"`{name}` must {text}.")
 
 
 def check_memory(name: str, size: int, what: str, hint: str = "") -> None:
@@ -355,31 +363,6 @@ def in_words(size: int) -> str:
         if size >= one:
             return f"{size / one:.3g} {unit}"
     return f"{size} bytes"
-
-
-def as_key(key: Any) -> jax.Array:
-    """`key` as a single typed PRNG key, also from the older kind, two uint32 words.
-
-    **Raises:** TypeError for anything else, ValueError for a batch of keys.
-    """
-    hint = "make one with jax.random.key(seed)"
-    if not isinstance(key, jax.Array) and not isinstance(key, np.ndarray):
-        raise TypeError(f"`key` must be a PRNG key, got {type(key).__name__}; {hint}.")
-    batch = key.shape
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        if key.dtype != np.uint32 or key.shape[-1:] != (2,):
-            raise TypeError(f"`key` must be a PRNG key, got dtype {key.dtype}; {hint}.")
-        batch = key.shape[:-1]
-    if batch:
-        raise ValueError(f"`key` must be one key, got a batch of shape {batch}; pass a single one.")
-    return jnp.asarray(key) if key.shape == () else jr.wrap_key_data(jnp.asarray(key))
-
-
-def check_option(value: Any, name: str, options: tuple) -> None:
-    """ValueError unless `value` is one of `options`."""
-    if value not in options:
-        listed = ", ".join(repr(option) for option in options)
-        raise ValueError(f"`{name}` must be one of {listed}, but is {value!r}.")
 
 
 def missing(package: str, extra: str, what: str) -> ImportError:

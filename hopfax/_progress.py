@@ -16,6 +16,13 @@ class _Silent:
         del text
 
 
+def check_progress(show: Any) -> None:
+    """TypeError unless `show` is True, False or "auto"."""
+    if not (isinstance(show, bool) or (isinstance(show, str) and show == "auto")):
+        kind = repr(show) if isinstance(show, str | int | float | None) else type(show).__name__
+        raise TypeError(f'`progress` must be True, False or "auto", got {kind}.')
+
+
 @contextlib.contextmanager
 def progress(
     total: int, unit: str, show: bool | Literal["auto"] = "auto", done: int = 0
