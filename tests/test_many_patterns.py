@@ -156,13 +156,13 @@ def test_streaming_needs_the_memory_of_a_block():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: hx.GeneratedPatterns(jr.key(0), 0, 8), "`P` = 0"),
+        (lambda: hx.GeneratedPatterns(jr.key(0), 0, 8), "`P` must be a whole number >= 1.*got 0"),
         (lambda: hx.GeneratedPatterns(jr.key(0), 2**31, 8), "below 2\\^31"),
         (lambda: hx.GeneratedPatterns(jr.key(0), 4, 8).pattern(4), "one of the 4 patterns"),
         (lambda: hx.GeneratedPatterns(jr.key(0), 4, 8).corrupt(jr.key(0), -1, 2), "one of the 4"),
         (
             lambda: hx.patterns.random(jr.key(0), 4, 8).corrupt(jr.key(0), 1, 2.5),
-            "`flips` must be a Python int",
+            "`flips` must be a whole number",
         ),
         (lambda: hx.patterns.shard(np.ones((2, 2))), "`patterns` must be hopfax patterns"),
         (lambda: hx.GeneratedPatterns(3, 8, 8), "`key` must be a PRNG key"),
@@ -170,12 +170,12 @@ def test_streaming_needs_the_memory_of_a_block():
         (lambda: hx.PackedPatterns(jnp.zeros((2, 2), jnp.uint32), 8), "`bits` must be uint32"),
         (lambda: hx.patterns.pack(), "at least one"),
         (lambda: hx.patterns.pack(hx.Patterns([[0.5, 1.0]])), "patterns of \\+-1"),
-        (lambda: hx.patterns.pack(np.ones((2, 2))), "takes hopfax patterns"),
+        (lambda: hx.patterns.pack(np.ones((2, 2))), "`sources` must be hopfax patterns"),
         (
             lambda: hx.patterns.pack(
                 hx.patterns.random(jr.key(0), 2, 8), hx.patterns.random(jr.key(0), 2, 9)
             ),
-            "needs one N",
+            "`sources` must have the same N",
         ),
         (lambda: hx.patterns.shard(hx.patterns.random(jr.key(0), 2, 8), []), "`devices`"),
     ],

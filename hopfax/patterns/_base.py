@@ -11,7 +11,7 @@ import numpy as np
 from equinox import AbstractVar
 from jaxtyping import Array, Bool, Float, Integer, UInt32
 
-from .._errors import as_key
+from .._errors import as_count, as_index, as_key, shown
 from .._types import PerNeuron, PerPattern, is_concrete
 
 #: The number of a pattern or a neuron, which may be traced.
@@ -70,11 +70,7 @@ class AbstractPatterns(eqx.Module):
 
         **Raises:** ValueError if there is none with that number (a traced one is not checked).
         """
-        if isinstance(mu, int | np.integer) and not 0 <= mu < self.P:
-            raise ValueError(
-                f"`mu` must be one of the {self.P} patterns, 0..{self.P - 1}, got {mu}."
-            )
-        return self.rows(mu, 1)[0]
+        return self.rows(as_index(mu, "mu", self.P, "patterns"), 1)[0]
 
     def corrupt(self, key: jax.Array, mu: int, flips: int) -> PerNeuron:
         """Pattern `mu` with exactly `flips` of its entries, drawn at random, changed in sign.
@@ -82,10 +78,8 @@ class AbstractPatterns(eqx.Module):
         **Raises:** TypeError/ValueError unless both are whole numbers in range; ValueError for
         patterns without signs, such as active and silent neurons (`hopfax.patterns.degrade`).
         """
-        for name, value in (("mu", mu), ("flips", flips)):
-            if not isinstance(value, int | np.integer):
-                raise TypeError(f"`{name}` must be a Python int, got {type(value).__name__}.")
-        if not 0 <= flips <= self.N:
+        flips = as_count(flips, "flips", 0)
+        if flips > self.N:
             raise ValueError(f"`flips` must lie between 0 and N = {self.N}, got {flips}.")
         if (found := unsigned(self)) is not None:
             raise ValueError(
@@ -113,13 +107,19 @@ def unsigned(patterns: AbstractPatterns) -> str | None:
     return f"the entries of `patterns` lie between {xi.min():g} and {xi.max():g}, with no sign"
 
 
-def check_sizes(P: Any, N: Any) -> None:
-    """TypeError/ValueError unless there are P >= 1 patterns of N >= 1 neurons."""
-    for name, value in (("P", P), ("N", N)):
-        if not isinstance(value, int | np.integer):
-            raise TypeError(f"`{name}` must be a Python int, got {type(value).__name__}.")
-        if value < 1:
-            raise ValueError(f"needs N >= 1 and P >= 1, got `{name}` = {value}.")
+def check_block(patterns: AbstractPatterns, first: Any, size: Any) -> None:
+    """TypeError/ValueError unless there are patterns `first` to `first + size - 1`; where `first`
+    is traced, only its kind is known."""
+    size = as_count(size, "size")
+    place = as_index(first, "first", patterns.P, "patterns")
+    if isinstance(place, int) and place + size > patterns.P:
+        text = f"{patterns.P - place}, from number {place} on, got {shown(size)}"
+        raise ValueError(f"`size` must be at most {text}.")
+
+
+def check_sizes(P: Any, N: Any) -> tuple[int, int]:
+    """P patterns of N neurons. **Raises:** TypeError/ValueError unless both are at least 1."""
+    return as_count(P, "P"), as_count(N, "N")
 
 
 def pack_bits(positive: Bool[Array, "... N"]) -> UInt32[Array, "... W"]:

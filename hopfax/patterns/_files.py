@@ -11,7 +11,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .._errors import check_memory
+from .._errors import (
+    check_memory,
+    check_path,
+)
 from .._files import Form, open_regular, read_whole
 from ._stored import Patterns
 
@@ -32,6 +35,7 @@ def load(path: str | os.PathLike) -> Patterns:
     hx.patterns.load("xi.npy").xi.shape  # (4, 16)
     ```
     """
+    check_path(path)
     path = pathlib.Path(path)
     if path.suffix not in (".npy", ".npz"):
         raise ValueError(f"`path` must end in .npy or .npz, got {path.name!r}.")

@@ -11,10 +11,18 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
-import jax.numpy as jnp
 import numpy as np
 
-from .._errors import PhysicsWarning, check_finite, check_memory, check_option, missing, warn
+from .._errors import (
+    PhysicsWarning,
+    as_number,
+    as_real,
+    check_finite,
+    check_memory,
+    check_option,
+    missing,
+    warn,
+)
 from .._files import open_regular
 from .._types import ArrayLike
 from ._files import ENTRY
@@ -122,12 +130,7 @@ def binarised(levels: np.ndarray, threshold: Threshold, names: Sequence[str] = (
 
 def _number(threshold: Any) -> float:
     """A threshold that is a grey level."""
-    try:
-        level = float(threshold)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"`threshold` must be a number or one of {NAMED}, got {threshold!r}."
-        ) from error
+    level = as_number(threshold, "threshold")
     if not math.isfinite(level):
         raise ValueError(f"`threshold` must be finite, got {level}.")
     return level
@@ -153,18 +156,7 @@ def _otsu(levels: np.ndarray) -> float:
 
 def _levels_of(source: ArrayLike) -> np.ndarray:
     """Grey levels, or booleans, in an array of images."""
-    if isinstance(source, np.ma.MaskedArray) and np.ma.is_masked(source):
-        raise ValueError(
-            f"`source` has {np.ma.count_masked(source)} masked entries; fill them, as by "
-            "source.filled(0), or leave these images out."
-        )
-    try:
-        array = np.asarray(source)
-    except ValueError as error:
-        raise TypeError("`source` must be a rectangular array of grey levels.") from error
-    real = jnp.issubdtype(array.dtype, jnp.floating) or array.dtype.kind in "biu"
-    if not real:
-        raise TypeError(f"`source` must hold real grey levels, but its dtype is {array.dtype}.")
+    array = np.asarray(as_real(source, "source"))
     if array.ndim not in (2, 3):
         hint = " Of colours take the mean, source.mean(-1)." if array.ndim == 4 else ""
         raise ValueError(

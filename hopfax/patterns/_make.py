@@ -10,9 +10,20 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool
 
-from .._errors import as_count, as_float, as_key, check_array, check_finite
+from .._errors import (
+    as_count,
+    as_float,
+    as_index,
+    as_indices,
+    as_key,
+    as_number,
+    check_array,
+    check_finite,
+    check_type,
+    shown,
+)
 from .._types import ArrayLike, PerNeuron, default_float
-from ._base import check_sizes
+from ._base import AbstractPatterns, check_sizes
 from ._stored import Patterns
 
 
@@ -36,21 +47,22 @@ def hadamard(columns: int | Sequence[int] | np.ndarray, N: int) -> Patterns:
     patterns.overlap(patterns.xi[0])  # 1, 0, 0, 0
     ```
     """
-    _check_room(1, N)
-    if isinstance(columns, int):
+    _, N = _check_room(1, N)
+    if isinstance(columns, int | np.integer) or getattr(columns, "shape", None) == ():
+        columns = as_count(columns, "columns", 0)
         if columns < 1:
             raise ValueError(f"`columns` must be at least 1, got {columns}.")
         if columns >= max(N, 1).bit_length():
             raise ValueError(
-                f"{columns} columns 1, 2, 4, ... need `N` >= 2^{columns}, got {N}; name the "
-                "columns instead (any distinct ones below N, e.g. list(range(1, P + 1))), or use "
-                "patterns.random."
+                f"`columns`: {shown(columns)} columns 1, 2, 4, ... need `N` >= 2^P, got {N}; name "
+                "the columns instead (any distinct ones below N, e.g. list(range(1, P + 1))), or "
+                "use patterns.random."
             )
         columns = [2**k for k in range(columns)]
-    columns = np.asarray(columns)
-    if columns.ndim != 1 or columns.size == 0 or not np.issubdtype(columns.dtype, np.integer):
+    columns = np.asarray(as_indices(columns, "columns"))
+    if columns.ndim != 1 or columns.size == 0:
         raise ValueError(f"`columns` must be a number or a list of integers, got {columns!r}.")
-    if columns.min() < 0 or len(set(columns.tolist())) < columns.size:
+    if len(set(columns.tolist())) < columns.size:
         raise ValueError(f"`columns` must be distinct and not negative, got {columns.tolist()}.")
     order = 2 ** int(columns.max()).bit_length()
     if N < 1 or N % order:
@@ -74,7 +86,7 @@ def random(key: jax.Array, P: int, N: int) -> Patterns:
     patterns.xi.shape, patterns.binary  # (4, 16), True
     ```
     """
-    _check_room(P, N)
+    P, N = _check_room(P, N)
     return Patterns(jr.rademacher(as_key(key), (P, N), int), binary=True)
 
 
@@ -91,7 +103,8 @@ def correlated(key: jax.Array, P: int, N: int, rho: float) -> Patterns:
     patterns.gram()  # 1 on the diagonal, 0.25 elsewhere, within a few times 1/64
     ```
     """
-    _check_room(P, N)
+    P, N = _check_room(P, N)
+    rho = as_number(rho, "rho")
     if not 0 <= rho < 1:
         raise ValueError(f"`rho` must lie in [0, 1), got {rho}.")
     common, own = jr.split(as_key(key))
@@ -120,7 +133,7 @@ def balanced(q: float, N: int) -> Patterns:
     patterns.xi @ patterns.xi.T  # 8 active neurons in each, 4 shared by any two
     ```
     """
-    _check_room(1, N)
+    (_, N), q = _check_room(1, N), as_number(q, "q")
     inverse = round(1 / q) if 0 < q < 1 else 0
     if inverse < 2 or abs(1 / q - inverse) > 1e-9:
         raise ValueError(f"`q` must be 1/2, 1/3, 1/4, ..., got {q}.")
@@ -149,12 +162,14 @@ def sunflower(P: int, q: float, r: float, N: int) -> Patterns:
     patterns.xi @ patterns.xi.T  # 4 active neurons in each, 2 shared by any two
     ```
     """
-    _check_room(P, N)
+    P, N = _check_room(P, N)
+    q, r = as_number(q, "q"), as_number(r, "r")
+    if not (0 < q < 1 and 0 <= r < 1):
+        raise ValueError(f"`q` and `r` must lie in (0, 1) and [0, 1), got q = {q}, r = {r}.")
     count, core = _whole(q, N), _whole(r * q, N)
-    if count is None or core is None or not 0 < q < 1 or not 0 <= r < 1:
+    if count is None or core is None:
         raise ValueError(
-            f"`q` and `r` must lie in (0, 1) and [0, 1) with q N and r q N whole, got q = {q}, "
-            f"r = {r}, N = {N}."
+            f"`q` and `r` must make q N and r q N whole, got q = {q}, r = {r}, N = {N}."
         )
     own = count - core
     if core + P * own > N:
@@ -178,8 +193,8 @@ def sparse(key: jax.Array, P: int, N: int, q: float) -> Patterns:
     patterns.xi.sum(1)  # 4, 4, 4, 4
     ```
     """
-    _check_room(P, N)
-    count = _whole(q, N)
+    (P, N), q = _check_room(P, N), as_number(q, "q")
+    count = _whole(q, N) if 0 < q < 1 else None
     if count is None or not 0 < count < N:
         raise ValueError(f"`q` must give a whole number 0 < q N < N, got q = {q}, N = {N}.")
     keys = jr.split(as_key(key), P)
@@ -207,15 +222,17 @@ def active(values: Patterns | ArrayLike, q: float | None = None) -> Patterns:
     """
     numbers = as_float(values.xi if isinstance(values, Patterns) else values, "values")
     check_finite(numbers, "values")
-    if numbers.ndim < 2:
+    if numbers.ndim not in (2, 3) or numbers.size == 0:
         raise ValueError(
-            f"`values` must have a row for every memory, shape (P, N), got {numbers.shape}."
+            "`values` must have a row for every memory, shape (P, N) or (P, height, width), got "
+            f"{numbers.shape}."
         )
     numbers = numbers.reshape(len(numbers), -1)
     N = numbers.shape[1]
     if q is None:
         return _sets(numbers > 0)
-    count = round(q * N)
+    q = as_number(q, "q")
+    count = round(q * N) if 0 < q < 1 else 0
     if not 0 < count < N:
         raise ValueError(f"`q` must leave some of the N = {N} neurons active, some not, got {q}.")
     order = jnp.argsort(-numbers, axis=1, stable=True)
@@ -236,7 +253,8 @@ def degrade(patterns: Patterns, key: jax.Array, mu: int, kept: int) -> PerNeuron
     cue.sum(), cue @ patterns.xi[1]  # 5 of the 8 active neurons of memory 1, and no other
     ```
     """
-    pattern = patterns.pattern(mu)
+    check_type(patterns, "patterns", AbstractPatterns, "patterns of hopfax, as Patterns(xi)")
+    pattern = patterns.pattern(as_index(mu, "mu", patterns.P, "patterns"))
     kept = as_count(kept, "kept", 0)
     entries = np.asarray(pattern)
     if (other := (entries != 0) & (entries != 1)).any():
@@ -258,11 +276,12 @@ def _sets(active: Bool[Array, "P N"]) -> Patterns:
     return Patterns(active.astype(default_float()), binary=False)
 
 
-def _check_room(P: int, N: int) -> None:
-    """ValueError for numbers that are no sizes, or patterns that do not fit into memory: what is
-    drawn, signs made of it, and the patterns are there at one time."""
-    check_sizes(P, N)
+def _check_room(P: int, N: int) -> tuple[int, int]:
+    """P and N; ValueError for numbers that are no sizes, or patterns that do not fit into memory:
+    what is drawn, signs made of it, and the patterns are there at one time."""
+    P, N = check_sizes(P, N)
     check_array("the memories", 3 * default_float().itemsize, P=P, N=N)
+    return P, N
 
 
 def _whole(fraction: float, N: int) -> int | None:

@@ -15,9 +15,9 @@ from jax.extend.random import threefry_2x32
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, UInt32
 
-from .._errors import as_key, check_option
+from .._errors import as_index, as_key, as_real, check_option, shown
 from .._types import default_float, is_concrete
-from ._base import WORD, AbstractPatterns, Index, check_sizes, pack_bits, unpack_bits
+from ._base import WORD, AbstractPatterns, Index, check_block, check_sizes, pack_bits, unpack_bits
 
 AXIS = "patterns"  # name of the axis of devices over which patterns are spread
 _AT_ONCE = 4096  # rows packed at a time: more would exist as floats all at once
@@ -70,8 +70,8 @@ class PackedPatterns(_BitPatterns):
     binary = True
 
     def __init__(self, bits: Array, N: int):
-        bits = jnp.asarray(bits)
-        check_sizes(1, N)
+        bits = jnp.asarray(as_real(bits, "bits"))
+        _, N = check_sizes(1, N)
         _check_words(bits, N)
         self.bits = _without_padding(bits, N)
         self.neurons, self.precision = int(N), default_float().name
@@ -86,9 +86,11 @@ class PackedPatterns(_BitPatterns):
         return self.bits.shape[0]
 
     def words(self, first, size):
+        check_block(self, first, size)
         return jax.lax.dynamic_slice_in_dim(self.bits, first, size)
 
     def column(self, neuron):
+        neuron = as_index(neuron, "neuron", self.N, "neurons")
         return _bit(self.bits[:, neuron // WORD], neuron % WORD, self.dtype)
 
 
@@ -122,7 +124,7 @@ class GeneratedPatterns(_BitPatterns):
     binary = True
 
     def __init__(self, key: jax.Array, P: int, N: int):
-        check_sizes(P, N)
+        P, N = check_sizes(P, N)
         seed = jr.key_data(as_key(key))
         if seed.shape != (2,):
             raise ValueError(
@@ -142,6 +144,7 @@ class GeneratedPatterns(_BitPatterns):
         return self.count
 
     def words(self, first, size):
+        check_block(self, first, size)
         # Threefry turns a counter into two words: counter c gives words c and c + pairs of a row.
         words, pairs = _words_and_pairs(self.N)
         row = jnp.asarray(first).astype(jnp.uint32) + jnp.asarray(np.arange(size), jnp.uint32)
@@ -150,6 +153,7 @@ class GeneratedPatterns(_BitPatterns):
         return _without_padding(made, self.N)
 
     def column(self, neuron):
+        neuron = as_index(neuron, "neuron", self.N, "neurons")
         _, pairs = _words_and_pairs(self.N)
         word = jnp.asarray(neuron) // WORD
         row = jnp.asarray(np.arange(self.P), jnp.uint32)
@@ -224,19 +228,19 @@ def pack(*sources: AbstractPatterns) -> PackedPatterns:
     ```
     """
     if not sources:
-        raise ValueError("`pack` needs at least one set of patterns.")
+        raise ValueError("`sources`: pack at least one set of patterns.")
     parts = []
     for source in sources:
         if not isinstance(source, AbstractPatterns):
-            raise TypeError(f"`pack` takes hopfax patterns, got {type(source).__name__}.")
+            raise TypeError(f"`sources` must be hopfax patterns, got {shown(source)}.")
         if source.N != sources[0].N:
-            raise ValueError(f"`pack` needs one N, got {[s.N for s in sources]}.")
+            raise ValueError(f"`sources` must have the same N, got {[s.N for s in sources]}.")
         if not source.binary:
-            raise ValueError("`pack` needs patterns of +-1; these are real-valued (or traced).")
+            raise ValueError("`sources` must be patterns of +-1, not real-valued (or traced).")
         if not is_concrete(getattr(source, "xi", None)):
             raise TypeError(
-                "`pack` looks at the signs of the patterns, and bits cannot say that an entry is "
-                "none; under a trace they are not known: call it outside jit and grad."
+                "`sources`: packing looks at the signs of patterns, which are not known under a "
+                "trace, and bits cannot say that an entry is none: call it outside jit and grad."
             )
         for first in range(0, source.P, _AT_ONCE):
             size = min(_AT_ONCE, source.P - first)
@@ -264,12 +268,13 @@ def shard(patterns: AbstractPatterns, devices: Sequence[Any] | None = None) -> S
     ```
     """
     if not isinstance(patterns, AbstractPatterns):
-        raise TypeError(f"`patterns` must be hopfax patterns, got {type(patterns).__name__}.")
+        raise TypeError(f"`patterns` must be hopfax patterns, got {shown(patterns)}.")
     if getattr(patterns, "counts", None) is not None:
         raise ValueError("`patterns` with `counts` are classes of neurons, too few to be spread.")
-    devices = jax.devices() if devices is None else list(devices)
-    if not devices:
-        raise ValueError("`devices` must name at least one device.")
+    devices = jax.devices() if devices is None else devices
+    known = isinstance(devices, list | tuple) and all(isinstance(d, jax.Device) for d in devices)
+    if not known or not devices:
+        raise TypeError(f"`devices` must be a list of devices of JAX, got {shown(devices)}.")
     if isinstance(patterns, ShardedPatterns):
         raise TypeError("`patterns` are sharded already.")
     mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
@@ -285,9 +290,9 @@ def shard(patterns: AbstractPatterns, devices: Sequence[Any] | None = None) -> S
 
 def _check_words(bits: Array, N: int) -> None:
     """ValueError unless these are the words of patterns of N neurons."""
-    if bits.ndim != 2 or bits.dtype != np.uint32 or bits.shape[1] != -(-N // WORD):
+    if bits.ndim != 2 or not len(bits) or bits.dtype != np.uint32 or bits.shape[1] != -(-N // WORD):
         raise ValueError(
-            f"`bits` must be uint32 of shape (P, {-(-N // WORD)}) for N = {N}, got "
+            f"`bits` must be uint32 of shape (P, {-(-N // WORD)}) for `N` = {shown(N)}, got "
             f"{bits.dtype} {bits.shape}; pack signs with hopfax.patterns.pack."
         )
 

@@ -1,6 +1,7 @@
 """`Patterns` holds memories, one a row, and does the two products of every network."""
 
 import itertools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,9 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from .._errors import PhysicsWarning, as_float, check_finite, check_shape, warn
+from .._errors import (
+    PhysicsWarning,
+    as_float,
+    as_index,
+    as_real,
+    check_at_least,
+    check_bool,
+    check_finite,
+    check_shape,
+    warn,
+)
 from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
-from ._base import AbstractPatterns
+from ._base import AbstractPatterns, check_block
 from ._classes import Groups, by_column, by_site
 
 _MANY = 4096  # pairwise checks stop here
@@ -61,8 +72,12 @@ class Patterns(AbstractPatterns):
         counts: ArrayLike | None = None,
         check_patterns: bool = True,
     ):
-        given, xi = xi, as_float(xi, "patterns.xi")
-        if _is_bool(given):
+        if binary is not None:
+            check_bool(binary, "binary")
+        check_bool(check_patterns, "check_patterns")
+        given = as_real(xi, "patterns.xi")
+        xi = as_float(given, "patterns.xi")
+        if given.dtype == np.bool_:
             xi, binary = 2 * xi - 1, True if binary is None else binary
         if xi.ndim != 2:
             raise ValueError(
@@ -82,6 +97,8 @@ class Patterns(AbstractPatterns):
             raise ValueError(
                 f"`counts` must have shape (N,) = ({xi.shape[1]},), got {self.counts.shape}."
             )
+        if self.counts is not None:
+            check_at_least(self.counts, "counts", 0.0, strict=False)
 
     def __check_init__(self):
         if self.binary and is_concrete(self.xi):
@@ -114,13 +131,15 @@ class Patterns(AbstractPatterns):
         return self.xi.dtype
 
     def rows(self, first, size):
+        check_block(self, first, size)
         return jax.lax.dynamic_slice_in_dim(self.xi, first, size)
 
     def words(self, first, size):
+        check_block(self, first, size)
         return None
 
     def column(self, neuron):
-        return self.xi[:, neuron]
+        return self.xi[:, as_index(neuron, "neuron", self.N, "neurons")]
 
     @property
     def size(self) -> Float[Array, ""]:
@@ -131,19 +150,21 @@ class Patterns(AbstractPatterns):
 
     def mean(self, values: Float[Array, "... N"]) -> Float[Array, "..."]:
         """Average over all neurons, weighted by `counts`."""
+        values = _checked(values, "values", self.N, many=True)
         if self.counts is None:
             return values.mean(-1)
         return (values * (self.counts / self.size)).sum(-1)
 
     def overlap(self, rates: PerNeuron) -> PerPattern:
         r"""$m_\mu = \xi^\mu \cdot r / N$, in [-1, 1] for binary patterns and rates within +-1."""
+        rates = _checked(rates, "rates", self.N)
         if self.counts is None:
             return (self.xi @ rates) / self.N
         return self.xi @ (rates * (self.counts / self.size))
 
     def field(self, weights: PerPattern) -> PerNeuron:
         r"""$h = \sum_\mu w_\mu \xi^\mu$, the sum of all patterns with these weights."""
-        return weights @ self.xi
+        return _checked(weights, "weights", self.P, many=True) @ self.xi
 
     def gram(self) -> Float[Array, "P P"]:
         r"""$C_{\mu\nu} = \xi^\mu \cdot \xi^\nu / N$, the overlaps of all pairs of patterns."""
@@ -243,13 +264,24 @@ class SiteClasses(eqx.Module):
 
     def expand(self, values: Float[Array, " C"]) -> PerNeuron:
         """The values of all neurons, from those of their classes."""
+        values = _checked(values, "values", self.patterns.N)
         return self.sign * values[self.index]
 
     def average(self, values: PerNeuron) -> Float[Array, " C"]:
         """The mean of `values` over each class, with the sign of every neuron taken out; 0 where a
         class is empty."""
+        values = _checked(values, "values", self.index.size)
         total = jax.ops.segment_sum(self.sign * values, self.index, self.patterns.N)
         return total / jnp.maximum(self.counts, 1)
+
+
+def _checked(values: Any, name: str, size: int, many: bool = False) -> jax.Array:
+    """An array of `size` numbers, or of `many` such in its last axis; ValueError for others."""
+    array = values if isinstance(values, jax.Array) else jnp.asarray(as_real(values, name))
+    if array.shape[-1:] != (size,) or not (many or array.ndim == 1):
+        shape = f"(..., {size})" if many else f"({size},)"
+        raise ValueError(f"`{name}` must have shape {shape}, got {array.shape}.")
+    return array
 
 
 def _merged(patterns: Patterns, groups: Groups) -> SiteClasses:
@@ -271,11 +303,6 @@ def _check_signs(xi: np.ndarray) -> None:
         raise ValueError(
             f"`binary=True` needs entries +-1, but `patterns.xi` is {xi[bad]} at index {bad}.{hint}"
         )
-
-
-def _is_bool(given: ArrayLike) -> bool:
-    array = given if hasattr(given, "dtype") else jnp.asarray(given)
-    return array.dtype == np.bool_
 
 
 def _check_values(xi: np.ndarray, binary: bool | None, check: bool) -> bool:
