@@ -8,7 +8,7 @@ import numpy as np
 from jax.scipy.special import erf, ndtr
 from jaxtyping import Array, Float
 
-from ._errors import as_float, check_at_least, check_shape
+from ._errors import as_float, check_at_least, check_shape, check_type
 from ._misc import gaussian_average
 from ._types import ArrayLike
 
@@ -275,6 +275,7 @@ class GaussianAverage(AbstractActivation):
     std: Float[Array, ""]
 
     def __init__(self, activation: AbstractActivation, std: ArrayLike):
+        check_type(activation, "activation", AbstractActivation, "an activation, as HardTanh()")
         self.activation = activation
         self.std = as_float(std, "std")
         check_shape(self.std, "std", (), "()")

@@ -49,8 +49,8 @@ def checked(given: Arguments) -> Arguments:
     state0 = network.checked(state0)
     ts = as_float(given.ts, "ts", dtype)
     check_times(ts)
-    stimulus = _checked_input(given.stimulus, "stimulus", network, ts)
-    current = _checked_input(given.current, "current", network, ts)
+    stimulus = checked_input(given.stimulus, "stimulus", network, ts)
+    current = checked_input(given.current, "current", network, ts)
     if stimulus is not None and network.stimulated == "never":
         raise ValueError(
             f"{type(network).__name__} has no `stimulus`; additive input is `current`. Only "
@@ -88,7 +88,8 @@ def check_times(ts) -> None:
         )
 
 
-def _checked_input(value, name, network, ts):
+def checked_input(value: Any, name: str, network: Any, ts: Any) -> Any:
+    """A constant input as a finite array (N,); a path as it is, and None."""
     if value is None:
         return None
     N, dtype = network.patterns.N, network.patterns.xi.dtype

@@ -36,7 +36,7 @@ class Pulses(diffrax.AbstractPath):
             raise ValueError(f"`values` must have shape (K, N), got {self.values.shape}.")
         if self.edges.shape != (len(self.values) + 1,):
             raise ValueError(
-                f"`edges` must have shape (K + 1,) = ({len(self.values) + 1},), "
+                f"`edges` must have shape (K + 1,) = ({len(self.values) + 1},) for K `values`, "
                 f"got {self.edges.shape}."
             )
         check_finite(self.edges, "edges")

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from ._errors import as_float, check_at_least, check_finite, check_shape
+from ._errors import as_count, as_float, check_at_least, check_finite, check_shape, shown
 from ._misc import not_differentiable
 from ._types import ArrayLike
 
@@ -104,11 +104,7 @@ def difference(interaction: AbstractInteraction, y: Values, N: int) -> Values:
 
 def _order(order: Any, at_least: int = 2) -> int:
     """`order`, if it is a Python int and not too small."""
-    if not isinstance(order, int) or isinstance(order, bool):
-        raise TypeError(f"`order` must be a Python int, got {order!r}.")
-    if order < at_least:
-        raise ValueError(f"`order` must be at least {at_least}, got {order}.")
-    return order
+    return as_count(order, "order", at_least)
 
 
 class Quadratic(AbstractInteraction):
@@ -288,13 +284,13 @@ class Simplicial(AbstractInteraction):
 
     def __init__(self, weights: Mapping[int, ArrayLike]):
         if not isinstance(weights, Mapping) or not weights:
-            raise ValueError(f"`weights` must be a dict of order -> weight, got {weights!r}.")
-        orders = sorted(_order(order, 1) for order in weights)
+            raise ValueError(f"`weights` must be a dict of order -> weight, got {shown(weights)}.")
+        orders = sorted(as_count(order, "order", 1) for order in weights)
         self.weights = {order: as_float(weights[order], f"weights[{order}]") for order in orders}
         for order, weight in self.weights.items():
             check_shape(weight, f"weights[{order}]", (), "()")
             check_finite(weight, f"weights[{order}]")
-        _order(max(weights))
+        as_count(max(weights), "order", 2)
 
     @property
     def order(self) -> int:

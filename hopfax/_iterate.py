@@ -11,7 +11,19 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from . import _status
-from ._errors import SimulationError, as_float, as_key, check_finite, check_memory, check_shape
+from ._errors import (
+    SimulationError,
+    as_count,
+    as_float,
+    as_indices,
+    as_key,
+    check_bool,
+    check_callable,
+    check_finite,
+    check_memory,
+    check_shape,
+    shown,
+)
 from ._programs import jitted
 from ._trajectory import Switches, Trajectory, check_observed
 from ._types import ArrayLike, is_concrete
@@ -68,8 +80,10 @@ def iterate(
     check_map(network)
     if not isinstance(state0, SpinState):
         raise TypeError(f"`state0` must come from network.init(...), got {type(state0).__name__}.")
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
-        raise ValueError(f"`steps` must be a Python int of at least 0, got {steps!r}.")
+    steps = as_count(steps, "steps", 0)
+    check_bool(throw, "throw")
+    if observe is not None:
+        check_callable(observe, "observe")
     check_domain(network)
     patterns = network.patterns
     state0 = network.init(state0.spins)
@@ -108,10 +122,10 @@ def _tracked(track: Sequence[int] | None, P: int) -> np.ndarray:
                 "first one: track=[0]."
             )
         return np.arange(P)
-    found = np.asarray(track)
-    if found.ndim != 1 or found.size == 0 or not np.issubdtype(found.dtype, np.integer):
-        raise ValueError(f"`track` must be a list of numbers of memories, got {track!r}.")
-    if found.min() < 0 or found.max() >= P:
+    found = np.asarray(as_indices(track, "track"))
+    if found.ndim != 1 or found.size == 0:
+        raise ValueError(f"`track` must be a list of numbers of memories, got {shown(track)}.")
+    if found.max() >= P:
         raise ValueError(f"`track` must name memories 0..{P - 1}, got {found.tolist()}.")
     return found
 

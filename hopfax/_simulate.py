@@ -11,7 +11,14 @@ import numpy as np
 from . import _engines, _status
 from ._arguments import Arguments, checked, quarantine, warn_about
 from ._engines import Auto, Diffrax, EventDriven
-from ._errors import SimulationError, check_array, check_option
+from ._errors import (
+    SimulationError,
+    as_count,
+    check_array,
+    check_bool,
+    check_callable,
+    check_option,
+)
 from ._trajectory import Trajectory, check_observed
 from ._types import ArrayLike, Input, State, is_concrete
 from .networks import AbstractFlow, Inputs, Reduction, value_at
@@ -83,7 +90,12 @@ def simulate(
     """
     given = checked(Arguments(network, state0, ts, stimulus, current, noise, key))
     check_option(derivative, "derivative", ("reverse", "forward"))
-    method = _method(method)
+    method = _engines.as_method(method)
+    check_bool(throw, "throw")
+    max_steps = None if max_steps is None else as_count(max_steps, "max_steps", most=2**31 - 1)
+    for name, function in (("observe", observe), ("event", event)):
+        if function is not None:
+            check_callable(function, name)
     steps = method if isinstance(method, Diffrax) else None
     warn_about(given, None if steps is None else steps.controller)
     saves, memories = given.ts.shape[0], network.patterns.P
@@ -91,6 +103,8 @@ def simulate(
     reduction = _reduction(given, "auto" if steps is None else steps.reduction)
     given, valid = quarantine(given)
     network, inputs = given.network, (given.stimulus, given.current)
+    if event is not None:
+        _check_event(event, given, network)
     observe = _with_inputs(observe, *inputs)
     check_observed(observe, given.state0, network, saves, "ts")
     noisy = given.noise is not None
@@ -127,14 +141,11 @@ def _with_inputs(observe: Callable | None, stimulus: Input, current: Input) -> C
     return _Observe(observe, stimulus, current) if observe is not None and wanted else observe
 
 
-def _method(method: Any) -> Auto | Diffrax | EventDriven:
-    if isinstance(method, Auto | Diffrax | EventDriven):
-        return method
-    if isinstance(method, str) and method == "auto":
-        return Auto()
-    raise TypeError(
-        f'`method` must be "auto", hopfax.EventDriven(...) or hopfax.Diffrax(...), got {method!r}.'
-    )
+def _check_event(event: Callable, given: Arguments, network: AbstractFlow) -> None:
+    """TypeError unless an event returns one bool or float."""
+    found = eqx.filter_eval_shape(event, given.ts[0], given.state0, network)
+    if not isinstance(found, bool | float) and getattr(found, "shape", None) != ():
+        raise TypeError("`event` must be a function that returns one bool or float.")
 
 
 def _reduction(given: Arguments, wanted: Reduction) -> Reduction:

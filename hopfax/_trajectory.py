@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _status
-from ._errors import check_memory, in_words, missing
-from ._types import ArrayLike, Dataset, Network, State
+from ._errors import as_float, check_memory, check_within, in_words, missing
+from ._types import ArrayLike, Dataset, Network, State, is_concrete
 
 FLOOR = 0.1  # where all overlaps are below, no memory is in the lead
 RETRIEVED = 0.5  # a memory with an overlap above this is retrieved
@@ -126,10 +126,14 @@ class Trajectory(eqx.Module):
         """
         if self.dense is None:
             raise ValueError(
-                "this run kept no dense output; repeat it with method=hopfax.EventDriven("
+                "`t`: this run kept no dense output; repeat it with method=hopfax.EventDriven("
                 "dense=True), or hopfax.Diffrax(dense=True) for what diffrax integrates."
             )
-        t = jnp.asarray(t, self.ts.dtype)
+        t = as_float(t, "t", self.ts.dtype)
+        if t.ndim > 1 or t.size == 0:
+            raise ValueError(f"`t` must be one time or a list of times, got shape {t.shape}.")
+        if is_concrete(t) and is_concrete(self.ts):
+            check_within(t, "t", float(self.ts[0]), float(self.ts[-1]))
         out = self.dense(jnp.atleast_1d(t))
         return {k: v if t.ndim else v[0] for k, v in out.items() if v is not None}
 

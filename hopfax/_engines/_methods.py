@@ -5,7 +5,18 @@ from typing import Any
 import diffrax
 import equinox as eqx
 
-from .._errors import as_float, check_array, check_at_least, check_option
+from .._errors import (
+    as_count,
+    as_float,
+    as_number,
+    check_array,
+    check_at_least,
+    check_bool,
+    check_option,
+    check_shape,
+    check_type,
+    shown,
+)
 from .._types import is_concrete
 from ..networks import Reduction
 
@@ -55,15 +66,19 @@ class EventDriven(eqx.Module):
     switches: int = eqx.field(default=64, static=True)
 
     def __check_init__(self):
-        if not isinstance(self.order, int) or not 3 <= self.order <= _MOST_ORDER:
+        if (
+            not isinstance(self.order, int)
+            or isinstance(self.order, bool)
+            or not 3 <= self.order <= _MOST_ORDER
+        ):
             raise ValueError(
                 f"`order` must be an int of at least 3, and at most {_MOST_ORDER}, got "
-                f"{self.order!r}; from 24 on a series has no error but rounding."
+                f"{shown(self.order)}; from 24 on a series has no error but rounding."
             )
-        if not 0 < self.tol < 1:
+        if not 0 < as_number(self.tol, "tol") < 1:
             raise ValueError(f"`tol` must lie between 0 and 1, got {self.tol!r}.")
-        if self.switches < 1:
-            raise ValueError(f"`switches` must be at least 1, got {self.switches}.")
+        check_bool(self.dense, "dense")
+        as_count(self.switches, "switches")
         check_array("the log of switches", _ENTRY, switches=self.switches)
 
 
@@ -105,11 +120,18 @@ class Diffrax(eqx.Module):
 
     def __check_init__(self):
         check_option(self.reduction, "reduction", ("auto", "sites", "span", "classes"))
-        if self.switches < 1:
-            raise ValueError(f"`switches` must be at least 1, got {self.switches}.")
+        check_bool(self.dense, "dense")
+        as_count(self.switches, "switches")
         check_array("the log of switches", _ENTRY, switches=self.switches)
         if self.dt0 is not None:
-            check_at_least(as_float(self.dt0, "dt0"), "dt0", 0.0, strict=True)
+            dt0 = as_float(self.dt0, "dt0")
+            check_shape(dt0, "dt0", (), "()")
+            check_at_least(dt0, "dt0", 0.0, strict=True)
+        if self.solver is not None:
+            check_type(self.solver, "solver", diffrax.AbstractSolver, "a solver of diffrax")
+        if self.controller is not None:
+            kind = diffrax.AbstractStepSizeController
+            check_type(self.controller, "controller", kind, "a step size controller of diffrax")
         control = self.controller
         if isinstance(control, diffrax.PIDController) and all(
             is_concrete(tol) and float(tol) <= 0 for tol in (control.rtol, control.atol)
@@ -123,3 +145,15 @@ class Auto(eqx.Module):
 
     exact: EventDriven = EventDriven()
     steps: Diffrax = Diffrax()
+
+
+def as_method(method: Any) -> Auto | Diffrax | EventDriven:
+    """A method as the user says it. **Raises:** TypeError for anything else."""
+    if isinstance(method, Auto | Diffrax | EventDriven):
+        return method
+    if isinstance(method, str) and method == "auto":
+        return Auto()
+    raise TypeError(
+        '`method` must be "auto", hopfax.EventDriven(...) or hopfax.Diffrax(...), got '
+        f"{shown(method)}."
+    )

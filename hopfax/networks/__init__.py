@@ -9,6 +9,8 @@ from ._base import (
     check_flow as check_flow,
     check_kind as check_kind,
     check_map as check_map,
+    check_state as check_state,
+    checked_inputs as checked_inputs,
     in_domain as in_domain,
     merged as merged,
     without_stimulus as without_stimulus,

@@ -12,7 +12,15 @@ import numpy as np
 from equinox import AbstractVar
 from jaxtyping import Array, Bool, Float
 
-from .._errors import PhysicsWarning, as_float, check_at_least, check_finite, check_shape, warn
+from .._errors import (
+    PhysicsWarning,
+    as_float,
+    check_at_least,
+    check_finite,
+    check_shape,
+    shown,
+    warn,
+)
 from .._types import ArrayLike, Input, PerNeuron, PerPattern, State
 from ..patterns import AbstractPatterns, Patterns
 from ..patterns._base import unsigned
@@ -205,6 +213,10 @@ class AbstractMap(AbstractNetwork):
     def init(self, spins: ArrayLike) -> Any:
         """A start state."""
 
+    def checked(self, state: Any) -> Any:
+        """`state` as it comes: `init` has checked it."""
+        return state
+
     @abc.abstractmethod
     def holds(self, state: Any) -> Bool[Array, ""]:
         """Whether `state` is a legal one, as an array (works under a trace)."""
@@ -301,6 +313,24 @@ def without_stimulus(network: AbstractFlow) -> str:
         f"{type(network).__name__} needs a `stimulus` of shape (N,): without one every saliency "
         "is zero. (Additive input is `current`.)"
     )
+
+
+def check_state(state: Any, kind: type, network: AbstractNetwork) -> None:
+    """TypeError unless `state` is a `kind` of state, ValueError if it is of another network."""
+    if not isinstance(state, kind):
+        raise TypeError(f"`state` must come from network.init(...), got {shown(state)}.")
+    shape, N = jnp.shape(neurons_of(state)), network.patterns.N
+    if shape[-1:] != (N,):
+        raise ValueError(f"`state` must be of {N} neurons, but has shape {shape}.")
+
+
+def checked_inputs(inputs: Any) -> Inputs:
+    """The inputs, or none. **Raises:** TypeError for anything else."""
+    if inputs is None:
+        return Inputs()
+    if not isinstance(inputs, Inputs):
+        raise TypeError(f"`inputs` must be hopfax.Inputs(stimulus, current), got {shown(inputs)}.")
+    return inputs
 
 
 def check_patterns(patterns: Any) -> None:

@@ -10,10 +10,17 @@ from equinox import AbstractVar
 from jaxtyping import Array, Float
 
 from .._activations import AbstractActivation, GaussianAverage
-from .._errors import as_float, check_finite, check_option, check_shape
+from .._errors import (
+    as_float,
+    check_bool,
+    check_finite,
+    check_option,
+    check_shape,
+    shown,
+)
 from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
 from ..patterns import Patterns
-from ._base import AbstractFlow, Bound, check_patterns, warn_unsigned
+from ._base import AbstractFlow, Bound, check_patterns, check_state, checked_inputs, warn_unsigned
 from ._field_forms import Couplings, FieldForms
 from ._pseudo_inverse import check_independent, independence, inverse_gram
 from ._states import FieldState, Inputs
@@ -112,6 +119,7 @@ class AbstractHopfield(AbstractFlow):
 
     def overlaps(self, state: FieldState) -> PerPattern:
         r"""$m = R\, \Xi\, \psi(x) / N$, the overlaps that the slow equation reads."""
+        check_state(state, FieldState, self)
         return self.read(self.activation(state.field), self.decoder())
 
     def vector_field(self, t, state: FieldState, inputs: Inputs | None = None) -> FieldState:
@@ -120,7 +128,8 @@ class AbstractHopfield(AbstractFlow):
         **Arguments:** `t` is not used, the networks are autonomous. `inputs`: the values now of
         stimulus and current, each of shape (N,) or None.
         """
-        inputs = Inputs() if inputs is None else inputs
+        check_state(state, FieldState, self)
+        inputs = checked_inputs(inputs)
         rates = self.activation(state.field)
         saliency = self.saliencies(state, inputs)
         pull = self.relax(rates, state.saliency, saliency, self.decoder())
@@ -132,12 +141,16 @@ class AbstractHopfield(AbstractFlow):
 
     def saliencies(self, state: FieldState, inputs: Inputs | None = None) -> PerPattern | None:
         """Saliency of every memory now, from the state and the stimulus."""
-        stimulus = None if inputs is None else inputs.stimulus
+        check_state(state, FieldState, self)
+        if state.saliency is None and self.slow_constant() is not None:
+            raise ValueError("`state` lacks its saliency; make it with network.init(...).")
+        stimulus = checked_inputs(inputs).stimulus
         evidence = None if stimulus is None else self.patterns.overlap(stimulus)
         return self.saliency(state.saliency, evidence)
 
     def rates(self, state: FieldState) -> PerNeuron:
         r"""$\psi(x)$."""
+        check_state(state, FieldState, self)
         return self.activation(state.field)
 
     def checked(self, state: FieldState) -> FieldState:
@@ -217,7 +230,8 @@ class AbstractQuadraticHopfield(AbstractHopfield):
         **Raises:** ValueError where the coupling matrix need not be symmetric: a matrix $K$, or
         pseudo-inverse learning with unequal saliencies (there is no such energy).
         """
-        inputs = Inputs() if inputs is None else inputs
+        check_state(state, FieldState, self)
+        inputs = checked_inputs(inputs)
         saliency = self.saliencies(state, inputs)
         K = self.coupling(saliency)
         if K.ndim != 1 or (self.learning == "pseudo_inverse" and saliency is not None):
@@ -301,10 +315,12 @@ def check_options(network: AbstractHopfield, signed: bool = True) -> None:
     of both signs."""
     check_option(network.learning, "learning", ("hebbian", "pseudo_inverse"))
     check_patterns(network.patterns)
+    if (keep := getattr(network, "keep_diagonal", None)) is not None:
+        check_bool(keep, "keep_diagonal")
     if not isinstance(network.activation, AbstractActivation):
         raise TypeError(
             "`activation` must be a hopfax activation such as HardTanh(), got "
-            f"{network.activation!r}."
+            f"{shown(network.activation)}."
         )
     if network.learning == "pseudo_inverse":
         check_independent(network.patterns)

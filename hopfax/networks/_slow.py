@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._errors import check_memory
+from .._errors import as_count, check_memory
 from .._types import PerPattern, default_float
 
 Readout: TypeAlias = Literal["linear", "abs", "square", "relu"]
@@ -22,6 +22,7 @@ def cyclic(P: int) -> Float[Array, "P P"]:
     hx.cyclic(3)  # memory 0 calls 1: rows 001, 100, 010
     ```
     """
+    P = as_count(P, "P")
     check_memory("P", 2 * default_float().itemsize * P * P, f"a matrix of {P:,} x {P:,}")
     return jnp.roll(jnp.eye(P), 1, axis=0)
 

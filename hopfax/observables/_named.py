@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import equinox as eqx
 from jaxtyping import Array
 
+from .._errors import shown
 from .._trajectory import Trajectory
 from ._sequence import dwell_times, summary, switch_times, visited
 
@@ -61,12 +62,20 @@ class Selected(eqx.Module):
     names: tuple[str, ...] = eqx.field(static=True)
 
     def __init__(self, names: str | Sequence[str]):
+        several = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+        if not isinstance(names, str) and not (several and names):
+            raise TypeError(
+                "`observe` must be a function of a trajectory, or `names` of observables such as "
+                f"'switches', got {shown(names)}."
+            )
         self.names = (names,) if isinstance(names, str) else tuple(names)
         for name in self.names:
             if name not in NAMES:
                 near = difflib.get_close_matches(str(name), NAMES, n=3, cutoff=0.4) or NAMES
                 listed = ", ".join(map(repr, near))
-                raise ValueError(f"`observe`: there is no observable {name!r}; is it {listed}?")
+                raise ValueError(
+                    f"`observe`, `names`: there is no observable {name!r}; is it {listed}?"
+                )
 
     def __call__(self, trajectory: Trajectory) -> dict[str, Array]:
         """The observables of a trajectory by name; ValueError if it has no such thing."""

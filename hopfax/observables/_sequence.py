@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._errors import check_type
 from .._trajectory import Trajectory
 from .._types import is_concrete
 from ..networks import TwoTimescaleHopfield, check_kind
@@ -32,8 +33,9 @@ def regime_attributes() -> dict[str, Any]:
 
 
 def _check_run(trajectory: Trajectory, name: str, batch: bool = False) -> None:
-    """ValueError for a run that the observable `name` would misread: one in discrete time, which
+    """TypeError for what is no run, ValueError for one that the observable `name` would misread: one in discrete time, which
     has no log of switches, or (unless `batch`) several at once."""
+    check_type(trajectory, "trajectory", Trajectory, "a trajectory, as of hopfax.simulate")
     if trajectory.method == "iterate":
         raise ValueError(
             f"`{name}` reads the log of switches, which a run of hopfax.iterate does not have; the "

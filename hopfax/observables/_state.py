@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .._errors import check_type
 from .._types import ArrayLike, State
-from ..networks import AbstractFlow, Inputs
+from ..networks import AbstractFlow, AbstractNetwork, Inputs, checked_inputs
 
 
 def energy(
@@ -27,7 +28,9 @@ def energy(
     run.observed  # -24.16, -21.11, -18.36, ...
     ```
     """
-    if inputs is None or network.stimulated != "required":
+    check_type(network, "network", AbstractNetwork, "a hopfax network")
+    state, inputs = network.checked(state), checked_inputs(inputs)
+    if network.stimulated != "required" or inputs.stimulus is None:
         return network.energy(state)
     return network.energy(state, Inputs(stimulus=inputs.stimulus))
 
@@ -47,5 +50,6 @@ def mixture(t: ArrayLike, state: State, network: AbstractFlow) -> Int[Array, ""]
     hx.observables.mixture(0.0, state, network)  # 3
     ```
     """
-    m = jnp.abs(network.overlaps(state))
+    check_type(network, "network", AbstractNetwork, "a hopfax network")
+    m = jnp.abs(network.overlaps(network.checked(state)))
     return jnp.sum((m > 0.25) & (m < 0.75), dtype=jnp.int32)

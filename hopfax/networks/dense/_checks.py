@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation
-from ..._errors import as_float, check_finite, check_shape
+from ..._errors import as_float, check_finite, check_shape, shown
 from ..._interactions import ManyBody, Power, Quadratic, Simplicial, Softmax
 from ..._types import ArrayLike, PerNeuron, is_concrete
 from ...patterns import AbstractPatterns
@@ -40,10 +40,13 @@ def check_kinds(memory: "DenseMemory") -> None:
     patterns, interaction = memory.patterns, memory.interaction
     if memory.activation is not None and not isinstance(memory.activation, AbstractActivation):
         raise TypeError(
-            f"`activation` must be a hopfax activation such as Tanh(), got {memory.activation!r}."
+            "`activation` must be a hopfax activation such as Tanh(), got "
+            f"{shown(memory.activation)}."
         )
     if not isinstance(memory.keep_diagonal, bool):
-        raise TypeError(f"`keep_diagonal` must be True or False, got {memory.keep_diagonal!r}.")
+        raise TypeError(
+            f"`keep_diagonal` must be True or False, got {shown(memory.keep_diagonal)}."
+        )
     if getattr(patterns, "counts", None) is not None:
         raise ValueError(
             "`patterns` have `counts`, so each column stands for several neurons; a dense memory "

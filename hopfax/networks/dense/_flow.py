@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation, HardTanh
-from ..._errors import as_float, check_at_least, check_finite, check_shape
+from ..._errors import as_float, check_at_least, check_finite, check_shape, shown
 from ..._interactions import AbstractInteraction, Softmax
 from ..._types import ArrayLike
 from ...patterns import Patterns
@@ -64,7 +64,9 @@ class DenseFlow(AbstractHopfield):
     ):
         self.patterns, self.interaction, self.activation = patterns, interaction, activation
         if not isinstance(interaction, AbstractInteraction):
-            raise TypeError(f"`interaction` must be one such as Power(3), got {interaction!r}.")
+            raise TypeError(
+                f"`interaction` must be one such as Power(3), got {shown(interaction)}."
+            )
         check_options(self, signed=not isinstance(interaction, Softmax))
         self.tau_hidden = None
         if tau_hidden is not None:

@@ -8,7 +8,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..._activations import AbstractActivation
-from ..._errors import as_float, as_key, check_at_least, check_option, check_shape
+from ..._errors import (
+    as_count,
+    as_float,
+    as_key,
+    check_at_least,
+    check_option,
+    check_shape,
+    shown,
+)
 from ..._interactions import AbstractInteraction, Softmax
 from ..._types import ArrayLike, PerNeuron, PerPattern
 from ...patterns import AbstractPatterns
@@ -108,13 +116,14 @@ class DenseMemory(AbstractMap):
                 "array: Patterns(xi)."
             )
         if not isinstance(interaction, AbstractInteraction):
-            raise TypeError(f"`interaction` must be one such as Power(3), got {interaction!r}.")
+            raise TypeError(
+                f"`interaction` must be one such as Power(3), got {shown(interaction)}."
+            )
         check_option(rule, "rule", ("leading", "difference"))
         check_option(update, "update", ("parallel", "cyclic", "random"))
         if block is None:
             block = _BLOCK.get(jax.default_backend(), _LARGE_BLOCK)
-        if not isinstance(block, int) or isinstance(block, bool) or block < 1:
-            raise ValueError(f"`block` must be a Python int of at least 1, got {block!r}.")
+        block = as_count(block, "block")
         self.patterns, self.interaction = patterns, interaction
         self.activation, self.rule, self.update, self.block = activation, rule, update, block
         self.beta = None if beta is None else as_float(beta, "beta", patterns.dtype)

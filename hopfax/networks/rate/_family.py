@@ -12,7 +12,7 @@ from ..._errors import as_float, check_at_least, check_finite, check_shape
 from ..._rate_activations import AbstractRateActivation, least_gap
 from ..._types import ArrayLike, PerNeuron, PerPattern, is_concrete
 from ...patterns import Patterns
-from .._base import AbstractFlow, Bound
+from .._base import AbstractFlow, Bound, check_state, checked_inputs
 from .._states import Inputs, RateState
 from ._checks import design_bounds
 from ._forms import RateForms
@@ -91,10 +91,12 @@ class AbstractRateMemory(AbstractFlow):
 
     def overlaps(self, state: RateState) -> PerPattern:
         r"""$m = R\,\Xi x/N + \rho \langle x \rangle$, 1 at a memory and 0 at the others."""
+        check_state(state, RateState, self)
         return self.wiring().overlaps(self.patterns, state.rates)
 
     def rates(self, state: RateState) -> PerNeuron:
         """$x$."""
+        check_state(state, RateState, self)
         return state.rates
 
     def drive(self, overlaps: PerPattern, saliency: PerPattern | None) -> PerPattern:
@@ -138,7 +140,8 @@ class AbstractRateMemory(AbstractFlow):
         **Arguments:** `t` is not used, the networks are autonomous. `inputs`: the values now of
         stimulus and current u, each of shape (N,) or None.
         """
-        inputs = Inputs() if inputs is None else inputs
+        check_state(state, RateState, self)
+        inputs = checked_inputs(inputs)
         wiring, slow = self.wiring(), self.slow_part(state)
         saliency = self.saliency(slow, self._evidence(wiring, inputs))
         target, slow = self.targets(wiring, state.rates, slow, saliency, inputs.current)
@@ -151,7 +154,8 @@ class AbstractRateMemory(AbstractFlow):
 
     def saliencies(self, state: RateState, inputs: Inputs | None = None) -> PerPattern | None:
         """Saliency of every memory now, from the state and the stimulus."""
-        evidence = self._evidence(self.wiring(), Inputs() if inputs is None else inputs)
+        check_state(state, RateState, self)
+        evidence = self._evidence(self.wiring(), checked_inputs(inputs))
         return self.saliency(self.slow_part(state), evidence)
 
     def energy(self, state: RateState, inputs: Inputs | None = None) -> Float[Array, ""]:
@@ -166,7 +170,8 @@ class AbstractRateMemory(AbstractFlow):
         **Raises:** ValueError where W need not be symmetric: pseudo-inverse learning, projection
         with saliencies, delayed inhibition.
         """
-        inputs = Inputs() if inputs is None else inputs
+        check_state(state, RateState, self)
+        inputs = checked_inputs(inputs)
         wiring, slow, x = self.wiring(), self.slow_part(state), state.rates
         saliency = self.saliency(slow, self._evidence(wiring, inputs))
         mean = self.patterns.mean(x)
@@ -237,7 +242,7 @@ def rate_bounds(network: AbstractRateMemory) -> Iterable[Bound]:
     yield Bound("activation.threshold", phi.threshold)
     yield Bound("b", network.b)
     gap = phi(network.b) - phi(network.a)
-    hint = "Currents a < b must lie where the activation differs."
+    hint = "Currents `a` < `b` must lie where the activation differs."
     yield Bound("b", gap, least_gap(gap.dtype), True, hint, "phi(b) - phi(a)")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation
-from ..._errors import check_option
+from ..._errors import check_option, shown
 from ..._rate_activations import AbstractRateActivation
 from ..._types import PerNeuron, PerPattern, is_concrete
 from ...patterns import Patterns
@@ -142,7 +142,8 @@ def check_design(patterns: Any, activation: Any, learning: Any) -> None:
         )
     if not isinstance(activation, AbstractRateActivation):
         raise TypeError(
-            f"`activation` must be one of rates, such as Logistic(4.8, 0.2), got {activation!r}."
+            "`activation` must be one of rates, such as Logistic(4.8, 0.2), got "
+            f"{shown(activation)}."
         )
     if is_concrete(patterns.xi):
         with jax.ensure_compile_time_eval():  # values are known, also inside a trace
