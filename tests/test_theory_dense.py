@@ -764,7 +764,7 @@ def test_exponential_interactions_have_no_kernel(interaction):
         (lambda: dense.kernel(Simplicial({2: 1.0})), ValueError, "order 2"),
         (lambda: dense.kernel("power"), TypeError, "`interaction` must be"),
         (lambda: dense.Kernel(own_kernel, 2), ValueError, "`order`.*at least 3, got 2"),
-        (lambda: dense.Kernel(own_kernel, 3.0), TypeError, "`order` must be a Python int"),
+        (lambda: dense.Kernel(own_kernel, 3.0), TypeError, "`order` must be a whole number"),
         (lambda: dense.Kernel(3, 3), TypeError, "`function` must be a function"),
         (lambda: dense.capacity(dense.input_driven_kernel()), ValueError, "`interaction`.*input"),
         (lambda: dense.map_step(Power(3), 0.0, 0.5), ValueError, "`load` must be > 0, but is 0"),
@@ -773,7 +773,11 @@ def test_exponential_interactions_have_no_kernel(interaction):
         (lambda: dense.first_steps(Power(3), -0.1, 0.5), ValueError, "`load` must be > 0"),
         (lambda: dense.first_steps(Power(3), 0.1, 1.5), ValueError, r"`m0` must be in \[-1, 1\]"),
         (lambda: dense.first_steps(Power(3), np.ones(2), 0.5), ValueError, "`load`.*shape.*vmap"),
-        (lambda: dense.solve_gfa(Power(3), 0.1, 0.5, 0), ValueError, "`steps` must be at least 1"),
+        (
+            lambda: dense.solve_gfa(Power(3), 0.1, 0.5, 0),
+            ValueError,
+            "`steps` must be a whole number >= 1",
+        ),
         (lambda: dense.solve_gfa(Power(3), 0.1, 0.5, 2.0), TypeError, "`steps`.*Python int"),
         (lambda: dense.solve_gfa(Power(3), 0.1, 0.5, 2, paths=100), ValueError, "power of two"),
         (

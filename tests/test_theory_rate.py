@@ -769,7 +769,7 @@ print(before, hopfax.theory.rate.__name__, "rate" in dir(hopfax.theory))
         ((-0.3, 0.95, 1.2), "`q` must be"),
         ((-0.3, 0.95, 0.2, 1.0), "`r` must be the overlap"),
         ((-0.3, 0.95, 0.2, -0.1), "`r` must be the overlap"),
-        ((-0.3, np.nan, 0.2), "`b` must be finite"),
+        ((-0.3, np.nan, 0.2), "`b` must not be nan"),
         ((-0.3, 0.1, 0.2), "must lead to different rates, but phi"),
     ],
 )
@@ -814,7 +814,7 @@ def test_bad_input(as_a_user_runs_it):
         rate.memory_eigenvalues(xi, phi, -0.3, 0.95, 0, "hebb")
     with pytest.raises(ValueError, match="only 0 and 1"):
         rate.memory_eigenvalues(2 * xi - 1, phi, -0.3, 0.95, 0)
-    with pytest.raises(ValueError, match="`mu` must be one of the 6 memories, but is 6"):
+    with pytest.raises(ValueError, match="`mu` must be one of the 6 memories, 0..5, but is 6"):
         rate.memory_eigenvalues(xi, phi, -0.3, 0.95, 6)
     with pytest.raises(ValueError, match=r"`xi` must have shape \(P, N\)"):
         rate.memory_eigenvalues(xi[0], phi, -0.3, 0.95, 0)

@@ -501,7 +501,11 @@ def test_functions_run_under_jit_and_vmap():
             ValueError,
             "`Z` must hold P - 1 = 3",
         ),
-        (lambda: sequential.saliency_orbit(4.0, 5.0, -1), ValueError, "`steps` must be >= 0"),
+        (
+            lambda: sequential.saliency_orbit(4.0, 5.0, -1),
+            ValueError,
+            "`steps` must be a whole number >= 0",
+        ),
         (lambda: sequential.escape_time(4.0, 0.0), ValueError, "`tau` must be > 0"),
         (lambda: sequential.switch_time(4.0, 5.0, 1.0, 0.1), ValueError, "`tau` must be > 1"),
         (lambda: sequential.gain_for_period(-1.0, 4, 1.0), ValueError, "`period` must be > 0"),
@@ -525,7 +529,7 @@ def test_functions_run_under_jit_and_vmap():
         (
             lambda: sequential.itinerary(np.eye(3), 5.0, 1.0, np.ones(3), 0),
             ValueError,
-            "`steps` must be >= 1",
+            "`steps` must be a whole number >= 1",
         ),
     ],
 )

@@ -4,17 +4,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import as_float, check_shape
+from .._errors import as_real, cast, check_not_nan, check_shape
 from .._types import ArrayLike, default_float
+
+#: What another function of the theory gives, and NaN where it says that there is none.
+_ANSWERS = ("Z", "Z0", "z", "m")
 
 
 def floats(**values: ArrayLike) -> tuple[jax.Array, ...]:
-    """All values as arrays of one dtype: that of the arrays among them, Python numbers follow."""
-    kinds = [jnp.result_type(v) for v in values.values() if hasattr(v, "dtype")]
-    kinds = [k for k in kinds if jnp.issubdtype(k, jnp.floating) and jnp.finfo(k).bits >= 32]
+    """All values as arrays of one dtype: that of the arrays among them, Python numbers follow.
+
+    **Raises:** TypeError for anything but real numbers, ValueError for NaN in a parameter.
+    """
+    found = {name: as_real(value, name) for name, value in values.items()}
+    own = [jnp.result_type(v) for n, v in found.items() if hasattr(values[n], "dtype")]
+    kinds = [k for k in own if jnp.issubdtype(k, jnp.floating) and jnp.finfo(k).bits >= 32]
     dtype = np.result_type(*kinds) if kinds else default_float()
     dtype = jax.dtypes.canonicalize_dtype(dtype)
-    return tuple(as_float(value, name, dtype) for name, value in values.items())
+    made = {name: cast(value, name, dtype) for name, value in found.items()}
+    for name, value in made.items():
+        if name not in _ANSWERS:
+            check_not_nan(value, name)
+    return tuple(made.values())
 
 
 def check_scalar(value: jax.Array, name: str) -> None:

@@ -20,14 +20,6 @@ def plain_kernel(interaction: Model, name: str) -> Kernel:
     return model
 
 
-def checked_count(value: int, name: str, least: int = 1) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"`{name}` must be a Python int, got {value!r}.")
-    if value < least:
-        raise ValueError(f"`{name}` must be at least {least}, but is {value}.")
-    return value
-
-
 def checked_point(
     model: Kernel, stimulus_overlap: ArrayLike | None, **values: ArrayLike
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:

@@ -9,17 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._errors import as_float, check_at_least
+from ..._errors import as_count, as_float, check_at_least
 from ..._programs import jitted
 from ..._types import ArrayLike
+from .._parameters import check_scalar
 from .._search import bisect
-from ._arguments import (
-    check_fraction,
-    checked_count,
-    checked_point,
-    held_by_paths,
-    standard_error,
-)
+from ._arguments import check_fraction, checked_point, held_by_paths, standard_error
 from ._kernels import Model, kernel
 from ._paths import Setting, follow, of_signs, overlap
 from ._sobol import noise
@@ -124,7 +119,7 @@ def basin_edge(
     ```
     """
     model = kernel(interaction)
-    horizon = checked_count(horizon, "horizon")
+    horizon = as_count(horizon, "horizon")
     load, fraction, mu = checked_point(model, stimulus_overlap, load=load, fraction=fraction)
     check_fraction(fraction, "fraction")
     held = held_by_paths(model, load)
@@ -171,9 +166,10 @@ def convergence_time(
     ```
     """
     model = kernel(interaction)
-    horizon = checked_count(horizon, "horizon")
+    horizon = as_count(horizon, "horizon")
     load, m0, mu = checked_point(model, stimulus_overlap, load=load, m0=m0)
     tolerance = as_float(tolerance, "tolerance", load.dtype)
+    check_scalar(tolerance, "tolerance")
     check_at_least(tolerance, "tolerance", 0.0, strict=True)
     held = held_by_paths(model, load)
     setting = Setting(model, load, m0, stimulus_overlap=mu)
@@ -219,7 +215,7 @@ def apparent_capacity(
     ```
     """
     model = kernel(interaction)
-    horizon = checked_count(horizon, "horizon")
+    horizon = as_count(horizon, "horizon")
     threshold, m0, mu = checked_point(model, stimulus_overlap, threshold=threshold, m0=m0)
     check_fraction(threshold, "threshold")
     setting = Setting(model, _MOST_LOAD / model(jnp.ones_like(m0)), m0, stimulus_overlap=mu)

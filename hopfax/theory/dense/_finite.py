@@ -4,9 +4,9 @@ import jax.numpy as jnp
 from jax.scipy.special import erf
 from jaxtyping import Array, Float
 
+from ..._errors import as_count
 from ..._types import ArrayLike, is_concrete
 from .._parameters import floats
-from ._arguments import checked_count
 from ._forces import AbstractForce
 from ._kernels import Kernel, Model, kernel
 
@@ -38,7 +38,7 @@ def finite_first_step(interaction: Model, N: int, M: int, m0: ArrayLike) -> Floa
     ```
     """
     model = kernel(interaction)
-    N, M = checked_count(N, "N", 2), checked_count(M, "M")
+    N, M = as_count(N, "N", 2, 2**31 - 1), as_count(M, "M", most=2**31 - 1)
     (m0,) = floats(m0=m0)
     if is_concrete(m0) and not bool((abs(m0) <= 1).all()):
         raise ValueError(f"`m0` must be in [-1, 1], but is {m0[abs(m0) > 1].ravel()[0]:g}.")

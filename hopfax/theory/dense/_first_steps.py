@@ -16,9 +16,10 @@ import jax.numpy as jnp
 from jax.scipy.special import erf, ndtr
 from jaxtyping import Array, Float
 
+from ..._errors import as_count
 from ..._programs import jitted
 from ..._types import ArrayLike
-from ._arguments import checked_count, checked_point
+from ._arguments import checked_point
 from ._kernels import Model, kernel
 from ._orthants import three, two
 
@@ -88,7 +89,7 @@ def first_steps(
     """
     model = kernel(interaction)
     most = 2 if model.resummed or model.input_driven else 4
-    steps = checked_count(steps, "steps")
+    steps = as_count(steps, "steps")
     if steps > most:
         raise ValueError(
             f"`steps` must be at most {most} for this interaction, but is {steps}; `solve_gfa` "

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation, HardTanh
-from ..._errors import as_float, check_at_least
+from ..._errors import as_count, as_float, check_at_least, check_bool
 from ..._types import ArrayLike
 from .._parameters import check_scalar
-from ._arguments import checked_count, checked_point, held_by_paths, standard_error
+from ._arguments import checked_point, held_by_paths, standard_error
 from ._kernels import Model, kernel
 from ._paths import Setting, follow, of_signs
 from ._sobol import noise
@@ -105,8 +105,9 @@ def solve_gfa(
     ```
     """
     model = kernel(interaction)
-    steps = checked_count(steps, "steps")
+    steps = as_count(steps, "steps")
     load, m0, mu = checked_point(model, stimulus_overlap, load=load, m0=m0)
+    check_bool(self_coupling, "self_coupling")
     if self_coupling and not model.resummed:
         raise ValueError(
             "`self_coupling` must be False at order 3 and above: it freezes the network (even "

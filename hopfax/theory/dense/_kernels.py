@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..._errors import as_count, check_callable, shown
 from ..._interactions import (
     AbstractInteraction,
     Exponential,
@@ -54,10 +55,8 @@ class Kernel(eqx.Module):
     order: int = eqx.field(static=True)
 
     def __init__(self, function: Callable, order: int):
-        if not callable(function):
-            raise TypeError(f"`function` must be a function C -> K(C), got {function!r}.")
-        if not isinstance(order, int) or isinstance(order, bool):
-            raise TypeError(f"`order` must be a Python int, got {order!r}.")
+        check_callable(function, "function", "a function C -> K(C)")
+        order = as_count(order, "order", 2)
         if order < 3 and not isinstance(function, forces.AbstractForce):
             raise ValueError(
                 f"`order` of a kernel of your own must be at least 3, got {order}: at order 2 the "
@@ -211,8 +210,8 @@ def kernel(interaction: Model) -> Kernel:
                 "`hopfax.theory.dense.exponential_load`."
             )
     raise TypeError(
-        f"`interaction` must be an interaction of hopfax or a Kernel, got {interaction!r}. Wrap a "
-        "function C -> K(C) of your own as Kernel(function, order)."
+        "`interaction` must be an interaction of hopfax or a Kernel, got "
+        f"{shown(interaction)}. Wrap a function C -> K(C) of your own as Kernel(function, order)."
     )
 
 

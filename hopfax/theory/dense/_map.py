@@ -8,12 +8,12 @@ from jax.lax import stop_gradient
 from jax.scipy.special import erf
 from jaxtyping import Array, Bool, Float
 
-from ..._errors import check_array, check_at_least
+from ..._errors import as_count, check_array, check_at_least
 from ..._programs import jitted
 from ..._types import ArrayLike
 from .._parameters import floats
 from .._search import bisect
-from ._arguments import checked_count, plain_kernel
+from ._arguments import plain_kernel
 from ._capacity import highest, level
 from ._kernels import Model
 
@@ -87,7 +87,7 @@ def map_trajectory(
     model = plain_kernel(interaction, "map_trajectory")
     load, m0 = floats(load=load, m0=m0)
     check_at_least(load, "load", 0.0, strict=True)
-    steps = checked_count(steps, "steps")
+    steps = as_count(steps, "steps")
     load, m0 = jnp.broadcast_arrays(load, m0)
     check_array("the overlaps", 2 * m0.dtype.itemsize, steps=steps, points=m0.size)
 

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ..._errors import check_memory
-from ._arguments import checked_count
+from ..._errors import as_count, check_memory
 from ._kernels import Kernel
 
 
@@ -32,8 +31,8 @@ def noise(
 ) -> Noise:
     """Scrambled Sobol sequences for `paths`, `scrambles` and `seed` as a user gives them; `horizon`
     is how the user calls `steps`."""
-    paths, scrambles = checked_count(paths, "paths"), checked_count(scrambles, "scrambles")
-    seed = checked_count(seed, "seed", 0)
+    paths, scrambles = as_count(paths, "paths"), as_count(scrambles, "scrambles")
+    seed = as_count(seed, "seed", 0)
     if paths & (paths - 1):
         raise ValueError(
             f"`paths` must be a power of two, where Sobol sequences are balanced, but is {paths}."

@@ -71,7 +71,7 @@ def crosstalk(
     # 0.0712: more than the 0.0570 of memories with equal activities
     ```
     """
-    P, N = as_count(P, "P"), as_count(N, "N", 2)
+    P, N = as_count(P, "P", most=2**31 - 1), as_count(N, "N", 2, 2**31 - 1)
     check_option(activity, "activity", ("fixed", "bernoulli"))
     _, a, b, q, _, made = checked_design(phi, a, b, q)
     difference = made.active - made.silent

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..._rate_activations import AbstractRateActivation, Logistic, steepest
 from ..._types import ArrayLike
-from .._parameters import floats
+from .._parameters import check_scalar, floats
 from ._design import Stored, solve
 from ._plane import certain
 from ._stability import balanced
@@ -75,6 +75,8 @@ def phase(
             f"{activation!r}."
         )
     gain, threshold, a, b, q = floats(gain=gain, threshold=threshold, a=a, b=b, q=q)
+    check_scalar(gain, "gain")
+    check_scalar(threshold, "threshold")
     fine = (gain > 0) & (gain < jnp.inf) & (abs(threshold) < jnp.inf)
     phi = activation(  # type: ignore[call-arg]
         jnp.where(fine, gain, 1.0), jnp.where(fine, threshold, 0.0)

@@ -68,7 +68,7 @@ def spectrum(
     hx.theory.rate.spectrum(hx.Logistic(), -0.3, 0.95, 0.2, 0.4, P=5).largest  # 5.8463
     ```
     """
-    P = as_count(P, "P")
+    P = as_count(P, "P", most=2**31 - 1)
     check_option(learning, "learning", ("covariance", "projection"))
     stored = checked_design(phi, a, b, q, r if learning == "covariance" else None)
     return Spectrum(*_spectrum(stored, P), P - 1)

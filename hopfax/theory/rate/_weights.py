@@ -12,7 +12,7 @@ import numpy as np
 from jax.lax import stop_gradient
 from jaxtyping import Array, Float, Int
 
-from ..._errors import as_count, check_option
+from ..._errors import as_index, check_option
 from ..._programs import jitted
 from ..._rate_activations import AbstractRateActivation, steepest
 from ..._types import ArrayLike, is_concrete
@@ -147,11 +147,7 @@ def checked_memories(
 
 def checked_index(mu: int | Int[Array, ""], memories: Memories) -> Array:
     """Which memory; ValueError if it is known and there is no such one."""
-    if is_concrete(mu):
-        mu = as_count(np.asarray(mu).item(), "mu", 0)
-        if mu >= len(memories.xi):
-            raise ValueError(f"`mu` must be one of the {len(memories.xi)} memories, but is {mu}.")
-    return jnp.asarray(mu)
+    return jnp.asarray(as_index(mu, "mu", len(memories.xi), "memories"))
 
 
 def _check_patterns(xi, learning):

@@ -1,12 +1,13 @@
 """Arguments of the theory of sequences: number of memories, time constant and seed."""
 
 import math
+from typing import Any
 
 import jax
 import numpy as np
 
-from ..._activations import HardTanh
-from ..._errors import check_at_least, in_words
+from ..._activations import AbstractActivation, HardTanh
+from ..._errors import as_count, check_at_least, check_type, in_words, shown
 from ..._types import ArrayLike, is_concrete
 from ._domain import domain
 
@@ -14,29 +15,40 @@ _MOST = 10**6  # memories in a cycle
 
 
 def is_value(value: ArrayLike, special: float) -> bool:
-    """Whether `value` is known now to be the number `special`."""
-    return is_concrete(value) and np.ndim(value) == 0 and float(value) == special
+    """Whether `value` is known now to be the number `special`; what is no number, is not."""
+    if isinstance(value, str | bytes | list | tuple | np.ma.MaskedArray) or not is_concrete(value):
+        return False
+    try:
+        return np.ndim(value) == 0 and bool(float(value) == special)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def gain_of(activation: HardTanh) -> jax.Array | float:
     return 1.0 if activation.gain is None else activation.gain
 
 
+def check_activation(activation: Any) -> None:
+    """TypeError unless `activation` is one of hopfax."""
+    check_type(activation, "activation", AbstractActivation, "an activation, as hopfax.Tanh()")
+
+
 def check_P(P: int | float) -> int | float:
     """`P` as a Python int, or `math.inf`."""
-    if P == math.inf:
+    if is_value(P, math.inf):
         return math.inf
-    if isinstance(P, bool) or not isinstance(P, int | np.integer):
-        raise TypeError(f"`P` must be an integer >= 2 or math.inf, but is {P!r}.")
-    if P < 2:
-        raise ValueError(f"`P` must be an integer >= 2 or math.inf, but is {P}.")
+    try:
+        P = as_count(P, "P", 2)
+    except (TypeError, ValueError) as error:
+        text = f"`P` must be an integer >= 2 or math.inf, but is {shown(P)}."
+        raise type(error)(text) from None
     if P > _MOST:
         raise ValueError(
             f"`P` must be at most {_MOST:,}, but is {P}: some sums have a term for each memory, "
             f"{in_words(8 * int(P))} of them, added one by one. Take math.inf, from which so long "
             "a cycle differs by less than rounding for any `kappa` far below P."
         )
-    return int(P)
+    return P
 
 
 def check_no_bias(bias: ArrayLike) -> None:

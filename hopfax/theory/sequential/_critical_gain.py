@@ -10,7 +10,14 @@ from ..._errors import as_float, check_at_least, check_finite, check_shape
 from ..._types import ArrayLike
 from .._parameters import floats
 from . import _drift, _handover, _singular
-from ._arguments import check_finite_tau, check_no_bias, check_P, gain_of, is_value
+from ._arguments import (
+    check_activation,
+    check_finite_tau,
+    check_no_bias,
+    check_P,
+    gain_of,
+    is_value,
+)
 from ._domain import only_inside
 
 
@@ -74,8 +81,7 @@ def critical_gain(
     ```
     """
     P = check_P(P)
-    if not isinstance(activation, AbstractActivation):
-        raise TypeError(f"`activation` must be an activation, but is {type(activation).__name__}.")
+    check_activation(activation)
     if not isinstance(activation, HardTanh) or not is_value(noise, 0.0):
         return _of_a_smooth_chain(P, tau, bias, activation, self_loop, noise)
     if is_value(tau, math.inf):

@@ -6,10 +6,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..._errors import check_array, check_at_least, check_finite, check_scalar_or, check_shape
+from ..._errors import (
+    as_count,
+    check_array,
+    check_at_least,
+    check_finite,
+    check_scalar_or,
+    check_shape,
+)
 from ..._programs import jitted
 from ..._types import ArrayLike
-from .._parameters import floats
+from .._parameters import check_scalar, floats
 
 #: Meaning of `Itinerary.outcome`.
 OUTCOMES = {0: "sequence", 1: "collapse", 2: "locked"}
@@ -88,16 +95,19 @@ def itinerary(
     if saliency0.ndim != 1:
         raise ValueError(f"`saliency0` must have shape (P,), got {saliency0.shape}.")
     P = saliency0.size
-    check_shape(transition, "transition", (P, P), "(P, P)")
+    check_shape(transition, "transition", (P, P), "(P, P)", "P is the length of `saliency0`.")
     check_scalar_or(kappa, "kappa", P, "(P,)")
     check_scalar_or(tau, "tau", P, "(P,)")
     check_at_least(tau, "tau", 0.0, strict=True)
     check_finite(transition, "transition")
     check_finite(saliency0, "saliency0")
-    if steps < 1:
-        raise ValueError(f"`steps` must be >= 1, but is {steps}.")
+    (margin,) = floats(tie_margin=tie_margin)
+    check_scalar(margin, "tie_margin")
+    check_at_least(margin, "tie_margin", 0.0, strict=False)
+    check_finite(kappa, "kappa")
+    steps = as_count(steps, "steps")
     check_array("the saliencies", 2 * saliency0.dtype.itemsize, steps=steps, P=P)
-    return _itinerary(transition, kappa, tau, saliency0, steps, tie_margin)
+    return _itinerary(transition, kappa, tau, saliency0, steps, margin)
 
 
 @jitted

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..._errors import check_array
+from ..._errors import as_count, check_array
 from ..._types import ArrayLike
 from .._parameters import floats
 from . import _handover, _singular
@@ -98,8 +98,7 @@ def saliency_orbit(
     ```
     """
     P = check_P(P)
-    if steps < 0:
-        raise ValueError(f"`steps` must be >= 0, but is {steps}.")
+    steps = as_count(steps, "steps", 0)
     Z0, kappa = floats(Z0=Z0, kappa=kappa)
     orbits = math.prod(np.broadcast_shapes(Z0.shape, kappa.shape))
     check_array("the saliencies", 2 * Z0.dtype.itemsize, steps=steps, orbits=orbits)

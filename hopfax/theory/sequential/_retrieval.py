@@ -8,6 +8,7 @@ from ..._activations import AbstractActivation, HardTanh
 from ..._types import ArrayLike
 from .._parameters import floats
 from . import _drift
+from ._arguments import check_activation
 
 
 def retrieval_amplitude(
@@ -29,6 +30,7 @@ def retrieval_amplitude(
     hx.theory.sequential.retrieval_amplitude(2.0, hx.Tanh())  # 1.9150
     ```
     """
+    check_activation(activation)
     return _drift.amplitude(floats(z=z)[0], activation)
 
 
