@@ -583,7 +583,7 @@ def test_there_is_no_backsolve():
         (dict(constraint=(None, None)), ValueError, "as many as `where` selects"),
         (dict(constraint=constraints.Masked(False)), ValueError, "leaves nothing of slope"),
         (dict(optimizer="adam"), TypeError, "`optimizer` must be an optax"),
-        (dict(steps=0), ValueError, "`steps` and `starts`"),
+        (dict(steps=0), ValueError, "`steps` must be a whole number >= 1, got 0"),
         (dict(patience=0), ValueError, "`patience`"),
         (dict(starts=2), ValueError, "`key` is needed"),
         (dict(derivative="both"), ValueError, "`derivative` must be one of"),

@@ -346,13 +346,13 @@ def test_events_know_their_switches():
 def test_bad_events_are_named():
     with pytest.raises(ValueError, match="at least two indices"):
         hx.Events([0])
-    with pytest.raises(ValueError, match="at least two indices"):
-        hx.Events([0.0, 1.0])
+    with pytest.raises(ValueError, match="whole numbers, but holds 1.5 at index 1"):
+        hx.Events([0.0, 1.5])
     with pytest.raises(ValueError, match="1 follows itself at entry 1"):
         hx.Events([0, 1, 1])
     with pytest.raises(ValueError, match="0 follows itself at entry 2"):
         hx.Events([0, 1, 0], cycle=True)
-    with pytest.raises(ValueError, match="indices from 0 on"):
+    with pytest.raises(ValueError, match="`memory` must hold indices from 0"):
         hx.Events([0, -1])
     with pytest.raises(ValueError, match="one entry a memory"):
         hx.Events([0, 1], [0.0, 1.0, 2.0])

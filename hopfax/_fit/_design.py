@@ -13,7 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import as_float, check_at_least
+from .._errors import (
+    as_count,
+    as_float,
+    as_indices,
+    check_at_least,
+    check_memory,
+    check_shape,
+    shown,
+)
 from .._types import ArrayLike
 from ..losses import Events
 from ..losses._order import check_memories
@@ -92,19 +100,24 @@ def design_cycle(
     design.transition[2, 0], design.multiplier < 1  # 1, True
     ```
     """
-    cycle = Events(np.asarray(order), cycle=True)
-    memories = np.asarray(cycle.memory)
+    memories = np.asarray(as_indices(order, "order"))
+    if memories.ndim != 1 or memories.size < 2:
+        raise ValueError(f"`order` must list at least two memories, got {shown(order)}.")
     K = memories.size
     if len(set(memories.tolist())) < K:
         raise ValueError(
             f"`order` must name every memory once, got {memories.tolist()}; sequences that pass a "
             "memory twice are for hopfax.fit_sequence."
         )
-    P = int(memories.max()) + 1 if P is None else P
-    check_memories(cycle, P)
+    P = int(memories.max()) + 1 if P is None else as_count(P, "P")
+    check_memory("P", 16 * P * P, f"a matrix of {P:,} x {P:,}")
+    check_memories(Events(memories, cycle=True), P)
     dwell, tau, delay = as_float(dwell, "dwell"), as_float(tau, "tau"), as_float(delay, "delay")
     check_at_least(dwell, "dwell", 0.0, strict=True)
     check_at_least(tau, "tau", 0.0, strict=True)
+    for name, value in (("tau", tau), ("delay", delay)):
+        check_shape(value, name, (), "()")
+    check_at_least(delay, "delay", 0.0, strict=False)
     if dwell.shape not in ((), (K,)):
         raise ValueError(f"`dwell` must be a number or have shape ({K},), got {dwell.shape}.")
     u = jnp.broadcast_to(dwell / tau, (K,))
@@ -112,6 +125,8 @@ def design_cycle(
     whole = u.sum()
     left = jnp.exp(-delay)
     gains = left * (jnp.exp(following) - jnp.exp(following - whole)) / -jnp.expm1(-u)
+    if not bool(jnp.isfinite(gains).all()):
+        raise ValueError("`dwell` is too long for `tau`: the gains, e^(dwell / tau), overflow.")
     matrix = jnp.zeros((P, P), u.dtype).at[np.roll(memories, -1), memories].set(gains)
     # A memory left with saliency exp(-d) has since seen the dwells from the next one on.
     since = jnp.cumsum(u[::-1])[::-1] - u

@@ -1,5 +1,6 @@
 """Fit: from a model and a loss to the model with the least of it."""
 
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any, Literal
@@ -7,8 +8,25 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 
-from .._errors import FitWarning, as_key, check_array, check_at_least, check_option, warn
+from .._errors import (
+    FitWarning,
+    as_count,
+    as_float,
+    as_key,
+    as_number,
+    as_real,
+    check_array,
+    check_at_least,
+    check_bool,
+    check_callable,
+    check_option,
+    check_path,
+    check_shape,
+    warn,
+)
+from .._progress import check_progress
 from .._types import is_concrete
 from ..losses import Recording
 from ..networks import merged
@@ -98,6 +116,14 @@ def fit(
     ```
     """
     check_option(derivative, "derivative", ("auto", "forward", "reverse"))
+    tolerance = _checked_kinds(loss, data, where, tolerance, absolute_sigma, callback, progress)
+    if checkpoint is not None:
+        check_path(checkpoint, "checkpoint")
+    starts = as_count(starts, "starts")
+    steps, patience, batch_size = (
+        None if count is None else as_count(count, name, most=2**31 - 1)
+        for name, count in (("steps", steps), ("patience", patience), ("batch_size", batch_size))
+    )
     outer, labels = variables_of(model, where, constraint)
     if any("patterns" in name for name in outer.names):
         model = _real_valued(model)
@@ -108,7 +134,7 @@ def fit(
         network, loss, variables, data, batch_size, optimizer, tolerance, derivative
     )
     limit = (1000 if isinstance(stepper, ByOptax) else 200) if steps is None else steps
-    _check(limit, starts, patience, batch_size, key, spread)
+    _check(starts, batch_size, key, spread)
     _check_room(limit, starts, variables)
     problem = Problem(network, loss, variables, forward)
     settings = Settings(limit, patience or limit + 1, tolerance, batch_size, starts)
@@ -132,22 +158,49 @@ def fit(
     return result
 
 
-def _check(
-    steps: int,
-    starts: int,
-    patience: int | None,
-    batch_size: int | None,
-    key: jax.Array | None,
-    spread: float,
-) -> None:
+def _checked_kinds(
+    loss: Any,
+    data: Any,
+    where: Any,
+    tolerance: Any,
+    absolute_sigma: Any,
+    callback: Any,
+    progress: Any,
+) -> float:
+    """The tolerance; TypeError/ValueError naming what is of another kind than it must be."""
+    check_callable(loss, "loss", "one of hopfax.losses, or a function of the model")
+    if data is not None:
+        _check_data(loss, data)
+    check_callable(where, "where", "a function of the model, as lambda net: net.kappa")
+    check_bool(absolute_sigma, "absolute_sigma")
+    check_progress(progress)
+    if callback is not None:
+        check_callable(callback, "callback", "a function of the progress")
+    tolerance = as_number(tolerance, "tolerance")
+    check_at_least(tolerance, "tolerance", 0.0, strict=True)
+    return tolerance
+
+
+def _check_data(loss: Any, data: Any) -> None:
+    """TypeError/ValueError unless `loss` takes data and these are no masked or other odd arrays."""
+    try:
+        inspect.signature(loss).bind(None, data)
+    except TypeError:
+        raise TypeError("`data` is given, but `loss` takes the model alone.") from None
+    except ValueError:  # it does not say what it takes
+        pass
+    for leaf in jax.tree.leaves(data):
+        if isinstance(leaf, np.ndarray) and leaf.dtype.kind != "c":
+            as_real(leaf, "data")
+
+
+def _check(starts: int, batch_size: int | None, key: jax.Array | None, spread: float) -> None:
     """ValueError naming what cannot be."""
-    if steps < 1 or starts < 1:
-        raise ValueError(f"`steps` and `starts` must be at least 1, got {steps} and {starts}.")
-    if patience is not None and patience < 1:
-        raise ValueError(f"`patience` must be at least 1, got {patience}.")
     if (starts > 1 or batch_size is not None) and key is None:
         raise ValueError("`key` is needed for several `starts` and for a `batch_size`.")
-    check_at_least(jnp.asarray(spread, float), "spread", 0.0, strict=False)
+    moved = as_float(spread, "spread")
+    check_shape(moved, "spread", (), "()")
+    check_at_least(moved, "spread", 0.0, strict=False)
 
 
 def _check_room(steps: int, starts: int, variables: Variables) -> None:

@@ -8,9 +8,23 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import optimistix as optx
 from jaxtyping import Array, Float
 
-from .._errors import FitWarning, as_float, check_option, check_shape, warn
+from .._errors import (
+    FitWarning,
+    as_count,
+    as_float,
+    as_key,
+    check_at_least,
+    check_bool,
+    check_option,
+    check_shape,
+    check_type,
+    warn,
+)
+from .._progress import check_progress
 from .._types import ArrayLike
 from ..losses import Events
 from ..losses._events import events_of
@@ -21,6 +35,7 @@ from ._proof import look
 from ._result import FitResult
 from ._strategies import Made, Task, design, gradient, refine, surrogate
 from ._trial import Trial
+from ._variables import check_constraint
 
 Strategy = Literal["auto", "design", "surrogate", "gradient"]
 
@@ -158,6 +173,11 @@ def fit_sequence(
     why = ": only that one moves by itself"
     check_kind(network, TwoTimescaleHopfield, why=why)
     check_option(strategy, "strategy", ("auto", "design", "surrogate", "gradient"))
+    _check_options(sigma, absolute_sigma, steps, starts, key, progress)
+    if optimizer is not None:
+        kinds = (optax.GradientTransformation, optx.AbstractLeastSquaresSolver)
+        check_type(optimizer, "optimizer", kinds, "one of optax")
+    check_constraint(constraint)
     if strategy == "design" and where is not None:
         raise ValueError("`where` is not for strategy='design', which sets `transition`.")
     targets = _targets(target, network.patterns.P)
@@ -179,6 +199,23 @@ def fit_sequence(
         if search.score == 1.0:
             break
     return search.result()
+
+
+def _check_options(
+    sigma: Any, absolute_sigma: Any, steps: Any, starts: Any, key: Any, progress: Any
+) -> None:
+    """TypeError/ValueError naming what cannot be, whichever strategy will use it."""
+    sigma = as_float(sigma, "sigma")
+    check_at_least(sigma, "sigma", 0.0, strict=True)
+    if sigma.ndim > 1 or not sigma.size:
+        raise ValueError(f"`sigma` must be a scalar or one for each time, got {sigma.shape}.")
+    check_bool(absolute_sigma, "absolute_sigma")
+    as_count(starts, "starts")
+    if steps is not None:
+        as_count(steps, "steps", most=2**31 - 1)
+    if key is not None:
+        as_key(key)
+    check_progress(progress)
 
 
 def _targets(target: Any, P: int) -> list[Events]:

@@ -6,11 +6,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import optimistix as optx
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
 
+from .._errors import shown
 from ..losses import AbstractLoss, each, value
 from ._variables import Variables, Vectors
 
@@ -31,6 +33,9 @@ class Problem(eqx.Module):
             out = self.loss(model, *given, derivative="forward" if self.forward else "reverse")
         else:
             out = self.loss(model, *given)
+        if not isinstance(out, jax.Array | np.ndarray | float | int):
+            text = f"residuals (an array) or a number, but returns {shown(out)}"
+            raise TypeError(f"`loss` must return {text}.")
         return jnp.asarray(out)
 
     def number(self, vectors: Vectors, data: Any) -> Float[Array, ""]:

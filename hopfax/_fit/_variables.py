@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import check_finite
+from .._errors import check_finite, check_type, shown
 from .._types import is_concrete
 from ..constraints import AbstractConstraint, Masked, Unconstrained
 
@@ -69,7 +69,9 @@ class Variables(eqx.Module):
         found = list(vectors)
         for k, project in enumerate(self.projections):
             if project is not None:
-                found[k] = project(vectors[k].reshape(self.base[k].shape)).ravel()
+                moved = project(vectors[k].reshape(self.base[k].shape))
+                check_type(moved, "constraint", jax.Array, "a projection that returns an array")
+                found[k] = moved.ravel()
         return tuple(found)
 
 
@@ -84,6 +86,7 @@ def variables_of(model: Any, where: Callable, constraint: Any) -> tuple[Variable
     """
     picked = _picked(model, where)
     leaves = jax.tree.leaves(model)
+    check_constraint(constraint)
     constraints = constraint if isinstance(constraint, tuple | list) else [constraint]
     groups = len(picked)
     if len(constraints) == 1 and not isinstance(constraint, tuple | list):
@@ -105,20 +108,28 @@ def variables_of(model: Any, where: Callable, constraint: Any) -> tuple[Variable
     return Variables(base, kinds, entries, projections, places, names, whole), labels
 
 
+def check_constraint(constraint: Any) -> None:
+    """TypeError unless it is a constraint, a projection, None, or a tuple of these."""
+    for part in constraint if isinstance(constraint, tuple | list) else [constraint]:
+        if part is not None and (isinstance(part, type) or not callable(part)):
+            if not isinstance(part, AbstractConstraint):
+                raise TypeError(
+                    "`constraint` must be one of hopfax.constraints, a projection such as "
+                    f"optax.projections.projection_non_negative, or None, got {shown(part)}."
+                )
+
+
 def _row(place: int, name: str, value: Any, constraint: Any) -> tuple:
     """One selected array: the fields of `Variables` for it, and the names of its entries."""
     if not eqx.is_inexact_array(value):
-        raise TypeError(f"`where` selects {name}, which is no array of real numbers but {value!r}.")
+        raise TypeError(
+            f"`where` selects {name}, which is no array of real numbers but {shown(value)}."
+        )
     check_finite(value, name)
     projection = None
     if constraint is None:
         constraint = Unconstrained()
     elif not isinstance(constraint, AbstractConstraint):
-        if not callable(constraint):
-            raise TypeError(
-                "`constraint` must be one of hopfax.constraints, a projection such as "
-                f"optax.projections.projection_non_negative, or None, got {constraint!r}."
-            )
         constraint, projection = Unconstrained(), constraint
     if isinstance(constraint, Masked):
         constraint = constraint.around(value)
@@ -149,7 +160,7 @@ class _Label:
 def _picked(model: Any, where: Callable) -> list[list[tuple[int, str]]]:
     """Places and names of the leaves that `where` selects, by what it returns."""
     if not callable(where):
-        raise TypeError(f"`where` must be a function of the model, got {where!r}.")
+        raise TypeError(f"`where` must be a function of the model, got {shown(where)}.")
     paths, structure = jax.tree_util.tree_flatten_with_path(model)
     labels = [_Label(k, _name(path)) for k, (path, _) in enumerate(paths)]
     try:
@@ -162,7 +173,7 @@ def _picked(model: Any, where: Callable) -> list[list[tuple[int, str]]]:
     for group in groups:
         inside = [leaf for leaf in jax.tree.leaves(group) if isinstance(leaf, _Label)]
         if not inside:
-            raise ValueError(f"`where` selects nothing that can be fitted: {group!r}.")
+            raise ValueError(f"`where` selects nothing that can be fitted: {shown(group)}.")
         found.append([(label.place, label.name) for label in inside])
     return found
 

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._errors import as_float, check_memory
+from .._errors import (
+    as_count,
+    as_float,
+    as_real,
+    check_memory,
+    check_not_nan,
+    check_type,
+)
 from .._types import ArrayLike, is_concrete
 
 
@@ -126,6 +133,8 @@ class Box(AbstractConstraint):
         if is_concrete(self.low) and is_concrete(self.high):
             if not (np.asarray(self.low) < np.asarray(self.high)).all():
                 raise ValueError(f"`low` must be below `high`, got {self.low} and {self.high}.")
+        check_not_nan(self.low, "low")
+        check_not_nan(self.high, "high")
 
     def free(self, value, name):
         inside = (value > self.low) & (value < self.high)
@@ -199,7 +208,12 @@ class Masked(AbstractConstraint):
     among: AbstractConstraint
 
     def __init__(self, mask: ArrayLike, among: AbstractConstraint = Unconstrained()):
-        self.mask, self.fixed, self.among = jnp.asarray(mask, bool), None, among
+        free = as_real(mask, "mask")
+        if free.dtype != bool and not (is_concrete(free) and np.isin(free, (0, 1)).all()):
+            raise TypeError(f"`mask` must hold True and False, but its dtype is {free.dtype}.")
+        what = "one of hopfax.constraints"
+        check_type(among, "among", AbstractConstraint, what)
+        self.mask, self.fixed, self.among = jnp.asarray(free, bool), None, among
 
     def __check_init__(self):
         if isinstance(self.among, Simplex):
@@ -244,6 +258,7 @@ def zero_diagonal(P: int, among: AbstractConstraint = Unconstrained()) -> Masked
     hx.constraints.zero_diagonal(2).mask  # False, True; True, False
     ```
     """
+    P = as_count(P, "P")
     check_memory("P", 2 * P * P, f"a matrix of {P:,} x {P:,}")
     return Masked(~np.eye(P, dtype=bool), among)
 

@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._errors import as_float, check_option, check_type
 from .._types import ArrayLike, Network
+from ..networks import AbstractNetwork
 
 Derivative: TypeAlias = Literal["reverse", "forward"]
 #: In place of a residual that is not a number, because its run failed. Its gradient is zero.
@@ -96,6 +98,7 @@ def value(output: Float[Array, "..."]) -> Float[Array, ""]:
     hx.losses.value(jnp.array([3.0, 4.0]))  # 12.5
     ```
     """
+    output = output if isinstance(output, jax.Array) else as_float(output, "output")
     return output if output.ndim == 0 else jnp.sum(jnp.square(output)) / 2
 
 
@@ -121,6 +124,9 @@ def each(
     hx.losses.each(network, batch).shape  # (2, 14)
     ```
     """
+    check_type(network, "network", AbstractNetwork, "a hopfax network")
+    check_type(losses, "losses", AbstractLoss, "what hopfax.losses.stack returns")
+    check_option(derivative, "derivative", ("reverse", "forward"))
     outputs = eqx.filter_vmap(lambda loss: loss(network, derivative=derivative))(losses)
     return outputs if outputs.ndim > 1 else outputs.mean()
 
@@ -141,10 +147,13 @@ def stack(losses: Iterable[AbstractLoss]) -> Any:
     batch.init["saliency"].shape  # (2, 4)
     ```
     """
-    losses = list(losses)
-    if not losses:
+    many = isinstance(losses, Iterable) and not hasattr(losses, "shape")
+    listed: list[Any] = list(losses) if many else [losses]
+    if not listed:
         raise ValueError("`losses` must hold at least one loss.")
-    arrays, rest = zip(*(eqx.partition(loss, eqx.is_array) for loss in losses), strict=True)
+    for loss in listed:
+        check_type(loss, "losses", AbstractLoss, "a list of losses, as hopfax.losses.order(...)")
+    arrays, rest = zip(*(eqx.partition(loss, eqx.is_array) for loss in listed), strict=True)
     try:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays)
         if not all(eqx.tree_equal(rest[0], other) for other in rest):

@@ -7,7 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._errors import as_float, check_array
+from .._errors import (
+    as_count,
+    as_float,
+    as_indices,
+    check_array,
+    check_bool,
+    check_finite,
+    check_shape,
+    check_type,
+    shown,
+)
 from .._types import ArrayLike, is_concrete
 
 
@@ -48,20 +58,24 @@ class Events(eqx.Module):
         end: ArrayLike | None = None,
         cycle: bool = False,
     ):
-        memory = memory if hasattr(memory, "dtype") else np.asarray(memory)
-        if memory.ndim != 1 or memory.size < 2 or not np.issubdtype(memory.dtype, np.integer):
+        memory = as_indices(memory, "memory")
+        if memory.ndim != 1 or memory.size < 2:
             raise ValueError(
                 "`memory` must hold at least two indices of memories, one after the other, got "
-                f"{memory.dtype}{list(memory.shape)}."
+                f"an array of shape {memory.shape}."
             )
+        check_bool(cycle, "cycle")
         self.memory = jnp.asarray(memory, jnp.int32)
         self.time = None if time is None else as_float(time, "time")
         self.end = None if end is None else as_float(end, "end")
         self.cycle = cycle
+        if self.end is not None:
+            check_shape(self.end, "end", (), "()")
+            check_finite(self.end, "end")
         if self.time is not None and self.time.shape != self.memory.shape:
             raise ValueError(
-                f"`time` must have one entry a memory, shape {self.memory.shape}, got "
-                f"{self.time.shape}."
+                f"`time` must have one entry a memory, the shape {self.memory.shape} of `memory`, "
+                f"got {self.time.shape}."
             )
         if cycle and self.time is not None and end is None:
             raise ValueError("`end` must say when the first round of a timed cycle is over.")
@@ -73,14 +87,12 @@ class Events(eqx.Module):
             if not (np.isfinite(flat).all() and (np.diff(flat) > 0).all()):
                 bad = int(np.argmax(~(np.diff(flat) > 0)))
                 raise ValueError(
-                    f"`time` must be finite and increase, but entries {bad} and {bad + 1} are "
-                    f"{flat[bad]:g} and {flat[bad + 1]:g}."
+                    "`time` must be finite and increase, and `end` come last, but entries "
+                    f"{bad} and {bad + 1} are {flat[bad]:g} and {flat[bad + 1]:g}."
                 )
 
     def _check_order(self, order: np.ndarray) -> None:
-        """ValueError for negative indices and for a memory that follows itself."""
-        if (order < 0).any():
-            raise ValueError(f"`memory` must hold indices from 0 on, got {order.min()}.")
+        """ValueError for a memory that follows itself."""
         following = np.roll(order, -1) if self.cycle else order[1:]
         twice = order[: len(following)] == following
         if twice.any():
@@ -119,7 +131,8 @@ class Events(eqx.Module):
         **Raises:** ValueError if it is no cycle.
         """
         if not self.cycle:
-            raise ValueError("only a cycle can be repeated.")
+            raise ValueError("`cycle`: only a cycle can be repeated.")
+        rounds = as_count(rounds, "rounds")
         check_array("the sequence", 16, rounds=rounds, events=self.memory.size)
         memory = jnp.tile(self.memory, rounds)
         if self.time is None or self.end is None:
@@ -135,5 +148,13 @@ def events_of(target: Any) -> list[Events]:
     if isinstance(target, Events):
         return [target]
     if isinstance(target, list | tuple) and target and isinstance(target[0], Events):
+        for events in target:
+            check_type(events, "target", Events, "Events, a list of them, or an order of memories")
         return list(target)
-    return [Events(np.asarray(target), cycle=True)]
+    order = as_indices(target, "target")
+    if order.ndim != 1 or order.size < 2:
+        raise ValueError(f"`target` must name at least two memories, got {shown(target)}.")
+    try:
+        return [Events(order, cycle=True)]
+    except ValueError as error:
+        raise ValueError(str(error).replace("`memory`", "`target`")) from None

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._errors import as_float, check_at_least
+from .._errors import as_count, as_float, as_indices, check_at_least, check_finite
 from .._types import ArrayLike, is_concrete
 from ._base import stack
 from ._recording import Recording, recording
@@ -57,7 +57,7 @@ def switch_times(
     ```
     """
     times = _vector(times, "times")
-    term = SwitchTimes(times, _targets(order, times.size), _sigma(sigma, times.dtype))
+    term = SwitchTimes(times, _targets(order, times.size, "times"), _sigma(sigma, times))
     return recording(term, init, run)
 
 
@@ -93,7 +93,7 @@ def dwell_times(
     ```
     """
     dwells = _vector(dwells, "dwells")
-    term = DwellTimes(dwells, _targets(order, dwells.size + 1), _sigma(sigma, dwells.dtype))
+    term = DwellTimes(dwells, _targets(order, dwells.size + 1, "dwells"), _sigma(sigma, dwells))
     return recording(term, init, run)
 
 
@@ -212,12 +212,13 @@ def _path(ts: ArrayLike, values: ArrayLike, sigma: ArrayLike, of: str) -> Path:
     values = as_float(values, "values", ts.dtype)
     if values.ndim != 2 or values.shape[0] != ts.size:
         raise ValueError(
-            f"`values` must have a row for each of the times, shape (T, ...) with T = {ts.size}, "
+            f"`values` must have a row for each time of `ts`, shape (T, ...) with T = {ts.size}, "
             f"got {values.shape}."
         )
+    check_finite(ts, "ts")
     if is_concrete(ts) and bool((jnp.diff(ts) < 0).any()):
         raise ValueError("`ts` must not decrease.")
-    return Path(ts, values, _sigma(sigma, ts.dtype), of)
+    return Path(ts, values, _sigma(sigma, values), of)
 
 
 def shooting(
@@ -256,6 +257,12 @@ def shooting(
     """
     ts = _vector(ts, "ts")
     saliency = as_float(saliency, "saliency", ts.dtype)
+    windows = as_count(windows, "windows")
+    if saliency.ndim != 2 or len(saliency) != ts.size:
+        text = f"a row for each time of `ts`, {ts.size}, got shape {saliency.shape}"
+        raise ValueError(f"`saliency` must have shape (T, P), {text}.")
+    check_finite(saliency, "saliency")
+    check_finite(ts, "ts")
     length = ts.size // windows if windows >= 1 else 0
     if length < 2:
         raise ValueError(
@@ -287,20 +294,28 @@ def _resting(saliency: Array) -> Array:
     return jnp.where(jnp.arange(now.size) == jnp.argmax(falling), now, 0.0)
 
 
-def _sigma(sigma: ArrayLike, dtype: Any) -> Array:
-    sigma = as_float(sigma, "sigma", dtype)
+def _sigma(sigma: ArrayLike, values: Array) -> Array:
+    """Standard deviations, which broadcast against `values`."""
+    sigma = as_float(sigma, "sigma", values.dtype)
     check_at_least(sigma, "sigma", 0.0, strict=True)
+    try:
+        fits = np.broadcast_shapes(sigma.shape, values.shape) == values.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        text = f"a scalar or one for each of the data, {values.shape}, got shape {sigma.shape}"
+        raise ValueError(f"`sigma` must be {text}.")
     return sigma
 
 
-def _targets(order: Any, count: int) -> Array | None:
+def _targets(order: Any, count: int, of: str) -> Array | None:
     if order is None:
         return None
-    order = jnp.asarray(order, jnp.int32)
+    order = jnp.asarray(as_indices(order, "order", least=-1), jnp.int32)
     if order.shape != (count,):
         raise ValueError(
-            f"`order` must name the memory that each switch leads to, shape ({count},), got "
-            f"{order.shape}. The memory of the start is not in it."
+            f"`order` must name the memory that each switch leads to, shape ({count},) for these "
+            f"`{of}`, got {order.shape}. The memory of the start is not in it."
         )
     return order
 
@@ -309,6 +324,9 @@ def _vector(values: ArrayLike, name: str) -> Array:
     values = as_float(values, name)
     if values.ndim != 1 or values.size < 1:
         raise ValueError(f"`{name}` must be a vector of at least one time, got {values.shape}.")
-    if is_concrete(values) and not np.isfinite(np.asarray(values)).any():
-        raise ValueError(f"`{name}` holds no finite value.")
+    if is_concrete(values):
+        if not np.isfinite(np.asarray(values)).any():
+            raise ValueError(f"`{name}` holds no finite value.")
+        if np.isinf(np.asarray(values)).any():
+            raise ValueError(f"`{name}` must be finite, or NaN for what was not seen.")
     return values

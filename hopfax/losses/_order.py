@@ -7,7 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._errors import as_float, check_at_least
+from .._errors import (
+    as_count,
+    as_float,
+    check_array,
+    check_at_least,
+    check_finite,
+    check_shape,
+)
 from .._simulate import simulate
 from .._types import ArrayLike, Network
 from ._base import LOST, AbstractLoss, Derivative
@@ -91,6 +98,7 @@ def order(
     loss(network)  # 0.0095: this is the order of hx.cyclic(4)
     ```
     """
+    P = as_count(P, "P", 2)
     pairs: set[tuple[int, int]] = set()
     for events in events_of(target):
         check_memories(events, P)
@@ -98,11 +106,15 @@ def order(
         pairs |= set(zip(source.tolist(), following.tolist(), strict=False))
     source, following = np.array(sorted(pairs), dtype=np.int32).T
     Z = as_float(saliency, "saliency")
+    check_shape(Z, "saliency", (), "()")
     check_at_least(Z, "saliency", 1.0, strict=True)
     sharp = as_float(sharpness, "sharpness")
+    check_shape(sharp, "sharpness", (), "()")
     check_at_least(sharp, "sharpness", 0.0, strict=True)
     length = 0.9 * jnp.log(Z) if window is None else as_float(window, "window")
+    check_shape(length, "window", (), "()")
     check_at_least(length, "window", 0.0, strict=True)
+    check_array("the starts", 2 * Z.dtype.itemsize, P=P, pairs=len(source))
     start = Z * jax.nn.one_hot(source, P, dtype=Z.dtype)
     return Order(jnp.asarray(source), jnp.asarray(following), start, length, sharp)
 
@@ -208,13 +220,18 @@ def event_map(
     if not isinstance(target, Events):
         raise TypeError(f"`target` must be hopfax.Events, got {type(target).__name__}.")
     saliency = as_float(saliency, "saliency")
-    if saliency.ndim != 1:
-        raise ValueError(f"`saliency` must have shape (P,), got {saliency.shape}.")
-    check_memories(target, saliency.size)
+    names = int(np.max(np.asarray(target.memory))) + 1
+    if saliency.ndim != 1 or saliency.size < names:
+        text = f"P >= {names} as `target` needs, got {saliency.shape}"
+        raise ValueError(f"`saliency` must have shape (P,), {text}.")
+    check_finite(saliency, "saliency")
     following, _ = target.switches
     dwell = None if target.time is None else target.dwells[: following.size]
     rest = {"margin": margin, "sigma": sigma, "delay": delay}
     arrays = {name: as_float(value, name, saliency.dtype) for name, value in rest.items()}
+    for name, value in arrays.items():
+        check_shape(value, name, (), "()")
+        check_finite(value, name)
     check_at_least(arrays["margin"], "margin", 0.0, strict=True)
     check_at_least(arrays["sigma"], "sigma", 0.0, strict=True)
     return EventMap(target.memory, following, dwell, saliency, **arrays)

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._engines import Auto, Diffrax, EventDriven
-from .._errors import as_float
+from .._engines import Auto, Diffrax, EventDriven, as_method
+from .._errors import as_float, check_finite, check_shape, shown
 from .._simulate import simulate
 from .._trajectory import Trajectory
 from .._types import ArrayLike, Input, Network, is_concrete
@@ -143,6 +144,8 @@ def same_run(*recordings: Recording) -> Recording:
     both(network)  # -0.15, 0.18, 0.33
     ```
     """
+    if not recordings:
+        raise TypeError("`recordings` must name at least one recording.")
     for recording in recordings:
         if not isinstance(recording, Recording):
             raise TypeError(f"`recordings` must be recordings, got {type(recording).__name__}.")
@@ -180,12 +183,25 @@ def recording(
     """
     if not isinstance(init, Mapping) or not init:
         raise TypeError(
-            f"`init` must be a dict of arguments of network.init, e.g. dict(saliency=...), got "
-            f"{init!r}."
+            "`init` must be a dict of arguments of network.init, e.g. dict(saliency=...), got "
+            f"{shown(init)}."
         )
     known = {"t0", "end", "stimulus", "current", "noise", "key", "method"}
     if unknown := options.keys() - known:
         raise TypeError(f"unknown option {sorted(unknown)[0]!r}; known are {sorted(known)}.")
+    as_method(options.get("method", "auto"))
+    for name in ("t0", "end", "noise"):
+        if (value := options.get(name)) is not None:
+            value = as_float(value, name)
+            check_shape(value, name, (), "()")
+            check_finite(value, name)
+    for name in ("stimulus", "current"):
+        value = options.get(name)
+        if value is not None and not isinstance(value, diffrax.AbstractPath):
+            value = as_float(value, name)
+            if value.ndim != 1 or not value.size:
+                raise ValueError(f"`{name}` must have shape (N,), got {value.shape}.")
+            check_finite(value, name)
     noise, end = options.get("noise"), options.get("end")
     return Recording(
         {name: as_float(value, f"init.{name}") for name, value in init.items()},

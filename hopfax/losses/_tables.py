@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from .._errors import check_path
 from .._files import read_bytes
 from .._types import default_float
 from ._events import Events
@@ -51,6 +52,7 @@ def read_events(path: str | os.PathLike[str]) -> list[Events]:
     events.memory, events.end  # 0, 2, 1, and 70
     ```
     """
+    check_path(path)
     table = _Table(os.fsdecode(path), read_bytes(path))
     return [table.sequence(rows) for rows in table.groups().values()]
 
