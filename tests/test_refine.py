@@ -113,13 +113,13 @@ def test_designs():
         ({"x": (1, 0)}, {}, ValueError, "'x' needs least < largest"),
         ({"x": (0, np.inf)}, {}, ValueError, "'x' must have a least and a largest"),
         ({"x": 3}, {}, ValueError, "'x' must have a least and a largest"),
-        ({"x": (0, 1)}, {"points": 0}, ValueError, "`points` must be a positive int"),
+        ({"x": (0, 1)}, {"points": 0}, ValueError, "`points` must be a whole number >= 1"),
         ({"x": (0, 1)}, {"points": 48}, ValueError, "power of two.*32 and 64"),
         ({"x": (0, 1)}, {"log": ["x"]}, ValueError, "'x' must be positive"),
         ({"x": (0, 1)}, {"log": ["y"]}, ValueError, "'y', which has no range"),
         ({"x": (0, 1)}, {"log": "x"}, TypeError, "`log` must list names"),
         ({"x": (0, 1)}, {"log": True}, TypeError, "`log` must list names"),
-        ({"x": (0, 1)}, {"seed": 0.5}, TypeError, "`seed` must be an int"),
+        ({"x": (0, 1)}, {"seed": 0.5}, TypeError, "`seed` must be a whole number"),
     ],
 )
 def test_bad_designs(ranges, options, error, text, as_a_user_runs_it):

@@ -125,7 +125,7 @@ def test_an_empty_axis_gives_an_empty_dataset():
         ({("kappa", "tau"): ([1.0, 2.0], [1.0])}, ValueError, "'kappa': 2, 'tau': 1"),
         ({("kappa", "tau"): ([1.0],)}, ValueError, "2 names but 1 lists"),
         ({"kappa": 5.0}, ValueError, r"write \[5.0\]"),
-        ({"kappa": ["a"]}, TypeError, "must hold numbers"),
+        ({"kappa": ["a"]}, TypeError, "must hold real numbers"),
         ({"kappa": [1.0], ("kappa", "tau"): ([1.0], [1.0])}, ValueError, "on two axes"),
         ({}, ValueError, "non-empty dict"),
         ({"kappa": np.ones((2, 4))}, ValueError, r"values of shape \(4,\)"),

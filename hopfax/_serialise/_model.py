@@ -8,7 +8,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from .._errors import LoadError, warn
+from .._errors import LoadError, check_bool, check_path, shown, warn
 from .._files import open_sealed, write_sealed
 from ._nodes import Reader, decode, encode, name_of, registry
 
@@ -38,6 +38,9 @@ def save(path: str | os.PathLike[str], model: Any, *, notes: dict[str, Any] | No
     hx.load("memories.hopfax").xi.shape  # 4, 16
     ```
     """
+    check_path(path)
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"`path` must name a file, but {os.fsdecode(path)} is a folder.")
     leaves: list[np.ndarray] = []
     content: dict[str, Any] = {"model": encode(model, "model", leaves)}
     if notes is not None:
@@ -74,6 +77,8 @@ def load(path: str | os.PathLike[str], *, cast: bool = False, classes: Iterable[
     hx.load("memories.hopfax").xi.shape  # 4, 16
     ```
     """
+    check_path(path)
+    check_bool(cast, "cast")
     known = _lookup(classes)
     with open_sealed(path, _FORMAT, _ENTRIES) as source:
         reader = Reader(source, cast, known, domain=not source.sealed)
@@ -103,11 +108,13 @@ def notes(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _lookup(classes: Iterable[type]) -> Callable[[str], type | None]:
     """From names in a file to classes: those of hopfax, and the given ones, by the whole name or
     else, where only one has it, by the last part."""
+    if not isinstance(classes, type | list | tuple | set | frozenset):
+        raise TypeError(f"`classes` must list classes, got {shown(classes)}.")
     classes = [classes] if isinstance(classes, type) else list(classes)
     for kind in classes:
         if not (isinstance(kind, type) and issubclass(kind, eqx.Module)):
             raise TypeError(
-                f"`classes` must list classes derived from equinox.Module, got {kind!r}."
+                f"`classes` must list classes derived from equinox.Module, got {shown(kind)}."
             )
     named = {name_of(kind): kind for kind in classes}
 

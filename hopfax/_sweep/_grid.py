@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from .._errors import as_real, shown
+
 _POINTS = 2**31 - 1  # of a grid at most, so that the number of a lane is an int32
 
 
@@ -79,10 +81,8 @@ def parse(grid: Mapping[Any, Any]) -> Grid:
     points; TypeError for names that are no strings and values that are no numbers.
     """
     if not isinstance(grid, Mapping) or not grid:
-        raise ValueError(
-            '`grid` must be a non-empty dict such as {"kappa": [3, 4, 5]}, got '
-            f"{type(grid).__name__ if grid else grid!r}."
-        )
+        text = f"got {shown(grid)}"
+        raise ValueError(f'`grid` must be a non-empty dict such as {{"kappa": [3, 4, 5]}}, {text}.')
     axes, seen = [], set()
     for names, values in grid.items():
         zipped = isinstance(names, tuple)
@@ -90,32 +90,44 @@ def parse(grid: Mapping[Any, Any]) -> Grid:
         values = values if zipped else (values,)
         if len(names) != len(values):
             raise ValueError(
-                f"zipped axis {names} has {len(names)} names but {len(values)} lists of values."
+                f"`grid`: zipped axis {names} has {len(names)} names but {len(values)} lists of "
+                "values."
             )
         arrays = {name: _array(name, value) for name, value in zip(names, values, strict=True)}
         lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name!r}: {length}" for name, length in lengths.items())
-            raise ValueError(f"zipped axes must have equal lengths, got {listed}.")
+            raise ValueError(f"`grid`: zipped axes must have equal lengths, got {listed}.")
         if twice := seen & set(names):
-            raise ValueError(f"{sorted(twice)[0]!r} is on two axes.")
+            raise ValueError(f"`grid`: {sorted(twice)[0]!r} is on two axes.")
         seen |= set(names)
         axes.append(Axis("+".join(names), arrays))
     found = Grid(tuple(axes))
     if found.size > _POINTS:
-        raise ValueError(f"the grid has {found.size} points; at most 2^31 - 1 are possible.")
+        raise ValueError(f"`grid` has {found.size} points; at most 2^31 - 1 are possible.")
     return found
 
 
 def _array(name: Any, values: Any) -> np.ndarray:
     """The values of one parameter as an array whose first axis is that of the grid."""
     if not isinstance(name, str):
-        raise TypeError(f"axis names must be strings (or tuples of them to zip), got {name!r}.")
-    array = np.asarray(values)
+        raise TypeError(
+            f"`grid`: axis names must be strings (or tuples of them to zip), got {name!r}."
+        )
+    if isinstance(values, str | bytes | int | float | np.generic) or values is None:
+        text = f"for one value write [{shown(values)}]"
+        raise ValueError(f"`grid`: axis {name!r} must list its values; {text}.")
+    array = np.asarray(as_real(values, f"grid[{name!r}]"))
     if array.ndim == 0:
-        raise ValueError(f"axis {name!r} must list its values; for one value write [{array}].")
-    if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
-        raise TypeError(f"axis {name!r} must hold numbers, but its dtype is {array.dtype}.")
+        raise ValueError(
+            f"`grid`: axis {name!r} must list its values; for one value write [{array}]."
+        )
+    if array.dtype.kind in "iu":  # where JAX has 32 bits only, it would wrap what is larger
+        held = np.iinfo(jax.dtypes.canonicalize_dtype(array.dtype))
+        if array.size and not held.min <= int(array.min()) <= int(array.max()) <= held.max:
+            raise ValueError(
+                f"`grid`: {name!r} holds integers that {held.dtype} does not: make them floats."
+            )
     return array
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _status
-from .._errors import PhysicsWarning, as_key, check_array, warn
+from .._errors import PhysicsWarning, as_count, as_key, check_array, shown, warn
 from ..networks import check_domain
 from ._grid import Blocks, Grid, parse
 from ._point import FunctionPoint, Point, takes_seed, unknown
@@ -126,8 +126,10 @@ def job_of(
     check_names(axes)
     if tile is None:  # no wider than the whole sweep needs
         tile = min(tile_width(), 1 << max(axes.size - 1, 0).bit_length())
-    if isinstance(tile, bool) or not isinstance(tile, int) or tile < 1:
-        raise ValueError(f"`tile` must be a positive int, got {tile!r}.")
+    tile = as_count(tile, "tile")
+    if isinstance(point, type) or not callable(point):
+        what = "a hopfax.Point or a function of named values"
+        raise TypeError(f"`point` must be {what}, got {shown(point)}.")
     each = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in axes.parameters.values())
     check_array("the values of a tile", each, tile=tile)
     names = list(axes.parameters)

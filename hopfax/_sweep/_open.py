@@ -7,7 +7,14 @@ what is still as its marker says. All else is blank: NaN, and -1 as the status.
 
 import os
 
-from .._errors import StoreCorrupt, StoreError, SweepWarning, warn
+from .._errors import (
+    StoreCorrupt,
+    StoreError,
+    SweepWarning,
+    check_bool,
+    check_path,
+    warn,
+)
 from .._files import check_zarr
 from .._types import Dataset
 from ._dataset import xarray
@@ -36,12 +43,14 @@ def open_sweep(path: str | os.PathLike, *, partial: bool = False) -> Dataset:
     ```
     """
     xarray("open_sweep")
+    check_path(path)
+    check_bool(partial, "partial")
     store = Store(path)
     manifest = store.manifest()
     if manifest is None:
         above = store.path.parent
         hint = f" Name the folder above it, {above}." if (above / "sweep.json").exists() else ""
-        raise StoreError(f"{path} holds no sweep (there is no sweep.json in it).{hint}")
+        raise StoreError(f"`path`: {path} holds no sweep (there is no sweep.json in it).{hint}")
     store.verify(manifest)
     number = manifest.blocks.number
     marked = store.marked(manifest)

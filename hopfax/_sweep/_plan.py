@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
+from .._errors import as_count, shown
 from ._grid import Blocks, cut
 from ._job import Job, Variable, flat, job_of, variables
 from ._point import Point
@@ -252,7 +253,7 @@ def local_devices(devices: int | Sequence[Device] | None) -> list[Device]:
     there = jax.local_devices()
     if devices is None:
         return there
-    if isinstance(devices, int) and not isinstance(devices, bool):
+    if isinstance(devices, int | np.integer) and not isinstance(devices, bool):
         if not 1 <= devices <= len(there):
             hint = (
                 ' More of a CPU must be asked for first: jax.config.update("jax_num_cpu_devices", '
@@ -269,7 +270,7 @@ def local_devices(devices: int | Sequence[Device] | None) -> list[Device]:
     devices = list(devices) if isinstance(devices, list | tuple) else []
     if not devices or not all(isinstance(device, jax.Device) for device in devices):
         raise TypeError(
-            f"`devices` must be a number or a list of jax.local_devices(), got {given!r}."
+            f"`devices` must be a number or a list of jax.local_devices(), got {shown(given)}."
         )
     return devices
 
@@ -298,9 +299,7 @@ def checked_chunk(chunk: Any) -> int | Literal["auto"]:
     """The argument `chunk`; ValueError unless it is a positive int or "auto"."""
     if isinstance(chunk, str) and chunk == "auto":
         return chunk
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-        raise ValueError(f'`chunk` must be a positive int or "auto", got {chunk!r}.')
-    return chunk
+    return as_count(chunk, "chunk")
 
 
 def sweep_plan(

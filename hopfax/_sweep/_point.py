@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,18 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import _status
-from .._arguments import Arguments, check_times, checked, pitfalls
-from .._engines import Diffrax, EventDriven
-from .._errors import as_float
+from .._arguments import Arguments, check_times, checked, checked_input, pitfalls
+from .._engines import Diffrax, EventDriven, as_method
+from .._errors import (
+    as_count,
+    as_float,
+    as_key,
+    check_at_least,
+    check_bool,
+    check_mapping,
+    check_shape,
+    shown,
+)
 from .._simulate import simulate
 from .._types import ArrayLike, Input, is_concrete
 from ..networks import AbstractFlow, check_flow
@@ -85,19 +95,33 @@ class Point(eqx.Module):
         per_tau: bool = False,
         max_steps: int = 65536,
     ):
+        check_bool(per_tau, "per_tau")
         check_flow(network, "; sweep a function of named values that calls hopfax.iterate.")
         if per_tau and network.slow_constant() is None:
             kind = type(network).__name__
             raise ValueError(f"`per_tau` needs a network with a slow time constant, not {kind}.")
         dtype = network.patterns.dtype
         if not isinstance(init, Mapping):
-            raise TypeError(f"`init` must be a dict of arguments of network.init, got {init!r}.")
+            raise TypeError(
+                f"`init` must be a dict of arguments of network.init, got {shown(init)}."
+            )
         self.network = network
         self.init = {name: as_float(value, f"init.{name}", dtype) for name, value in init.items()}
         self.ts = as_float(ts, "ts", dtype)
         check_times(self.ts)
-        self.observe = observe if callable(observe) else Selected(observe)
+        named: Any = observe
+        function = callable(observe) and not isinstance(observe, type)
+        self.observe = named if function else Selected(named)
+        if noise is not None:
+            strength = as_float(noise, "noise")
+            check_shape(strength, "noise", (), "()")
+            check_at_least(strength, "noise", 0.0, strict=False)
+        for name, value in (("stimulus", stimulus), ("current", current)):
+            if not isinstance(value, diffrax.AbstractPath):
+                checked_input(value, name, network, self.ts)
+        as_method(method)
         self.method = method
+        max_steps = as_count(max_steps, "max_steps", most=2**31 - 1)
         self.noise = None if noise is None else as_float(noise, "noise", dtype)
         self.stimulus, self.current = stimulus, current
         self.per_tau, self.max_steps = per_tau, max_steps
@@ -154,7 +178,9 @@ class Point(eqx.Module):
         for name, value in values.items():
             getter, place, shape = self.target(name)
             old = getter(point)
-            value = jnp.asarray(value).astype(old.dtype)
+            value = as_float(value, name, old.dtype)
+            if place is not None or value.ndim:
+                check_shape(value, name, shape, "that of the parameter")
             new = jnp.broadcast_to(value, shape) if place is None else old.at[place].set(value)
             point = eqx.tree_at(getter, point, new)
         return point
@@ -176,6 +202,9 @@ class Point(eqx.Module):
 
         **Returns:** what `observe` returns of the run, its `status` and its number of `steps`.
         """
+        check_mapping(values, "values", "a dict of the parameters by name")
+        if key is not None:
+            key = as_key(key)
         point = self.with_values(values)
         network = point.network
         ts = point.ts
@@ -276,7 +305,9 @@ def takes_seed(point: Point | Callable) -> bool:
 def unknown(name: str, known: list[str]) -> ValueError:
     """The error for a name that cannot be swept; it lists the nearest that can."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
-    return ValueError(f"unknown parameter {name!r}; did you mean {', '.join(map(repr, near))}?")
+    listed = ", ".join(map(repr, near))
+    hint = "(`along`, `grid` and `values` name parameters.)"
+    return ValueError(f"unknown parameter {name!r}; did you mean {listed}? {hint}")
 
 
 def _by_name(out: Any, argument: str, function: Callable) -> dict[str, Any]:

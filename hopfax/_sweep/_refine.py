@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from .. import _status
-from .._errors import as_float, check_array
+from .._errors import as_count, as_float, as_number, check_array, shown
 from .._types import ArrayLike, Dataset
 from ..observables import REGIMES
 from . import _dataset
@@ -100,9 +100,13 @@ def refine(
     ds.points  # 138 evaluations
     ```
     """
+    coarse = as_count(coarse, "coarse")
     low, high = _limits(along, between, tol, coarse)
-    if along in dict(grid):
+    if not isinstance(grid, Mapping):
+        raise TypeError(f"`grid` must be a dict of axes, such as {{}}, got {shown(grid)}.")
+    if along in grid:
         raise ValueError(f"`along`: {along!r} is also an axis of `grid`.")
+    tile = as_count(tile, "tile")
     job = job_of(point, {**grid, along: np.array([low, high])}, key, tile)
     curve = Grid(job.grid.axes[:-1])
     check_array("the points", 24, coarse=coarse + 1, curve=curve.size)
@@ -214,15 +218,15 @@ def _labelled(
 def _limits(along: Any, between: ArrayLike, tol: Any, coarse: Any) -> tuple[float, float]:
     """The ends of `between`; ValueError or TypeError for what is wrong with these arguments."""
     if not isinstance(along, str):
-        raise TypeError(f"`along` must be the name of one parameter, got {along!r}.")
+        raise TypeError(f"`along` must be the name of one parameter, got {shown(along)}.")
     ends = np.asarray(as_float(between, "between"), float)
     if ends.shape != (2,) or not np.isfinite(ends).all() or not ends[0] < ends[1]:
-        raise ValueError(f"`between` must be (least, largest), got {between!r}.")
+        raise ValueError(f"`between` must be (least, largest), got {shown(between)}.")
     smallest = 16 * np.finfo(float).eps * np.abs(ends).max()
+    tol = as_number(tol, "tol")
     if not smallest < tol < math.inf:
         raise ValueError(f"`tol` must be above {smallest:.2g}, what floats resolve, got {tol!r}.")
-    if isinstance(coarse, bool) or not isinstance(coarse, int) or coarse < 1:
-        raise ValueError(f"`coarse` must be a positive int, got {coarse!r}.")
+    as_count(coarse, "coarse")
     return float(ends[0]), float(ends[1])
 
 
@@ -233,8 +237,9 @@ def _class(of: str, into: Any, outputs: dict[str, Any]) -> int | None:
         for name, leaf in outputs.items()
         if leaf.shape == () and (np.issubdtype(leaf.dtype, np.integer) or leaf.dtype == bool)
     ]
-    if of not in whole:
-        raise ValueError(f"`of` must be an output of whole numbers, one of {whole}, got {of!r}.")
+    if not isinstance(of, str) or of not in whole:
+        text = f"one of {whole}, got {shown(of)}"
+        raise ValueError(f"`of` must be an output of whole numbers, {text}.")
     if into is None:
         return None
     if isinstance(into, str):
@@ -245,4 +250,4 @@ def _class(of: str, into: Any, outputs: dict[str, Any]) -> int | None:
         if into not in names.get(of, {}):
             raise ValueError(f"`into`: {of!r} has no class {into!r}; {list(names.get(of, {}))}.")
         return names[of][into]
-    return int(into)
+    return as_count(into, "into", -1)

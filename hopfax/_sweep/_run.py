@@ -22,11 +22,16 @@ from .._errors import (
     StoreError,
     SweepFailed,
     SweepWarning,
+    check_bool,
     check_memory,
     check_option,
+    check_path,
+    check_type,
+    shown,
     warn,
 )
 from .._identity import describe
+from .._progress import check_progress
 from .._types import Dataset
 from . import _dataset
 from ._drive import by_executor, by_threads, counted
@@ -123,6 +128,12 @@ def sweep(
     _dataset.xarray("sweep")
     check_option(on_failure, "on_failure", ("warn", "raise", "ignore"))
     check_option(resume, "resume", ("auto", "must", "never"))
+    check_bool(overwrite, "overwrite")
+    check_progress(progress)
+    if store is not None:
+        check_path(store, "store")
+    if tag is not None:
+        check_type(tag, "tag", str, "a name for the version of your functions")
     job = job_of(point, grid, key, tile)
     labels = _dataset.coordinates(job.grid, _dataset.attributes(point, job.tile, job.key))
     for name, value in (("executor", executor), ("part", part)):
@@ -137,7 +148,7 @@ def sweep(
     if resume == "must" and overwrite:
         raise ValueError("`resume='must'` and `overwrite=True` contradict each other.")
     if part is not None and overwrite:
-        raise ValueError("with `overwrite` every `part` would delete what the others did.")
+        raise ValueError("`part` with `overwrite`: every part would delete what the others did.")
     with heard() as stopped:
         how = how._replace(stopped=stopped)
         if store is None:
@@ -379,7 +390,7 @@ def _checked_part(part: Any) -> tuple[int, int]:
         return 0, 1
     whole = isinstance(part, tuple | list) and len(part) == 2
     if not whole or not all(isinstance(x, int) and not isinstance(x, bool) for x in part):
-        raise TypeError(f"`part` must be (k, n), two ints, got {part!r}.")
+        raise TypeError(f"`part` must be (k, n), two ints, got {shown(part)}.")
     if not 0 <= part[0] < part[1]:
         raise ValueError(f"`part` must be (k, n) with 0 <= k < n, got {tuple(part)}.")
     return part[0], part[1]

@@ -1,12 +1,11 @@
 """Points that fill the ranges of several parameters, at random or evenly."""
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from .._errors import check_array
+from .._errors import as_count, as_real, check_array, shown
 
 #: An axis of a sweep along which several parameters change together.
 Axis = dict[tuple[str, ...], tuple[np.ndarray, ...]]
@@ -41,7 +40,7 @@ def random(
     kappa, tau = axis["kappa", "tau"]  # four values each
     ```
     """
-    _check(ranges, points, seed, log)
+    points, seed = _checked(ranges, points, seed, log)
     return _scaled(np.random.default_rng(seed).random((points, len(ranges))), ranges, log)
 
 
@@ -78,7 +77,7 @@ def sobol(
     np.sort(kappa)  # 3.87, 4.64, 5.89, 6.62: one in each quarter of the range
     ```
     """
-    _check(ranges, points, seed, log)
+    points, seed = _checked(ranges, points, seed, log)
     exponent = points.bit_length() - 1
     if points != 2**exponent:
         raise ValueError(
@@ -91,30 +90,29 @@ def sobol(
     return _scaled(sequence.random_base2(exponent), ranges, log)
 
 
-def _check(ranges: Any, points: Any, seed: Any, log: Any) -> None:
-    """ValueError or TypeError naming what is no design."""
+def _checked(ranges: Any, points: Any, seed: Any, log: Any) -> tuple[int, int]:
+    """Points and seed; ValueError or TypeError naming what is no design."""
     if not isinstance(ranges, Mapping) or not ranges:
         raise TypeError(
-            f'`ranges` must be a non-empty dict such as {{"kappa": (3, 7)}}, got {ranges!r}.'
+            f'`ranges` must be a non-empty dict such as {{"kappa": (3, 7)}}, got {shown(ranges)}.'
         )
-    if isinstance(points, bool) or not isinstance(points, int) or points < 1:
-        raise ValueError(f"`points` must be a positive int, got {points!r}.")
+    points, seed = as_count(points, "points"), as_count(seed, "seed", 0)
     check_array("the design", 16, points=points, parameters=len(ranges))
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise TypeError(f"`seed` must be an int of at least 0, got {seed!r}.")
-    if isinstance(log, str) or not isinstance(log, Collection):
-        raise TypeError(f"`log` must list names of parameters, such as ['tau'], got {log!r}.")
+    listed = isinstance(log, Collection) and not isinstance(log, str | bytes | np.ndarray)
+    if not listed or not all(isinstance(name, str) for name in log):
+        raise TypeError(f"`log` must list names of parameters, such as ['tau'], got {shown(log)}.")
     for name, limits in ranges.items():
-        if np.shape(limits) != (2,) or not all(map(math.isfinite, limits)):
-            raise ValueError(
-                f"`ranges`: {name!r} must have a least and a largest value, got {limits!r}."
-            )
+        ends = np.asarray(as_real(limits, f"ranges[{name!r}]"), float)
+        if ends.shape != (2,) or not np.isfinite(ends).all():
+            text = f"must have a least and a largest value, got {shown(limits)}"
+            raise ValueError(f"`ranges`: {name!r} {text}.")
         if not limits[0] < limits[1]:
             raise ValueError(f"`ranges`: {name!r} needs least < largest, got {tuple(limits)}.")
         if name in log and limits[0] <= 0:
             raise ValueError(f"`log`: {name!r} must be positive, but its least is {limits[0]}.")
-    if unknown := set(log) - set(ranges):
-        raise ValueError(f"`log` names {sorted(unknown)[0]!r}, which has no range.")
+    if unknown := [name for name in log if name not in list(ranges)]:
+        raise ValueError(f"`log` names {unknown[0]!r}, which has no range.")
+    return points, seed
 
 
 def _scaled(unit: np.ndarray, ranges: Mapping[str, Any], log: Collection[str]) -> Axis:
