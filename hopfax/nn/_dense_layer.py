@@ -11,10 +11,10 @@ import optimistix as optx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from .._errors import as_count, check_shape
+from .._errors import as_count, as_key, as_number, as_real, check_shape, shown
 from .._interactions import AbstractInteraction, Power, RectifiedPower, Softmax
 from .._types import default_float
-from ._precision import arrived, check_weights, widened
+from ._precision import arrived, check_weights, weights_dtype, widened
 
 
 class Settled(NamedTuple):
@@ -105,17 +105,17 @@ class DenseMemoryLayer(eqx.Module):
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        dtype = default_float() if dtype is None else dtype
+        dtype = weights_dtype(dtype)
         num_memories, size = as_count(num_memories, "num_memories"), as_count(size, "size")
         if interaction is None:
             beta: Any = jnp.asarray(1 / math.sqrt(size), dtype)
             interaction = Softmax(beta)
         check_weights(dtype, num_memories=num_memories, size=size)
-        self.memories = jr.normal(key, (num_memories, size), dtype)
+        self.memories = jr.normal(as_key(key), (num_memories, size), dtype)
         self.interaction = interaction
         self.steps = None if steps is None else as_count(steps, "steps")
         self.max_steps = as_count(max_steps, "max_steps")
-        self.tol = None if tol is None else float(tol)
+        self.tol = None if tol is None else as_number(tol, "tol")
 
     def __check_init__(self):
         if self.steps is not None:
@@ -126,7 +126,7 @@ class DenseMemoryLayer(eqx.Module):
         if not isinstance(self.interaction, Softmax | Power | RectifiedPower):
             raise TypeError(
                 "`interaction` must be Softmax(beta), Power(order) or RectifiedPower(order), got "
-                f"{self.interaction!r}."
+                f"{shown(self.interaction)}."
             )
 
     def __call__(
@@ -212,7 +212,7 @@ class DenseMemoryLayer(eqx.Module):
         hint = "One state at a time; for a batch use jax.vmap."
         check_shape(x, "x", (size,), "(size,)", hint)
         if known is not None:
-            known = jnp.asarray(known)
+            known = jnp.asarray(as_real(known, "known"))
             check_shape(known, "known", (size,), "(size,)")
             if known.dtype != jnp.bool_:
                 raise TypeError(f"`known` must be boolean, True where kept, got {known.dtype}.")

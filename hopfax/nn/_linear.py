@@ -16,9 +16,18 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import as_count, as_float, check_option, check_shape
-from .._types import ArrayLike, default_float
-from ._precision import check_weights
+from .._errors import (
+    as_count,
+    as_float,
+    as_key,
+    as_number,
+    check_bool,
+    check_finite,
+    check_option,
+    check_shape,
+)
+from .._types import ArrayLike
+from ._precision import check_weights, weights_dtype
 
 Mode: TypeAlias = Literal["recurrent", "scan", "fft"]
 MODES = ("recurrent", "scan", "fft")
@@ -61,6 +70,9 @@ class Modes(eqx.Module):
         self.angle = None if angle is None else as_float(angle, "angle", self.log_rate.dtype)
         if self.angle is not None:
             check_shape(self.angle, "angle", self.log_rate.shape, "that of `log_rate`")
+        check_bool(scaled, "scaled")
+        for name, value in (("log_rate", self.log_rate), ("angle", self.angle)):
+            check_finite(value, name)
         self.scaled = scaled
 
     def init(self) -> Array:
@@ -160,11 +172,14 @@ class LinearSystem(eqx.Module):
         dtype: Any = None,
         key: Array,
     ):
+        inputs, outputs = as_count(inputs, "inputs"), as_count(outputs, "outputs")
         taps, modes = as_count(taps, "taps"), as_count(modes, "modes", 0)
-        dtype = default_float() if dtype is None else dtype
+        scale = as_number(scale, "scale")
+        check_finite(scale, "scale")
+        dtype = weights_dtype(dtype)
         check_weights(dtype, outputs=outputs, taps=taps, inputs=inputs)
         check_weights(dtype, modes=modes, inputs=2 * max(inputs, outputs))
-        keys = jr.split(key, 4)
+        keys = jr.split(as_key(key), 4)
         self.taps = scale * jr.normal(keys[0], (outputs, taps, inputs), dtype)
         self.modes = self.into = self.out = None
         if modes:

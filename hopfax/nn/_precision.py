@@ -7,13 +7,49 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import as_float, check_array
+from .._errors import (
+    as_count,
+    as_float,
+    as_real,
+    check_array,
+    check_option,
+    shown,
+)
 from .._programs import tidy
+from .._types import default_float
+
+
+def weights_dtype(dtype: Any) -> Any:
+    """The dtype of the parameters of a layer, by default the default float.
+
+    **Raises:** TypeError for anything but a floating dtype.
+    """
+    if dtype is None:
+        return default_float()
+    try:
+        if not isinstance(dtype, bytes | float | int) and jnp.issubdtype(dtype, jnp.floating):
+            return dtype
+    except (TypeError, ValueError, RuntimeError):
+        pass
+    raise TypeError(f"`dtype` must be a floating dtype, as jnp.float32, got {shown(dtype)}.")
 
 
 def check_weights(dtype: Any, **sizes: int) -> None:
     """ValueError unless an array of weights of these sizes fits into memory."""
     check_array("the weights", jnp.dtype(dtype).itemsize, **sizes)
+
+
+def as_size(value: Any, name: str) -> int:
+    """The size of an axis, as a Python int."""
+    return as_count(value, name, most=2**31 - 1)
+
+
+def check_names(names: Any, argument: str, known: tuple[str, ...]) -> None:
+    """ValueError/TypeError unless `names` lists some of those that are known."""
+    if not isinstance(names, list | tuple | set | frozenset):
+        raise TypeError(f"`{argument}` must list some of {list(known)}, got {shown(names)}.")
+    for name in names:
+        check_option(name, argument, known)
 
 
 def arrived(value: Any, name: str) -> jax.Array:
@@ -22,7 +58,7 @@ def arrived(value: Any, name: str) -> jax.Array:
     It keeps its own dtype if that is floating. Integers, booleans and lists of numbers become the
     default float, as their outputs are no integers.
     """
-    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    array = as_real(value, name)
     if jnp.issubdtype(array.dtype, jnp.floating):
         return jnp.asarray(array)
     return as_float(value, name)
@@ -44,3 +80,15 @@ def widened(*trees: Any) -> tuple[Any, ...]:
         return leaf.astype(wide) if eqx.is_inexact_array(leaf) else leaf
 
     return tuple(jax.tree.map(cast, tree) for tree in trees)
+
+
+def on_last(layer, x):
+    """A layer on the last axis of `x`, if there is one."""
+    if layer is None:
+        return x
+    if isinstance(layer, eqx.nn.Linear):
+        x = x @ layer.weight.T
+        return x if layer.bias is None else x + layer.bias
+    for _ in range(x.ndim - 1):
+        layer = jax.vmap(layer)
+    return layer(x)

@@ -6,7 +6,7 @@ They are computed once, in NumPy and float64; the results set the coefficients o
 
 import numpy as np
 
-from .._errors import as_count, check_array
+from .._errors import as_complex, as_count, as_real, check_array, check_finite
 from .._types import ArrayLike
 
 
@@ -34,9 +34,9 @@ def annihilator(modes: ArrayLike) -> np.ndarray:
     np.abs(np.convolve(sinusoid, taps, "valid")).max() < 1e-12  # True
     ```
     """
-    modes = np.asarray(modes)
-    if modes.ndim != 1:
-        raise ValueError(f"`modes` must have shape (n,), got {modes.shape}.")
+    modes = as_complex(modes, "modes")
+    if modes.ndim != 1 or not modes.size:
+        raise ValueError(f"`modes` must have shape (n,), n >= 1, got {modes.shape}.")
     taps = np.poly(modes)
     size = np.prod(1 + np.abs(modes))
     if np.abs(np.imag(taps)).max() > 1e-12 * size:
@@ -67,7 +67,8 @@ def parity_relations(transition: ArrayLike, output: ArrayLike, window: int) -> n
     ```
     """
     A, C = _model(transition, output)
-    rows = as_count(window, "window") * len(C)
+    window = as_count(window, "window")
+    rows = window * len(C)
     check_array("the relations", 8 * rows, window=rows)
     O = _observability(A, C, window)
     left, sizes, _ = np.linalg.svd(O)
@@ -115,11 +116,13 @@ def deadbeat_gain(transition: ArrayLike, output: ArrayLike) -> np.ndarray:
 
 def _model(transition: ArrayLike, output: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """A (n, n) and C (p, n) of a linear model; ValueError for other shapes."""
-    A = np.asarray(transition, float)
-    C = np.atleast_2d(np.asarray(output, float))
+    A = np.asarray(as_real(transition, "transition"), float)
+    C = np.atleast_2d(np.asarray(as_real(output, "output"), float))
+    check_finite(A, "transition")
+    check_finite(C, "output")
     if A.ndim != 2 or A.shape[0] != A.shape[1] or not A.size:
         raise ValueError(f"`transition` must have shape (n, n), got {A.shape}.")
-    if C.ndim != 2 or C.shape[1] != A.shape[0]:
+    if C.ndim != 2 or C.shape[1] != A.shape[0] or not C.size:
         raise ValueError(
             f"`output` must have shape (p, n) with n = {A.shape[0]}, got {np.shape(output)}."
         )

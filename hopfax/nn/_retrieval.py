@@ -5,16 +5,32 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from .._errors import as_count, as_float, check_at_least, check_option, check_scalar_or, check_shape
-from .._types import ArrayLike, default_float
+from .._errors import (
+    as_count,
+    as_float,
+    as_key,
+    as_real,
+    check_at_least,
+    check_bool,
+    check_scalar_or,
+    check_shape,
+)
+from .._types import ArrayLike
 from ._attend import attend, counted, fitting_block
-from ._precision import arrived, check_weights, widened
+from ._precision import (
+    arrived,
+    as_size,
+    check_names,
+    check_weights,
+    on_last,
+    weights_dtype,
+    widened,
+)
 
 Norm: TypeAlias = Literal["query", "memory", "value", "association"]
 Projection: TypeAlias = Literal["query", "memory", "value", "output"]
@@ -113,18 +129,18 @@ class HopfieldRetrieval(eqx.Module):
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        dtype = default_float() if dtype is None else dtype
-        for name in norms:
-            check_option(name, "norms", _NORMS)
-        for name in projections:
-            check_option(name, "projections", _PROJECTIONS)
+        dtype = weights_dtype(dtype)
+        check_names(norms, "norms", _NORMS)
+        check_names(projections, "projections", _PROJECTIONS)
+        check_bool(learn_beta, "learn_beta")
+        check_bool(use_bias, "use_bias")
         H = self.num_heads = as_count(num_heads, "num_heads")
         size = _sizes(
             H, query_size, memory_size, value_size, output_size, qk_size, vo_size, projections
         )
         self.query_size, self.memory_size, self.value_size = size.query, size.memory, size.value
         self.steps, self.learn_beta = as_count(steps, "steps"), learn_beta
-        self.block = block if block in ("auto", None) else as_count(block, "block")
+        self.block = block if isinstance(block, str | None) else as_count(block, "block")
         beta = as_float(1 / math.sqrt(size.qk) if beta is None else beta, "beta", dtype)
         check_at_least(beta, "beta", 0.0, strict=True)
         self.log_beta = jnp.log(beta)
@@ -144,7 +160,7 @@ class HopfieldRetrieval(eqx.Module):
         self.memory_norm = norm("memory", size.memory)
         self.value_norm = norm("value", size.value)
         self.association_norm = norm("association", size.qk, affine=False)
-        keys = jr.split(key, 4)
+        keys = jr.split(as_key(key), 4)
         self.query_proj = linear("query", size.query, H * size.qk, keys[0])
         self.memory_proj = linear("memory", size.memory, H * size.qk, keys[1])
         self.value_proj = linear("value", size.value, H * size.vo, keys[2])
@@ -199,7 +215,7 @@ class HopfieldRetrieval(eqx.Module):
         mask = self._mask(mask, query.shape[0], S)
         self, query, memory, values = widened(self, query, memory, values)
         out = self._retrieved(query, (memory, values), mask)
-        out = _each(self.output_proj, out.reshape(out.shape[0], self.num_heads * out.shape[2]))
+        out = on_last(self.output_proj, out.reshape(out.shape[0], self.num_heads * out.shape[2]))
         if mask is not None:
             out = jnp.where(mask.any((0, 2))[:, None], out, 0.0)
         return (out[0] if single else out).astype(dtype)
@@ -208,7 +224,7 @@ class HopfieldRetrieval(eqx.Module):
         """The mask with all its axes, (1 or H, 1 or Q, S); ValueError or TypeError for no mask."""
         if mask is None:
             return None
-        mask = jnp.asarray(mask)
+        mask = jnp.asarray(as_real(mask, "mask"))
         if mask.dtype != jnp.bool_:
             raise TypeError(f"`mask` must be boolean, True where an item counts, got {mask.dtype}.")
         full = (self.num_heads, Q, S)
@@ -233,21 +249,21 @@ class HopfieldRetrieval(eqx.Module):
         beta = self.beta if self.learn_beta else lax.stop_gradient(self.beta)
         beta = beta.reshape(-1, 1)
         query = self._in_heads(self.query_norm, self.query_proj, query)
-        query = _each(self.association_norm, query)
+        query = on_last(self.association_norm, query)
         for _ in range(self.steps - 1):
             query = attend(beta * query, read_keys, stored, mask, block)
         return attend(beta * query, read, stored, mask, block)
 
     def _in_heads(self, norm, projection, x):
         """Features (n, size), normed and projected, in heads: (n, H, size of one head)."""
-        x = _each(projection, _each(norm, x))
+        x = on_last(projection, on_last(norm, x))
         if projection is None:
             return jnp.broadcast_to(x[:, None], (x.shape[0], self.num_heads, x.shape[1]))
         return x.reshape(x.shape[0], self.num_heads, x.shape[1] // self.num_heads)
 
     def _keys(self, memory):
         keys = self._in_heads(self.memory_norm, self.memory_proj, memory)
-        return _each(self.association_norm, keys)
+        return on_last(self.association_norm, keys)
 
     def _read(self, stored):
         memory, values = stored
@@ -295,8 +311,9 @@ class HopfieldLookup(eqx.Module):
         key: PRNGKeyArray,
         **options: Any,
     ):
-        dtype = default_float() if dtype is None else dtype
-        keys = jr.split(key, 3)
+        dtype = weights_dtype(dtype)
+        check_bool(separate_values, "separate_values")
+        keys = jr.split(as_key(key), 3)
         self.retrieval = HopfieldRetrieval(
             num_heads, query_size, dtype=dtype, key=keys[0], **options
         )
@@ -363,8 +380,8 @@ class HopfieldPooling(eqx.Module):
         key: PRNGKeyArray,
         **options: Any,
     ):
-        dtype = default_float() if dtype is None else dtype
-        keys = jr.split(key)
+        dtype = weights_dtype(dtype)
+        keys = jr.split(as_key(key))
         self.retrieval = HopfieldRetrieval(
             num_heads, query_size, dtype=dtype, key=keys[0], **options
         )
@@ -416,19 +433,19 @@ def _sizes(
     projections: Sequence[Projection],
 ) -> _Sizes:
     """All sizes, with those that were not given; ValueError naming one that does not fit."""
-    query = as_count(query_size, "query_size")
+    query = as_size(query_size, "query_size")
     if qk_size is None and query % H and "query" in projections:
         raise ValueError(
             f"`query_size` must be a multiple of `num_heads` = {H}, got {query}; or give "
             "`qk_size`, the features of a head."
         )
     unprojected = query if "query" not in projections else query // H
-    qk = as_count(unprojected if qk_size is None else qk_size, "qk_size")
-    memory = as_count(query if memory_size is None else memory_size, "memory_size")
-    value = as_count(memory if value_size is None else value_size, "value_size")
+    qk = as_size(unprojected if qk_size is None else qk_size, "qk_size")
+    memory = as_size(query if memory_size is None else memory_size, "memory_size")
+    value = as_size(memory if value_size is None else value_size, "value_size")
     unprojected = value if "value" not in projections else qk
-    vo = as_count(unprojected if vo_size is None else vo_size, "vo_size")
-    output = as_count(query if output_size is None else output_size, "output_size")
+    vo = as_size(unprojected if vo_size is None else vo_size, "vo_size")
+    output = as_size(query if output_size is None else output_size, "output_size")
     for name, given, made, what in (
         ("query", query, qk, "qk_size"),
         ("memory", memory, qk, "qk_size"),
@@ -475,18 +492,6 @@ def _as_read(stored):
 
 def _keys_twice(stored):
     return stored[0], stored[0]
-
-
-def _each(layer, x):
-    """A layer on the last axis of `x`, if there is one."""
-    if layer is None:
-        return x
-    if isinstance(layer, eqx.nn.Linear):
-        x = x @ layer.weight.T
-        return x if layer.bias is None else x + layer.bias
-    for _ in range(x.ndim - 1):
-        layer = jax.vmap(layer)
-    return layer(x)
 
 
 def _check(value: Array, name: str, shape: tuple, meaning: str) -> None:

@@ -9,10 +9,16 @@ import jax.random as jr
 from equinox import AbstractVar
 from jaxtyping import Array, Float
 
-from .._errors import as_count, check_option, check_shape
-from .._types import default_float
+from .._errors import (
+    as_count,
+    as_key,
+    check_option,
+    check_shape,
+    check_type,
+    shown,
+)
 from ._linear import MODES, Mode, Modes
-from ._precision import arrived, check_weights, widened
+from ._precision import arrived, check_weights, weights_dtype, widened
 from ._selectors import COUNTER, AbstractSelector, ResidualSelector
 
 
@@ -82,11 +88,11 @@ class Bank(eqx.Module):
         width = inputs if width is None else width
         inputs, outputs = as_count(inputs, "inputs"), as_count(outputs, "outputs")
         slots, width = as_count(slots, "slots"), as_count(width, "width")
-        dtype = default_float() if dtype is None else dtype
+        dtype = weights_dtype(dtype)
         check_weights(dtype, outputs=outputs, inputs=inputs)
         check_weights(dtype, width=width, inputs=inputs + outputs)
         check_weights(dtype, width=width, slots=slots)
-        into, out = jr.split(key)
+        into, out = jr.split(as_key(key))
         self.value = jr.normal(into, (width, inputs), dtype) * width**-0.5
         self.memory = Modes(jnp.full((slots, width), COUNTER, dtype))
         self.readout = jr.normal(out, (outputs, width), dtype) * width**-0.5
@@ -135,9 +141,10 @@ class AbstractSelection(eqx.Module):
 
     def __check_init__(self):
         check_option(self.mode, "mode", MODES)
+        check_type(self.bank, "bank", Bank, "a hopfax.nn.Bank")
         for name in ("write", "read"):
             if not isinstance(getattr(self, name), AbstractSelector):
-                raise TypeError(f"`{name}` must be a selector, got {getattr(self, name)!r}.")
+                raise TypeError(f"`{name}` must be a selector, got {shown(getattr(self, name))}.")
             slots = getattr(self, name).slots
             if slots != self.bank.slots:
                 raise ValueError(
@@ -190,7 +197,7 @@ class AbstractSelection(eqx.Module):
 
     def _gates(self, us: Array, key: Array | None) -> Gates:
         """`gates` of checked inputs, in the dtype of the parameters."""
-        keys = (None, None) if key is None else jr.split(key)
+        keys = (None, None) if key is None else jr.split(as_key(key))
         return Gates(
             self.write.weights(us, self.mode, key=keys[0]),
             self.read.weights(us, self.mode, key=keys[1]),
@@ -294,7 +301,7 @@ class ResidualSelection(AbstractSelection):
         dtype: Any = None,
         key: Array,
     ):
-        written, wanted, bank = jr.split(key, 3)
+        written, wanted, bank = jr.split(as_key(key), 3)
         options: Any = dict(taps=taps, modes=modes, jitter=jitter, dtype=dtype)
         self.write = ResidualSelector(inputs, slots, **options, key=written)
         self.read = ResidualSelector(inputs, slots, **options, key=wanted)

@@ -11,12 +11,19 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import as_count, as_float, check_option, check_shape
-from .._types import ArrayLike, default_float
+from .._errors import (
+    as_count,
+    as_float,
+    as_number,
+    check_finite,
+    check_option,
+    check_shape,
+)
+from .._types import ArrayLike
 from ..networks import FieldState, TwoTimescaleHopfield, check_kind
 from ..networks._base import Inputs
 from ._linear import LinearSystem, Mode, Modes
-from ._precision import check_weights
+from ._precision import check_weights, weights_dtype
 
 #: Logarithm of the rate of a counter, which loses the share 1e-5 of its count at every step.
 COUNTER = math.log(1e-5)
@@ -142,18 +149,18 @@ class ResidualSelector(AbstractSelector):
         slots = as_count(slots, "slots")
         check_weights(np.float32, slots=slots)
         _check_positive(beta, "beta")
-        dtype = default_float() if dtype is None else dtype
+        dtype = weights_dtype(dtype)
         self.detector = LinearSystem(
             inputs, 1, taps=taps, modes=modes, scale=scale, dtype=dtype, key=key
         )
-        self.bias = jnp.asarray(bias, dtype)
+        self.bias = _number(bias, "bias", dtype)
         self.counter = Modes(jnp.asarray(COUNTER, dtype))
         self.ladder = jnp.arange(1, slots + 1, dtype=dtype)
         self.log_beta = jnp.asarray(math.log(beta), dtype)
-        self.jitter = float(jitter)
+        self.jitter = as_number(jitter, "jitter")
 
     def __check_init__(self):
-        if not self.jitter >= 0:
+        if not 0 <= self.jitter < math.inf:
             raise ValueError(f"`jitter` must be >= 0, got {self.jitter!r}.")
         if (made := self.detector.taps.shape[0]) != 1:
             raise ValueError(f"`detector` must have one output, but has {made}.")
@@ -233,11 +240,12 @@ class SaliencySelector(AbstractSelector):
     ):
         _check_positive(beta, "beta")
         self.patterns = as_float(patterns, "patterns")
-        if self.patterns.ndim != 2:
+        check_finite(self.patterns, "patterns")
+        if self.patterns.ndim != 2 or 0 in self.patterns.shape:
             raise ValueError(f"`patterns` must have shape (S, d), got {self.patterns.shape}.")
         dtype = self.patterns.dtype
         self.log_beta = jnp.asarray(math.log(beta), dtype)
-        self.threshold = None if threshold is None else jnp.asarray(threshold, dtype)
+        self.threshold = None if threshold is None else _number(threshold, "threshold", dtype)
         self.form = form
 
     def __check_init__(self):
@@ -320,9 +328,9 @@ class TwoTimescaleSelector(AbstractSelector):
         check_kind(network, TwoTimescaleHopfield)
         _check_positive(beta, "beta")
         substeps = as_count(substeps, "substeps")
-        self.network, self.dt, self.substeps = network, float(dt), substeps
+        self.network, self.dt, self.substeps = network, as_number(dt, "dt"), substeps
         dtype = network.patterns.xi.dtype
-        self.gain = jnp.asarray(gain, dtype)
+        self.gain = _number(gain, "gain", dtype)
         self.log_beta = jnp.asarray(math.log(beta), dtype)
 
     def __check_init__(self):
@@ -364,5 +372,14 @@ def saturating(x: Array) -> Array:
 
 
 def _check_positive(value: Any, name: str) -> None:
-    if not isinstance(value, int | float | np.number) or not value > 0:
-        raise ValueError(f"`{name}` must be a number > 0, got {value!r}.")
+    number = as_number(value, name)
+    if not 0 < number < math.inf:
+        raise ValueError(f"`{name}` must be a number > 0, got {number:g}.")
+
+
+def _number(value: Any, name: str, dtype: Any) -> Array:
+    """A finite scalar parameter."""
+    value = as_float(value, name, dtype)
+    check_shape(value, name, (), "()")
+    check_finite(value, name)
+    return value

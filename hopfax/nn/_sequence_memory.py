@@ -12,7 +12,18 @@ from jaxtyping import Array, Float
 from .. import _status
 from .._activations import AbstractActivation
 from .._engines import Diffrax, EventDriven
-from .._errors import as_count, as_float, as_key, check_at_least, check_option, check_shape
+from .._errors import (
+    as_count,
+    as_float,
+    as_key,
+    as_number,
+    check_at_least,
+    check_finite,
+    check_option,
+    check_shape,
+    check_type,
+    shown,
+)
 from .._simulate import simulate
 from .._types import ArrayLike
 from ..constraints import AbstractConstraint, Masked, Positive, Unconstrained
@@ -50,7 +61,7 @@ class ExponentialEuler(eqx.Module):
     steps: int = eqx.field(static=True)
 
     def __init__(self, steps: int = 32):
-        self.steps = as_count(steps, "steps")
+        self.steps = as_count(steps, "steps", most=2**31 - 1)
 
 
 class SequenceMemory(eqx.Module):
@@ -150,6 +161,7 @@ class SequenceMemory(eqx.Module):
         # Patterns that may be trained are not known to be signs.
         counts = network.patterns.counts
         self.patterns = Patterns(xi, binary=False, counts=counts, check_patterns=False)
+        check_type(constraint, "constraint", AbstractConstraint, "one of hopfax.constraints")
         constraint = jax.tree.map(cast, constraint)
         if isinstance(constraint, Masked):
             constraint = constraint.around(network.transition)
@@ -165,7 +177,7 @@ class SequenceMemory(eqx.Module):
         self.current_gain = _gain(current_gain, "current_gain", dtype)
         given = stimulus_gain is not None
         self.stimulus_gain = _gain(stimulus_gain, "stimulus_gain", dtype) if given else None
-        self.dt, self.output, self.method = float(dt), output, method
+        self.dt, self.output, self.method = as_number(dt, "dt"), output, method
 
     def __check_init__(self):
         check_option(self.output, "output", ("overlaps", "saliency", "rates"))
@@ -308,7 +320,7 @@ def _check_method(method: Any, stimulus_gain: Any) -> None:
     if not isinstance(method, ExponentialEuler | Diffrax | EventDriven):
         raise TypeError(
             "`method` must be hopfax.nn.ExponentialEuler(...), hopfax.EventDriven(...) or "
-            f"hopfax.Diffrax(...), got {method!r}."
+            f"hopfax.Diffrax(...), got {shown(method)}."
         )
     if isinstance(method, EventDriven) and stimulus_gain is not None:
         raise ValueError(
@@ -339,4 +351,5 @@ def _started(state: Any) -> FieldState:
 def _gain(value: ArrayLike, name: str, dtype) -> Float[Array, ""]:
     value = as_float(value, name, dtype)
     check_shape(value, name, (), "()")
+    check_finite(value, name)
     return value

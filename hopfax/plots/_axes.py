@@ -1,11 +1,12 @@
 """Axes, colours and labels that the pictures share."""
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .._errors import missing
+from .._errors import check_bool, check_type, missing, shown
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist as Artist
@@ -49,6 +50,44 @@ _LABELS = {
     "status": "status",
 }
 _SYMBOLS = {"kappa": r"\kappa", "tau": r"\tau", "bias": "b", "noise": r"\sigma"}
+
+
+def check_drawing(dataset: Any, *, ax: Any = None, figure: Any = None, theory: Any = True) -> None:
+    """TypeError unless these are a dataset of xarray, Axes and a figure of matplotlib (or None),
+    and True or False."""
+    xarray = sys.modules.get("xarray")  # who has a dataset, has imported it
+    if xarray is None or not isinstance(dataset, xarray.Dataset):
+        raise TypeError(
+            f"`dataset` must be an xarray.Dataset, as of hopfax.sweep, got {shown(dataset)}."
+        )
+    check_axes(ax)
+    if figure is not None:
+        from matplotlib.figure import FigureBase
+
+        check_type(figure, "figure", FigureBase, "a figure of matplotlib")
+    check_bool(theory, "theory")
+
+
+def check_axes(ax: Any, name: str = "ax") -> None:
+    """TypeError unless `ax` is one Axes of matplotlib, or None."""
+    if ax is not None:
+        from matplotlib.axes import Axes
+
+        check_type(ax, name, Axes, "one Axes of matplotlib")
+
+
+def panels(axes: Any, number: int, what: str) -> np.ndarray:
+    """Axes as an array. **Raises:** TypeError for what is none, ValueError for another number."""
+    found = axes
+    if not isinstance(axes, np.ndarray):
+        found = np.empty(len(axes) if isinstance(axes, list | tuple) else 1, dtype=object)
+        found[:] = axes if isinstance(axes, list | tuple) else [axes]
+    found = np.atleast_1d(found).ravel()
+    for ax in found:
+        check_axes(np.nan if ax is None else ax, "axes")
+    if found.size != number:
+        raise ValueError(f"`axes` must hold {number} Axes{what}, got {found.size}.")
+    return found
 
 
 def new_axes(size: tuple[float, float]) -> Axes:

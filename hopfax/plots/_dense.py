@@ -8,7 +8,7 @@ from .._errors import check_option
 from .._interactions import ManyBody, Power
 from .._types import Dataset
 from ..theory import dense
-from ._axes import Artist, Axes, Figure, Style, new_axes
+from ._axes import Artist, Axes, Figure, Style, check_drawing, new_axes
 from ._grid import gaps, ordered, values_of
 from ._paint import Paint, gap_handles, mesh, paint_of
 from ._sweeps import legend_below
@@ -64,6 +64,7 @@ def retrieval_diagram(
     ```
     """
     check_option(variable, "variable", ("overlap", "simulated"))
+    check_drawing(dataset, ax=ax, theory=theory)
     if not is_diagram(dataset) or variable not in dataset or dataset[variable].ndim != 2:
         raise ValueError(
             f"`dataset` must have {variable!r} over load and m0 with one order and the attribute "

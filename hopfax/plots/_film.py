@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import missing
+from .._errors import as_real, missing
 from .._types import ArrayLike
-from ._axes import Axes
+from ._axes import Axes, check_axes
 
 _TOP = 0.84  # of the strip's height; above are the labels
 _LINES = 0.14  # of the strip's height, for the lines to the time axis
@@ -55,12 +55,13 @@ def film_strip(
         from matplotlib.patches import ConnectionPatch
     except ImportError as error:
         raise missing("matplotlib", "plot", "film_strip") from error
-    frames = np.asarray(frames, dtype=float)
+    frames = np.asarray(as_real(frames, "frames"), dtype=float)
+    check_axes(ax)
     if frames.ndim != 3 or len(frames) == 0:
         raise ValueError(f"`frames` must have shape (F, height, width), got {frames.shape}.")
     F, height, width = frames.shape
     for name, value in (("labels", labels), ("times", times), ("colors", colors)):
-        if value is not None and len(value) != F:
+        if value is not None and (isinstance(value, str) or np.shape(value)[:1] != (F,)):
             raise ValueError(f"`{name}` must have one entry for each of {F} frames.")
     if ax is None:
         _, ax = plt.subplots(figsize=(max(1.1 * F, 3.0), 1.6))
@@ -102,7 +103,7 @@ def _places(times: ArrayLike, F: int, ax: Axes) -> np.ndarray:
     """Where the centres of the frames should be, as fractions of the width of the Axes."""
     if times is None:
         return (np.arange(F) + 0.5) / F
-    points = np.stack([np.asarray(times, dtype=float), np.zeros(F)], axis=1)
+    points = np.stack([np.asarray(as_real(times, "times"), dtype=float), np.zeros(F)], axis=1)
     return ax.transAxes.inverted().transform(ax.transData.transform(points))[:, 0]
 
 

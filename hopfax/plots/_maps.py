@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
+from .._errors import as_number, check_at_least
 from .._types import ArrayLike
 from ..theory import sequential
-from ._axes import COLOURS, Axes, Style, new_axes
+from ._axes import COLOURS, Axes, Style, check_axes, new_axes
 
 
 def saliency_map(
@@ -43,9 +44,12 @@ def saliency_map(
     plt.close(figure)
     ```
     """
+    check_axes(ax)
+    kappa = as_number(kappa, "kappa")
+    check_at_least(kappa, "kappa", 0.0, strict=True)
+    start = max(kappa, 1.5) if Z0 is None else as_number(Z0, "Z0")
+    check_at_least(start, "Z0", 1.0, strict=False)
     ax = new_axes((5.2, 5.0)) if ax is None else ax
-    kappa = float(kappa)
-    start = max(kappa, 1.5) if Z0 is None else float(Z0)
     top = 1.08 * max(start, kappa, 2.0)
     Z = np.linspace(1.0, top, 400)
     image = kappa * (1 - 1 / Z) + (0.0 if P == math.inf else Z ** -(P - 1.0))

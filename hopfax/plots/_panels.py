@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 
 from .._types import Dataset
-from ._axes import Artist, Figure, Line, Panels, Style, label, new_figure
+from ._axes import (
+    Artist,
+    Figure,
+    Line,
+    Panels,
+    Style,
+    check_drawing,
+    label,
+    new_figure,
+    panels,
+)
 from ._cycle import cycle_of, draw_edges, edges, horizon_text, setting_text
 from ._dense import diagrams, is_diagram
 from ._grid import (
@@ -67,6 +77,7 @@ def overview(dataset: Dataset, figure: Figure | None = None, *, theory: bool = T
     plt.close(figure)
     ```
     """
+    check_drawing(dataset, figure=figure, theory=theory)
     if not scalars(dataset) or 0 in (dataset.sizes[dim] for dim in dims_of(dataset)):
         raise ValueError(f"`dataset` has nothing to draw: {dict(dataset.sizes)}.")
     figure = new_figure() if figure is None else figure
@@ -131,6 +142,7 @@ def maps(dataset: Dataset, axes: Panels | None = None) -> np.ndarray:
     plt.close(axes[0].figure)
     ```
     """
+    check_drawing(dataset)
     names, axes = _panels_for(dataset, axes, 2, scalars(dataset))
     for ax, name in zip(axes, names, strict=True):
         paint = paint_of(dataset, name)
@@ -170,6 +182,7 @@ def scatter(dataset: Dataset, axes: Panels | None = None, *, theory: bool = True
     plt.close(axes[0].figure)
     ```
     """
+    check_drawing(dataset, theory=theory)
     regime = has_regime(dataset)
     names, axes = _panels_for(dataset, axes, 1, ["regime"] if regime else scalars(dataset))
     parameters = coordinates(dataset, dims_of(dataset)[0])
@@ -229,6 +242,7 @@ def facets(dataset: Dataset, figure: Figure | None = None, *, theory: bool = Tru
     plt.close(axes[0].figure)
     ```
     """
+    check_drawing(dataset, figure=figure, theory=theory)
     dims = dims_of(dataset)
     names = scalars(dataset)
     if len(dims) < 3 or not names:
@@ -311,10 +325,7 @@ def _panels_for(
             f"dimension{'s' * (number > 1)}, got dimensions {dims}."
         )
     axes = _split(new_figure(), len(names)) if axes is None else axes
-    axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
-    if axes.size != len(names):
-        raise ValueError(f"`axes` must hold {len(names)} Axes, got {axes.size}.")
-    return names, axes
+    return names, panels(axes, len(names), "")
 
 
 def _split(figure: Figure, number: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._types import Dataset
-from ._axes import COLOURS, Artist, Axes, Style, new_axes
+from ._axes import COLOURS, Artist, Axes, Style, check_drawing, new_axes
 from ._grid import NO_VALUE, Scale, coordinates, dims_of, gaps, ordered, sides, values_of
 from ._paint import gap_handles, mesh, paint_of
 from ._sweeps import legend_below
@@ -83,6 +83,7 @@ def storage_diagram(dataset: Dataset, ax: Axes | None = None, *, theory: bool = 
     plt.close(figure)
     ```
     """
+    check_drawing(dataset, ax=ax, theory=theory)
     if not is_storage(dataset):
         raise ValueError(
             "`dataset` must have `storage` and `eigenvalue` over gain, threshold, a and b, two of "

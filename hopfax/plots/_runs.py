@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from .._errors import as_float, check_type
 from .._trajectory import Trajectory
 from .._types import ArrayLike
 from ..networks import AbstractFlow
-from ._axes import COLOURS, Artist, Panels, new_column
+from ._axes import COLOURS, Artist, Panels, new_column, panels
 
 
 def trajectory(
@@ -42,12 +43,11 @@ def trajectory(
     plt.close(axes[0].figure)
     ```
     """
+    check_type(traj, "traj", Trajectory, "a trajectory of hopfax.simulate")
     rows = 1 if traj.saliency is None else 2
     if axes is None:
         axes = new_column(rows, (7.2, 2.2 + 1.6 * rows))
-    axes = np.atleast_1d(np.asarray(axes, dtype=object))
-    if axes.size != rows:
-        raise ValueError(f"`axes` must hold {rows} Axes for this run, got {axes.size}.")
+    axes = panels(axes, rows, " for this run")
     ts, overlaps = np.asarray(traj.ts), np.asarray(traj.overlaps)
     if overlaps.ndim != 2:
         raise ValueError("`traj` must be one run, not a batch.")
@@ -72,7 +72,7 @@ def trajectory(
             axes[1].annotate(text, fontsize="x-small", color="0.35", **place)
     marks: list[Artist] = []
     if predicted is not None:
-        times = np.ravel(np.asarray(predicted))
+        times = np.ravel(np.asarray(as_float(predicted, "predicted")))
         times = times[np.isfinite(times) & (times >= ts[0]) & (times <= ts[-1])]
         style = dict(color="0.25", lw=0.8, ls="--", zorder=0, label="predicted switch")
         marks = [ax.axvline(time, **style) for ax in axes for time in times][:1]

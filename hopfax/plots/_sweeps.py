@@ -15,9 +15,11 @@ from ._axes import (
     Axes,
     Panels,
     Style,
+    check_drawing,
     label,
     new_axes,
     new_column,
+    panels,
     tau_text,
 )
 from ._cycle import (
@@ -70,6 +72,7 @@ def phase_diagram(dataset: Dataset, ax: Axes | None = None, *, theory: bool = Tr
     plt.close(figure)
     ```
     """
+    check_drawing(dataset, ax=ax, theory=theory)
     if "regime" not in dataset or dataset["regime"].ndim != 2:
         raise ValueError(
             "`dataset` must have `regime` over two dimensions, got "
@@ -122,6 +125,7 @@ def dwell_curve(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True
     plt.close(figure)
     ```
     """
+    check_drawing(dataset, ax=ax, theory=theory)
     if "dwell" not in dataset or "kappa" not in dataset["dwell"].dims:
         raise ValueError("`dataset` must have `dwell` over `kappa`.")
     ax = new_axes((6.0, 4.6)) if ax is None else ax
@@ -173,6 +177,7 @@ def curves(dataset: Dataset, axes: Panels | None = None) -> np.ndarray:
     plt.close(axes[0].figure)
     ```
     """
+    check_drawing(dataset)
     names, dims = scalars(dataset), dims_of(dataset)
     if len(dims) != 1 or not names:
         raise ValueError(
@@ -181,9 +186,7 @@ def curves(dataset: Dataset, axes: Panels | None = None) -> np.ndarray:
         )
     if axes is None:
         axes = new_column(len(names), (6.4, 1.2 + 1.5 * len(names)))
-    axes = np.atleast_1d(np.asarray(axes, dtype=object))
-    if axes.size != len(names):
-        raise ValueError(f"`axes` must hold {len(names)} Axes, got {axes.size}.")
+    axes = panels(axes, len(names), "")
     x = scale(dataset, dims[0])
     for ax, name in zip(axes, names, strict=True):
         values = values_of(dataset, name)
