@@ -106,6 +106,8 @@ def of_theory():
     yield "critical_gain", seq.critical_gain, dict(P=4, activation=hx.HardTanh())
     yield "critical_gain of tau", seq.critical_gain, dict(P=4, tau=50.0, bias=0.01)
     yield "critical_gain with noise", seq.critical_gain, dict(activation=hx.Tanh(), noise=0.1)
+    yield "domain", seq.domain, dict(P=4, tau=50.0, bias=0.01)
+    yield "error_band", seq.error_band, dict(bias=0.01)
     yield "dwell_time", seq.dwell_time, dict(kappa=5.0, tau=20.0, P=4, bias=0.01)
     yield "escape_time", seq.escape_time, dict(Z=4.0, tau=50.0, gain=1.0)
     yield "fixed_points", seq.fixed_points, dict(kappa=5.0, P=4)
@@ -779,6 +781,7 @@ LEGAL = {
     ("fit", "callback"): {"callable", "class"},
     ("fit", "where"): {"class"},
     ("fit_sequence", "constraint"): {"callable"},
+    ("iterate", "observe"): {"callable", "class"},
     ("load", "classes"): {"class"},
     ("losses.value", "output"): {"empty", "rank"},
     ("open_sweep", "path"): {"text", "path"},  # by then a sweep is there
@@ -806,7 +809,8 @@ MAPPED = {
     *("gain_for_period", "retrieval_amplitude", "saliency_map", "saliency_orbit", "switch_time"),
     *("visited_before_collapse", "exponential_load", "finite_first_step", "map_fixed_points"),
     *("map_step", "map_trajectory", "balanced_spectrum", "contraction_rate", "crosstalk"),
-    *("critical_saliency", "design", "phase", "spectrum", "stability"),
+    *("critical_saliency", "design", "phase", "spectrum", "stability", "critical_inhibition"),
+    *("domain", "error_band"),
 }
 
 
@@ -818,7 +822,7 @@ def legal(case, argument, kind):
         return True
     answers = ("Z", "Z0", "z", "m")  # of other functions, NaN where there is none
     if kind in ("NaN", "one NaN"):
-        return argument in answers or case.endswith(LAYERS)
+        return argument in answers or case.endswith(LAYERS) or case == "domain"
     return False
 
 

@@ -33,8 +33,8 @@ def regime_attributes() -> dict[str, Any]:
 
 
 def _check_run(trajectory: Trajectory, name: str, batch: bool = False) -> None:
-    """TypeError for what is no run, ValueError for one that the observable `name` would misread: one in discrete time, which
-    has no log of switches, or (unless `batch`) several at once."""
+    """TypeError for what is no run, ValueError for one that the observable `name` would misread:
+    one in discrete time, which has no log of switches, or (unless `batch`) several at once."""
     check_type(trajectory, "trajectory", Trajectory, "a trajectory, as of hopfax.simulate")
     if trajectory.method == "iterate":
         raise ValueError(
@@ -147,12 +147,12 @@ def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float
     hx.observables.escape_times(run, network)  # 27.73, 58.04, 88.26
     ```
     """
+    _check_run(trajectory, "escape_times")
     why = ", whose memories lose their stability at a saliency that is not known"
     check_kind(network, TwoTimescaleHopfield, why=why)
     ts, m, z = trajectory.ts, trajectory.overlaps, trajectory.saliency
     if z is None:
         raise ValueError("`escape_times` needs a trajectory with saliency.")
-    _check_run(trajectory, "escape_times")
     if trajectory.escapes is not None:
         return _cut(trajectory.escapes)
     given = jnp.zeros_like(z) if trajectory.evidence is None else trajectory.evidence

@@ -66,4 +66,4 @@ def check_finite_tau(P: int | float, tau: jax.Array, bias: jax.Array) -> None:
     hint = "Without a seed no transition takes place at finite `tau`."
     check_at_least(bias, "bias", 0.0, strict=True, hint=hint)
     if sentence := domain(P, tau, bias):
-        raise ValueError(sentence)
+        raise ValueError(f"{sentence} (See `domain`, of `P`, `tau` and `bias`.)")

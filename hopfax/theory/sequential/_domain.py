@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ..._errors import as_count, as_float, as_real
 from ..._types import ArrayLike, is_concrete
 
 TAU_LEAST, TAU_MOST = 5.0, 1000.0
@@ -53,7 +54,7 @@ def domain(P: int | float, tau: ArrayLike, bias: ArrayLike) -> str:
     hx.theory.sequential.domain(4, 1e5, 0.01)  # No prediction is derived for tau = 100000: ...
     ```
     """
-    if P != math.inf and not 3 <= P <= P_MOST:
+    if not (isinstance(P, float) and P == math.inf) and not 3 <= as_count(P, "P") <= P_MOST:
         return (
             f"No prediction is derived for P = {P} at finite `tau`: the theory was checked for "
             f"cycles of 3 to {P_MOST} memories and the endless chain."
@@ -62,7 +63,7 @@ def domain(P: int | float, tau: ArrayLike, bias: ArrayLike) -> str:
     for name, value, least, most in limits:
         if not is_concrete(value):
             continue
-        values = np.ravel(np.asarray(value, dtype=float))
+        values = np.ravel(np.asarray(as_real(value, name), dtype=float))
         wrong = (values * (1 + _TOLERANCE) < least) | (values > most * (1 + _TOLERANCE))
         if wrong.any() or np.isnan(values).any():
             found = values[wrong | np.isnan(values)][0]
@@ -90,7 +91,7 @@ def error_band(bias: ArrayLike) -> Float[Array, "..."]:
     hx.theory.sequential.error_band(0.01)  # 0.03
     ```
     """
-    return 0.015 + 1.5 * jnp.asarray(bias)
+    return 0.015 + 1.5 * as_float(bias, "bias")
 
 
 def only_inside(value: jax.Array, P: int | float, tau: jax.Array, bias: jax.Array) -> jax.Array:

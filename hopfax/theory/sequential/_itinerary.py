@@ -89,8 +89,8 @@ def itinerary(
     run.memory, run.time  # [0 1 2 3 0 1], [0. 27.73 54.16 80.15 105.97 131.83]
     ```
     """
-    transition, kappa, tau, saliency0 = floats(
-        transition=transition, kappa=kappa, tau=tau, saliency0=saliency0
+    transition, kappa, tau, saliency0, margin = floats(
+        transition=transition, kappa=kappa, tau=tau, saliency0=saliency0, tie_margin=tie_margin
     )
     if saliency0.ndim != 1:
         raise ValueError(f"`saliency0` must have shape (P,), got {saliency0.shape}.")
@@ -101,7 +101,6 @@ def itinerary(
     check_at_least(tau, "tau", 0.0, strict=True)
     check_finite(transition, "transition")
     check_finite(saliency0, "saliency0")
-    (margin,) = floats(tie_margin=tie_margin)
     check_scalar(margin, "tie_margin")
     check_at_least(margin, "tie_margin", 0.0, strict=False)
     check_finite(kappa, "kappa")
