@@ -779,11 +779,13 @@ LEGAL = {
     ("Masked", "mask"): {"empty", "rank"},
     ("Point", "observe"): {"callable"},
     ("fit", "callback"): {"callable", "class"},
+    ("film_strip", "labels"): {"of objects"},
     ("fit", "where"): {"class"},
     ("fit_sequence", "constraint"): {"callable"},
     ("iterate", "observe"): {"callable", "class"},
     ("load", "classes"): {"class"},
     ("losses.value", "output"): {"empty", "rank"},
+    ("plots.trajectory", "predicted"): {"rank", "empty", "NaN", "one NaN"},  # padded
     ("open_sweep", "path"): {"text", "path"},  # by then a sweep is there
     ("save", "path"): {"text", "path"},
     ("load", "path"): {"text", "path"},

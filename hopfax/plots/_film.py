@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import as_real, missing
+from .._errors import as_float, as_real, check_finite, check_shape, missing, shown
 from .._types import ArrayLike
 from ._axes import Axes, check_axes
 
@@ -59,10 +59,18 @@ def film_strip(
     check_axes(ax)
     if frames.ndim != 3 or len(frames) == 0:
         raise ValueError(f"`frames` must have shape (F, height, width), got {frames.shape}.")
+    check_finite(frames, "frames")
     F, height, width = frames.shape
+    if times is not None:
+        times = as_float(times, "times")
+        check_shape(times, "times", (F,), "one for each of `frames`")
+        check_finite(times, "times")
+    for name, value in (("labels", labels), ("colors", colors)):
+        if isinstance(value, str | bytes | dict | set | np.ma.MaskedArray):
+            raise TypeError(f"`{name}` must list one entry for each frame, got {shown(value)}.")
     for name, value in (("labels", labels), ("times", times), ("colors", colors)):
-        if value is not None and (isinstance(value, str) or np.shape(value)[:1] != (F,)):
-            raise ValueError(f"`{name}` must have one entry for each of {F} frames.")
+        if value is not None and not (hasattr(value, "__len__") and len(value) == F):
+            raise ValueError(f"`{name}` must have one entry for each of {F} `frames`.")
     if ax is None:
         _, ax = plt.subplots(figsize=(max(1.1 * F, 3.0), 1.6))
     box = ax.get_window_extent()

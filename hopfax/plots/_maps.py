@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .._errors import as_number, check_at_least
+from .._errors import as_count, as_number, check_at_least
 from .._types import ArrayLike
 from ..theory import sequential
 from ._axes import COLOURS, Axes, Style, check_axes, new_axes
@@ -49,6 +49,8 @@ def saliency_map(
     check_at_least(kappa, "kappa", 0.0, strict=True)
     start = max(kappa, 1.5) if Z0 is None else as_number(Z0, "Z0")
     check_at_least(start, "Z0", 1.0, strict=False)
+    P = P if isinstance(P, float) and P == math.inf else as_count(P, "P", 2)
+    orbit = np.asarray(sequential.saliency_orbit(start, kappa, steps, P))
     ax = new_axes((5.2, 5.0)) if ax is None else ax
     top = 1.08 * max(start, kappa, 2.0)
     Z = np.linspace(1.0, top, 400)
@@ -56,7 +58,6 @@ def saliency_map(
     ax.plot(Z, Z, color="0.6", lw=1, label="$Z' = Z$")
     residual = "" if P == math.inf else rf" + Z^{{-{int(P) - 1}}}"
     ax.plot(Z, image, color=COLOURS[0], label=rf"$Z' = \kappa (1 - 1/Z){residual}$")
-    orbit = np.asarray(sequential.saliency_orbit(start, kappa, steps, P))
     alive = orbit[np.isfinite(orbit)]
     if alive.size:
         ended = [] if alive.size == orbit.size else [1.0]

@@ -5,7 +5,7 @@ import numpy as np
 from .._errors import as_float, check_type
 from .._trajectory import Trajectory
 from .._types import ArrayLike
-from ..networks import AbstractFlow
+from ..networks import AbstractFlow, AbstractNetwork
 from ._axes import COLOURS, Artist, Panels, new_column, panels
 
 
@@ -44,6 +44,8 @@ def trajectory(
     ```
     """
     check_type(traj, "traj", Trajectory, "a trajectory of hopfax.simulate")
+    if network is not None:
+        check_type(network, "network", AbstractNetwork, "the network that was run")
     rows = 1 if traj.saliency is None else 2
     if axes is None:
         axes = new_column(rows, (7.2, 2.2 + 1.6 * rows))
