@@ -278,7 +278,7 @@ def of_networks():
     yield "TwoTimescaleHopfield", hx.TwoTimescaleHopfield, field | two
     yield "RateMemory", hx.RateMemory, rates
     yield "InputDrivenRateMemory", hx.InputDrivenRateMemory, rates
-    yield "DaleRateMemory", hx.DaleRateMemory, rates | dict(tau_inhibition=0.5, inhibition=2.0)
+    yield "DaleRateMemory", hx.DaleRateMemory, rates | dict(tau_inhibition=0.5, inhibition=8.0)
     yield "TwoTimescaleRateMemory", hx.TwoTimescaleRateMemory, rates | of_rates
     yield (
         "DenseFlow",

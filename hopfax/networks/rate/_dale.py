@@ -123,7 +123,8 @@ class DaleRateMemory(AbstractRateMemory):
         lowest = self._lowest()
         rounding = 256 * jnp.finfo(lowest.dtype).eps * (abs(lowest) + abs(self.inhibition))
         hint = (
-            "Some synapses would be inhibitory; give a larger `inhibition`, or none for the least."
+            "Some synapses would be inhibitory: the weights grow with `b` - `a`; give a larger "
+            "`inhibition`, or none for the least."
         )
         label = "inhibition + N min W"
         yield Bound("inhibition", self.inhibition + lowest + rounding, 0.0, False, hint, label)
