@@ -1,8 +1,8 @@
 """Verdicts of the theory of dense memories, at random parameters, on both sides of every edge.
 
 Networks of a few hundred neurons are simulated in NumPy, on memories drawn anew. The theory is that
-of infinitely many neurons: how far from an edge its verdict is tried is a finite-size band, which is
-stated at each test.
+of infinitely many neurons: how far from an edge its verdict is tried is a finite-size band, stated
+at each test.
 """
 
 import jax.numpy as jnp
@@ -85,7 +85,7 @@ def check_basins(many, seed):
 
 def check_exponential_loads(many, seed):
     """The number of memories at each overlap is Poisson, half of either sign: nothing is drawn but
-    these. N = 200: the exponents of signal and noise differ by 0.04 N / 2 = 4 there, up to log N."""
+    these. N = 200: there the exponents of signal and noise differ by 0.04 N / 2 = 4, to log N."""
     N, rng = 200, np.random.default_rng(seed)
     X = np.arange(-N, N + 1, 2)
     log_p = binom.logpmf((X + N) // 2, N, 0.5)
@@ -115,7 +115,7 @@ def test_a_few_verdicts():
 @pytest.mark.long
 def test_apparent_capacities():
     """The overlap after `horizon` steps crosses the threshold within 20 % of the load, the band of
-    the few hundred neurons: near an edge they retrieve worse, and its slope in the load is small."""
+    some hundred neurons: near an edge they retrieve worse, and its slope in the load is small."""
     check_apparent_capacities(70, 1)
 
 

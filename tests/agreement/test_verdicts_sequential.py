@@ -63,7 +63,7 @@ def test_a_few_verdicts_of_a_cycle():
 @pytest.mark.long
 @pytest.mark.parametrize("P", [3, 4, 5])
 def test_verdicts_of_cycles_all_over_the_domain(P):
-    """Critical gains within `error_band`, basin edges between 3.5 % below and 0.5 % above."""
+    """Critical gains within `error_band`, basin edges from 4 % below to 0.6 % above."""
     check_cycles(P, 60, P)
 
 
@@ -187,13 +187,14 @@ def test_singular_verdicts_at_large_separations(P):
 
 @pytest.mark.slow
 def test_memories_visited_before_a_chain_collapses():
-    """200 chains at tau = 1e4, unless a saliency passes within 2 % of the one that collapses."""
+    """200 chains at tau = 1e4, where a handover charges the next memory by O(log(tau) / tau) more:
+    those whose number is the same with gains 1.5 % smaller and larger."""
     rng, many = np.random.default_rng(3), 200
     Z0, kappa = rng.uniform(1.1, 5.0, many), rng.uniform(1.5, 3.7, many)
-    orbit = np.asarray(theory.saliency_orbit(Z0, kappa, 15))
-    after = kappa * (1 - 1 / np.nanmin(orbit, axis=1))  # the one that is not retrieved
-    clear = (np.nanmin(orbit, axis=1) > 1.02) & (after < 0.98)
-    predicted = np.asarray(theory.visited_before_collapse(Z0, kappa))
+    predicted, *near = (
+        np.asarray(theory.visited_before_collapse(f * Z0, f * kappa)) for f in (1.0, 0.985, 1.015)
+    )
+    clear = (predicted == near[0]) & (predicted == near[1])
     number, _ = handovers(Z0, kappa, np.full(many, 1e4), np.full(many, 1e-3), 16, 4000)
-    assert clear.sum() > 150 and (predicted[clear] < 16).all()
+    assert clear.sum() > 120 and (predicted[clear] < 16).all()
     np.testing.assert_array_equal(number[clear] + 1, predicted[clear])
