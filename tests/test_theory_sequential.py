@@ -396,7 +396,8 @@ def test_theory_beyond_its_domain_refuses_in_a_sentence(P, tau, bias, named):
 
 def test_the_domain_of_the_theory():
     assert sequential.domain(4, 50.0, 0.01) == "" == sequential.domain(INF, 8.0, 0.005)
-    assert sequential.domain(4, np.array([5.0, 1000.0]), np.array([0.001, 0.01])) == ""
+    assert sequential.domain(4, np.array([10.0, 1000.0]), np.array([0.001, 0.01])) == ""
+    assert "tau = 8" in sequential.domain(5, 8.0, 0.005)
     assert "tau = 2000" in sequential.domain(4, np.array([50.0, 2000.0]), 0.01)
     assert "tau = nan" in sequential.domain(4, np.nan, 0.01)
 

@@ -162,8 +162,8 @@ def basin_edge(
 
     **Returns:** the edge, at least 1 in the singular limit, infinite where every start collapses;
     NaN, which is possible under a trace alone, where no prediction is derived. Differentiable in
-    the singular limit; with finite `tau` the derivative is NaN, and the edge was found
-    at most 3.5 % too large.
+    the singular limit; with finite `tau` the derivative is NaN, and in simulations of cycles the
+    edge lies between 4 % below this and 0.6 % above it.
 
     **Raises:** ValueError as `fixed_points` does.
 

@@ -88,8 +88,8 @@ def dwell_time(
     - `bias`: the seed $b > 0$, on all memories of a cycle or the next one of an endless chain.
 
     **Returns:** the time in fast time constants, broadcast; NaN where no cycle sustains itself.
-    For P = 4 and $\kappa = 5$ simulation gives the same within 0.001 $\tau$ ($\tau$ from 20 to 500,
-    $b$ = 0.01 and 0.001).
+    Simulation gives the same within 0.001 $\tau$ for P = 4 and $\kappa = 5$ ($\tau$ from 20 to
+    500), and within 0.005 $\tau$ all over the `domain` from 0.15 above the critical gain.
 
     **Raises:** ValueError for `tau` <= 1, a `bias` that is not positive, or P < 3.
 
