@@ -80,6 +80,7 @@ def test_sizes_beyond_the_machine_are_refused_at_once(command, nothing_computed,
     assert {entry.name for entry in pathlib.Path().iterdir()} <= {"cache"}
 
 
+@pytest.mark.filterwarnings("ignore:at .* this start cannot move")
 def test_results_beyond_the_machine_are_refused_before_they_are_computed(command, monkeypatch):
     from hopfax._sweep import _run
 
@@ -260,6 +261,7 @@ def test_a_path_that_looks_like_an_option_stays_one():
     assert shlex.split(output.again)[2:4] == ["--config=-x/settings.toml", "--out=-x"]
 
 
+@pytest.mark.filterwarnings("ignore:at .* this start cannot move")
 def test_a_folder_with_an_odd_name_is_gone_on_with(command, monkeypatch):
     monkeypatch.setattr("hopfax._sweep._program._WIDTH", {"cpu": 16})
     odd = "it's two \N{GRINNING FACE}"
