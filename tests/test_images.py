@@ -310,6 +310,7 @@ def test_otsu_is_the_least_spread_within_two_classes():
             assert (np.asarray(found.xi)[0] == parted(levels)).all()
 
 
+@pytest.mark.usefixtures("as_a_user_runs_it")
 def test_the_error_names_a_threshold_that_works():
     letter = np.full((8, 8), 255.0)
     letter[2:6, 3] = 20
