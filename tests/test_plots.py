@@ -119,10 +119,10 @@ def test_the_prediction_at_finite_separation_is_compiled_once(monkeypatch):
     gain = hx.theory.sequential.critical_gain(4, tau=20.0, bias=0.01)
     assert_close(kappa[0], np.asarray(gain), 1e-12, "same function")
     assert (np.diff(edge) <= 0).all() and edge[-1] < 1.2
-    axes = plots.facets(cube(tau=[10.0, 50.0], bias=[0.02]))
+    axes = plots.facets(cube(tau=[10.0, 50.0], bias=[0.005]))
     assert once > 0 and len(traced) == once  # all panels share it (no other test here compiles it)
     for ax, tau in zip(axes, (10.0, 50.0), strict=True):
-        expected = hx.theory.sequential.critical_gain(4, tau=tau, bias=0.02)
+        expected = hx.theory.sequential.critical_gain(4, tau=tau, bias=0.005)
         assert_close(line(ax, rf"$\tau = {tau:g}$")[0][0], expected, 1e-12, "same function")
 
 
