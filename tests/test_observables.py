@@ -128,8 +128,9 @@ def test_escapes_are_those_of_a_hopfield_network():
 def test_observables_of_switches_refuse_a_run_in_discrete_time(name):
     """Three memories one after the other: the run steps through them, its log of switches is
     empty."""
-    memory = hx.DenseMemory(hx.patterns.hadamard(3, 8), hx.Power(3))
-    run = hx.iterate(memory, memory.init(memory.patterns.xi[0]), steps=4)
+    patterns = hx.patterns.hadamard(3, 8)
+    memory = hx.DenseMemory(patterns, hx.Power(3))
+    run = hx.iterate(memory, memory.init(patterns.xi[0]), steps=4)
     with pytest.raises(ValueError, match=f"`{name}` reads the log .* hopfax.iterate"):
         getattr(hx.observables, name)(run)
     chosen = hx.observables.Selected(["overlaps_end"])(run)  # what needs no log is read
