@@ -38,7 +38,7 @@ def finite_first_step(interaction: Model, N: int, M: int, m0: ArrayLike) -> Floa
     ```
     """
     model = kernel(interaction)
-    N, M = as_count(N, "N", 2, 2**31 - 1), as_count(M, "M", most=2**31 - 1)
+    N, M = as_count(N, "N", 2, 2**31 - 1), as_count(M, "M", most=10**30)
     (m0,) = floats(m0=m0)
     if is_concrete(m0) and not bool((abs(m0) <= 1).all()):
         raise ValueError(f"`m0` must be in [-1, 1], but is {m0[abs(m0) > 1].ravel()[0]:g}.")
