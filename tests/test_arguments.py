@@ -154,7 +154,7 @@ def test_a_count_of_any_kind_is_a_count(kind):
     assert hx.iterate(memory, memory.init(XI[0]), two).overlaps.shape == (3, 2)
 
 
-@pytest.mark.parametrize("value", [True, 2.0, "2", None, [2], 2 + 0j, np.timedelta64(2)])
+@pytest.mark.parametrize("value", [True, 2.0, "2", None, [2], 2 + 0j, np.timedelta64(2, "s")])
 def test_what_is_no_count_is_refused_alike(value):
     key = jax.random.key(0)
     memory = hx.DenseMemory(hx.Patterns(XI), hx.Power(3))

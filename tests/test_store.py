@@ -706,7 +706,7 @@ def test_places_that_cannot_be_written_to(tmp_path, monkeypatch):
 def test_bad_options(tmp_path, as_a_user_runs_it):
     for options, error, text in [
         (dict(chunk=0), ValueError, "`chunk`"),
-        (dict(chunk="some"), ValueError, "`chunk`"),
+        (dict(chunk="some"), TypeError, "`chunk`"),
         (dict(part=(2, 2)), ValueError, "0 <= k < n"),
         (dict(part=3), TypeError, r"`part` must be \(k, n\)"),
         (dict(store=None, part=(0, 2)), ValueError, "`part` needs a `store`"),
@@ -714,8 +714,8 @@ def test_bad_options(tmp_path, as_a_user_runs_it):
         (dict(store=None, overwrite=True), ValueError, "`overwrite` needs a `store`"),
         (dict(resume="must", overwrite=True), ValueError, "contradict"),
         (dict(part=(0, 2), overwrite=True), ValueError, "would delete what the others did"),
-        (dict(store=3), TypeError, "`store` must be the path of a folder, got 3"),
-        (dict(store=""), TypeError, "`store` must be the path of a folder, got ''"),
+        (dict(store=3), TypeError, "`store` must be the name of a file or folder, got 3"),
+        (dict(store=""), TypeError, "`store` must be the name of a file or folder, got ''"),
         (dict(devices=0), ValueError, "`devices` is 0, but this process has"),
         (dict(devices="cpu"), TypeError, "`devices` must be"),
         (dict(devices=len(jax.devices()) + 1), ValueError, "jax_num_cpu_devices"),

@@ -296,7 +296,7 @@ def duration(seconds: float) -> str:
 
 
 def checked_chunk(chunk: Any) -> int | Literal["auto"]:
-    """The argument `chunk`; ValueError unless it is a positive int or "auto"."""
+    """The argument `chunk`; TypeError or ValueError unless it is a positive int or "auto"."""
     if isinstance(chunk, str) and chunk == "auto":
         return chunk
     return as_count(chunk, "chunk")
