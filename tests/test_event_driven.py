@@ -22,7 +22,7 @@ from helpers import assert_close
 import hopfax as hx
 from hopfax._engines.hopfield import _integrate, _series, _solve, _transit
 from hopfax._engines.hopfield._plateau import Plateau
-from hopfax._engines.hopfield._search import plateau_bend, plateau_curvature
+from hopfax._engines.hopfield._search import plateau_curvature
 
 EXACT = hx.EventDriven(order=16, tol=1e-14)
 TS = np.linspace(0.0, 100.0, 51)
@@ -151,17 +151,16 @@ def test_a_ring_follows_the_reference(name):
         assert_escapes(run, network, state)
 
 
-@pytest.mark.parametrize("rates", [[0.05], [0.05, 0.04, 0.06]])
-def test_the_curvature_of_margins_on_a_plateau_is_bounded(rates):
+def test_the_curvature_of_margins_on_a_plateau_is_bounded():
     """And the bound is met within a factor, where the fast part is over."""
     draw = np.random.default_rng(0).normal
-    rate, t = jnp.array(rates)[:, None], jnp.linspace(0.0, 60.0, 61)
+    rate, t = jnp.full((3, 1), 0.05), jnp.linspace(0.0, 60.0, 61)
     rows, y = jnp.asarray(draw(size=(5, 3))), jnp.zeros((3, 200))
     fast, lag = jnp.asarray(draw(size=(3, 200))), jnp.asarray(10 * draw(size=(3, 200)))
     closed = Plateau(y, fast, lag, y, y, rate)
     s = jnp.asarray(np.sign(draw(size=(5, 200))))
     curve, brief = plateau_curvature(rows[..., None], s, closed, y)
-    steady, own = jnp.abs(rows) @ curve, plateau_bend(rows[..., None], s, closed)
+    steady = jnp.abs(rows) @ curve
 
     def curvature(t):
         return jax.jvp(lambda t: closed.y_and_slope(t)[1], (t,), (jnp.ones_like(t),))[1]
@@ -169,8 +168,6 @@ def test_the_curvature_of_margins_on_a_plateau_is_bounded(rates):
     towards = jnp.stack([-s * (rows @ curvature(x)) for x in t])
     assert (towards <= steady + brief * jnp.exp(-t[:, None, None]) + 1e-12).all()
     assert (towards[8:] / steady).max() > 0.4
-    assert (towards <= own + brief * jnp.exp(-t[:, None, None]) + 1e-12).all()
-    assert (own <= steady + 1e-12).all()
 
 
 def assert_escapes(run, network, state):
@@ -734,17 +731,3 @@ def test_the_method_must_be_one():
     network, state = zoo.cycle()
     with pytest.raises(TypeError, match="method"):
         hx.simulate(network, state, [0.0, 1.0], method=3)
-
-
-@pytest.mark.parametrize("field", [[1.0, 0.1], [1.0, 1.0], [-1.0, 0.1], [1.5, -0.3]])
-def test_a_start_on_a_kink_moves_along_it(field):
-    """With two memories that call each other, site 0 obeys x' = psi(x) - x, for which every |x| <=
-    1 is at rest, and site 1 obeys x' = -psi(x) - x. The overlaps are (psi_0 +- psi_1) / 2."""
-    patterns = hx.Patterns(jnp.array([[1.0, 1.0], [1.0, -1.0]]))
-    network = hx.OneTimescaleHopfield(patterns, hx.cyclic(2))
-    ts = jnp.linspace(0.0, 5.0, 6)
-    run = hx.simulate(network, network.init(field=jnp.array(field)), ts)
-    first, second = np.sign(field[0]), field[1] * np.exp(-2 * np.asarray(ts))
-    exact = np.stack([first + second, first - second], axis=1) / 2
-    assert_close(run.overlaps, exact, 1e-9, "the tolerance of the run")
-    assert int(run.stats["steps"]) < 60

@@ -1,6 +1,5 @@
 """How far a step on a plateau or of the series goes: to the first crossing, at most."""
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -12,7 +11,6 @@ from ._series import contract
 # Looks at the margins in a step, the same number for all lanes. A search that has not ended ends
 # the step where it is, which costs another step; more looks would cost all lanes in every step.
 _LOOKS = 5
-_RESTING = 1e-5  # a class this close to a boundary, and this slow, is taken to rest on it
 
 
 def search(problem: Problem, options: Options, state: State, flow: Flow) -> Reach:
@@ -25,88 +23,54 @@ def search(problem: Problem, options: Options, state: State, flow: Flow) -> Reac
     assert closed is not None
     late = slack(s.dtype)
     reach, full = limits(problem, options, state)
+    curve, brief = plateau_curvature(rows, s, closed, state.y)
+    turning = None
+    tiny = float(jnp.finfo(reach.dtype).eps) ** 2  # `safe_time` divides by the curvature
     if flow.series is not None:
         reach = jnp.where(
             flow.on_plateau, reach, jnp.minimum(full, flow.series.radius(options.tol))
         )
+        # |y''| is at most the sum of k (k - 1) |y_k| length^(k - 2).
+        power, turns = jnp.ones_like(reach), jnp.zeros_like(state.y)
+        length = jnp.where(flow.on_plateau, 0.0, reach)
+        for k in range(2, len(flow.series.y)):
+            turns = turns + (k * (k - 1) * power) * jnp.abs(flow.series.y[k])
+            power = power * length
+        curve = jnp.where(flow.on_plateau, curve, turns)
+        brief = jnp.where(flow.on_plateau, brief, 0.0)
+        turning = contract(jnp.abs(cell.linear), turns) + tiny if options.watches else None
+    steady = contract(jnp.abs(rows), curve) + tiny
 
     def look(t):
         """The margins of all classes at `t`, and of the signs of the overlaps if they matter."""
         y, dy = flow.y_and_slope(t)
         ahead, other = margins(contract(rows, y), contract(rows, dy), s)
-        if not options.watches or flow.series is None:
-            return ahead, other
+        if turning is None:
+            return ahead, other, None
         dm = contract(cell.linear, dy)
         return ahead, other, (state.sign * cell.overlaps(y), state.sign * dm)
 
-    zero = jnp.zeros_like(reach)
-    start = look(zero)
-    steady, brief, turning = _curvatures(problem, options, state, flow, reach, start)
-
-    def approach(t, found):
-        """As far from `t`, where this was found, as no boundary can be met."""
-        ahead, other, *sign = found
+    def approach(_, t):
+        """As far from `t` as no boundary can be met."""
+        ahead, other, sign = look(t)
         curvature = steady + brief * jnp.exp(-t)
         # `late`: the search ends a little beyond the boundary, where `has_left` is sure.
         wait = jnp.minimum(
             safe_time(ahead[0] + late, ahead[1], curvature),
             safe_time(other[0] + late, other[1], curvature),
         ).min(0)
-        for margin, slope in sign:
-            wait = jnp.minimum(wait, safe_time(margin + late, slope, turning).min(0))
+        if turning is not None and sign is not None:
+            wait = jnp.minimum(wait, safe_time(sign[0] + late, sign[1], turning).min(0))
         return jnp.minimum(t + wait, reach)
 
-    t = approach(zero, start)
-    t = lax.fori_loop(1, _LOOKS, lambda _, t: approach(t, look(t)), t)
-    ahead, other, *sign = look(t)
+    t = lax.fori_loop(0, _LOOKS, approach, jnp.zeros_like(reach))
+    ahead, other, sign = look(t)
     # Through the boundary ahead a class becomes linear if it was saturated, and saturated above if
     # it was linear; through the other one a linear class becomes saturated below.
     after = jnp.where(has_left(*ahead), 1 - jnp.abs(s), jnp.where(has_left(*other), -1.0, s))
-    turned = has_left(*sign[0]) if sign else jnp.zeros(state.sign.shape, bool)
+    turned = jnp.zeros(state.sign.shape, bool) if sign is None else has_left(*sign)
     on_plateau = (after != 0).all(0) if flow.series is None else state.on_plateau
     return Reach(t, after.astype(s.dtype), on_plateau, turned, jnp.full_like(t, FIRST))
-
-
-def _curvatures(problem: Problem, options: Options, state: State, flow: Flow, reach, start):
-    """Bounds on the curvature of margins, steady and brief, and of the signs of overlaps.
-
-    They are sums of bounds of the coordinates. That is cheap, but far too large where a class rests
-    on its boundary while others move, because there the coordinates cancel: the run would take
-    steps of no length for ever. Lanes in which a class does so at the `start` of the step have the
-    curvature of each margin bounded itself."""
-    closed = flow.plateau
-    assert closed is not None
-    curve, brief = plateau_curvature(problem.rows, state.s, closed, state.y)
-    tiny = float(jnp.finfo(reach.dtype).eps) ** 2  # `safe_time` divides by the curvature
-    series, length = flow.series, jnp.where(flow.on_plateau, 0.0, reach)
-    turns = jnp.zeros_like(curve) if series is None else _turns(series, length)
-    turning = contract(jnp.abs(flow.cell.linear), turns) if options.watches else None
-    bounds = contract(jnp.abs(problem.rows), jnp.where(flow.on_plateau, curve, turns)), turning
-    near = [(jnp.abs(g) < _RESTING) & (jnp.abs(slope) < _RESTING) for g, slope in start]
-    resting = jnp.stack([places.any(0) for places in near]).any(0)
-
-    def own():
-        steady = plateau_bend(problem.rows, state.s, closed)
-        if series is None:
-            return steady, turning
-        steady = jnp.where(flow.on_plateau, steady, _turns(series, length, problem.rows))
-        return steady, _turns(series, length, flow.cell.linear) if options.watches else None
-
-    exact = lax.cond(resting.any(), own, lambda: bounds)
-    steady, turning = jax.tree.map(lambda a, b: jnp.where(resting, a, b) + tiny, exact, bounds)
-    return steady, jnp.where(flow.on_plateau, brief, 0.0), turning
-
-
-def _turns(series, length, matrix=None):
-    r"""The sum of $k (k-1) |y_k| length^{k-2}$, a bound of $|\ddot y|$ up to that time; with a
-    matrix $A$, that of $A y$."""
-    power = jnp.ones_like(length)
-    total = jnp.zeros_like(series.y[0] if matrix is None else contract(matrix, series.y[0]))
-    for k in range(2, len(series.y)):
-        term = series.y[k] if matrix is None else contract(matrix, series.y[k])
-        total = total + (k * (k - 1) * power) * jnp.abs(term)
-        power = power * length
-    return total
 
 
 def plateau_curvature(rows, s, closed, y):
@@ -121,14 +85,3 @@ def plateau_curvature(rows, s, closed, y):
     bend = closed.fast.at[:P].add(-(1 + closed.rate) * closed.lag)
     curve = jnp.zeros_like(y).at[:P].add(closed.rate**2 * jnp.abs(closed.lag))
     return curve, jnp.maximum(-s * contract(rows, bend), 0.0)
-
-
-def plateau_bend(rows, s, closed):
-    r"""The steady part of that bound for each margin, by how the margin itself bends.
-
-    Where all memories have one rate they share $\varphi$, and lags of opposite sign cancel."""
-    P = closed.lag.shape[0]
-    curve = jnp.zeros_like(closed.fast).at[:P].add(closed.rate**2 * closed.lag)
-    if closed.rate.shape[0] == 1:
-        return jnp.maximum(-s * contract(rows, curve), 0.0)
-    return contract(jnp.abs(rows), jnp.abs(curve))
