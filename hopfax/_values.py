@@ -8,6 +8,8 @@ drops the first three and counts the last, all in silence. Here they are refused
 
 import inspect
 import math
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -200,16 +202,12 @@ def check_bool(value: Any, name: str) -> None:
 
 def check_path(value: Any, name: str = "path") -> None:
     """TypeError unless `value` is the name of a file or folder."""
-    import os
-
     if not isinstance(value, str | os.PathLike) or not str(value):
         raise TypeError(f"`{name}` must be the name of a file or folder, got {shown(value)}.")
 
 
 def check_mapping(value: Any, name: str, what: str) -> None:
     """TypeError unless `value` is a dictionary whose keys are text."""
-    from collections.abc import Mapping
-
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TypeError(f"`{name}` must be {what}, got {shown(value)}.")
 
