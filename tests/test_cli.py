@@ -421,7 +421,7 @@ def test_theory_at_finite_separation(command, monkeypatch):
     monkeypatch.setattr(sequential, "dwell_time", lambda k, tau, P, bias: k * tau + P + bias)
     monkeypatch.setattr(sequential, "basin_edge", edge)
     monkeypatch.setattr(sequential, "critical_gain", gain)
-    monkeypatch.setattr(sequential, "domain", lambda P, tau, bias: "")
+    monkeypatch.setattr(sequential, "domain", lambda P, tau, bias, kappa: "")
     status, out, _ = command("theory", "--kappa", 2, "--tau", 100, "--bias", "0.5")
     assert status == 0
     out = out[out.index("tau = 100") :]

@@ -1,6 +1,7 @@
 """The theory of sequential retrieval against closed forms, reference numbers and itself."""
 
 import math
+from decimal import Decimal, getcontext
 
 import jax
 import jax.numpy as jnp
@@ -537,3 +538,41 @@ def test_functions_run_under_jit_and_vmap():
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_fixed_points_keep_their_digits_at_any_gain():
+    gains = [5.0, 1e3, 1e8, 1e17, 1e30, 1e100]
+    getcontext().prec = 60
+    for P in (3, 4, 6):
+        found = sequential.fixed_points(np.array(gains), P)
+        for gain, Z in zip(gains, np.asarray(found.upper), strict=True):
+            excess = Decimal(Z) + sum(Decimal(Z) ** -j for j in range(P - 1)) - Decimal(gain)
+            assert abs(excess) < Decimal(gain) * Decimal(4e-16)  # two roundings
+        edge = np.asarray(sequential.basin_edge(np.array(gains), P))
+        assert np.all(np.diff(edge) <= 0) and 1 <= edge[-1] < 1 + 1e-12
+    chain = sequential.fixed_points(np.array([*gains, 1e300, np.inf]))
+    for gain, low, high in zip(gains, *(np.asarray(v)[:-2] for v in chain[:2]), strict=True):
+        root = (1 - 4 / Decimal(gain)).sqrt()
+        assert abs(Decimal(high) / Decimal(gain) * 2 / (1 + root) - 1) < Decimal(4e-16)
+        assert abs(Decimal(low) * (1 + root) / 2 - 1) < Decimal(4e-16)
+    np.testing.assert_array_equal(chain.lower[-2:], 1.0)
+    np.testing.assert_array_equal(chain.upper[-2:], [1e300, np.inf])
+    assert sequential.fixed_points(np.inf, 4).upper == np.inf
+    # At a huge gain the next memory takes over as soon as the first lets go: Z0 / z1 counts alone.
+    time = sequential.switch_time(8.0, np.array([1e17, 1e30, 1e100]), 100.0, 0.01)
+    np.testing.assert_allclose(time, 100 * np.log(8 / (0.99 * 1.01)), rtol=1e-12)
+
+
+def test_gains_beyond_what_was_checked_are_refused():
+    for call in (
+        lambda k: sequential.fixed_points(k, 4, tau=100.0, bias=0.01).upper,
+        lambda k: sequential.dwell_time(k, 100.0, 4, 0.01),
+        lambda k: sequential.basin_edge(k, 4, tau=100.0, bias=0.01),
+    ):
+        with pytest.raises(ValueError, match="kappa = 1e\\+08: .* up to 1000"):
+            call(1e8)
+        assert jnp.isnan(jax.jit(call)(1e8))
+    # Simulated from 0.3 at this gain the cycle goes on for ever, so that 0.8 would be no edge.
+    with pytest.raises(ValueError, match="`kappa` = 50: .* below 0.8"):
+        sequential.basin_edge(50.0, 3, tau=100.0, bias=0.01)
+    assert jnp.isnan(jax.jit(lambda k: sequential.basin_edge(k, 3, tau=100.0, bias=0.01))(50.0))

@@ -2,8 +2,10 @@
 
 import json
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from .._types import Dataset
@@ -140,7 +142,8 @@ def edges(dataset: Dataset, x: str, y: str, largest: float) -> list[Edge]:
         critical = float(sequential.critical_gain(P, **options))
         if math.isfinite(critical):
             kappa = gains(critical, largest)
-            start = np.asarray(sequential.basin_edge(kappa, P, **options))
+            # Under a trace, an edge that is not derived is NaN.
+            start = np.asarray(jax.vmap(partial(sequential.basin_edge, P=P, **options))(kappa))
             known = np.isfinite(start)
             found.append(Edge(P, tau, critical, kappa[known], start[known]))
     return found

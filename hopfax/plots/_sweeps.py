@@ -2,7 +2,9 @@
 
 import math
 import textwrap
+from functools import partial
 
+import jax
 import numpy as np
 
 from .._types import Dataset
@@ -231,7 +233,9 @@ def _predicted_dwells(ax: Axes, cycle: Cycle, high: float) -> None:
     critical = threshold(cycle) if cycle.finite else math.nan
     if math.isfinite(critical):
         grid = gains(critical, high)
-        curve = sequential.dwell_time(grid, cycle.tau, cycle.P, cycle.bias)
+        # Under a trace, a dwell that is not derived is NaN.
+        settings = dict(tau=cycle.tau, P=cycle.P, bias=cycle.bias)
+        curve = jax.vmap(partial(sequential.dwell_time, **settings))(grid)
         text = f"theory, {size_text(cycle.P)}, {tau_text(cycle.tau)}"
         ax.plot(grid, np.asarray(curve) / cycle.tau, color="black", lw=1.3, label=text)
     for P, style in ((cycle.P, "--"), (math.inf, ":")):

@@ -115,7 +115,7 @@ def _predict(network, start, span: float, noisy: bool) -> tuple[np.ndarray, np.n
     k, b, Z0 = gain * float(kappa), gain * float(bias), gain * float(start.max())
     first = float(theory.switch_time(Z0, k, float(tau), b))
     length = int(np.any(transition, axis=1).sum())
-    if not math.isfinite(first) or theory.domain(length, float(tau), b):
+    if not math.isfinite(first) or theory.domain(length, float(tau), b, k):
         return np.asarray([first] if math.isfinite(first) else []), escapes
     dwell = float(theory.dwell_time(k, float(tau), length, b))
     later = np.arange(1, _TRANSITIONS) * dwell if math.isfinite(dwell) else none

@@ -5,6 +5,7 @@ import math
 import pathlib
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -126,12 +127,15 @@ def at_gains(gains: tuple[float, ...], P: int) -> str:
 def at_separation(gains: tuple[float, ...], P: int, tau: float, bias: float) -> str:
     """Critical gain, dwell, period and basin edge at a finite separation, or a sentence."""
     name = f"A cycle of {P} memories at tau = {tau:g}, bias {bias:g}"
-    if sentence := hx.theory.sequential.domain(P, tau, bias):
-        return f"{name}\n\n{sentence}"
     kappa = jnp.asarray(gains, dtype=float)
+    if sentence := hx.theory.sequential.domain(P, tau, bias, kappa):
+        return f"{name}\n\n{sentence}"
     gain = hx.theory.sequential.critical_gain(P, tau=tau, bias=bias)
     dwell = hx.theory.sequential.dwell_time(kappa, tau, P, bias)
-    edge = hx.theory.sequential.basin_edge(kappa, P, tau=tau, bias=bias)
+    # Under a trace an edge that is not derived is NaN, so that the others are told.
+    edge = jax.vmap(lambda k: hx.theory.sequential.basin_edge(k, P, tau=tau, bias=bias))(kappa)
+    below = bool((jnp.isnan(edge) & ~jnp.isnan(dwell)).any())
+    note = "\n\nA dash beside a dwell: the edge lies below 0.8, where it is not derived."
     columns = (kappa, edge, dwell, dwell / tau, P * dwell)
     head = ("kappa", "basin edge", "dwell", "dwell / tau", "period")
     rows = [[number(value) for value in row] for row in zip(*columns, strict=True)]
@@ -139,7 +143,7 @@ def at_separation(gains: tuple[float, ...], P: int, tau: float, bias: float) -> 
     return (
         f"{name}, times in fast time constants\n\n"
         f"critical kappa  {number(gain)}, to {error}: it was found at most so much too large\n\n"
-        f"{table(head, rows)}"
+        f"{table(head, rows)}{note if below else ''}"
     )
 
 

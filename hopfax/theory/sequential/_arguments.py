@@ -9,7 +9,7 @@ import numpy as np
 from ..._activations import AbstractActivation, HardTanh
 from ..._errors import as_count, check_at_least, check_type, in_words, shown
 from ..._types import ArrayLike, is_concrete
-from ._domain import domain
+from ._domain import EDGE_LEAST, domain
 
 _MOST = 10**6  # memories in a cycle
 
@@ -57,7 +57,9 @@ def check_no_bias(bias: ArrayLike) -> None:
         raise ValueError("`bias` must be 0 with `tau=math.inf`: there the seed vanishes as well.")
 
 
-def check_finite_tau(P: int | float, tau: jax.Array, bias: jax.Array) -> None:
+def check_finite_tau(
+    P: int | float, tau: jax.Array, bias: jax.Array, kappa: ArrayLike = 0.0
+) -> None:
     """ValueError where the theory of finite `tau` does not hold; under a trace the result is NaN
     there."""
     if P == 2:
@@ -65,5 +67,19 @@ def check_finite_tau(P: int | float, tau: jax.Array, bias: jax.Array) -> None:
     check_at_least(tau, "tau", 1.0, strict=True)
     hint = "Without a seed no transition takes place at finite `tau`."
     check_at_least(bias, "bias", 0.0, strict=True, hint=hint)
-    if sentence := domain(P, tau, bias):
-        raise ValueError(f"{sentence} (See `domain`, of `P`, `tau` and `bias`.)")
+    if sentence := domain(P, tau, bias, kappa):
+        raise ValueError(f"{sentence} (See `domain`, of `P`, `tau`, `bias` and `kappa`.)")
+
+
+def check_edge(edge: jax.Array, kappa: jax.Array) -> None:
+    """ValueError where a basin reaches below the saliencies that the search for its edge covers."""
+    if not is_concrete(edge):
+        return
+    below = np.asarray(edge) <= EDGE_LEAST
+    if below.any():
+        gains = np.broadcast_to(np.asarray(kappa), below.shape)[below]
+        raise ValueError(
+            f"No prediction is derived for `kappa` = {float(gains[0]):g}: sequences start from "
+            f"saliencies below {EDGE_LEAST:g}, where the first memory is no plateau. Simulate "
+            "(hopfax.refine finds the edge)."
+        )

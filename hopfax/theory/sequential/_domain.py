@@ -19,6 +19,9 @@ from ..._types import ArrayLike, is_concrete
 TAU_MOST = 1000.0
 BIAS_LEAST, BIAS_MOST = 1e-3, 0.01
 P_MOST = 5
+KAPPA_MOST = 1000.0
+#: Saliency down to which the edge of a basin is looked for.
+EDGE_LEAST = 0.8
 _TOLERANCE = 1e-6  # of single precision: the limits themselves lie inside
 
 
@@ -28,16 +31,19 @@ def tau_least(P: int | float) -> float:
     return 5.0 if P == math.inf else 10.0
 
 
-def inside(P: int | float, tau: ArrayLike, bias: ArrayLike) -> Bool[Array, "..."]:
+def inside(
+    P: int | float, tau: ArrayLike, bias: ArrayLike, kappa: ArrayLike = 0.0
+) -> Bool[Array, "..."]:
     """Whether the theory of finite `tau` holds; also under a trace."""
     tau, bias = jnp.asarray(tau), jnp.asarray(bias)
     slack = 1 + _TOLERANCE
     right = (tau * slack >= tau_least(P)) & (tau <= TAU_MOST * slack)
     right = right & (bias * slack >= BIAS_LEAST) & (bias <= BIAS_MOST * slack)
+    right = right & (jnp.asarray(kappa) <= KAPPA_MOST * slack)
     return right & (P == math.inf or 3 <= P <= P_MOST)
 
 
-def domain(P: int | float, tau: ArrayLike, bias: ArrayLike) -> str:
+def domain(P: int | float, tau: ArrayLike, bias: ArrayLike, kappa: ArrayLike = 0.0) -> str:
     r"""Whether the theory of finite $\tau$ holds for these settings, in words.
 
     Hard tanh, orthogonal memories in a plain cycle, a linear readout and no noise are assumed, as
@@ -46,13 +52,13 @@ def domain(P: int | float, tau: ArrayLike, bias: ArrayLike) -> str:
     simulation.
 
     **Arguments:** `P`: memories in the cycle. `tau`: separation of timescales. `bias`: the seed.
-    The last two may be arrays, all of whose values count.
+    `kappa`: the gain. The last three may be arrays, all of whose values count.
 
     **Returns:** "" where the theory holds; otherwise a sentence that says what is outside, and by
     which limits. Under a trace, where values are not known, only `P` is judged.
 
     The limits were found by simulation: `tau` from 10 (5 in an endless chain) to 1000 and `bias`
-    from 0.001 to 0.01, for 3, 4 and 5 memories and the endless chain.
+    from 0.001 to 0.01, for 3, 4 and 5 memories and the endless chain, up to `kappa` = 1000.
 
     **Example:**
 
@@ -66,17 +72,22 @@ def domain(P: int | float, tau: ArrayLike, bias: ArrayLike) -> str:
             f"No prediction is derived for P = {P} at finite `tau`: the theory was checked for "
             f"cycles of 3 to {P_MOST} memories and the endless chain."
         )
-    limits = (("tau", tau, tau_least(P), TAU_MOST), ("bias", bias, BIAS_LEAST, BIAS_MOST))
-    for name, value, least, most in limits:
+    bounds = (
+        ("tau", tau, tau_least(P), TAU_MOST),
+        ("bias", bias, BIAS_LEAST, BIAS_MOST),
+        ("kappa", kappa, -math.inf, KAPPA_MOST),
+    )
+    for name, value, least, most in bounds:
         if not is_concrete(value):
             continue
         values = np.ravel(np.asarray(as_real(value, name), dtype=float))
         wrong = (values * (1 + _TOLERANCE) < least) | (values > most * (1 + _TOLERANCE))
         if wrong.any() or np.isnan(values).any():
             found = values[wrong | np.isnan(values)][0]
+            limits = f"from {least:g} to {most:g}" if least > -math.inf else f"up to {most:g}"
             return (
                 f"No prediction is derived for {name} = {found:g}: at finite `tau` the theory was "
-                f"checked for {name} from {least:g} to {most:g}. Simulate (hopfax.refine finds "
+                f"checked for {name} {limits}. Simulate (hopfax.refine finds "
                 "thresholds), or take tau=math.inf for the limit of separate timescales."
             )
     return ""
@@ -102,6 +113,8 @@ def error_band(bias: ArrayLike) -> Float[Array, "..."]:
     return 0.015 + 1.5 * as_float(bias, "bias")
 
 
-def only_inside(value: jax.Array, P: int | float, tau: jax.Array, bias: jax.Array) -> jax.Array:
+def only_inside(
+    value: jax.Array, P: int | float, tau: jax.Array, bias: jax.Array, kappa: ArrayLike = 0.0
+) -> jax.Array:
     """`value`, with NaN where the theory does not hold, as may be under a trace."""
-    return jnp.where(inside(P, tau, bias), value, jnp.nan)
+    return jnp.where(inside(P, tau, bias, kappa), value, jnp.nan)

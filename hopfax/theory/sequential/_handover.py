@@ -36,11 +36,14 @@ from jaxtyping import Array, Bool, Float
 
 from ..._programs import jitted
 from .._search import minimise, multisect
+from ._domain import EDGE_LEAST
 
 #: Runge-Kutta steps of a handover: gains and dwells are accurate to about 1e-6.
 STEPS = 512
 #: Runge-Kutta steps, and transitions to survive, for basins, where the answer is yes or no.
 COARSE_STEPS, TRANSITIONS = 384, 32
+#: Places at which a round of the search for an edge looks, and rounds.
+GRID, ROUNDS = 9, 6
 
 
 class Handover(NamedTuple):
@@ -277,8 +280,10 @@ def basin_edge(kappa, P, tau, bias):
     def one(kappa, tau, bias):
         k, t, b = stop_gradient((kappa, tau, bias))
         alive = jax.vmap(lambda x: _survives(-1 / x, k, P, t, b))
-        start, end = jnp.full_like(k, -1.25), jnp.full_like(k, -0.01)  # x = -1/Z0
-        x = multisect(lambda x: alive(x[0])[None], start[None], end[None], 9, 6)[0]
-        return _found_by_search(jnp.where(x < end, -1 / x, jnp.inf), kappa, tau, bias)
+        start, end = jnp.full_like(k, -1 / EDGE_LEAST), jnp.full_like(k, -0.01)  # x = -1/Z0
+        x = multisect(lambda x: alive(x[0])[None], start[None], end[None], GRID, ROUNDS)[0]
+        lowest = x - start <= 1.5 * (end - start) / (GRID - 1) ** ROUNDS  # it began alive
+        edge = jnp.where(lowest, EDGE_LEAST, jnp.where(x < end, -1 / x, jnp.inf))
+        return _found_by_search(edge, kappa, tau, bias)
 
     return jnp.vectorize(one)(kappa, tau, bias)

@@ -11,8 +11,8 @@ from ..._errors import as_count, check_array
 from ..._types import ArrayLike
 from .._parameters import floats
 from . import _handover, _singular
-from ._arguments import check_finite_tau, check_no_bias, check_P, is_value
-from ._domain import only_inside
+from ._arguments import check_edge, check_finite_tau, check_no_bias, check_P, is_value
+from ._domain import EDGE_LEAST, only_inside
 
 
 class FixedPoints(NamedTuple):
@@ -126,7 +126,8 @@ def fixed_points(
     not complete its handovers (far above the saddle-node bifurcation). Differentiable, except at
     the bifurcation itself.
 
-    **Raises:** ValueError for `P` < 2, `tau` <= 1, or a finite `tau` with P = 2 or without a seed.
+    **Raises:** ValueError for `P` < 2, `tau` <= 1, or a finite `tau` with P = 2, without a seed,
+    outside its `domain` or with `kappa` above 1000.
 
     Betteti, Baggio, Zampieri 2026, arXiv:2603.03201, for the endless chain; finite P and finite
     $\tau$ are derived here.
@@ -143,9 +144,9 @@ def fixed_points(
         check_no_bias(bias)
         return FixedPoints(*_singular.fixed_points(floats(kappa=kappa)[0], P))
     kappa, tau, bias = floats(kappa=kappa, tau=tau, bias=bias)
-    check_finite_tau(P, tau, bias)
+    check_finite_tau(P, tau, bias, kappa)
     found = _handover.fixed_points(kappa, P, tau, bias)[:2]
-    lower, upper = (only_inside(Z, P, tau, bias) for Z in found)
+    lower, upper = (only_inside(Z, P, tau, bias, kappa) for Z in found)
     return FixedPoints(lower, upper, ~jnp.isnan(upper))
 
 
@@ -165,7 +166,8 @@ def basin_edge(
     the singular limit; with finite `tau` the derivative is NaN, and in simulations of cycles the
     edge lies between 4 % below this and 0.6 % above it.
 
-    **Raises:** ValueError as `fixed_points` does.
+    **Raises:** ValueError as `fixed_points` does, and with finite `tau` where the edge lies below
+    0.8 (large gains), where the first memory is no plateau and nothing is derived.
 
     Betteti, Baggio, Zampieri 2026, arXiv:2603.03201, for the endless chain; the rest is derived
     here.
@@ -186,8 +188,10 @@ def basin_edge(
         chain = fixed_points(kappa)
         return jnp.where(chain.exists | jnp.isnan(kappa), chain.lower, jnp.inf)
     kappa, tau, bias = floats(kappa=kappa, tau=tau, bias=bias)
-    check_finite_tau(P, tau, bias)
-    return only_inside(_handover.basin_edge(kappa, P, tau, bias), P, tau, bias)
+    check_finite_tau(P, tau, bias, kappa)
+    edge = _handover.basin_edge(kappa, P, tau, bias)
+    check_edge(edge, kappa)
+    return only_inside(jnp.where(edge > EDGE_LEAST, edge, jnp.nan), P, tau, bias, kappa)
 
 
 def visited_before_collapse(Z0: ArrayLike, kappa: ArrayLike) -> Float[Array, "..."]:

@@ -66,18 +66,23 @@ def _one_orbit(Z0, kappa, steps, P):
 def fixed_points(kappa, P):
     if P == math.inf:
         exists = kappa >= 4
-        square = kappa * (kappa - 4)
+        square = 1 - 4 / jnp.where(exists, kappa, 4.0)
         root = jnp.sqrt(jnp.where(square > 0, square, 1.0))
-        root = jnp.where(square > 0, root, 0.0)
-        lower, upper = (kappa - root) / 2, (kappa + root) / 2
+        sum_of_both = 1 + jnp.where(square > 0, root, 0.0)
+        # The product of both is kappa; their difference would lose all digits at a large gain.
+        lower, upper = 2 / sum_of_both, kappa * sum_of_both / 2
     else:
         q = best_decay(P, jnp.zeros_like(kappa))
         exists = (kappa >= gain(q, P, 0.0)) & (q / kappa < 1)
-        excess = lambda q: gain(q, P, 0.0) - kappa  # noqa: E731
+        bounded = jnp.where(exists & (kappa < jnp.inf), kappa, 2.0 * P)
+        excess = lambda q: gain(q, P, 0.0) - bounded  # noqa: E731
         rising = bisect(excess, q, jnp.ones_like(q))
-        falling = bisect(lambda q: -excess(q), 0 * q, q)
-        lower, upper = (1 / _root_of_gain(q, kappa, P) for q in (rising, falling))
+        # As a share of kappa, which it approaches: q = 1 / Z itself may be smaller than any step.
+        share = bisect(lambda u: excess(1 / (u * bounded)), 1 / (q * bounded), jnp.ones_like(q))
+        falling = 1 / (share * bounded)
+        lower, upper = (1 / _root_of_gain(q, bounded, P) for q in (rising, falling))
         exists = exists & (falling < 1 - 1e-12)
+        upper = jnp.where(kappa < jnp.inf, upper, kappa)
         lower = jnp.where(kappa < P, lower, jnp.nan)
     return jnp.where(exists, lower, jnp.nan), jnp.where(exists, upper, jnp.nan), exists
 
@@ -108,7 +113,10 @@ def basin_edge(kappa, P):
         last = lambda Z: _one_orbit(Z, k, transitions, P)[-1]  # noqa: E731
         slope = jax.jvp(last, (Z0,), (jnp.ones_like(Z0),))[1]
         moved = _one_orbit(Z0, kappa, transitions, P)[-1]
-        Z0 = Z0 - (moved - stop_gradient(moved)) / slope
+        # At a huge gain the second memory forgets the first to the last bit, and the edge is 1.
+        steep = slope != 0
+        change = (moved - stop_gradient(moved)) / jnp.where(steep, slope, 1.0)
+        Z0 = Z0 - jnp.where(steep, change, 0.0)
         return jnp.where(dies(start) < 0, Z0, jnp.inf)
 
     return jnp.vectorize(one)(kappa)
@@ -144,8 +152,9 @@ def switch_time(Z0, kappa, tau, bias):
         return s**2 * second + s * first
 
     r_, target_ = stop_gradient((r, target))
-    low = jnp.log1p(target_ * r_**2 / (1 + r_)) / r_
-    s = stop_gradient(bisect(lambda s: growth(s, r_) - target_, low, jnp.sqrt(2 * target_)))
+    low = jnp.log1p(target_ * r_ * (r_ / (1 + r_))) / r_
+    high = jnp.minimum(jnp.sqrt(2 * target_), jnp.log1p(target_ * r_) / r_)
+    s = stop_gradient(bisect(lambda s: growth(s, r_) - target_, low, high))
     slope = s + (1 + r_) * s * jnp.expm1(r_ * s) / (r_ * s) + 1 - s
     s = s - (growth(s, r) - target) / slope
     return jnp.where(valid, tau * jnp.log(Z0 / z1) + s, jnp.nan)

@@ -103,8 +103,9 @@ def dwell_time(
     """
     P = check_P(P)
     kappa, tau, bias = floats(kappa=kappa, tau=tau, bias=bias)
-    check_finite_tau(P, tau, bias)
-    return only_inside(tau * _handover.fixed_points(kappa, P, tau, bias)[2], P, tau, bias)
+    check_finite_tau(P, tau, bias, kappa)
+    dwell = tau * _handover.fixed_points(kappa, P, tau, bias)[2]
+    return only_inside(dwell, P, tau, bias, kappa)
 
 
 def gain_for_period(period: ArrayLike, P: int | float, tau: ArrayLike) -> Float[Array, "..."]:
