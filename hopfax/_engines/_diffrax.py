@@ -14,10 +14,11 @@ from jaxtyping import Array, Float
 from .. import _status
 from .._inputs import Pulses
 from .._programs import jitted
-from .._trajectory import Trajectory
-from ..networks import AbstractSystem
+from .._trajectory import Switches, Trajectory
+from ..networks import AbstractSystem, Core
+from ._brownian import CellPath, GridPath, GridSteps
 from ._methods import Diffrax
-from ._noise import OrnsteinHeun, StepBrownian
+from ._noise import OrnsteinHeun
 from ._switches import Divergence, Log, SwitchLog, UserEvent, locate
 from ._task import Settings, Task, blanked
 
@@ -45,6 +46,8 @@ def complete(method: Diffrax, task: Task, derivative: str, private: Noise, input
         controller = diffrax.PIDController(rtol=tolerance, atol=tolerance, pcoeff=0.3, icoeff=0.4)
     if dt0 is None and isinstance(controller, diffrax.ConstantStepSize):
         dt0 = _FIXED_STEP
+    if noisy and isinstance(controller, diffrax.ConstantStepSize):
+        controller = GridSteps()
     if derivative == "forward" and getattr(solver, "scan_kind", "") is None:
         solver = eqx.tree_at(lambda s: s.scan_kind, solver, "lax", is_leaf=lambda x: x is None)
     edges = [v.edges for v in inputs if isinstance(v, Pulses)]
@@ -70,18 +73,32 @@ def _with_tolerances(solver: Any, controller: Any) -> Any:
     return eqx.tree_at(lambda s: [getattr(s.root_finder, k) for k in open_], solver, found)
 
 
-def _terms(task: Task, method: Diffrax, private: Noise) -> Any:
+class _Driven(eqx.Module):
+    """The terms of a run, and what private noise does within a step."""
+
+    terms: Any
+    path: GridPath | None = None
+    strength: Array | None = None
+
+    def within(self, t, core: Core) -> Core:
+        """The state at `t`, which was interpolated linearly between the ends of a step. At constant
+        steps the noise follows its path there; else it stays a straight line."""
+        if self.path is None or self.strength is None:
+            return core
+        return self.path.bent(t, core, self.strength)
+
+
+def _driven(task: Task, method: Diffrax, private: Noise) -> _Driven:
     drift = diffrax.ODETerm(task.system.derivative)
     if private.strength is None or private.key is None:
-        return drift
+        return _Driven(drift)
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), task.core)
-    if isinstance(method.controller, diffrax.ConstantStepSize):
-        path = StepBrownian(shape=shapes, key=private.key, levy_area=_levy_area(method.solver))
-    else:
-        span = (task.ts[-1] - task.ts[0]) * 2.0**-20
-        path = diffrax.VirtualBrownianTree(
-            task.ts[0], task.ts[-1], span, shapes, private.key, _levy_area(method.solver)
-        )
+    area = _levy_area(method.solver)
+    grid = None
+    if isinstance(method.controller, GridSteps):
+        assert method.dt0 is not None  # by `complete`
+        grid = GridPath(private.key, method.dt0, task.ts[0], shapes, area)
+    path = CellPath(key=private.key, shape=shapes, levy_area=area) if grid is None else grid
     noisy = task.core.main if task.core.noise is None else task.core.noise
     given = private.strength
 
@@ -93,13 +110,26 @@ def _terms(task: Task, method: Diffrax, private: Noise) -> Any:
     def diffusion(t, y, args):
         return lx.DiagonalLinearOperator(strength)
 
-    return diffrax.MultiTerm(drift, diffrax.ControlTerm(diffusion, path))
+    terms = diffrax.MultiTerm(drift, diffrax.ControlTerm(diffusion, path))
+    return _Driven(terms, grid, given)
 
 
 def _levy_area(solver: Any) -> Any:
-    area = getattr(solver, "minimal_levy_area", diffrax.BrownianIncrement)
-    known = (diffrax.SpaceTimeLevyArea, diffrax.SpaceTimeTimeLevyArea)
-    return next((kind for kind in known if issubclass(kind, area)), diffrax.BrownianIncrement)
+    """What a solver reads of a path: increments alone, or with their space-time areas."""
+    least = getattr(solver, "minimal_levy_area", diffrax.BrownianIncrement)
+    whole = issubclass(diffrax.SpaceTimeLevyArea, least)
+    return diffrax.SpaceTimeLevyArea if whole else diffrax.BrownianIncrement
+
+
+class _Over(eqx.Module):
+    """Stops a run of `GridSteps` at the first point of the grid that is not before its end."""
+
+    begin: Array
+    end: Array
+
+    def __call__(self, t, core: Core, args, **kwargs) -> Array:
+        """Whether the run is over; it makes one step at least."""
+        return (t >= self.end) & (t > self.begin)
 
 
 @jitted
@@ -116,48 +146,53 @@ def run(
     system, network = task.system, task.network
     assert method.solver is not None and method.controller is not None  # by `_complete`
     solver = SwitchLog(method.solver, system, method.switches)
-    terms = _terms(task, method, private)
+    driven = _driven(task, method, private)
+    grid = isinstance(method.controller, GridSteps)
 
     def save(t, core, args):
+        core = driven.within(t, core)
         seen = None if observe is None else observe(t, system.state(t, core), network)
         evidence = None if core.slow is None else system.evidence(t)
         return system.overlaps(t, core), system.saliency(t, core), seen, evidence
 
-    tests = (Divergence(),)
+    tests: list[Any] = [Divergence()]
     if event is not None:
-        tests += (UserEvent(event, system, network),)
+        tests.append(UserEvent(event, system, network))
+    subs = {
+        "saves": diffrax.SubSaveAt(ts=task.ts, fn=save),
+        "end": diffrax.SubSaveAt(t1=True),
+    }
+    if grid:  # the run is over at a point of the grid, and its last state was before
+        tests.append(_Over(task.ts[0], task.ts[-1]))
+        subs["last"] = diffrax.SubSaveAt(ts=task.ts[-1:])
     adjoints = {"reverse": diffrax.RecursiveCheckpointAdjoint, "forward": diffrax.ForwardMode}
     solution = diffrax.diffeqsolve(
-        terms,
+        driven.terms,
         solver,
         t0=task.ts[0],
-        t1=task.ts[-1],
+        t1=jnp.full_like(task.ts[-1], jnp.inf) if grid else task.ts[-1],
         dt0=method.dt0,
         y0=task.core,
         saveat=diffrax.SaveAt(
-            subs={
-                "saves": diffrax.SubSaveAt(ts=task.ts, fn=save),
-                "end": diffrax.SubSaveAt(t1=True),
-            },
+            subs=subs,
             dense=method.dense,
             solver_state=True,
         ),
         stepsize_controller=method.controller,
         adjoint=adjoints[settings.derivative](),
-        event=diffrax.Event(tests),
+        event=diffrax.Event(tuple(tests)),
         max_steps=settings.max_steps,
         throw=False,
     )
-    return _harvest(task, solution, solver, terms, settings.reduction, name)
+    return _harvest(task, solution, solver, driven, settings.reduction, name)
 
 
 def _harvest(
-    task: Task, solution, solver: SwitchLog, terms: Any, reduction: str, name: str
+    task: Task, solution, solver: SwitchLog, driven: _Driven, reduction: str, name: str
 ) -> Trajectory:
     reached = jnp.isfinite(solution.ts["saves"])
-    end = jax.tree.map(lambda leaf: leaf[-1], solution.ys["end"])
-    t_end = solution.ts["end"][-1]
-    status = _status_of(solution, task.valid, end)
+    t_end, end = _end(solution, driven)
+    status = _status_of(solution, task, end)
     reached = reached & (status != _status.INVALID_PARAMETER)
 
     overlaps, saliency, seen, evidence = blanked(solution.ys["saves"], reached)
@@ -168,6 +203,7 @@ def _harvest(
         "rejected": solution.stats["num_rejected_steps"],
     }
     path = solution.interpolation
+    switches = _until(locate(log, solver, driven.terms), task.ts[-1])
     return Trajectory(
         ts=task.ts,
         overlaps=overlaps,
@@ -175,12 +211,24 @@ def _harvest(
         observed=seen,
         final=task.system.state(t_end, end),
         status=status,
-        switches=locate(log, solver, terms),
+        switches=switches,
         counters=counters,
         reduction=reduction,
         method=name,
-        dense=None if path is None else _Dense(path, task.system),
+        dense=None if path is None else _Dense(path, task.system, driven),
         evidence=evidence,
+    )
+
+
+def _until(log: Switches, end: Array) -> Switches:
+    """The log of a run without switches after its end, on the way to the next point of a grid."""
+    late = log.time > end
+    return Switches(
+        jnp.where(late, jnp.nan, log.time),
+        jnp.where(late, -1, log.source),
+        jnp.where(late, -1, log.target),
+        log.retrieved & ~late,
+        log.count - jnp.sum(late, dtype=log.count.dtype),
     )
 
 
@@ -189,26 +237,46 @@ class _Dense(eqx.Module):
 
     path: Any
     system: AbstractSystem
+    driven: _Driven
 
     def __call__(self, times) -> dict[str, Array | None]:
         def at(t):
-            core = self.path.evaluate(t)
+            core = self.driven.within(t, self.path.evaluate(t))
             return self.system.overlaps(t, core), self.system.saliency(t, core)
 
         overlaps, saliency = jax.vmap(at)(times)
         return {"overlaps": overlaps, "saliency": saliency}
 
 
-def _status_of(solution, valid, end) -> Array:
+def _end(solution, driven: _Driven) -> tuple[Array, Any]:
+    """The last time and state of a run: where it ended or, if it went on to the next point of a
+    grid, at its last save."""
+    at = {
+        name: jax.tree.map(lambda leaf: leaf[-1], (solution.ts[name], solution.ys[name]))
+        for name in ("end", "last")
+        if name in solution.ts
+    }
+    if "last" not in at:
+        return at["end"]
+    t, core = at["last"]
+    saved = jnp.isfinite(t)
+    last = t, driven.within(jnp.where(saved, t, 0.0), core)
+    return jax.tree.map(lambda last, end: jnp.where(saved, last, end), last, at["end"])
+
+
+def _status_of(solution, task: Task, end) -> Array:
     """Our code from the solver's result, by name, and from a look at the values."""
     results = diffrax.RESULTS
     finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(end)]).all()
+    late = solution.ts["end"][-1] > task.ts[-1]
     diverged, *stopped = solution.event_mask
     code = jnp.asarray(_status.SOLVER_FAILED, jnp.int32)
     code = jnp.where(solution.result == results.successful, _status.OK, code)
     code = jnp.where(solution.result == results.max_steps_reached, _status.MAX_STEPS, code)
+    over = stopped.pop() if "last" in solution.ts else False
     for mask in stopped:
         code = jnp.where(mask, _status.STOPPED_BY_EVENT, code)
     code = jnp.where(diverged, _status.DIVERGED, code)
+    code = jnp.where(over | late, _status.OK, code)  # what comes after its end is not the run's
     code = jnp.where(finite, code, _status.NONFINITE)
-    return jnp.where(valid, code, _status.INVALID_PARAMETER).astype(jnp.int32)
+    return jnp.where(task.valid, code, _status.INVALID_PARAMETER).astype(jnp.int32)

@@ -1,4 +1,4 @@
-"""Private noise: its Brownian path, and a solver that samples its filtered part exactly.
+"""Private noise: a solver that samples its filtered part exactly.
 
 A run under noise is integrated by diffrax with constant steps. Where the field is written in the
 span of the patterns, noise takes it out of the span, in as many directions as there are neurons;
@@ -7,47 +7,13 @@ be sampled exactly beside the few coefficients in the span (`OrnsteinHeun`).
 """
 
 from collections.abc import Callable
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
 
 from ..networks import Core
-
-_Increment: TypeAlias = (
-    diffrax.BrownianIncrement | diffrax.SpaceTimeLevyArea | diffrax.SpaceTimeTimeLevyArea
-)
-
-
-class StepBrownian(diffrax.AbstractBrownianPath):
-    """Brownian motion for solvers with constant steps: every step draws from a key of its own.
-
-    Far cheaper than a Brownian tree. The draw depends on the ends of the step alone, so a step that
-    reverse mode repeats gets the same noise; rejected or subdivided steps would be inconsistent.
-    """
-
-    key: jax.Array
-    shape: PyTree = eqx.field(static=True)
-    levy_area: type[_Increment] = eqx.field(static=True)
-
-    @property
-    def t0(self):
-        """Minus infinity: a path without beginning."""
-        return -jnp.inf
-
-    @property
-    def t1(self):
-        """Infinity: a path without end."""
-        return jnp.inf
-
-    def evaluate(self, t0, t1=None, left=True, use_levy=False):
-        """The increment from `t0` to `t1`, with `use_levy` together with its Levy area."""
-        # diffrax bars its own class from reverse mode, where it would be safe used like this.
-        path = diffrax.UnsafeBrownianPath(self.shape, self.key, self.levy_area)
-        return path.evaluate(t0, t1, left, use_levy)
 
 
 class OrnsteinHeun(diffrax.AbstractStratonovichSolver, diffrax.AbstractItoSolver):
