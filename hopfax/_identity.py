@@ -14,27 +14,57 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._code import inside
+
 _LISTED = 8  # entries of an array that are written out, not hashed
 #: Packages whose functions are known by name; their versions are recorded apart.
 _KNOWN = {"hopfax", "jax", "jaxlib", "diffrax", "equinox", "optimistix", "lineax", "optax", "numpy"}
 
 
-def describe(value: Any, where: str, tag: str | None = None) -> dict[str, str]:
+def describe(
+    value: Any, where: str, tag: str | None = None, *, within: bool = False
+) -> dict[str, str]:
     """Every part of `value` as an entry of text, by its place.
 
     Arrays enter by dtype, shape and content (floats bit for bit), objects by class and fields,
     functions by the name under which they can be imported and the text of their source; with a
-    `tag`, that stands for the source.
+    `tag`, that stands for the source. With `within`, functions, classes and objects of any kind
+    enter by their code and the values that it reaches (`hopfax._code`).
 
     **Raises:** TypeError for a function without such a name or source, and for an object that is
-    neither a module, an array nor plain data, unless there is a `tag`.
+    neither a module, an array nor plain data, unless there is a `tag`; with `within`, for what
+    cannot be looked into.
     """
     found: dict[str, str] = {}
-    _describe(value, where, found, tag)
+    _describe(value, where, found, _Within() if within else tag)
     return found
 
 
-def _describe(value: Any, where: str, found: dict[str, str], tag: str | None) -> None:
+class _Within:
+    """What was looked into already, by identity; it is kept, so that no other takes its place."""
+
+    def __init__(self):
+        self.seen: dict[int, tuple[str, Any]] = {}
+
+    def describe(self, value: Any, where: str, found: dict[str, str]) -> None:
+        """A function, class or object by what it is made of."""
+        parts = inside(value, _KNOWN)
+        if parts is None:
+            raise TypeError(
+                f"`{where}` is a {type(value).__qualname__}, into which a checkpoint cannot look "
+                "to tell one fit from another; hand its arrays to the loss by `data=`, or make "
+                "them fields of an eqx.Module or of a hopfax.losses.AbstractLoss."
+            )
+        if parts[1] and id(value) in self.seen:
+            found[where] = f"as {self.seen[id(value)][0]}"
+            return
+        self.seen[id(value)] = where, value
+        found[where] = re.sub(r"^(hopfax[\w.]*):", lambda m: place(m[1]) + ":", parts[0])
+        for name, part in parts[1].items():
+            _describe(part, f"{where}.{name}", found, self)
+
+
+def _describe(value: Any, where: str, found: dict[str, str], tag: str | _Within | None) -> None:
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         found[where] = _array(value)
     elif value is None or isinstance(value, bool | int | str):
@@ -44,8 +74,10 @@ def _describe(value: Any, where: str, found: dict[str, str], tag: str | None) ->
     elif isinstance(value, functools.partial):
         parts = {"function": value.func, "arguments": value.args, "keywords": value.keywords}
         _describe(parts, where, found, tag)
+    elif isinstance(value, jax.tree_util.PyTreeDef):
+        found[where] = str(value)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        found[where] = _function(type(value), where, tag)
+        _describe_code(type(value), where, found, tag)
         for field in dataclasses.fields(value):
             _describe(getattr(value, field.name, None), f"{where}.{field.name}", found, tag)
     elif isinstance(value, Mapping):
@@ -56,8 +88,8 @@ def _describe(value: Any, where: str, found: dict[str, str], tag: str | None) ->
         found[where] = f"{type(value).__name__} of {len(value)}"
         for k, entry in enumerate(value):
             _describe(entry, f"{where}[{k}]", found, tag)
-    elif callable(value):
-        found[where] = _function(value, where, tag)
+    elif callable(value) or isinstance(tag, _Within):
+        _describe_code(value, where, found, tag)
     elif tag is not None:
         found[where] = f"{type(value).__qualname__}, tag {tag}"
     else:
@@ -65,6 +97,13 @@ def _describe(value: Any, where: str, found: dict[str, str], tag: str | None) ->
             f"`{where}` is a {type(value).__qualname__}, by which a stored sweep cannot be told "
             "from another; pass sweep(..., tag='a name for this version of it')."
         )
+
+
+def _describe_code(value: Any, where: str, found: dict[str, str], tag: str | _Within | None):
+    if isinstance(tag, _Within):
+        tag.describe(value, where, found)
+    else:
+        found[where] = _function(value, where, tag)
 
 
 def _array(value: Any) -> str:

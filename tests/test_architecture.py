@@ -14,7 +14,7 @@ PACKAGE = ROOT / "hopfax"
 
 #: Every module or package directly inside hopfax/, lowest floor first. A new one is listed here.
 FLOORS = (
-    ("_types", "_misc", "_values", "_errors", "_status", "_progress", "_identity", "_programs"),
+    tuple("_types _misc _values _errors _status _progress _code _identity _programs".split()),
     ("_files",),
     ("patterns", "_activations", "_rate_activations", "_interactions", "_inputs"),
     ("networks", "theory"),

@@ -1,8 +1,8 @@
 """The state of a long fit in a file: a sealed JSON header, then the arrays. No pickle.
 
-The header says of which fit it is, by all arrays, settings and names of functions and classes. Of
-the library's own classes only the last part of the name counts, so that a file stays readable when
-a class moves to another module.
+The header says of which fit it is, by all arrays and settings, and by functions and classes with
+their code and the values that they close over. Of the library's own classes only the last part of
+the name counts, so that a file stays readable when a class moves to another module.
 """
 
 import pathlib
@@ -23,10 +23,13 @@ _HOME = re.compile(r"^hopfax[\w.]*:_?")  # the module of a class of the library
 
 
 def identity(parts: dict[str, Any]) -> dict[str, str]:
-    """What is fitted and how, as text; functions enter by their names."""
+    """What is fitted and how, as text; functions enter by their code and what it reaches.
+
+    **Raises:** TypeError for an object that cannot be told from another.
+    """
     found: dict[str, str] = {}
     for name, part in parts.items():
-        found |= describe(part, name, tag="by name")
+        found |= describe(part, name, within=True)
     return _portable(found)
 
 

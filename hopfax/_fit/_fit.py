@@ -95,7 +95,8 @@ def fit(
     - `callback`: called every few steps with `Progress(step, loss, model)`; stops if it returns
         True.
     - `checkpoint`: a file that keeps the state of a long fit. The same call goes on from it; a call
-        with other arrays or settings is refused. (Of functions only the names are compared.)
+        with other arrays, functions or settings is refused. Functions count with their code and the
+        values that they reach, so it holds for one version of Python.
     - `progress`: show a bar; "auto": on a terminal.
 
     **Returns:** a `FitResult`.
