@@ -257,7 +257,7 @@ def test_the_event_map_is_that_of_the_itinerary():
     events = hx.Events(path.memory[:-1], path.time[:-1], end=path.time[-1])
     loss = losses.event_map(events, saliency=start, margin=0.01)
     assert path.memory.tolist() == [0, 1, 2, 0, 1, 2, 0]
-    assert_close(loss(network), jnp.zeros(5 * 6), 1e-10, "machine precision, over five dwells")
+    assert_close(loss(network), jnp.zeros(6 * 6), 1e-10, "machine precision, over six dwells")
     late = losses.event_map(events, saliency=start, margin=0.01, delay=2.0, sigma=0.5)
     blind = hx.Events(path.memory)
     free = losses.event_map(blind, saliency=start, margin=0.01)

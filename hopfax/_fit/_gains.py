@@ -64,7 +64,8 @@ def design_gains(
     **Arguments:**
 
     - `sequences`: what to lead along, through `P` memories.
-    - `dwells`: for every sequence and transition, in the units of `taus`.
+    - `dwells`: for every sequence and transition, in the units of `taus`; one more where the dwell
+      of the last memory is known, exactly (`end`) or at least (`until`).
     - `taus`: (P,), slow time constants.
     - `delay`: how long a handover takes, in slow time constants.
     - `saliency`: the starts, if they are given; else a cycle comes back to its own, and an open
@@ -72,13 +73,15 @@ def design_gains(
 
     **Returns:** all solutions, the one with the least demerit first; empty if there are none.
     """
-    programme = _programme(sequences, dwells, P, taus, delay, saliency)
+    ended = any(len(d) > e.switches[0].size for e, d in zip(sequences, dwells, strict=True))
     found = []
-    for signed, loops in ((False, False), (True, False), (False, True), (True, True)):
-        for lead in _LEADS:
-            gains = _solved(programme, signed, loops, lead)
-            if gains is not None:
-                found.append(gains)
+    for closed in (True, False) if ended else (False,):
+        programme = _programme(sequences, dwells, P, taus, delay, saliency, closed)
+        for signed, loops in ((False, False), (True, False), (False, True), (True, True)):
+            for lead in _LEADS:
+                gains = _solved(programme, signed, loops, lead)
+                if gains is not None:
+                    found.append(gains)
     return sorted(found, key=lambda one: one.demerit)
 
 
@@ -138,8 +141,11 @@ def _programme(
     taus: np.ndarray,
     delay: float,
     saliency: np.ndarray | None,
+    closed: bool,
 ) -> _Programme:
-    """The linear programme, by going along every sequence once."""
+    """The linear programme, by going along every sequence once. A last memory whose dwell is known
+    gives way to anyone or, if `closed`, to a memory of our choice: to one that leads, a network
+    switches for certain."""
     S = len(sequences)
     slack = P * P + S * P
     unknowns = slack + sum(len(d) for d in dwells)
@@ -147,7 +153,9 @@ def _programme(
     low[slack:] = 0.0
     rows, steps = _Rows(), []
     for s, (events, stays) in enumerate(zip(sequences, dwells, strict=True)):
-        order, target = np.asarray(events.memory), np.asarray(events.switches[0])
+        order, target = np.asarray(events.memory), np.asarray(events.switches[0]).tolist()
+        if len(stays) > len(target):
+            target.append(_next(order) if closed and events.until is None else None)
         place = P * P + s * P  # the column of the start of memory 0
         own = slice(place, place + P)
         low[own] = 0.0
@@ -161,13 +169,24 @@ def _programme(
             gains, start = gains * fade[:, None], start * fade
             gains[:, mu] += 1 - fade
             z = [_saliency(m, gains, start, place) for m in range(P)]
-            rows.about(z[mu], math.exp(-delay), slack)
+            if k == len(events.memory) - 1 and events.until is not None:
+                rows.at_most(_times(z[mu], -1.0), -math.exp(-delay))  # it has not given way yet
+            else:
+                rows.about(z[mu], math.exp(-delay), slack)
             slack += 1
-            steps.append((int(mu), int(nu), z))
+            if nu is not None:
+                steps.append((int(mu), int(nu), z))
         if events.cycle and saliency is None:
             for m in range(P):
                 rows.exactly([*_saliency(m, gains, start, place), (place + m, -1.0)], 0.0)
     return _Programme(P, S, rows, low, high, steps)
+
+
+def _next(order: np.ndarray) -> int:
+    """Whom the last memory gives way to, where that is our choice: as it did before, or to the
+    first one."""
+    before = np.flatnonzero(order[:-1] == order[-1])
+    return int(order[before[-1] + 1] if before.size else order[0])
 
 
 def _saliency(m: int, gains: np.ndarray, start: np.ndarray, place: int) -> Form:

@@ -39,7 +39,8 @@ def replay(
     count = events.switches[0].size * (ROUNDS if events.cycle else 1)
     end = (count + 1) * _LONGEST * tau
     if events.time is not None:
-        last = float(events.end if events.end is not None else events.time[-1])
+        known = (events.end, events.until, events.time[-1])
+        last = float(next(time for time in known if time is not None))
         whole = last - float(events.time[0])
         end = (ROUNDS if events.cycle else 1) * whole + 3 * whole / events.memory.size
     slots = 1 << max(2 * count, 32).bit_length()
@@ -50,7 +51,8 @@ def replay(
 
 def compare(run: Trajectory, events: Events) -> tuple[float, float]:
     """The share of transitions that are as they should be, up to the first that is not; and the
-    largest error of their times (NaN without times, or if some transitions are missing)."""
+    largest error of their times, that of the end included (NaN without times, or if some
+    transitions are missing)."""
     target = events.repeated(ROUNDS) if events.cycle else events
     wanted, seen = np.asarray(target.memory), np.asarray(visited(run))
     if events.cycle:
@@ -60,7 +62,15 @@ def compare(run: Trajectory, events: Events) -> tuple[float, float]:
     score = max(right - 1, 0) / (len(wanted) - 1)
     if events.time is None or score < 1:
         return float(score), float("nan")
-    times = target.switches[1]
+    times, found = target.switches[1], np.asarray(switch_times(run))
     assert times is not None and target.time is not None
-    found = np.asarray(switch_times(run))[: times.size]
-    return 1.0, float(np.abs(found - np.asarray(times - target.time[0])[: found.size]).max())
+    times = np.asarray(times)
+    if target.end is not None and not events.cycle:
+        times = np.append(times, target.end)
+    begin = float(target.time[0])
+    # A switch that does not take place does so after the end of the run.
+    found = np.append(found, np.full(len(times) + 1, float(run.ts[-1])))
+    errors = np.abs(found[: len(times)] - (times - begin))
+    if target.until is not None:
+        errors = np.append(errors, max(float(target.until) - begin - found[len(times)], 0.0))
+    return 1.0, float(errors.max())

@@ -39,6 +39,9 @@ from ._variables import check_constraint
 
 Strategy = Literal["auto", "design", "surrogate", "gradient"]
 
+_FAR = 4.0  # sigma: an error of a time that no noise explains
+_LATE = 0.1  # of a mean dwell: the same, where sigma is not known
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -64,8 +67,8 @@ class SequenceFit:
       `network.init(saliency=...)`.
     - `score`: the share of the target's transitions that a simulation made, up to the first wrong
       one; of several sequences that of the worst. `reproduced`: whether it made all of them.
-    - `error`: the largest difference of a switch time from the target, in fast time constants; NaN
-      if the target has no times.
+    - `error`: the largest difference of a switch time from the target, in fast time constants, that
+      of its `end` included; NaN if the target has no times. `deviation`: in units of `sigma`.
     - `stages`: what was tried, in order. The result is that of the best one.
     - `fit`: the `FitResult` by which the network was found, with standard errors if it was the
       refinement; None for a design.
@@ -87,22 +90,30 @@ class SequenceFit:
     saliency: Float[Array, "S P"]
     score: float
     error: float
+    deviation: float
     stages: tuple[Stage, ...]
     fit: FitResult | None
 
     @property
     def reproduced(self) -> bool:
-        """Whether every transition is as in the target."""
+        """Whether every transition is as in the target; of the times, `error` says."""
         return self.score == 1.0
 
     def __str__(self) -> str:
-        lines = [f"{self.score:.0%} of the transitions reproduced"]
+        kept = "is reproduced" if self.reproduced else "is not reproduced"
+        lines = [f"the order {kept}: {self.score:.0%} of the transitions"]
         if np.isfinite(self.error):
-            lines[0] += f", switch times within {self.error:.3g}"
+            lines.append(f"the times are off by {_off(self.error, self.deviation)}")
         for stage in self.stages:
-            error = f", times within {stage.error:.3g}" if np.isfinite(stage.error) else ""
+            known = np.isfinite(stage.error)
+            error = f", times within {stage.error:.3g} fast time constants" if known else ""
             lines.append(f"  {stage.name}: {stage.score:.0%}{error} ({stage.seconds:.1f} s)")
         return "\n".join(lines + ([str(self.fit)] if self.fit is not None else []))
+
+
+def _off(error: float, deviation: float) -> str:
+    """How far times are off, in words."""
+    return f"{error:.3g} fast time constants at most, {deviation:.3g} sigma"
 
 
 def fit_sequence(
@@ -303,11 +314,21 @@ class _Search:
                 f"({task.delay * task.tau:.3g} fast time constants).",
                 FitWarning,
             )
+        deviation = best.error / float(np.max(np.asarray(task.sigma)))
+        if deviation > _FAR and (task.absolute_sigma or best.error > _LATE * task.dwell):
+            warn(
+                "the order is reproduced, but the times are off by "
+                f"{_off(best.error, deviation)}, where a mean dwell lasts {task.dwell:.3g}. Fit "
+                "more parameters (`where`), or look whether the first memories, `tau` and the unit "
+                "of the times are right.",
+                FitWarning,
+            )
         return SequenceFit(
             best.trial.network,
             best.trial.saliency,
             best.score,
             best.error,
+            deviation,
             tuple(self.stages),
             best.fit,
         )

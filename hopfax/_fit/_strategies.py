@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 from .._errors import FitWarning, hushed
 from .._types import ArrayLike
 from ..constraints import AbstractConstraint, Masked, Simplex
-from ..losses import AbstractLoss, Events, event_map, order as order_loss, switch_times
+from ..losses import AbstractLoss, Events, Recording, event_map, order as order_loss, switch_times
 from ..networks import TwoTimescaleHopfield
 from ..theory.sequential import critical_gain
 from ._choice import Optimizer, adam
@@ -73,6 +73,11 @@ class Task:
     def P(self) -> int:
         """How many memories the network has."""
         return self.network.patterns.P
+
+    @functools.cached_property
+    def dwell(self) -> float:
+        """The mean dwell of the targets that have times."""
+        return float(np.nanmean(np.concatenate([np.asarray(e.dwells) for e in self.targets])))
 
     @functools.cached_property
     def tau(self) -> float:
@@ -171,7 +176,7 @@ def _programmed(task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     starts = None if task.saliency is None else np.asarray(task.saliency) * task.gain
     counts = [events.switches[0].size for events in task.targets]
     if task.timed:
-        stays = [np.asarray(e.dwells)[:c] for e, c in zip(task.targets, counts, strict=True)]
+        stays = [_stays(e, c) for e, c in zip(task.targets, counts, strict=True)]
         choices = [stays]
     else:
         choices = [[np.full(c, T * task.tau) for c in counts] for T in _DWELLS]
@@ -181,6 +186,13 @@ def _programmed(task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         )
         for designed in found[:_TRIED]:
             yield designed.gains, designed.saliency
+
+
+def _stays(events: Events, count: int) -> np.ndarray:
+    """The dwells before the switches, and that of the last memory if it is known."""
+    stays = np.asarray(events.dwells)[:count]
+    last = None if events.cycle else events.last_stay
+    return stays if last is None else np.append(stays, last)
 
 
 def surrogate(task: Task, starts: int, key: jax.Array | None) -> Made:
@@ -243,19 +255,32 @@ def refine(task: Task, trial: Trial, steps: int | None) -> Made:
     recordings = []
     for events, z in zip(task.targets, trial.saliency, strict=True):
         events = events.repeated(_LEARNT) if events.cycle else events
-        order, times = events.switches
-        assert times is not None and events.time is not None
-        recordings.append(
-            switch_times(
-                times - events.time[0], init=dict(saliency=z), order=order, sigma=task.sigma
-            )
-        )
+        recordings.append(_recorded(task, events, z))
     replayed = Replayed(tuple(recordings))
     # Where the entries are our choice, not all of them may matter.
     with hushed(FitWarning) if task.where is None else contextlib.nullcontext():
         variable = _variable(task, trial)
         result = _fitted(task, trial, replayed, variable, steps=steps, patience=_IDLE)
     return Made(result.model, result)
+
+
+def _recorded(task: Task, events: Events, saliency: Float[Array, " P"]) -> Recording:
+    """The loss of the times of an open sequence: of its switches, to which the end of the last
+    memory belongs, whoever follows, and until when that stays at least."""
+    order, times = events.switches
+    sigma = jnp.asarray(task.sigma, task.network.patterns.xi.dtype)
+    assert times is not None and events.time is not None
+    if events.end is not None and order.size < events.memory.size:
+        order, times = (
+            jnp.append(order, jnp.full(1, -1, order.dtype)),
+            jnp.append(times, events.end),
+        )
+        if sigma.ndim and sigma.size == times.size - 1:
+            sigma = jnp.append(sigma, sigma[-1:])
+    begin = events.time[0]
+    until = None if events.until is None else events.until - begin
+    start = dict(saliency=saliency)
+    return switch_times(times - begin, init=start, order=order, until=until, sigma=sigma)
 
 
 def _variable(task: Task, trial: Trial | None) -> tuple[Callable, Any]:

@@ -26,10 +26,14 @@ class Events(eqx.Module):
 
     **Arguments:**
 
-    - `memory`: (K,) indices; no memory directly follows itself.
+    - `memory`: (K,) indices; no memory directly follows itself, unless `join`.
     - `time`: (K,) increasing, in fast time constants, the first being when the sequence begins;
         None if only the order is known.
-    - `end`: when the last memory gives way, if that was seen.
+    - `end`: when the last memory gives way, if that was seen. It is a datum like the other times.
+    - `until`: how long the last memory is known to have stayed, if it was not seen to give way. A
+        switch before that contradicts the data, a later one does not.
+    - `join`: entries in which a memory follows itself are joined to one longer stay, as those that
+        `hopfax.observables.visited` finds where a memory leaves the lead and takes it again.
     - `cycle`: whether the first memory follows the last one, over and over. With times, `end` is
         then the end of the first round.
 
@@ -48,6 +52,7 @@ class Events(eqx.Module):
     memory: Int[Array, " K"]
     time: Float[Array, " K"] | None
     end: Float[Array, ""] | None
+    until: Float[Array, ""] | None
     cycle: bool = eqx.field(static=True)
 
     def __init__(
@@ -56,7 +61,9 @@ class Events(eqx.Module):
         time: ArrayLike | None = None,
         *,
         end: ArrayLike | None = None,
+        until: ArrayLike | None = None,
         cycle: bool = False,
+        join: bool = False,
     ):
         memory = as_indices(memory, "memory")
         if memory.ndim != 1 or memory.size < 2:
@@ -68,10 +75,19 @@ class Events(eqx.Module):
         self.memory = jnp.asarray(memory, jnp.int32)
         self.time = None if time is None else as_float(time, "time")
         self.end = None if end is None else as_float(end, "end")
+        self.until = None if until is None else as_float(until, "until")
         self.cycle = cycle
-        if self.end is not None:
-            check_shape(self.end, "end", (), "()")
-            check_finite(self.end, "end")
+        for name, last in (("end", self.end), ("until", self.until)):
+            if last is not None:
+                check_shape(last, name, (), "()")
+                check_finite(last, name)
+                if self.time is None:
+                    raise ValueError(f"`{name}` is a time, so `time` must be given, too.")
+        if self.until is not None and (cycle or self.end is not None):
+            raise ValueError(
+                "`until` is for a last memory that was not seen to give way: not with `end`, and "
+                "not for a `cycle`."
+            )
         if self.time is not None and self.time.shape != self.memory.shape:
             raise ValueError(
                 f"`time` must have one entry a memory, the shape {self.memory.shape} of `memory`, "
@@ -79,17 +95,34 @@ class Events(eqx.Module):
             )
         if cycle and self.time is not None and end is None:
             raise ValueError("`end` must say when the first round of a timed cycle is over.")
+        check_bool(join, "join")
+        if join:
+            self._join()
         if is_concrete(self.memory):
             self._check_order(np.asarray(self.memory))
-        times = [leaf for leaf in (self.time, self.end) if leaf is not None]
+        times = [leaf for leaf in (self.time, self.end, self.until) if leaf is not None]
         if self.time is not None and all(is_concrete(leaf) for leaf in times):
             flat = np.concatenate([np.atleast_1d(np.asarray(leaf)) for leaf in times])
-            if not (np.isfinite(flat).all() and (np.diff(flat) > 0).all()):
-                bad = int(np.argmax(~(np.diff(flat) > 0)))
+            if not np.isfinite(flat).all():
+                bad = int(np.argmin(np.isfinite(flat)))
+                raise ValueError(f"`time` must be finite, but entry {bad} is {flat[bad]:g}.")
+            if not (np.diff(flat) > 0).all():
+                bad = int(np.argmin(np.diff(flat) > 0))
                 raise ValueError(
-                    "`time` must be finite and increase, and `end` come last, but entries "
+                    "`time` must increase, and `end` or `until` come last, but entries "
                     f"{bad} and {bad + 1} are {flat[bad]:g} and {flat[bad + 1]:g}."
                 )
+
+    def _join(self) -> None:
+        """Drops entries in which a memory follows itself."""
+        if not is_concrete(self.memory):
+            raise ValueError("`join` needs to know `memory`: it is not for traced arrays.")
+        order = np.asarray(self.memory)
+        kept = np.append(True, order[1:] != order[:-1])
+        if kept.sum() < 2:
+            raise ValueError("`memory` must hold two memories at least; it names one alone.")
+        self.memory = self.memory[kept]
+        self.time = None if self.time is None else self.time[kept]
 
     def _check_order(self, order: np.ndarray) -> None:
         """ValueError for a memory that follows itself."""
@@ -99,7 +132,7 @@ class Events(eqx.Module):
             where = int(np.argmax(twice))
             raise ValueError(
                 f"`memory` {order[where]} follows itself at entry {where}: the network cannot show "
-                "that; join the two entries to one longer stay."
+                "that; join the two entries to one longer stay (`join=True`)."
             )
 
     @property
@@ -124,6 +157,12 @@ class Events(eqx.Module):
         last = jnp.full(1, jnp.nan, self.time.dtype)
         last = last if self.end is None else self.end[None]
         return jnp.diff(jnp.concatenate([self.time, last]))
+
+    @property
+    def last_stay(self) -> Float[Array, ""] | None:
+        """How long the last memory stayed, or stayed at least; None if that is not known."""
+        last = self.end if self.until is None else self.until
+        return None if last is None or self.time is None else last - self.time[-1]
 
     def repeated(self, rounds: int) -> "Events":
         """A cycle as an open sequence of so many rounds.

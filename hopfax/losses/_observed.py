@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._errors import as_count, as_float, as_indices, check_at_least, check_finite
+from .._errors import as_count, as_float, as_indices, check_at_least, check_finite, check_shape
 from .._types import ArrayLike, is_concrete
 from ._base import stack
 from ._recording import Recording, recording
@@ -19,6 +19,7 @@ def switch_times(
     *,
     init: Mapping[str, ArrayLike],
     order: ArrayLike | None = None,
+    until: ArrayLike | None = None,
     sigma: ArrayLike = 1.0,
     **run: Any,
 ) -> Recording:
@@ -37,6 +38,8 @@ def switch_times(
     - `times`: (K,) the observed $\hat t_k$ in fast time constants; NaN for one not seen.
     - `init`: the start, as keyword arguments of `network.init`, e.g. `dict(saliency=...)`.
     - `order`: (K,) the memory that each switch leads to; -1 for any.
+    - `until`: how long the last memory is known to have stayed. A next switch at an earlier time t
+        adds the residual (t - until) / sigma; a later one, or none, adds nothing.
     - `sigma`: standard deviation of the observations, a scalar or (K,).
     - `run`: how the run is made: `t0` (0), `end` (a few dwells after the last time), `stimulus`,
         `current`, `noise` and `key` (one realisation of the noise), `method`; as in
@@ -57,8 +60,12 @@ def switch_times(
     ```
     """
     times = _vector(times, "times")
-    term = SwitchTimes(times, _targets(order, times.size, "times"), _sigma(sigma, times))
-    return recording(term, init, run)
+    stays = None if until is None else as_float(until, "until", times.dtype)
+    if stays is not None:
+        check_shape(stays, "until", (), "()")
+        check_finite(stays, "until")
+    targets = _targets(order, times.size, "times")
+    return recording(SwitchTimes(times, targets, _sigma(sigma, times), stays), init, run)
 
 
 def dwell_times(

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .._errors import (
     as_count,
@@ -125,6 +125,7 @@ class EventMap(AbstractLoss):
     memory: Int[Array, " K"]
     target: Int[Array, " S"]
     dwell: Float[Array, " S"] | None
+    open_: Bool[Array, " S"]  # whether the dwell may be longer
     saliency: Float[Array, " P"]
     margin: Float[Array, ""]
     sigma: Float[Array, ""]
@@ -144,7 +145,8 @@ class EventMap(AbstractLoss):
         dwells = jnp.full(S, jnp.nan, tau.dtype) if observed is None else observed
 
         def step(z, now):
-            mu, nu, seen = now
+            mu, nu, seen, longer = now
+            left = nu != mu  # else anyone may follow
             level = drive[:, mu]
             own = level[mu]
             locked = jax.nn.relu(own - 1 + self.margin)
@@ -156,14 +158,16 @@ class EventMap(AbstractLoss):
             z = level + (z - level) * jnp.exp(-stay / tau)
             weak = jax.nn.relu(1 + self.margin - z[nu])
             rival = jnp.where((ids == mu) | (ids == nu), z[nu], (1 + self.margin) * z)
-            lost = jax.nn.relu(rival - z[nu])
+            weak = jnp.where(left, weak, 0.0)
+            lost = jnp.where(left, jax.nn.relu(rival - z[nu]), 0.0)
             off = (dwell + self.delay - jnp.where(known, seen, 0.0)) / self.sigma
+            off = jnp.where(longer, jnp.minimum(off, 0.0), off)
             return z, jnp.concatenate(
                 [jnp.where(known, off, 0.0)[None], locked[None], weak[None], lost]
             )
 
         _, residuals = jax.lax.scan(
-            step, gain * self.saliency, (self.memory[:S], self.target, dwells)
+            step, gain * self.saliency, (self.memory[:S], self.target, dwells, self.open_)
         )
         return residuals.ravel()
 
@@ -185,7 +189,9 @@ def event_map(
     memories. The residuals, for every transition $\mu \to \nu$, are $(T + d - \hat T)/\sigma$ where
     the dwell is known, and by how much these conditions are violated: $z_\nu \ge 1 + \delta$ and
     $z_\nu \ge (1 + \delta) z_\lambda$ for every rival $\lambda$, so that the wanted successor takes
-    over, and $s_\mu \le 1 - \delta$, so that $\mu$ does not hold itself for ever.
+    over, and $s_\mu \le 1 - \delta$, so that $\mu$ does not hold itself for ever. Of the last
+    memory only the dwell counts: where `end` is known, as that of the others; where `until` is, if
+    $T + d$ is less.
 
     **Where its gradient vanishes:** where all conditions hold and no dwell is known. That is its
     minimum.
@@ -227,6 +233,10 @@ def event_map(
     check_finite(saliency, "saliency")
     following, _ = target.switches
     dwell = None if target.time is None else target.dwells[: following.size]
+    open_ = np.zeros(following.size, bool)
+    if dwell is not None and not target.cycle and (stay := target.last_stay) is not None:
+        following = jnp.append(following, target.memory[-1:])  # nobody in particular
+        dwell, open_ = jnp.append(dwell, stay), np.append(open_, target.until is not None)
     rest = {"margin": margin, "sigma": sigma, "delay": delay}
     arrays = {name: as_float(value, name, saliency.dtype) for name, value in rest.items()}
     for name, value in arrays.items():
@@ -234,7 +244,7 @@ def event_map(
         check_finite(value, name)
     check_at_least(arrays["margin"], "margin", 0.0, strict=True)
     check_at_least(arrays["sigma"], "sigma", 0.0, strict=True)
-    return EventMap(target.memory, following, dwell, saliency, **arrays)
+    return EventMap(target.memory, following, dwell, jnp.asarray(open_), saliency, **arrays)
 
 
 def check_memories(events: Events, P: int) -> None:

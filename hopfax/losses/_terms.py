@@ -30,27 +30,38 @@ class AbstractTerm(eqx.Module):
 
 
 class SwitchTimes(AbstractTerm):
-    """When memories give way to each other; made by `switch_times`."""
+    """When memories give way to each other, and until when the last one stays at least; made by
+    `switch_times`."""
 
     time: Float[Array, " K"]
     order: Int[Array, " K"] | None
     sigma: Float[Array, "*#K"]
+    stays: Float[Array, ""] | None = None
 
     def times(self):
         return jnp.zeros(0, self.time.dtype)
 
     def until(self):
         last = jnp.nanmax(self.time)
+        last = last if self.stays is None else jnp.maximum(last, self.stays)
         return last + jnp.maximum(2 * last / self.time.size, 0.2 * last)
 
     def count(self):
-        return self.time.size
+        return self.time.size + (self.stays is not None)
 
     def residuals(self, run, rows):
-        found = matched_switches(run, self.order, self.time.size)
-        late = jnp.where(jnp.isnan(found), run.ts[-1], found)
+        K, order = self.time.size, self.order
+        if self.stays is not None and order is not None:
+            order = jnp.append(order, jnp.full(1, -1, order.dtype))  # whoever follows
+        found = matched_switches(run, order, self.count())
+        late = jnp.where(jnp.isnan(found[:K]), run.ts[-1], found[:K])
         known = ~jnp.isnan(self.time)
-        return jnp.where(known, late - jnp.where(known, self.time, 0.0), 0.0) / self.sigma
+        off = jnp.where(known, late - jnp.where(known, self.time, 0.0), 0.0) / self.sigma
+        if self.stays is None:
+            return off
+        next_ = jnp.where(jnp.isnan(found[K:]), jnp.inf, found[K:])
+        early = jnp.where(next_ < self.stays, next_ - self.stays, 0.0)
+        return jnp.concatenate([off, early / self.sigma.ravel()[-1:]])
 
 
 class DwellTimes(AbstractTerm):
