@@ -31,7 +31,7 @@ def test_a_table_is_fitted_and_replayed(command, table, tmp_path):
     options = ("--cycle", "--tau", "20", "--neurons", "64", "--out", model)
     status, out, err = command("fit", file, *options)
     assert status == 0, err
-    assert "100% of the transitions reproduced" in out and "refinement" in out
+    assert "the order is reproduced: 100% of the transitions" in out and "refinement" in out
     assert f"hopfax run --model {model}" in out
     network = hx.load(model)
     found = notes(model)
@@ -101,3 +101,23 @@ def test_bad_input_is_named(command, table, tmp_path, monkeypatch, text, options
 def test_a_missing_table_is_named(command, tmp_path):
     status, _, err = command("fit", tmp_path / "none.csv")
     assert status == 2 and "`targets`: there is no file" in err and "none.csv" in err
+
+
+def test_the_door_names_what_rows_cannot_mean(command, table, tmp_path):
+    out = ("--out", tmp_path / "model.eqx")
+    status, _, err = command("fit", table("time,memory\n0,0\n1,1\n2,2\n3,100\n"), *out)
+    assert status == 2 and "names memory 100, and 4 memories in all" in err
+    assert "--memories 101" in err
+    status, _, err = command("fit", table("time,memory\n0,1\n1,2\n2,3\n"), *out)
+    assert status == 2 and "1 to 3 and never 0" in err and "`first` = 1" in err
+
+
+@pytest.mark.slow
+def test_names_units_and_gaps_are_printed(command, table, tmp_path):
+    rows = "time,memory\n0,rest\n1,left\n2,right\n3,rest\n40,left\n41,\n"
+    options = ("--tau", "20", "--unit", "26", "--neurons", "16", "--strategy", "design")
+    with pytest.warns(hx.FitWarning, match="reproduced"):  # such a stay cannot be had
+        _, out, _ = command("fit", table(rows), *options, "--out", tmp_path / "model.eqx")
+    assert "memories: 0 is rest, 1 is left, 2 is right" in out
+    assert "a unit of the file has 26 of them" in out
+    assert "memory 0 stays 37 from 3 on, where a median stay is 1" in out

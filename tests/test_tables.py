@@ -7,6 +7,7 @@ import pytest
 from helpers import mutations
 
 import hopfax as hx
+from hopfax.losses._tables import read_table
 
 ROWS = [(0.0, 0), (1.5, 2), (3.25, 1), (1000.0, None)]
 
@@ -174,3 +175,78 @@ def test_1100_damaged_tables(k, file):
             np.testing.assert_array_equal(events.time, [time for time, _ in rows])
             assert (events.end if end is None else float(events.end)) == end
     assert read_at_all > 5
+
+
+# What stands for a memory
+
+
+def table(memories, end=False):
+    rows = [f"{k},{memory}" for k, memory in enumerate(memories)]
+    return "\n".join(["time,memory", *rows, *([f"{len(rows)},"] if end else [])])
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("header", [True, False])
+def test_memories_may_have_names(file, separator, header):
+    content = table(["rest", "left hand", "b2", "rest", "naïve"], end=True)
+    content = content.replace(",", separator)
+    (events,) = read(file, content if header else content.partition("\n")[2])
+    assert events.memory.tolist() == [0, 1, 2, 0, 3] and events.end == 5.0
+    assert read_table(file).names == ("rest", "left hand", "b2", "naïve")
+    names = ["b2", "naïve", "left hand", "rest", "unseen"]
+    (events,) = hx.losses.read_events(file, names=names)
+    assert events.memory.tolist() == [3, 2, 0, 3, 1]
+
+
+def test_names_are_the_same_in_all_sequences(file):
+    content = "time,memory,sequence\n0,A,x\n1,B,x\n0,B,y\n1,C,y\n2,A,y\n"
+    assert [events.memory.tolist() for events in read(file, content)] == [[0, 1], [1, 2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "what"),
+    [
+        (table(["A", "B", "2"]), {}, "line 4: '2' is an index, and other rows have names"),
+        (table(["0", "1", "B"]), {}, "line 4: 'B' is a name, and other rows have indices"),
+        (table(["A", "B", "C"]), dict(names=["A", "B"]), "line 4: 'C' is none of the memories"),
+        (table(["A", "A"]), {}, "line 3: memory A follows itself.*`join`"),
+        (table(["A", "A"]), dict(join=True), "line 3: a sequence needs at least two memories"),
+        (table(["1", "2", "3"]), {}, "1 to 3 and never 0.*`first` = 1.*`first` = 0"),
+        (table(["1", "0"]), dict(first=1), "line 3: the memory is 0"),
+        (table(["nan", "nan"]), {}, "line 2: needs a number"),
+        (table(["0", "1"]).replace("\n1,", "\ninf,"), {}, "line 3: needs a number"),
+    ],
+)
+def test_what_stands_for_a_memory_is_clear(file, content, options, what):
+    file.write_text(content)
+    with pytest.raises(ValueError, match=what):
+        hx.losses.read_events(file, **options)
+
+
+def test_indices_may_count_from_one(file):
+    file.write_text(table([1, 2, 3, 1]))
+    for first, expected in ((1, [0, 1, 2, 0]), (0, [1, 2, 3, 1])):
+        assert hx.losses.read_events(file, first=first)[0].memory.tolist() == expected
+    assert read(file, table([1, 3]))[0].memory.tolist() == [1, 3]  # clear: there is no 2
+    assert read(file, table([2, 0, 1]))[0].memory.tolist() == [2, 0, 1]
+    for wrong in (2, True):
+        with pytest.raises(ValueError, match="`first` must be 0 or 1"):
+            hx.losses.read_events(file, first=wrong)
+    with pytest.raises(TypeError, match="`names` must be a list"):
+        hx.losses.read_events(file, names="abc")
+
+
+def test_a_memory_that_leaves_and_comes_back_is_joined(file):
+    """As `visited` reports of a run in which the lead is lost to a memory that is not retrieved."""
+    with pytest.raises(ValueError, match="follows itself.*join=True"):
+        hx.Events([0, 12, 12, 3])
+    assert hx.Events([0, 12, 12, 3, 3], join=True).memory.tolist() == [0, 12, 3]
+    times = [0.0, 10.0, 12.0, 30.0]
+    events = hx.Events([0, 12, 12, 3], times, end=40.0, join=True)
+    assert events.dwells.tolist() == [10.0, 20.0, 10.0]
+    assert read(file, table([0, 1]))[0].memory.tolist() == [0, 1]
+    file.write_text(table([0, 1, 1, 2], end=True))
+    (events,) = hx.losses.read_events(file, join=True)
+    assert events.memory.tolist() == [0, 1, 2] and events.time.tolist() == [0.0, 1.0, 3.0]
+    with pytest.raises(ValueError, match="names one alone"):
+        hx.Events([1, 1], join=True)

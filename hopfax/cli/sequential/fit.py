@@ -10,6 +10,7 @@ import tyro
 
 import hopfax as hx
 
+from ...losses._tables import read_table
 from .._console import say
 from .._families import Family
 from .._folder import Folder
@@ -23,6 +24,7 @@ from . import _fit_picture
 Parameter = Literal["transition", "kappa", "tau", "bias"]
 Strategy = Literal["auto", "design", "surrogate", "gradient"]
 
+_GAP = 10  # mean dwells: a stay that long is named
 _DWELL = 1.3  # slow time constants that a mean dwell lasts, where the unit is left to us
 
 
@@ -30,7 +32,7 @@ _DWELL = 1.3  # slow time constants that a mean dwell lasts, where the unit is l
 class Fit:
     """Fit a network to an observed sequence of memories, and prove it by simulation.
 
-    The file holds events: columns time and memory (an index), and sequence if there are several. A
+    The file holds events: columns time and memory (an index or a name), and sequence if several. A
     row says when a memory was entered; a last row without a memory says when the last one gave way.
     The network is written with its start, so that `hopfax run --model FILE` replays it. Example:
     hopfax fit targets.csv --patterns digits --learning pseudo_inverse --out model.eqx
@@ -46,6 +48,11 @@ class Fit:
     """How to find a start; see hopfax.fit_sequence."""
     cycle: bool = False
     """The sequence repeats for ever (its file then ends with a row without a memory)."""
+    first: Literal[0, 1] | None = None
+    """Whether the file's indices count from 0 or from 1 (default: 0; where the file names all of 1
+    to K and never 0, it must be said)."""
+    join: bool = False
+    """Join rows in which a memory follows itself to one longer stay."""
     order_only: bool = False
     """Ignore the times."""
     unit: float | None = None
@@ -128,7 +135,10 @@ class Fit:
         for name in ("unit", "sigma"):
             if self.order_only and getattr(self, name) is not None:
                 raise ValueError(f"`{name}` is of the file's times, which `order_only` ignores.")
-        raw = hx.losses.read_events(self.targets)
+        raw, names = read_table(self.targets, first=self.first, join=self.join)
+        if names:
+            say("memories: " + ", ".join(f"{k} is {name}" for k, name in enumerate(names)))
+        self._check_indices(raw)
         dwells = np.concatenate([np.asarray(events.dwells) for events in raw])
         unit = self.unit
         if unit is None:
@@ -148,7 +158,21 @@ class Fit:
                 )
             end = None if events.end is None else (float(events.end) - time[0]) * unit
             made.append(hx.Events(memory, (time - time[0]) * unit, end=end, cycle=self.cycle))
+        if not self.order_only:
+            say(f"times are in fast time constants; a unit of the file has {unit:.6g} of them")
+            _name_gaps(raw)
         return made, unit
+
+    def _check_indices(self, raw: list["hx.Events"]) -> None:
+        """ValueError for an index far above what the rows name, if it would set how many memories
+        are made."""
+        named = np.unique(np.concatenate([np.asarray(events.memory) for events in raw]))
+        made_up = self.patterns in ("hadamard", "random") and self.memories is None
+        if made_up and named[-1] >= 2 * len(named):
+            raise ValueError(
+                f"`targets`: {self.targets} names memory {named[-1]}, and {len(named)} memories in "
+                f"all; if there are really {named[-1] + 1}, say so: --memories {named[-1] + 1}."
+            )
 
     def _network(self, targets: list["hx.Events"]) -> hx.TwoTimescaleHopfield:
         needed = max(int(np.max(np.asarray(events.memory))) + 1 for events in targets)
@@ -202,3 +226,19 @@ class Fit:
         if self.saliency0:
             options["saliency"] = np.asarray(self.saliency0)
         return options
+
+
+def _name_gaps(raw: list["hx.Events"]) -> None:
+    """Says which stays are far longer than the others: perhaps gaps in a recording."""
+    usual = float(np.nanmedian(np.concatenate([np.asarray(events.dwells) for events in raw])))
+    for s, events in enumerate(raw):
+        of = f" of sequence {s}" if len(raw) > 1 else ""
+        for memory, begin, stay in zip(
+            *map(np.asarray, (events.memory, events.time, events.dwells)), strict=True
+        ):
+            if stay > _GAP * usual:
+                say(
+                    f"note: memory {memory}{of} stays {stay:g} from {begin:g} on, where a median "
+                    f"stay is {usual:g} (units of the file); if that is a gap in the recording, "
+                    "make two sequences of it"
+                )
