@@ -15,21 +15,26 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
 
 from .._programs import jitted
+from ._intervals import Scale
 from ._steppers import Problem
 from ._variables import Vectors
 
 
 class Certainty(eqx.Module):
-    """Standard errors, the covariance matrix, and which parameters have none."""
+    """Standard errors, the covariance matrix, which parameters have none, and how many numbers are
+    left to judge the residuals by."""
 
     stderr: Float[Array, " n"]
     covariance: Float[Array, "n n"]
     undetermined: Bool[Array, " n"]
+    left: Float[Array, ""]
 
 
 @jitted
-def certainty_of(problem: Problem, vectors: Vectors, data: Any, absolute: bool) -> Certainty:
-    """The `certainty` of parameters at the end of a fit.
+def certainty_of(
+    problem: Problem, vectors: Vectors, data: Any, absolute: bool
+) -> tuple[Certainty, Scale]:
+    """The `certainty` of parameters at the end of a fit, and of the free entries behind them.
 
     The Jacobian is computed twice, at points that differ by far less than its scale: where steps
     of the simulation are adaptive, other parameters have other steps, and the difference shows how
@@ -44,17 +49,23 @@ def certainty_of(problem: Problem, vectors: Vectors, data: Any, absolute: bool) 
     fine = jnp.isfinite(jacobian).all() & jnp.isfinite(residuals).all()
     jacobian = jnp.where(fine, jacobian, 0.0)
     noise = jnp.where(jnp.isfinite(other), other - jacobian, 0.0)
-    return certainty(residuals, jacobian, noise, slope, absolute)
+    n = flat.size
+    both = jnp.concatenate([slope, jnp.eye(n, dtype=flat.dtype)])
+    of_both = certainty(residuals, jacobian, noise, both, absolute)
+    stderr, covariance, lost = of_both.stderr, of_both.covariance, of_both.undetermined
+    found = Certainty(stderr[:n], covariance[:n, :n], lost[:n], of_both.left)
+    left = jnp.full_like(of_both.left, jnp.inf) if absolute else of_both.left
+    return found, Scale(problem.variables, flat, stderr[n:], covariance[n:, n:], left)
 
 
 def certainty(
     residuals: Float[Array, " r"],
     jacobian: Float[Array, "r n"],
     noise: Float[Array, "r n"],
-    slope: Float[Array, "n n"],
+    slope: Float[Array, "m n"],
     absolute: bool,
 ) -> Certainty:
-    r"""Errors of parameters $v(u)$ from the Gauss-Newton matrix of $J = \partial r/\partial u$.
+    r"""Errors of numbers $v(u)$ from the Gauss-Newton matrix of $J = \partial r/\partial u$.
 
     $\mathrm{cov}(v) = V (J^T J)^{-1} V^T$ with $V = \partial v/\partial u$ (`slope`), times the
     reduced chi-squared unless `absolute`. The columns of $J$ are first scaled to length one, so
@@ -72,8 +83,8 @@ def certainty(
     known = sizes > floor
     scaled = jnp.where(known, 1 / jnp.where(known, sizes, 1.0), 0.0)[:, None] * rows
     spread = slope @ (scaled.T @ scaled) @ slope.T
+    free = (r - known.sum()).astype(sizes.dtype)
     if not absolute:
-        free = (r - known.sum()).astype(sizes.dtype)
         reduced = jnp.sum(jnp.square(residuals)) / jnp.maximum(free, 1.0)
         spread = spread * jnp.where(free > 0, reduced, jnp.nan)
     lost = jnp.where(known[:, None], 0.0, rows @ slope.T)
@@ -83,4 +94,4 @@ def certainty(
     unknown = undetermined[:, None] | undetermined[None, :]
     covariance = jnp.where(unknown, jnp.nan, spread)
     stderr = jnp.where(undetermined, jnp.inf, jnp.sqrt(jnp.diagonal(spread)))
-    return Certainty(stderr, covariance, undetermined)
+    return Certainty(stderr, covariance, undetermined, free)

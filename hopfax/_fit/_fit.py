@@ -34,6 +34,7 @@ from ..patterns import Patterns
 from ._certainty import certainty_of
 from ._choice import Optimizer, choose
 from ._loop import TRACED, Carry, Job, Progress, Settings, advance, begin, best, watch
+from ._profile import Origin
 from ._result import ENDINGS, FitResult
 from ._steppers import ByLeastSquares, ByOptax, Problem
 from ._variables import Variables, variables_of
@@ -153,7 +154,7 @@ def fit(
         if callback is not None or checkpoint is not None:
             raise ValueError("`callback` and `checkpoint` are not for a fit under jit or vmap.")
         carry = advance(job, carry, jnp.asarray(limit, jnp.int32))
-    result = _result(job, carry, residual, absolute_sigma, finish(carry), labels)
+    result = _result(job, carry, residual, absolute_sigma, finish(carry), labels, here)
     if here:
         _warn(result)
     return result
@@ -239,7 +240,13 @@ def _real_valued(model: Any) -> Any:
 
 
 def _result(
-    job: Job, carry: Carry, residual: bool, absolute: bool, model: Any, labels: tuple[str, ...]
+    job: Job,
+    carry: Carry,
+    residual: bool,
+    absolute: bool,
+    model: Any,
+    labels: tuple[str, ...],
+    here: bool,
 ) -> FitResult:
     """What the fit returns: of the best start, with its errors if they can be had."""
     problem = job.problem
@@ -247,9 +254,9 @@ def _result(
     vectors = best(job, carry)
     winner = jnp.argmin(carry.least)
     several = job.settings.starts > 1
-    sure = None
+    sure = scale = None
     if residual and variables.size <= _SURE and job.settings.batch is None:
-        sure = certainty_of(problem, vectors, job.data, absolute)
+        sure, scale = certainty_of(problem, vectors, job.data, absolute)
     method = job.stepper
     method = type(method.solver).__name__ if isinstance(method, ByLeastSquares) else "optax"
     return FitResult(
@@ -266,6 +273,8 @@ def _result(
         labels=labels,
         derivative="forward" if problem.forward else "reverse",
         method=method,
+        scale=scale,
+        origin=Origin(problem, job.data, job.settings.tolerance) if here else None,
     )
 
 

@@ -6,7 +6,9 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from .._errors import missing
+from .._errors import check_type, missing, shown
+from ._intervals import Interval, Scale, check_level, interval_of
+from ._profile import Origin, Profile, profile_of
 
 #: How a fit ended; the code is the place here.
 ENDINGS = ("steps", "converged", "stalled", "flat", "nonfinite", "stopped")
@@ -35,6 +37,8 @@ class FitResult(eqx.Module):
     - `stderr`: their standard errors, infinite where the data do not determine them; None for a
       loss that is a number. `covariance`: the matrix, NaN there.
     - `undetermined`: which entries the data do not determine.
+    - `interval(level)`: confidence intervals. `profile(label)`: the profile likelihood of one entry.
+    - `scale`, `origin`: what these two are made from.
     - `derivative`: "forward" or "reverse", as chosen. `method`: the optimiser.
     - `trace`: what `history` is made from.
 
@@ -66,6 +70,73 @@ class FitResult(eqx.Module):
     labels: tuple[str, ...] = eqx.field(static=True)
     derivative: str = eqx.field(static=True)
     method: str = eqx.field(static=True)
+    scale: Scale | None = None
+    origin: Origin | None = None
+
+    def interval(self, level: float = 0.95) -> Interval:
+        r"""Confidence intervals of all fitted entries.
+
+        They are symmetric on the scale on which a parameter is free (of a `Positive` one, in its
+        logarithm), $u \pm q s$, and mapped back: positive parameters have positive, asymmetric
+        intervals. $q$ is the quantile of the normal distribution for `absolute_sigma=True`, else
+        of Student's $t$ with the remaining degrees of freedom. They rest on the linear model at
+        the minimum; `profile` does not.
+
+        **Arguments:** `level`: how often they are to contain the truth.
+
+        **Returns:** `low` and `high`, (n,) each; an end at infinity, or at the bound of the
+        constraint, where the data set no limit.
+
+        **Raises:** ValueError for a `level` not between 0 and 1, and for a fit without standard
+        errors (of a loss that is a number, or of too many parameters).
+
+        **Example:**
+
+        ```python
+        found = hx.fit(
+            {"a": jnp.array(1.0)},
+            lambda model: model["a"] - jnp.array([1.0, 2.0, 3.0]),
+            where=lambda model: model["a"],
+            constraint=hx.constraints.Positive(),
+            progress=False,
+        )
+        found.interval(0.95)  # 0.58, 6.93
+        ```
+        """
+        level = check_level(level)
+        if self.scale is None:
+            raise ValueError(_NO_ERRORS)
+
+        def one(scale, stderr):
+            return interval_of(scale, stderr, level)
+
+        if self.scale.free.ndim > 1:  # of many fits side by side
+            return eqx.filter_vmap(one)(self.scale, self.stderr)
+        return one(self.scale, self.stderr)
+
+    def profile(self, label: str, level: float = 0.95) -> Profile:
+        """How well the data can be met at each value of one parameter, all others fitted again.
+
+        **Arguments:** `label`: one of `labels`, as "kappa" or "transition[1, 0]". `level`: the
+        values reach at least to the ends of the interval of this level, if it has ends.
+
+        **Returns:** a `Profile`, whose `interval` needs no linear model. Warns (FitWarning) if it
+        meets a smaller loss than the fit.
+
+        **Raises:** TypeError/ValueError naming `label` or `level`; ValueError for a fit without
+        standard errors, or one that was made under `jit` or `vmap`.
+        """
+        check_type(label, "label", str, "the name of a fitted entry")
+        level = check_level(level)
+        if label not in self.labels:
+            names = ", ".join(self.labels[:_SHOWN])
+            raise ValueError(f"`label` must be one of {names}, but is {shown(label)}.")
+        if self.scale is None:
+            raise ValueError(_NO_ERRORS)
+        if self.origin is None:
+            raise ValueError("`profile` needs a fit that was not made under jit or vmap.")
+        entry = self.labels.index(label)
+        return profile_of(self.origin, self.scale, self.loss, label, entry, level)
 
     @property
     def ending(self) -> str:
@@ -110,3 +181,7 @@ class FitResult(eqx.Module):
 
 
 _SHOWN = 12
+_NO_ERRORS = (
+    "a fit whose loss is a number, or that has too many parameters or batches, has no standard "
+    "errors: use residuals (a loss that returns an array)."
+)

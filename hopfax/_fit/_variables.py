@@ -180,4 +180,4 @@ def _picked(model: Any, where: Callable) -> list[list[tuple[int, str]]]:
 
 def _name(path: Any) -> str:
     """The path of a leaf as a user writes it, e.g. `patterns.xi`."""
-    return jax.tree_util.keystr(path).lstrip(".").replace("']", "").replace("['", ".")
+    return jax.tree_util.keystr(path).replace("']", "").replace("['", ".").lstrip(".")
