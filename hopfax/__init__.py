@@ -20,7 +20,8 @@ Networks        Hopfield, OneTimescaleHopfield, InputDrivenHopfield, TwoTimescal
 Runs            simulate, iterate; Pulses; methods EventDriven, Diffrax; results Trajectory,
                 Switches, STATUS. `observables` reads them.
 Many runs       sweep, Point, sweep_plan, SweepPlan, open_sweep, refine. `designs` fills ranges.
-Fits            fit, FitResult, ENDINGS; fit_sequence, SequenceFit, Events; design_cycle, Design.
+Fits            fit, FitResult, ENDINGS; fit_sequence, SequenceFit, Events; design_cycle, Design;
+                identifiability, Identifiability, Interval, Profile, Experiment.
                 `losses`, `constraints`
 Files           save, load
 Figures         `plots`
@@ -131,11 +132,16 @@ if _TYPE_CHECKING:
     from ._fit import (
         ENDINGS as ENDINGS,
         Design as Design,
+        Experiment as Experiment,
         FitResult as FitResult,
+        Identifiability as Identifiability,
+        Interval as Interval,
+        Profile as Profile,
         SequenceFit as SequenceFit,
         design_cycle as design_cycle,
         fit as fit,
         fit_sequence as fit_sequence,
+        identifiability as identifiability,
     )
     from .losses import Events as Events
 
@@ -164,6 +170,7 @@ __all__ = [
     "Erf",
     "EventDriven",
     "Events",
+    "Experiment",
     "Exponential",
     "FieldState",
     "FitResult",
@@ -173,9 +180,11 @@ __all__ = [
     "HardSigmoid",
     "HardTanh",
     "Hopfield",
+    "Identifiability",
     "InputDrivenHopfield",
     "InputDrivenRateMemory",
     "Inputs",
+    "Interval",
     "LoadError",
     "Logistic",
     "ManyBody",
@@ -185,6 +194,7 @@ __all__ = [
     "PhysicsWarning",
     "Point",
     "Power",
+    "Profile",
     "Pulses",
     "Quadratic",
     "RateMemory",
@@ -218,6 +228,7 @@ __all__ = [
     "designs",
     "fit",
     "fit_sequence",
+    "identifiability",
     "iterate",
     "load",
     "losses",
@@ -240,10 +251,15 @@ _LATE = {name: name for name in ("designs", "losses", "nn", "plots")} | {
     "Design": "_fit",
     "ENDINGS": "_fit",
     "Events": "losses",
+    "Experiment": "_fit",
     "FitResult": "_fit",
+    "Identifiability": "_fit",
+    "Interval": "_fit",
+    "Profile": "_fit",
     "SequenceFit": "_fit",
     "design_cycle": "_fit",
     "fit": "_fit",
+    "identifiability": "_fit",
     "fit_sequence": "_fit",
 }
 

@@ -22,8 +22,8 @@ FLOORS = (
     ("_engines", "_arguments"),
     ("_simulate", "_iterate", "observables"),
     ("losses", "constraints"),
-    ("_sweep", "designs", "_fit", "nn"),
-    ("_serialise", "plots"),
+    ("_sweep", "_fit", "nn"),
+    ("_serialise", "plots", "designs"),
     ("cli", "examples"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -9,9 +9,9 @@ data are estimated from the residuals, $D / \hat s^2$ with those of $F(1, \nu)$;
 reduced chi-squared. Unlike a standard error this needs no parabola: where the likelihood falls off
 on one side alone, or not at all, the profile shows it.
 
-The values are reached by walking outwards from the best one, both ways side by side: each fit begins
-where the last two let expect that the other entries go. A step in which the profile rises by much
-is halved, so that a fit does not lose its valley; one in which it hardly rises is doubled.
+The values are reached by walking outwards from the best one, both ways side by side: each fit
+begins where the last two let expect that the other entries go. A step in which the profile rises by
+much is halved, so that a fit does not lose its valley; one in which it hardly rises is doubled.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ from .._programs import jitted
 from ..losses import value
 from ._choice import levenberg_marquardt
 from ._intervals import Interval, Scale, check_level, quantile
-from ._steppers import ByLeastSquares, Problem
+from ._steppers import AbstractProblem, ByLeastSquares, Problem
 from ._variables import Vectors
 
 _RISE = 0.5  # of the root of the deviance that one step may bring, in standard errors
@@ -150,16 +150,15 @@ class _Side:
         """A step is kept unless the profile rises by too much in it: then half of it is tried."""
         self.tries += 1
         rise = root - self.roots[-1]
-        if not rise <= _RISE * max(bound, 1.0) and abs(self.step) > _SMALL * (
-            1 + abs(self.free[-1])
-        ):
+        small = abs(self.step) <= _SMALL * (1 + abs(self.free[-1]))
+        if not (-_RISE <= rise <= _RISE * max(bound, 1.0) or small):  # or beyond a ridge
             self.step *= 0.5 if np.isfinite(rise) and rise < 4 * bound else 0.125
             return
         self.slope = (others - self.others[-1]) / (others[entry] - self.free[-1])
         self.free.append(float(others[entry]))
         self.roots.append(root if np.isfinite(root) else np.inf)
         self.others.append(others)
-        if rise < _RISE / 2:
+        if abs(rise) < _RISE / 2:
             self.step *= 2.0
 
 
@@ -202,7 +201,7 @@ def _warn_of_another(label: str) -> None:
     )
 
 
-class _Held(eqx.Module):
+class _Held(AbstractProblem):
     """A problem in which one free entry is held; what is fitted is one vector of the others."""
 
     whole: Problem
@@ -212,7 +211,7 @@ class _Held(eqx.Module):
     def others(self) -> Array:
         """The places of the entries that are fitted."""
         places = jnp.arange(self.whole.variables.size - 1)
-        return places + (places >= self.entry)
+        return jnp.where(places < self.entry, places, places + 1)
 
     def full(self, others: Float[Array, " m"]) -> Float[Array, " n"]:
         """All free entries."""

@@ -37,7 +37,7 @@ class FitResult(eqx.Module):
     - `stderr`: their standard errors, infinite where the data do not determine them; None for a
       loss that is a number. `covariance`: the matrix, NaN there.
     - `undetermined`: which entries the data do not determine.
-    - `interval(level)`: confidence intervals. `profile(label)`: the profile likelihood of one entry.
+    - `interval(level)`: confidence intervals. `profile(label)`: the profile likelihood of an entry.
     - `scale`, `origin`: what these two are made from.
     - `derivative`: "forward" or "reverse", as chosen. `method`: the optimiser.
     - `trace`: what `history` is made from.

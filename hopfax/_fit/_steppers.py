@@ -1,5 +1,6 @@
 """One step of an optimiser: optax's on a number, optimistix' least squares on residuals."""
 
+import abc
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,19 @@ from ..losses import AbstractLoss, each, value
 from ._variables import Variables, Vectors
 
 
-class Problem(eqx.Module):
+class AbstractProblem(eqx.Module):
+    """Residuals of free entries, and their derivatives: all that least squares needs."""
+
+    @abc.abstractmethod
+    def output(self, vectors: Vectors, data: Any) -> Float[Array, "..."]:
+        """What the loss returns, residuals or a number."""
+
+    @abc.abstractmethod
+    def jacobian(self, vectors: Vectors, data: Any) -> tuple[Array, Array]:
+        """The residuals, as a vector, and their derivatives (residuals, numbers fitted)."""
+
+
+class Problem(AbstractProblem):
     """A model, which arrays of it are fitted, and by which loss."""
 
     model: Any
@@ -125,14 +138,14 @@ class ByLeastSquares(eqx.Module):
 
     solver: optx.AbstractLeastSquaresSolver
 
-    def init(self, problem: Problem, vectors: Vectors, data: Any) -> Any:
+    def init(self, problem: AbstractProblem, vectors: Vectors, data: Any) -> Any:
         """The solver's state before the first step."""
         flat, _ = ravel_pytree(vectors)
         residuals = _residuals(problem, vectors, data)
         struct = jax.eval_shape(lambda v: residuals(v, None)[0], flat)
         return self.solver.init(residuals, flat, None, _OPTIONS, struct, None, frozenset())
 
-    def step(self, problem: Problem, vectors: Vectors, state: Any, data: Any) -> Step:
+    def step(self, problem: AbstractProblem, vectors: Vectors, state: Any, data: Any) -> Step:
         """To the next trial; the first one is the start itself.
 
         What is recorded belongs to the last trial that the solver has accepted.
@@ -162,7 +175,7 @@ _ROUNDING = 1024  # of a loss, in units of its last place
 _OPTIONS = {"jac": "bwd"}  # which for `_residuals` means: the matrix that came with the values
 
 
-def _residuals(problem: Problem, like: Vectors, data: Any) -> Callable[..., Any]:
+def _residuals(problem: AbstractProblem, like: Vectors, data: Any) -> Callable[..., Any]:
     """The residuals as a function whose pullback is a product with a matrix.
 
     The Jacobian is computed along with the residuals, by forward mode if the problem says so, and

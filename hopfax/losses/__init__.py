@@ -16,6 +16,7 @@ from ._observed import (
     switch_times,
 )
 from ._order import check_memories as check_memories, event_map, order
+from ._prior import prior, sparsity
 from ._recording import Recording, same_run
 from ._tables import read_events
 
@@ -29,10 +30,12 @@ __all__ = [
     "field_path",
     "order",
     "overlap_path",
+    "prior",
     "read_events",
     "saliency_path",
     "same_run",
     "shooting",
+    "sparsity",
     "stack",
     "switch_times",
     "value",

@@ -1,0 +1,212 @@
+r"""Which parameters a data set decides, and which it leaves open.
+
+At a model the residuals are taken as linear in the parameters, $r + J\,\delta v$. A direction of
+parameter space that is a right singular vector of $J$ with singular value $s$ has the standard
+error $1/s$, in units of that of the data. Of a matrix this says more than standard errors of its
+entries can, because what is open is mostly a combination: of two entries that are only seen one
+after the other, the sum is known and the difference is not.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float
+
+from .._errors import as_number, check_at_least, check_callable
+from .._programs import jitted
+from ._choice import choose
+from ._steppers import Problem
+from ._variables import variables_of
+
+_SHOWN = 12  # lines of the report
+_LITTLE = 1e-3  # and below which it is not even mentioned that there is one
+_PART = 0.2  # share of an entry in a combination from which on the report names it
+
+
+class Identifiability(eqx.Module):
+    r"""What a data set says of each entry, and of their combinations.
+
+    - `labels`: a name for each of the n entries.
+    - `errors`: (n,) the standard error of each entry with all others free, infinite where the data
+      say nothing. `known`: (n,) where it is at most `within`.
+    - `sizes`: (n,) standard errors of the combinations, the best known first; `directions`: (n, n)
+      their coefficients, one combination a row.
+    - `rank`: how many combinations are known to `within`.
+
+    **Example:**
+
+    ```python
+    known = hx.identifiability(
+        {"a": jnp.array([1.0, 2.0, 3.0])},
+        lambda model: jnp.array([model["a"][0] - 1.0, model["a"][1] + model["a"][2] - 5.0]),
+        where=lambda model: model["a"],
+        within=1.0,
+    )
+    known.rank, known.known  # 2; True, False, False
+    print(known)  # ... a[1], a[2]: known together as 0.71 a[1] + 0.71 a[2]
+    ```
+    """
+
+    labels: tuple[str, ...] = eqx.field(static=True)
+    errors: Float[Array, " n"]
+    known: Bool[Array, " n"]
+    sizes: Float[Array, " n"]
+    directions: Float[Array, "n n"]
+    within: float = eqx.field(static=True)
+
+    @property
+    def rank(self) -> int:
+        """How many combinations the data determine to `within`."""
+        return int((self.sizes <= self.within).sum())
+
+    def __str__(self) -> str:
+        n = len(self.labels)
+        known = np.flatnonzero(np.asarray(self.known))
+        lines = [
+            f"{known.size} of {n} entries are known to {self.within:g}, and {self.rank} of "
+            f"{n} combinations"
+        ]
+        lines += [f"  {self.labels[k]}: +- {float(self.errors[k]):.2g}" for k in known[:_SHOWN]]
+        if known.size > _SHOWN:
+            lines.append(f"  and {known.size - _SHOWN} more")
+        for names, text in self._groups()[:_SHOWN]:
+            lines.append(f"  {', '.join(names)}: {text}")
+        return "\n".join(lines)
+
+    def _groups(self) -> list[tuple[list[str], str]]:
+        """The entries that are not known, by the combinations in which the data see them."""
+        open_ = np.flatnonzero(~np.asarray(self.known))
+        seen = np.asarray(self.directions)[: self.rank]
+        found, blind = [], []
+        shares = np.zeros((0, open_.size))
+        if open_.size:
+            # What the known combinations say of open entries: a basis of few terms each.
+            shares = _few_terms(seen[:, open_])
+            blind = [
+                self.labels[k]
+                for k, column in zip(open_, shares.T, strict=True)
+                if not (np.abs(column) > _PART).any()
+            ]
+        for row in shares:
+            mine = np.flatnonzero(np.abs(row) > _PART)
+            terms = " ".join(f"{row[m]:+.2g} {self.labels[open_[m]]}" for m in mine)
+            names = [self.labels[open_[m]] for m in mine]
+            rest = " and a little of others" if (np.abs(row) > _LITTLE).sum() > mine.size else ""
+            found.append((names, f"known together as {terms.removeprefix('+')}{rest}"))
+        if blind:
+            more = [f"{len(blind) - _SHOWN} more"] if len(blind) > _SHOWN else []
+            found.append(([*blind[:_SHOWN], *more], "the data say nothing of them"))
+        return found
+
+
+def _few_terms(rows: np.ndarray) -> np.ndarray:
+    """A basis of the span of `rows`, reduced so that every row begins where all others are zero."""
+    rows = rows.copy()
+    pivots = 0
+    for column in range(rows.shape[1]):
+        if pivots == rows.shape[0]:
+            break
+        best = pivots + int(np.argmax(np.abs(rows[pivots:, column])))
+        if abs(rows[best, column]) < 1e-3:
+            continue
+        rows[[pivots, best]] = rows[[best, pivots]]
+        rows[pivots] /= rows[pivots, column]
+        others = np.arange(rows.shape[0]) != pivots
+        rows[others] -= rows[others, column : column + 1] * rows[pivots]
+        pivots += 1
+    return rows[:pivots] / np.linalg.norm(rows[:pivots], axis=1, keepdims=True)
+
+
+def identifiability(
+    model: Any,
+    loss: Callable,
+    *,
+    where: Callable,
+    constraint: Any = None,
+    data: Any = None,
+    within: float | None = None,
+) -> Identifiability:
+    r"""What a data set decides of the parameters of a model, and what it leaves open.
+
+    From the singular values of the whole Jacobian of the residuals, by all entries that `where`
+    selects, at the model as it is. Give it a fitted model, and more entries than were fitted: the
+    errors of a fit hold for the entries that were free in it, all others being right.
+
+    **Arguments:** `model`, `loss`, `where`, `constraint`, `data`: as in `hopfax.fit`; the residuals
+    must be in units of the standard deviation of the data (`sigma`). `within`: the standard error
+    up to which an entry, or a combination, counts as known; default a tenth of the largest entry.
+
+    **Returns:** an `Identifiability`; printed, it says what is known in words.
+
+    **Raises:** ValueError/TypeError naming the argument; ValueError for a loss that is a number.
+
+    **Example:**
+
+    ```python
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
+    seen = hx.losses.switch_times([31.0, 61.0], init=start, sigma=0.1)
+    known = hx.identifiability(network, seen, where=lambda net: (net.kappa, net.tau))
+    known.rank  # 2
+    ```
+    """
+    check_callable(loss, "loss", "one of hopfax.losses, or a function of the model")
+    check_callable(where, "where", "a function of the model, as lambda net: net.transition")
+    variables, labels = variables_of(model, where, constraint)
+    made = choose(model, loss, variables, data, None, None, 1e-6, "auto")
+    if not made.residual:
+        raise ValueError("`loss` must return residuals (an array), but returns a number.")
+    problem = Problem(model, loss, variables, made.forward)
+    jacobian, values = jacobian_of(problem, data)
+    if within is None:
+        within = 0.1 * float(jnp.max(jnp.abs(values)))
+        within = within if within > 0 else 0.1
+    within = as_number(within, "within")
+    check_at_least(within, "within", 0.0, strict=True)
+    return of_jacobian(jacobian, labels, within)
+
+
+@jitted
+def jacobian_of(problem: Problem, data: Any) -> tuple[Float[Array, "r n"], Float[Array, " n"]]:
+    """Derivatives of the residuals by the fitted entries, in their own units, and the entries."""
+    vectors = problem.variables.start()
+    flat, back = ravel_pytree(vectors)
+    _, jacobian = problem.jacobian(vectors, data)
+    slope = jax.jacfwd(lambda v: problem.variables.moving(back(v)))(flat)
+    # Where entries are tied (a Simplex) the slope has no inverse: what cannot move is not asked.
+    jacobian = jacobian @ jnp.linalg.pinv(slope)
+    return jnp.where(jnp.isfinite(jacobian), jacobian, 0.0), problem.variables.moving(vectors)
+
+
+def of_jacobian(
+    jacobian: Float[Array, "r n"], labels: tuple[str, ...], within: float
+) -> Identifiability:
+    """The errors and combinations that belong to a Jacobian."""
+    J = np.asarray(jacobian, float)
+    n = J.shape[1]
+    _, sizes, rows = np.linalg.svd(J, full_matrices=True)
+    sizes = np.concatenate([sizes, np.zeros(n - sizes.size)])
+    floor = np.finfo(np.asarray(jacobian).dtype).eps ** 0.75 * max(float(sizes.max()), 1e-300)
+    with np.errstate(divide="ignore"):
+        sds = np.where(sizes > floor, 1 / np.maximum(sizes, 1e-300), np.inf)
+    share = np.square(rows)
+    finite = np.where(np.isfinite(sds), sds, 0.0)
+    errors = np.sqrt(np.square(finite) @ share)
+    lost = share[~np.isfinite(sds)].sum(axis=0) > np.finfo(np.asarray(jacobian).dtype).eps ** 0.25
+    errors = np.where(lost, np.inf, errors)
+    dtype = np.asarray(jacobian).dtype
+    return Identifiability(
+        labels,
+        jnp.asarray(errors, dtype),
+        jnp.asarray(errors <= within),
+        jnp.asarray(sds, dtype),
+        jnp.asarray(rows, dtype),
+        within,
+    )
