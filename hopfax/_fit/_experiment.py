@@ -30,6 +30,20 @@ class Experiment(eqx.Module):
       of what is known.
     - `labels`: names of the n entries. `before`, `after`: (n,) their standard errors now, and when
       the chosen ones are recorded. `steps`: (number, n) the same after each of them.
+
+    **Example:**
+
+    ```python
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    candidates = [
+        hx.losses.switch_times([t], init=dict(saliency=[4.0, 0.0, 0.0, 0.0]), sigma=0.5)
+        for t in (31.0, 300.0)
+    ]
+    plan = hx.designs.next_experiment(network, candidates, where=lambda net: net.kappa)
+    print(plan)  # largest standard error now: 50, record candidate ...
+    ```
     """
 
     chosen: tuple[int, ...] = eqx.field(static=True)

@@ -23,7 +23,20 @@ _HALVINGS = 60  # of the search for a quantile, whose bracket spans 40 powers of
 
 class Interval(NamedTuple):
     """The ends of confidence intervals; infinite, or at the bound of the constraint, where the data
-    set no limit."""
+    set no limit.
+
+    **Example:**
+
+    ```python
+    found = hx.fit(
+        {"a": jnp.array(1.0)},
+        lambda model: model["a"] - jnp.array([1.0, 2.0, 3.0]),
+        where=lambda model: model["a"],
+        progress=False,
+    )
+    low, high = found.interval(0.95)  # -0.48, 4.48
+    ```
+    """
 
     low: Float[Array, "..."]
     high: Float[Array, "..."]
