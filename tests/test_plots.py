@@ -605,3 +605,43 @@ def test_theory_is_for_the_settings_that_it_was_derived_for(changed, finite):
     )
     assert ("prediction is derived" in note(data, found)) == (finite is None)
     assert (note(data, found) == "") == (finite is True)
+
+
+def test_a_fit_shows_its_data_residuals_intervals_and_what_is_open(as_a_user_runs_it):
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
+    ts = np.linspace(0.0, 40.0, 21)
+    rng = np.random.default_rng(0)
+    seen = hx.simulate(network, network.init(**start), ts).saliency
+    seen = seen + 0.05 * rng.standard_normal((21, 4))
+    loss = hx.losses.saliency_path(ts, seen, init=start, sigma=0.05)
+    columns = np.zeros((4, 4), bool)
+    columns[1, 0] = columns[2, 3] = True  # memory 3 is not active until time 40
+    found = hx.fit(
+        network,
+        loss,
+        where=lambda net: net.transition,
+        constraint=hx.constraints.Masked(columns),
+        absolute_sigma=True,
+        progress=False,
+    )
+    assert float(found.stderr[1]) > 1
+    profile = found.profile("transition[1, 0]")
+    figure = hx.plots.fit(found, profiles=[profile])
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles[:4] == ["data and model", "residuals", "intervals of 95 %", "transition matrix"]
+    data, residuals, intervals, matrix = figure.axes[:4]
+    np.testing.assert_allclose(data.lines[0].get_ydata(), seen[:, 0])
+    drawn = np.stack([line.get_ydata() for line in residuals.lines[:4]], axis=1)
+    np.testing.assert_allclose(drawn, loss(found.model).reshape(21, 4), rtol=1e-6, atol=1e-9)
+    hatched = [p.get_xy() for p in matrix.patches if p.get_hatch()]
+    assert hatched == [(2.5, 1.5)]  # from memory 3 to memory 2
+    low, high = found.interval(0.95)
+    text = [label.get_text() for label in intervals.get_yticklabels()]
+    assert text[0].endswith(f"\n{float(low[0]):.4g} to {float(high[0]):.4g}")
+    curve = figure.axes[-1].lines[0]
+    np.testing.assert_allclose(curve.get_xdata(), profile.values)
+    with pytest.raises(TypeError, match="`profiles`"):
+        hx.plots.fit(found, profiles=["kappa"])
+    plt.close(figure)

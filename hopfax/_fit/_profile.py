@@ -82,6 +82,10 @@ class Profile(eqx.Module):
     scale: Scale
     entry: int = eqx.field(static=True)
 
+    def bound(self, level: float = 0.95) -> Float[Array, ""]:
+        """The root of the deviance at the ends of the interval of this level."""
+        return quantile(check_level(level), self.left)
+
     def interval(self, level: float = 0.95) -> Interval:
         """Where the deviance stays below its quantile at `level`.
 
@@ -90,7 +94,7 @@ class Profile(eqx.Module):
 
         **Raises:** ValueError for a `level` that does not lie between 0 and 1.
         """
-        bound = float(quantile(check_level(level), self.left))
+        bound = float(self.bound(level))
         free, roots = np.asarray(self.free), np.sqrt(np.maximum(np.asarray(self.deviance), 0.0))
         middle = int(np.argmin(roots))
         low = _crossing(free[: middle + 1][::-1], roots[: middle + 1][::-1], bound)

@@ -16,7 +16,7 @@ from .._trajectory import Trajectory
 from .._types import ArrayLike, Input, Network, is_concrete
 from ..networks import neurons_of
 from ._base import LOST, AbstractLoss, Derivative
-from ._terms import AbstractTerm, Path
+from ._terms import AbstractTerm, Compared, Path
 
 _SLOTS = 64  # switches that a run logs by default
 _MANY = 64  # classes beyond which transits are Runge-Kutta steps, to whose tolerance
@@ -90,10 +90,22 @@ class Recording(AbstractLoss):
         self, network: Network, *, derivative: Derivative = "reverse"
     ) -> Float[Array, " R"]:
         run = self.run(network, derivative=derivative)
-        rows = (jnp.searchsorted(run.ts, term.times().astype(run.ts.dtype)) for term in self.terms)
+        rows = self._rows(run)
         parts = [term.residuals(run, row) for term, row in zip(self.terms, rows, strict=True)]
         found = jnp.concatenate(parts)
         return jnp.where(jnp.isfinite(found), found, LOST)
+
+    def compared(self, network: Network) -> list[Compared]:
+        """What was seen beside what the network shows, for each of `terms`, for a picture."""
+        run = self.run(network)
+        return [
+            term.compared(run, row) for term, row in zip(self.terms, self._rows(run), strict=True)
+        ]
+
+    def _rows(self, run: Trajectory) -> list[Array]:
+        """The saves that each term needs."""
+        times = (term.times().astype(run.ts.dtype) for term in self.terms)
+        return [jnp.searchsorted(run.ts, ts) for ts in times]
 
     @property
     def sees_classes_only(self) -> bool:

@@ -1,12 +1,29 @@
 """Kinds of observations of a run: what each needs of the run, and its residuals."""
 
 import abc
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._trajectory import Trajectory
+
+
+class Compared(NamedTuple):
+    """What was seen, and what a run shows, for a picture; NaN for what is missing.
+
+    - `name`: what it is. `x`: (K,) the time of each row, or for times themselves its number.
+    - `seen`, `made`: (K, n). `sigma`: standard deviations, broadcast against them.
+    - `moments`: whether the values are times.
+    """
+
+    name: str
+    x: Array
+    seen: Array
+    made: Array
+    sigma: Array
+    moments: bool
 
 
 class AbstractTerm(eqx.Module):
@@ -27,6 +44,10 @@ class AbstractTerm(eqx.Module):
     @abc.abstractmethod
     def residuals(self, run: Trajectory, rows: Int[Array, " S"]) -> Float[Array, " R"]:
         """Differences over their standard deviations; `rows`: the saves at `times`."""
+
+    @abc.abstractmethod
+    def compared(self, run: Trajectory, rows: Int[Array, " S"]) -> Compared:
+        """What was seen beside what the run shows, for a picture."""
 
 
 class SwitchTimes(AbstractTerm):
@@ -63,6 +84,12 @@ class SwitchTimes(AbstractTerm):
         early = jnp.where(next_ < self.stays, next_ - self.stays, 0.0)
         return jnp.concatenate([off, early / self.sigma.ravel()[-1:]])
 
+    def compared(self, run, rows):
+        found = matched_switches(run, self.order, self.time.size)
+        number = jnp.arange(1.0, self.time.size + 1)
+        columns = (v[:, None] for v in (self.time, found, self.sigma + 0 * self.time))
+        return Compared("switch times", number, *columns, True)
+
 
 class DwellTimes(AbstractTerm):
     """How long memories are active; made by `dwell_times`."""
@@ -89,6 +116,12 @@ class DwellTimes(AbstractTerm):
         known = ~jnp.isnan(self.dwell)
         return jnp.where(known, dwell - jnp.where(known, self.dwell, 0.0), 0.0) / self.sigma
 
+    def compared(self, run, rows):
+        found = jnp.diff(matched_switches(run, self.order, self.dwell.size + 1))
+        number = jnp.arange(1.0, self.dwell.size + 1)
+        columns = (v[:, None] for v in (self.dwell, found, self.sigma + 0 * self.dwell))
+        return Compared("dwells", number, *columns, True)
+
 
 class Path(AbstractTerm):
     """Saliencies, overlaps or the field at given times; made by `saliency_path` and the like."""
@@ -107,7 +140,19 @@ class Path(AbstractTerm):
     def count(self):
         return 1
 
+    def compared(self, run, rows):
+        made = self._path(run)[rows]
+        return Compared(self.of, self.ts, self.values, made, self.sigma, False)
+
     def residuals(self, run, rows):
+        path = self._path(run)
+        # NaN is replaced before the subtraction: its derivative would be NaN, too, and 0 * NaN is.
+        known = ~jnp.isnan(self.values)
+        difference = path[rows] - jnp.where(known, self.values, 0.0)
+        return (jnp.where(known, difference, 0.0) / self.sigma).ravel()
+
+    def _path(self, run: Trajectory) -> Array:
+        """What is compared, at all saves of the run."""
         path = {"saliency": run.saliency, "overlaps": run.overlaps, "field": run.observed}[self.of]
         if path is None:
             raise ValueError("`saliency_path` needs a network with saliency.")
@@ -116,10 +161,7 @@ class Path(AbstractTerm):
                 f"`values` must have {path.shape[1]} columns for the {self.of}, got "
                 f"{self.values.shape[1]}."
             )
-        # NaN is replaced before the subtraction: its derivative would be NaN, too, and 0 * NaN is.
-        known = ~jnp.isnan(self.values)
-        difference = path[rows] - jnp.where(known, self.values, 0.0)
-        return (jnp.where(known, difference, 0.0) / self.sigma).ravel()
+        return path
 
 
 def matched_switches(

@@ -6,6 +6,7 @@ Every function draws into the Axes given as `ax` or `axes`, or into new ones, an
 
 from ._dense import retrieval_diagram as retrieval_diagram
 from ._film import film_strip as film_strip
+from ._fit import fit as fit
 from ._maps import saliency_map as saliency_map
 from ._panels import (
     facets as facets,
@@ -26,6 +27,7 @@ __all__ = [
     "dwell_curve",
     "facets",
     "film_strip",
+    "fit",
     "maps",
     "overview",
     "phase_diagram",

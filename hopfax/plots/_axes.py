@@ -61,11 +61,16 @@ def check_drawing(dataset: Any, *, ax: Any = None, figure: Any = None, theory: A
             f"`dataset` must be an xarray.Dataset, as of hopfax.sweep, got {shown(dataset)}."
         )
     check_axes(ax)
+    check_figure(figure)
+    check_bool(theory, "theory")
+
+
+def check_figure(figure: Any) -> None:
+    """TypeError unless `figure` is a figure of matplotlib, or None."""
     if figure is not None:
         from matplotlib.figure import FigureBase
 
         check_type(figure, "figure", FigureBase, "a figure of matplotlib")
-    check_bool(theory, "theory")
 
 
 def check_axes(ax: Any, name: str = "ax") -> None:
