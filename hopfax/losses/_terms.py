@@ -87,8 +87,8 @@ class SwitchTimes(AbstractTerm):
     def compared(self, run, rows):
         found = matched_switches(run, self.order, self.time.size)
         number = jnp.arange(1.0, self.time.size + 1)
-        columns = (v[:, None] for v in (self.time, found, self.sigma + 0 * self.time))
-        return Compared("switch times", number, *columns, True)
+        seen, made, sigma = (v[:, None] for v in (self.time, found, self.sigma + 0 * self.time))
+        return Compared("switch times", number, seen, made, sigma, True)
 
 
 class DwellTimes(AbstractTerm):
@@ -119,8 +119,8 @@ class DwellTimes(AbstractTerm):
     def compared(self, run, rows):
         found = jnp.diff(matched_switches(run, self.order, self.dwell.size + 1))
         number = jnp.arange(1.0, self.dwell.size + 1)
-        columns = (v[:, None] for v in (self.dwell, found, self.sigma + 0 * self.dwell))
-        return Compared("dwells", number, *columns, True)
+        seen, made, sigma = (v[:, None] for v in (self.dwell, found, self.sigma + 0 * self.dwell))
+        return Compared("dwells", number, seen, made, sigma, True)
 
 
 class Path(AbstractTerm):

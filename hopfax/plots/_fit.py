@@ -7,7 +7,7 @@ import numpy as np
 from .._errors import check_type
 from .._fit import FitResult, Profile
 from ..losses import Recording
-from ._axes import COLOURS, Axes, Figure, check_figure, new_figure
+from ._axes import COLOURS, Axes, Figure, Style, check_figure, new_figure
 
 _ENTRIES = 16  # fitted numbers whose intervals are drawn
 _NORMAL = 1.959964  # standard errors of an interval of 95 %
@@ -221,7 +221,7 @@ def _matrix(ax: Axes, found: FitResult) -> None:
     }
     handles = [styles[mark] for mark in ("open", "fixed") if mark in marks]
     if handles:
-        place = dict(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize="x-small")
+        place: Style = dict(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize="x-small")
         ax.legend(handles=handles, frameon=False, **place)
 
 
