@@ -20,8 +20,8 @@ Networks        Hopfield, OneTimescaleHopfield, InputDrivenHopfield, TwoTimescal
 Runs            simulate, iterate; Pulses; methods EventDriven, Diffrax; results Trajectory,
                 Switches, STATUS. `observables` reads them.
 Many runs       sweep, Point, sweep_plan, SweepPlan, open_sweep, refine. `designs` fills ranges.
-Fits            fit, FitResult, ENDINGS; fit_sequence, SequenceFit, Events; design_cycle, Design.
-                `losses`, `constraints`
+Fits            fit, FitResult, Goodness, ENDINGS; fit_sequence, SequenceFit, Events; design_cycle,
+                Design. `losses`, `constraints`
 Files           save, load
 Figures         `plots`
 Layers          `nn`: memories inside other models
@@ -132,6 +132,7 @@ if _TYPE_CHECKING:
         ENDINGS as ENDINGS,
         Design as Design,
         FitResult as FitResult,
+        Goodness as Goodness,
         SequenceFit as SequenceFit,
         design_cycle as design_cycle,
         fit as fit,
@@ -170,6 +171,7 @@ __all__ = [
     "FitWarning",
     "GaussianAverage",
     "GeneratedPatterns",
+    "Goodness",
     "HardSigmoid",
     "HardTanh",
     "Hopfield",
@@ -241,6 +243,7 @@ _LATE = {name: name for name in ("designs", "losses", "nn", "plots")} | {
     "ENDINGS": "_fit",
     "Events": "losses",
     "FitResult": "_fit",
+    "Goodness": "_fit",
     "SequenceFit": "_fit",
     "design_cycle": "_fit",
     "fit": "_fit",

@@ -12,9 +12,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from .._programs import jitted
+from ._goodness import Goodness, columns, goodness
 from ._steppers import Problem
 from ._variables import Vectors
 
@@ -28,8 +29,13 @@ class Certainty(eqx.Module):
 
 
 @jitted
-def certainty_of(problem: Problem, vectors: Vectors, data: Any, absolute: bool) -> Certainty:
-    """The `certainty` of parameters at the end of a fit.
+def certainty_of(
+    problem: Problem, vectors: Vectors, data: Any, absolute: bool, tolerance: float
+) -> tuple[Certainty, Goodness | None]:
+    """The `certainty` of parameters at the end of a fit, and whether the fit is any good.
+
+    Where it is not, there are no errors: their formula holds for the right model, close to the
+    global minimum.
 
     The Jacobian is computed twice, at points that differ by far less than its scale: where steps
     of the simulation are adaptive, other parameters have other steps, and the difference shows how
@@ -44,22 +50,38 @@ def certainty_of(problem: Problem, vectors: Vectors, data: Any, absolute: bool) 
     fine = jnp.isfinite(jacobian).all() & jnp.isfinite(residuals).all()
     jacobian = jnp.where(fine, jacobian, 0.0)
     noise = jnp.where(jnp.isfinite(other), other - jacobian, 0.0)
-    return certainty(residuals, jacobian, noise, slope, absolute)
+    # What was not observed (NaN in the data) has a residual of zero whatever the parameters are.
+    seen = (residuals != 0) | (jacobian != 0).any(1)
+    sure, known = certainty(residuals, seen, jacobian, noise, slope, absolute)
+    layout = columns(problem.loss, data, jax.eval_shape(problem.output, vectors, data).shape)
+    if not layout:
+        return sure, None
+    # Parameters that are wrong by the tolerance leave residuals of this size.
+    off = max(tolerance, float(jnp.finfo(flat.dtype).eps) ** 0.5)
+    least = off * jnp.linalg.norm(jacobian * (1 + jnp.abs(flat)))
+    found = goodness(residuals, seen, known, least, layout, absolute)
+    stderr = jnp.where(found.poor & ~sure.undetermined, jnp.nan, sure.stderr)
+    covariance = jnp.where(found.poor, jnp.nan, sure.covariance)
+    return Certainty(stderr, covariance, sure.undetermined), found
 
 
 def certainty(
     residuals: Float[Array, " r"],
+    seen: Bool[Array, " r"],
     jacobian: Float[Array, "r n"],
     noise: Float[Array, "r n"],
     slope: Float[Array, "n n"],
     absolute: bool,
-) -> Certainty:
+) -> tuple[Certainty, Int[Array, ""]]:
     r"""Errors of parameters $v(u)$ from the Gauss-Newton matrix of $J = \partial r/\partial u$.
 
     $\mathrm{cov}(v) = V (J^T J)^{-1} V^T$ with $V = \partial v/\partial u$ (`slope`), times the
-    reduced chi-squared unless `absolute`. The columns of $J$ are first scaled to length one, so
-    that units do not matter. Then directions whose singular value is below rounding, or below the
-    `noise` of $J$, are not determined, and parameters with any share in them have no error.
+    reduced chi-squared of the residuals `seen` unless `absolute`. The columns of $J$ are first
+    scaled to length one, so that units do not matter. Then directions whose singular value is below
+    rounding, or below the `noise` of $J$, are not determined, and parameters with any share in them
+    have no error.
+
+    **Returns:** the errors, and how many directions are determined.
     """
     r, n = jacobian.shape
     length = jnp.linalg.norm(jacobian, axis=0)
@@ -73,7 +95,7 @@ def certainty(
     scaled = jnp.where(known, 1 / jnp.where(known, sizes, 1.0), 0.0)[:, None] * rows
     spread = slope @ (scaled.T @ scaled) @ slope.T
     if not absolute:
-        free = (r - known.sum()).astype(sizes.dtype)
+        free = (seen.sum() - known.sum()).astype(sizes.dtype)
         reduced = jnp.sum(jnp.square(residuals)) / jnp.maximum(free, 1.0)
         spread = spread * jnp.where(free > 0, reduced, jnp.nan)
     lost = jnp.where(known[:, None], 0.0, rows @ slope.T)
@@ -83,4 +105,4 @@ def certainty(
     unknown = undetermined[:, None] | undetermined[None, :]
     covariance = jnp.where(unknown, jnp.nan, spread)
     stderr = jnp.where(undetermined, jnp.inf, jnp.sqrt(jnp.diagonal(spread)))
-    return Certainty(stderr, covariance, undetermined)
+    return Certainty(stderr, covariance, undetermined), known.sum()

@@ -34,7 +34,7 @@ from ..patterns import Patterns
 from ._certainty import certainty_of
 from ._choice import Optimizer, choose
 from ._loop import TRACED, Carry, Job, Progress, Settings, advance, begin, best, watch
-from ._result import ENDINGS, FitResult
+from ._result import CONVERGED, ENDINGS, POOR, FitResult
 from ._steppers import ByLeastSquares, ByOptax, Problem
 from ._variables import Variables, variables_of
 
@@ -246,21 +246,26 @@ def _result(
     vectors = best(job, carry)
     winner = jnp.argmin(carry.least)
     several = job.settings.starts > 1
-    sure = None
+    sure = found = None
     if residual and variables.size <= _SURE and job.settings.batch is None:
-        sure = certainty_of(problem, vectors, job.data, absolute)
+        tolerance = job.settings.tolerance
+        sure, found = certainty_of(problem, vectors, job.data, absolute, tolerance)
+    status = carry.status[winner] if several else carry.status
+    if found is not None:
+        status = jnp.where(found.poor & (status == CONVERGED), POOR, status)
     method = job.stepper
     method = type(method.solver).__name__ if isinstance(method, ByLeastSquares) else "optax"
     return FitResult(
         model=model,
         loss=carry.least[winner] if several else carry.least,
         losses=jnp.atleast_1d(carry.least),
-        status=carry.status[winner] if several else carry.status,
+        status=status,
         steps=carry.step[winner] if several else carry.step,
         values=variables.moving(vectors),
         stderr=None if sure is None else sure.stderr,
         covariance=None if sure is None else sure.covariance,
         undetermined=None if sure is None else sure.undetermined,
+        goodness=found,
         trace=carry.trace,
         labels=labels,
         derivative="forward" if problem.forward else "reverse",
@@ -281,6 +286,13 @@ def _warn(result: FitResult) -> None:
         return
     if ending == "nonfinite":
         _say("the loss or its gradient is not finite; what was best before is returned.")
+    if ending in ("converged, poor fit", "stalled") and _poor(result):
+        _say(
+            f"the model does not fit the data: {result.goodness}. Either this is a false minimum: "
+            "try other starts (starts=16, spread=0.1, key=jax.random.key(0)); or something else "
+            "made the data, or their standard deviations are larger than was said. Standard "
+            "errors would mean nothing and are NaN."
+        )
     if result.undetermined is not None and bool(result.undetermined.any()):
         lost = [label for k, label in enumerate(result.labels) if bool(result.undetermined[k])]
         more = f" and {len(lost) - 6} more" if len(lost) > 6 else ""
@@ -289,6 +301,10 @@ def _warn(result: FitResult) -> None:
             "infinite, and their values one choice of many. A column of `transition` is seen only "
             "while its memory is active, and an entry only if it makes a difference."
         )
+
+
+def _poor(result: FitResult) -> bool:
+    return result.goodness is not None and bool(result.goodness.poor)
 
 
 def _say(text: str) -> None:

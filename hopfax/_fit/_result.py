@@ -7,10 +7,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._errors import missing
+from ._goodness import Goodness
 
 #: How a fit ended; the code is the place here.
-ENDINGS = ("steps", "converged", "stalled", "flat", "nonfinite", "stopped")
-STEPS, CONVERGED, STALLED, FLAT, NONFINITE, STOPPED = range(len(ENDINGS))
+ENDINGS = (
+    *("steps", "converged", "stalled", "flat", "nonfinite", "stopped"),
+    *("converged, poor fit", "interrupted"),
+)
+STEPS, CONVERGED, STALLED, FLAT, NONFINITE, STOPPED, POOR, INTERRUPTED = range(len(ENDINGS))
 
 
 class History(eqx.Module):
@@ -28,13 +32,18 @@ class FitResult(eqx.Module):
     - `loss`: their loss. `losses`: the least loss of every start.
     - `status`: how the fit ended, a code into `hopfax.ENDINGS`: all `steps` made; `converged`
       (least squares found its minimum); `stalled` (no progress for `patience` steps); `flat` (the
-      gradient is exactly zero); `nonfinite` (the loss is no number); `stopped` by the callback.
+      gradient is exactly zero); `nonfinite` (the loss is no number); `stopped` by the callback;
+      `converged, poor fit` (a minimum, but a false one, or the model is wrong: see `goodness`).
       `ending` is its name.
     - `steps`: how many were made.
     - `values`: the fitted entries, one after the other. `labels`: a name for each of them.
-    - `stderr`: their standard errors, infinite where the data do not determine them; None for a
-      loss that is a number. `covariance`: the matrix, NaN there.
+    - `stderr`: their standard errors, infinite where the data do not determine them, NaN where the
+      fit is poor, for there they would mean nothing; None for a loss that is a number.
+      `covariance`: the matrix, NaN in both cases.
     - `undetermined`: which entries the data do not determine.
+    - `goodness`: whether the model fits the data, a `hopfax.Goodness`; None for a loss that is a
+      number, that is no observation (`losses.event_map`) or that is fitted in batches, and for
+      more than 512 parameters.
     - `derivative`: "forward" or "reverse", as chosen. `method`: the optimiser.
     - `trace`: what `history` is made from.
 
@@ -62,6 +71,7 @@ class FitResult(eqx.Module):
     stderr: Float[Array, " n"] | None
     covariance: Float[Array, "n n"] | None
     undetermined: Bool[Array, " n"] | None
+    goodness: Goodness | None
     trace: History
     labels: tuple[str, ...] = eqx.field(static=True)
     derivative: str = eqx.field(static=True)
@@ -99,10 +109,13 @@ class FitResult(eqx.Module):
             f"{self.ending} after {int(self.steps)} steps of {self.method} ({self.derivative} "
             f"derivatives): loss {float(self.loss):.6g}"
         ]
+        if self.goodness is not None and np.isfinite(self.goodness.p_value):
+            lines.append(f"  {self.goodness}")
         values = np.asarray(self.values)
         errors = None if self.stderr is None else np.asarray(self.stderr)
         for k, label in enumerate(self.labels[:_SHOWN]):
-            error = "" if errors is None else f" +- {errors[k]:.2g}"
+            none = errors is None or np.isnan(errors[k])
+            error = "" if none else f" +- {errors[k]:.2g}"
             lines.append(f"  {label} = {values[k]:.8g}{error}")
         if len(self.labels) > _SHOWN:
             lines.append(f"  and {len(self.labels) - _SHOWN} more")

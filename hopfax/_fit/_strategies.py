@@ -195,7 +195,7 @@ def surrogate(task: Task, starts: int, key: jax.Array | None) -> Made:
         forced = Forced(tuple(losses))
         result = _fitted(task, trial, forced, _variable(task, None), starts=starts, key=key)
     # Its residuals are margins, not errors of observations.
-    unknown = dict(stderr=None, covariance=None, undetermined=None)
+    unknown = dict(stderr=None, covariance=None, undetermined=None, goodness=None)
     return Made(result.model, dataclasses.replace(result, **unknown))
 
 
