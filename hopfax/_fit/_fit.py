@@ -34,7 +34,8 @@ from ..patterns import Patterns
 from ._certainty import certainty_of
 from ._choice import Optimizer, choose
 from ._loop import TRACED, Carry, Job, Progress, Settings, advance, begin, best, watch
-from ._result import CONVERGED, ENDINGS, POOR, FitResult
+from ._result import CONVERGED, ENDINGS, POOR, FitResult, poor
+from ._search import searched
 from ._steppers import ByLeastSquares, ByOptax, Problem
 from ._variables import Variables, variables_of
 
@@ -53,7 +54,7 @@ def fit(
     steps: int | None = None,
     patience: int | None = None,
     tolerance: float = 1e-6,
-    starts: int = 1,
+    starts: int | Literal["auto"] = "auto",
     spread: float = 0.5,
     key: jax.Array | None = None,
     derivative: Literal["auto", "forward", "reverse"] = "auto",
@@ -85,15 +86,20 @@ def fit(
     - `patience`: stop when the loss has not fallen by the fraction `tolerance` for so many steps
         (optax). `tolerance` is also that of least squares, in parameters and residuals.
     - `starts`: run so many starts side by side and keep the best: the given one, and others whose
-        free parameters are moved by normal deviates of size `spread`. This needs a `key`.
+        free parameters are moved by normal deviates of size `spread`. This needs a `key`. "auto"
+        is one start; but if least squares on a recording of `hopfax.losses` (its runs are soon
+        early or late by a part of a dwell, which makes false minima) ends in a poor fit (see
+        `goodness` of the result), it goes on: with growing parts of the data, and, for at most
+        four parameters, from the best of up to 1024 points within factors of 0.67 to 1.5 of the
+        start, until a fit is good. It needs no `key` and finds the same at every call.
     - `derivative`: "auto" takes forward mode for at most 16 parameters and for least squares, else
         reverse mode. A loss of your own is differentiated in reverse mode unless you say "forward";
         its call of `simulate` must say the same.
     - `absolute_sigma`: whether the standard deviations in the residuals are known. Otherwise only
         their ratios count: all are scaled so that the reduced chi-squared is one, as in
         `scipy.optimize.curve_fit`.
-    - `callback`: called every few steps with `Progress(step, loss, model)`; stops if it returns
-        True.
+    - `callback`: called every few steps with `Progress(step, loss, model)`, and after each further
+        start of a search; stops if it returns True.
     - `checkpoint`: a file that keeps the state of a long fit. The same call goes on from it; a call
         with other arrays or settings is refused. (Of functions only the names are compared.)
     - `progress`: show a bar; "auto": on a terminal.
@@ -119,7 +125,8 @@ def fit(
     tolerance = _checked_kinds(loss, data, where, tolerance, absolute_sigma, callback, progress)
     if checkpoint is not None:
         check_path(checkpoint, "checkpoint")
-    starts = as_count(starts, "starts")
+    auto = isinstance(starts, str) and starts == "auto"
+    starts = 1 if auto else as_count(starts, "starts")
     steps, patience, batch_size = (
         None if count is None else as_count(count, name, most=2**31 - 1)
         for name, count in (("steps", steps), ("patience", patience), ("batch_size", batch_size))
@@ -145,16 +152,17 @@ def fit(
     def finish(carry: Carry) -> Any:
         return outer.put(model, best(job, carry))
 
-    here = all(is_concrete(leaf) for leaf in jax.tree.leaves((carry, problem, data)))
-    if here:
-        carry = watch(job, carry, finish, callback, checkpoint, progress)
-    else:
+    def judged(carry: Carry) -> FitResult:
+        return _result(job, carry, residual, absolute_sigma, finish(carry), labels)
+
+    if not all(is_concrete(leaf) for leaf in jax.tree.leaves((carry, problem, data))):
         if callback is not None or checkpoint is not None:
             raise ValueError("`callback` and `checkpoint` are not for a fit under jit or vmap.")
-        carry = advance(job, carry, jnp.asarray(limit, jnp.int32))
-    result = _result(job, carry, residual, absolute_sigma, finish(carry), labels)
-    if here:
-        _warn(result)
+        return judged(advance(job, carry, jnp.asarray(limit, jnp.int32)))
+    result = judged(watch(job, carry, finish, callback, checkpoint, progress))
+    if auto:
+        result = searched(job, result, judged, callback, progress)
+    _warn(result)
     return result
 
 
@@ -286,12 +294,14 @@ def _warn(result: FitResult) -> None:
         return
     if ending == "nonfinite":
         _say("the loss or its gradient is not finite; what was best before is returned.")
-    if ending in ("converged, poor fit", "stalled") and _poor(result):
+    if ending in ("converged, poor fit", "stalled") and poor(result):
+        tried = result.losses.size
+        of = f"the best of the minima that were found from {tried} starts" if tried > 1 else "this"
         _say(
-            f"the model does not fit the data: {result.goodness}. Either this is a false minimum: "
-            "try other starts (starts=16, spread=0.1, key=jax.random.key(0)); or something else "
-            "made the data, or their standard deviations are larger than was said. Standard "
-            "errors would mean nothing and are NaN."
+            f"the model does not fit the data: {result.goodness}. Either {of} is a false minimum: "
+            "try another start, or more of them (starts=16, spread=0.1, key=jax.random.key(0)); or "
+            "something else made the data, or their standard deviations are larger than was said. "
+            "Standard errors would mean nothing and are NaN."
         )
     if result.undetermined is not None and bool(result.undetermined.any()):
         lost = [label for k, label in enumerate(result.labels) if bool(result.undetermined[k])]
@@ -301,10 +311,6 @@ def _warn(result: FitResult) -> None:
             "infinite, and their values one choice of many. A column of `transition` is seen only "
             "while its memory is active, and an entry only if it makes a difference."
         )
-
-
-def _poor(result: FitResult) -> bool:
-    return result.goodness is not None and bool(result.goodness.poor)
 
 
 def _say(text: str) -> None:

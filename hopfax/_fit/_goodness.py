@@ -45,16 +45,16 @@ class Goodness(eqx.Module):
     **Example:**
 
     ```python
-    x = jnp.linspace(0.0, 1.0, 40)
+    x, noise = jnp.linspace(0.0, 1.0, 40), 0.1 * jax.random.normal(jax.random.key(0), (40,))
     found = hx.fit(
         jnp.zeros(1),
-        lambda line: (line * x - x**2 + 0.5) / 0.1,  # no line through 0 is a parabola
-        where=lambda line: line,
+        lambda slope: (slope * x - (2.0 * x + noise)) / 0.1,
+        where=lambda slope: slope,
         absolute_sigma=True,
         progress=False,
-    )  # FitWarning: the model does not fit the data
-    found.goodness.chi_squared, found.goodness.degrees  # 393, 39
-    found.ending  # 'converged, poor fit'
+    )
+    found.goodness.poor, found.goodness.degrees  # False, 39
+    found.goodness.p_value  # 0.5
     ```
     """
 

@@ -84,10 +84,16 @@ def begin(job: Job) -> Carry:
     starts = job.settings.starts
     first = job.problem.variables.projected(job.problem.variables.start())
     if starts == 1:
-        return _start(job, first)
+        return start_at(job, first)
     flat, back = ravel_pytree(first)
     moved = job.spread * jr.normal(jr.fold_in(job.key, 1), (starts, flat.size), flat.dtype)
     return eqx.filter_vmap(lambda v: _start(job, back(v)))(flat + moved.at[0].set(0.0))
+
+
+@jitted
+def start_at(job: Job, vectors: Vectors) -> Carry:
+    """Before the first step, at one start."""
+    return _start(job, vectors)
 
 
 def _start(job: Job, vectors: Vectors) -> Carry:

@@ -29,7 +29,7 @@ class FitResult(eqx.Module):
     """A fitted model, how the fit went, and how sure it is.
 
     - `model`: the model with the best parameters that were met.
-    - `loss`: their loss. `losses`: the least loss of every start.
+    - `loss`: their loss. `losses`: the least loss of every start, also of a search.
     - `status`: how the fit ended, a code into `hopfax.ENDINGS`: all `steps` made; `converged`
       (least squares found its minimum); `stalled` (no progress for `patience` steps); `flat` (the
       gradient is exactly zero); `nonfinite` (the loss is no number); `stopped` by the callback;
@@ -114,8 +114,7 @@ class FitResult(eqx.Module):
         values = np.asarray(self.values)
         errors = None if self.stderr is None else np.asarray(self.stderr)
         for k, label in enumerate(self.labels[:_SHOWN]):
-            none = errors is None or np.isnan(errors[k])
-            error = "" if none else f" +- {errors[k]:.2g}"
+            error = "" if errors is None or np.isnan(errors[k]) else f" +- {errors[k]:.2g}"
             lines.append(f"  {label} = {values[k]:.8g}{error}")
         if len(self.labels) > _SHOWN:
             lines.append(f"  and {len(self.labels) - _SHOWN} more")
@@ -123,3 +122,8 @@ class FitResult(eqx.Module):
 
 
 _SHOWN = 12
+
+
+def poor(result: FitResult) -> bool:
+    """Whether it is known that the fitted model does not describe the data."""
+    return result.goodness is not None and bool(result.goodness.poor)
