@@ -34,7 +34,7 @@ from ..patterns import Patterns
 from ._certainty import certainty_of
 from ._choice import Optimizer, choose
 from ._loop import TRACED, Carry, Job, Progress, Settings, advance, begin, best, watch
-from ._result import CONVERGED, ENDINGS, POOR, FitResult, poor
+from ._result import CONVERGED, ENDINGS, INTERRUPTED, POOR, FitResult, poor
 from ._search import searched
 from ._steppers import ByLeastSquares, ByOptax, Problem
 from ._variables import Variables, variables_of
@@ -102,7 +102,11 @@ def fit(
         start of a search; stops if it returns True.
     - `checkpoint`: a file that keeps the state of a long fit. The same call goes on from it; a call
         with other arrays or settings is refused. (Of functions only the names are compared.)
-    - `progress`: show a bar; "auto": on a terminal.
+    - `progress`: show a bar; "auto": on a terminal. Where there is none, True says every ten
+        seconds how far it is.
+
+    Ctrl-C ends the fit, which returns the best so far, with the status "interrupted" and without
+    errors; a `checkpoint` goes on from there.
 
     **Returns:** a `FitResult`.
 
@@ -255,7 +259,9 @@ def _result(
     winner = jnp.argmin(carry.least)
     several = job.settings.starts > 1
     sure = found = None
-    if residual and variables.size <= _SURE and job.settings.batch is None:
+    # Whoever presses Ctrl-C does not wait for another program to be compiled.
+    stopped = is_concrete(carry.status) and bool((carry.status == INTERRUPTED).any())
+    if not stopped and residual and variables.size <= _SURE and job.settings.batch is None:
         tolerance = job.settings.tolerance
         sure, found = certainty_of(problem, vectors, job.data, absolute, tolerance)
     status = carry.status[winner] if several else carry.status
@@ -292,6 +298,8 @@ def _warn(result: FitResult) -> None:
             "hopfax.fit_sequence choose a start."
         )
         return
+    if ending == "interrupted":
+        _say("the fit was interrupted; what was best so far is returned.")
     if ending == "nonfinite":
         _say("the loss or its gradient is not finite; what was best before is returned.")
     if ending in ("converged, poor fit", "stalled") and poor(result):

@@ -33,12 +33,14 @@ class FitResult(eqx.Module):
     - `status`: how the fit ended, a code into `hopfax.ENDINGS`: all `steps` made; `converged`
       (least squares found its minimum); `stalled` (no progress for `patience` steps); `flat` (the
       gradient is exactly zero); `nonfinite` (the loss is no number); `stopped` by the callback;
-      `converged, poor fit` (a minimum, but a false one, or the model is wrong: see `goodness`).
+      `converged, poor fit` (a minimum, but a false one, or the model is wrong: see `goodness`);
+      `interrupted` by Ctrl-C.
       `ending` is its name.
     - `steps`: how many were made.
     - `values`: the fitted entries, one after the other. `labels`: a name for each of them.
     - `stderr`: their standard errors, infinite where the data do not determine them, NaN where the
-      fit is poor, for there they would mean nothing; None for a loss that is a number.
+      fit is poor, for there they would mean nothing; None for a loss that is a number, and for a
+      fit that was interrupted.
       `covariance`: the matrix, NaN in both cases.
     - `undetermined`: which entries the data do not determine.
     - `goodness`: whether the model fits the data, a `hopfax.Goodness`; None for a loss that is a

@@ -24,11 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._interrupt import until_stopped
 from .._programs import jitted
 from .._progress import progress as bar
 from ..losses._terms import AbstractTerm, DwellTimes, Path, SwitchTimes
 from ._loop import Carry, Job, Progress, advance, start_at
-from ._result import STOPPED, FitResult, poor
+from ._result import INTERRUPTED, STOPPED, FitResult, poor
 from ._steppers import ByLeastSquares, Problem
 from ._variables import Variables, Vectors
 
@@ -60,20 +61,27 @@ def searched(
     if not (terms and whole and poor(result)) or result.ending in _ENDED:
         return result
     losses = [result.loss]
-    with bar(1 + _REFINED, "start", show) as shown:
+    with until_stopped() as stopped, bar(1 + _REFINED, "start", show) as shown:
         for carry in _fits(job):
+            stopped.check()
             other = judged(carry)
             losses.append(other.loss)
             result = other if other.loss < result.loss else result
-            shown.update(1)
             shown.set_postfix_str(f"loss {float(result.loss):.4g}")
+            shown.update(1)
             told = Progress(int(other.steps), float(result.loss), result.model)
             if callback is not None and callback(told):
-                result = dataclasses.replace(result, status=jnp.asarray(STOPPED, jnp.int32))
+                result = _ended(result, STOPPED)
                 break
             if not poor(result):
                 break
+    if stopped.pressed:
+        result = _ended(result, INTERRUPTED)
     return dataclasses.replace(result, losses=jnp.stack(losses))
+
+
+def _ended(result: FitResult, status: int) -> FitResult:
+    return dataclasses.replace(result, status=jnp.asarray(status, jnp.int32))
 
 
 def _fits(job: Job) -> Iterator[Carry]:

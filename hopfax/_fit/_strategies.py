@@ -290,6 +290,8 @@ def _fitted(
         progress=task.progress,
         **options,
     )
+    if found.ending == "interrupted":  # by Ctrl-C, which is meant for all that would follow
+        raise KeyboardInterrupt
     labels = tuple(label.removeprefix("network.") for label in found.labels)
     result = dataclasses.replace(found, labels=labels)
     if own:
