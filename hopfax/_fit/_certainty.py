@@ -15,9 +15,11 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from .._programs import jitted
+from .._types import is_concrete
 from ._goodness import Goodness, columns, goodness
-from ._steppers import Problem
-from ._variables import Vectors
+from ._loop import Job, evaluated
+from ._steppers import ByLeastSquares, Problem
+from ._variables import Variables, Vectors
 
 
 class Certainty(eqx.Module):
@@ -28,10 +30,7 @@ class Certainty(eqx.Module):
     undetermined: Bool[Array, " n"]
 
 
-@jitted
-def certainty_of(
-    problem: Problem, vectors: Vectors, data: Any, absolute: bool, tolerance: float
-) -> tuple[Certainty, Goodness | None]:
+def certainty_of(job: Job, vectors: Vectors, absolute: bool) -> tuple[Certainty, Goodness | None]:
     """The `certainty` of parameters at the end of a fit, and whether the fit is any good.
 
     Where it is not, there are no errors: their formula holds for the right model, close to the
@@ -41,19 +40,50 @@ def certainty_of(
     of the simulation are adaptive, other parameters have other steps, and the difference shows how
     large the error of the Jacobian is.
     """
+    problem, data = job.problem, job.data
     flat, back = ravel_pytree(vectors)
     aside = jnp.finfo(flat.dtype).eps ** 0.75 * (1 + jnp.abs(flat))
+    here = all(is_concrete(leaf) for leaf in jax.tree.leaves((job, vectors)))
+    if here and job.settings.starts == 1 and isinstance(job.stepper, ByLeastSquares):
+        pairs = [evaluated(job, back(v)) for v in (flat, flat + aside)]
+        residuals, jacobian = (jnp.stack(parts) for parts in zip(*pairs, strict=True))
+    else:
+        residuals, jacobian = _jacobians(problem, vectors, aside, data)
+    layout = columns(problem.loss, data, lambda: jax.eval_shape(problem.output, vectors, data))
+    tolerance = job.settings.tolerance
+    return _judged(problem.variables, vectors, residuals[0], jacobian, layout, absolute, tolerance)
+
+
+@jitted
+def _jacobians(
+    problem: Problem, vectors: Vectors, aside: Float[Array, " n"], data: Any
+) -> tuple[Float[Array, "2 r"], Float[Array, "2 r n"]]:
+    """The residuals and their derivatives at a point and beside it."""
+    flat, back = ravel_pytree(vectors)
     both = jnp.stack([flat, flat + aside])
-    residuals, jacobian = jax.lax.map(lambda v: problem.jacobian(back(v), data), both)
-    residuals, (jacobian, other) = residuals[0], jacobian
-    slope = jax.jacfwd(lambda v: problem.variables.moving(back(v)))(flat)
+    return jax.lax.map(lambda v: problem.jacobian(back(v), data), both)
+
+
+@jitted
+def _judged(
+    variables: Variables,
+    vectors: Vectors,
+    residuals: Float[Array, " r"],
+    jacobians: Float[Array, "2 r n"],
+    layout: int,
+    absolute: bool,
+    tolerance: float,
+) -> tuple[Certainty, Goodness | None]:
+    """`certainty_of` from residuals and derivatives."""
+    flat, back = ravel_pytree(vectors)
+    jacobian, other = jacobians
+    slope = jax.jacfwd(lambda v: variables.moving(back(v)))(flat)
     fine = jnp.isfinite(jacobian).all() & jnp.isfinite(residuals).all()
     jacobian = jnp.where(fine, jacobian, 0.0)
     noise = jnp.where(jnp.isfinite(other), other - jacobian, 0.0)
     # What was not observed (NaN in the data) has a residual of zero whatever the parameters are.
     seen = (residuals != 0) | (jacobian != 0).any(1)
     sure, known = certainty(residuals, seen, jacobian, noise, slope, absolute)
-    layout = columns(problem.loss, data, jax.eval_shape(problem.output, vectors, data).shape)
     if not layout:
         return sure, None
     # Parameters that are wrong by the tolerance leave residuals of this size.

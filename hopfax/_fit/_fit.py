@@ -262,8 +262,7 @@ def _result(
     # Whoever presses Ctrl-C does not wait for another program to be compiled.
     stopped = is_concrete(carry.status) and bool((carry.status == INTERRUPTED).any())
     if not stopped and residual and variables.size <= _SURE and job.settings.batch is None:
-        tolerance = job.settings.tolerance
-        sure, found = certainty_of(problem, vectors, job.data, absolute, tolerance)
+        sure, found = certainty_of(job, vectors, absolute)
     status = carry.status[winner] if several else carry.status
     if found is not None:
         status = jnp.where(found.poor & (status == CONVERGED), POOR, status)

@@ -11,6 +11,7 @@ wrong at many times in a row.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import equinox as eqx
@@ -92,6 +93,7 @@ def goodness(
         p = _beyond(square, degrees.astype(square.dtype))
         p = jnp.where(degrees > 0, p, jnp.nan)
     else:
+        columns = columns if residuals.size % columns == 0 else 1
         p = ljung_box(residuals.reshape(-1, columns), seen.reshape(-1, columns))
         p = jnp.where(degrees >= _FEWEST, p, jnp.nan)
     p = jnp.where(jnp.isfinite(square), p, 0.0)
@@ -128,10 +130,11 @@ def _beyond(square: Float[Array, ""], degrees: Float[Array, ""]) -> Float[Array,
     return gammaincc(jnp.maximum(degrees, 1.0) / 2, square / 2)
 
 
-def columns(loss: Any, data: Any, shape: tuple[int, ...]) -> int:
+def columns(loss: Any, data: Any, output: Callable[[], jax.ShapeDtypeStruct]) -> int:
     """How many residuals belong to one time: those of the neighbours in time lie so far apart.
 
-    0 where residuals are no observations, as the margins of `losses.event_map`.
+    0 where residuals are no observations, as the margins of `losses.event_map`. `output`: what the
+    loss returns, which is expensive to know.
     """
 
     def found(kind):
@@ -142,7 +145,6 @@ def columns(loss: Any, data: Any, shape: tuple[int, ...]) -> int:
         return 0
     terms = found(AbstractTerm)
     if not terms:  # a function of the user's own: its first axis is time
-        return max(math.prod(shape[1:]), 1)
+        return max(math.prod(output().shape[1:]), 1)
     sizes = {term.values.shape[-1] if isinstance(term, Path) else 1 for term in terms}
-    size = sizes.pop() if len(sizes) == 1 else 1
-    return size if math.prod(shape) % size == 0 else 1
+    return sizes.pop() if len(sizes) == 1 else 1

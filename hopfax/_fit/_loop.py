@@ -91,6 +91,15 @@ def begin(job: Job) -> Carry:
     return eqx.filter_vmap(lambda v: _start(job, back(v)))(flat + moved.at[0].set(0.0))
 
 
+def evaluated(job: Job, vectors: Vectors) -> tuple[Array, Array]:
+    """The residuals and their derivatives somewhere, for least squares from one start.
+
+    It is the program of the fit that computes them: one of their own takes as long to compile.
+    """
+    first = advance(job, start_at(job, vectors), jnp.asarray(1, jnp.int32)).state.f_info
+    return first.residual, first.jac.as_matrix()
+
+
 @jitted
 def start_at(job: Job, vectors: Vectors) -> Carry:
     """Before the first step, at one start."""

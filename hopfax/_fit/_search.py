@@ -3,19 +3,20 @@
 What is compared with a run over several dwells has many minima: the run is late or early by a
 part of a dwell, and every small change makes it worse. So
 
-    1. the loss alone, which is cheap, is computed at many points around the start, all in one
-       compiled program;
-    2. from the start, and from the best of these, least squares takes a few steps with the first
-       part of the data, then with an eighth more, and so on up to all of them: a short run cannot
-       be late by much, and one that is right so far is nearly right a little later;
-    3. the first result that describes the data is the result of the fit.
+    1. for few parameters the loss alone, which is cheap, is computed at many points around the
+       start, all in one compiled program, and least squares goes on from the best of these;
+    2. from the start it takes a few steps with the first part of the data, then with an eighth
+       more, and so on up to all of them: a short run cannot be late by much, and one that is right
+       so far is nearly right a little later.
+
+The first result that describes the data is the result of the fit.
 
 The program of least squares is that of the first fit, because data that are hidden, as NaN, leave
 all shapes as they are.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import equinox as eqx
@@ -32,6 +33,8 @@ from ._loop import Carry, Job, Progress, advance, start_at
 from ._result import INTERRUPTED, STOPPED, FitResult, poor
 from ._steppers import ByLeastSquares, Problem
 from ._variables import Variables, Vectors
+
+Points = tuple[Float[Array, "points _"], ...]  # many vectors
 
 _REACH = 0.4  # of the points around the start, as a logarithm: factors of 0.67 to 1.5
 _POINTS = {1: 256, 2: 512}  # for so many parameters
@@ -86,40 +89,43 @@ def _ended(result: FitResult, status: int) -> FitResult:
 
 def _fits(job: Job) -> Iterator[Carry]:
     """Fits from other starts, each as it ended, the most promising first."""
-    parts, limit = list(_parts(job)), min(_BRIEF, job.settings.steps)
-    for vectors in _starts(job, parts):
-        for part in parts:
-            ended = advance(part, start_at(part, vectors), jnp.asarray(limit, jnp.int32))
-            vectors = ended.best
-        yield advance(job, start_at(job, vectors), jnp.asarray(job.settings.steps, jnp.int32))
+    given = job.problem.variables.start()
+    if job.problem.variables.size <= _SCANNED:
+        half = _with_part(job, 0.5)
+        for vectors in _points(job, half):
+            yield _refined(job, [half], vectors)
+    yield _refined(job, _parts(job), given)
 
 
-def _starts(job: Job, parts: list[Job]) -> Iterator[Vectors]:
-    """The given start; the points around it with the least loss of all data, and of a part."""
-    yield job.problem.variables.start()
-    if job.problem.variables.size > _SCANNED:
-        return
+def _refined(job: Job, parts: Iterable[Job], vectors: Vectors) -> Carry:
+    """The fit from a start, by way of parts of the data."""
+    limit = min(_BRIEF, job.settings.steps)
+    for part in parts:
+        vectors = advance(part, start_at(part, vectors), jnp.asarray(limit, jnp.int32)).best
+    return advance(job, start_at(job, vectors), jnp.asarray(job.settings.steps, jnp.int32))
+
+
+def _points(job: Job, half: Job) -> Iterator[Vectors]:
+    """The points around the start with the least loss, in turns of all the data and of half."""
     many = _around(job.problem.variables)
-    ranked = (job, *parts[-1:])
-    orders = [np.argsort(np.asarray(_losses(one.problem, many, one.data))) for one in ranked]
-    taken = set()
-    for best in zip(*orders, strict=True):
-        for k in best:
-            if k not in taken:
-                taken.add(k)
-                yield tuple(points[k] for points in many)
-            if len(taken) == _REFINED:
-                return
+    orders = [np.argsort(np.asarray(_losses(one.problem, many, one.data))) for one in (job, half)]
+    taken: set[int] = set()
+    for k in np.stack(orders, axis=1).ravel().tolist():
+        if k not in taken:
+            taken.add(k)
+            yield tuple(points[k] for points in many)
+        if len(taken) == _REFINED:
+            return
 
 
 @jitted
-def _losses(problem: Problem, many: Vectors, data: Any) -> Float[Array, " points"]:
+def _losses(problem: Problem, many: Points, data: Any) -> Float[Array, " points"]:
     """The loss at many points; infinite where it is no number."""
     found = jax.lax.map(lambda one: problem.number(one, data), many, batch_size=_BATCH)
     return jnp.where(jnp.isfinite(found), found, jnp.inf)
 
 
-def _around(variables: Variables) -> Vectors:
+def _around(variables: Variables) -> Points:
     """Points around the start: every parameter times a factor, or, where it is zero, plus a share
     of the largest one of its array."""
     from scipy.stats import qmc  # late: it takes half a second to import
