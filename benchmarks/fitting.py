@@ -5,6 +5,7 @@
 - success: how often is the order of a random cycle learnt, and in what time? (Most of the time.)
 - cost: gain and transition matrix from five periods of switch times, in a process of its own.
 - gradient: a reverse-mode gradient of switch times over the run alone, and its error.
+- minima: how often is the global minimum found from starts within 30 %?
 - batch: many fits side by side over the same in a loop.
 - rivals: the same fit by hopfax, diffrax with optax, and torchdiffeq (`requirements-torch.txt`).
 
@@ -27,7 +28,7 @@ import numpy as np
 
 import hopfax as hx
 
-from . import _fit_rivals
+from . import _fit_minima, _fit_rivals
 from ._measure import interleaved, report
 from ._workloads import BIAS
 
@@ -287,6 +288,23 @@ def error_along(function, exact, parameters) -> float:
     return abs(found - expected) / abs(expected)
 
 
+# minima
+
+
+def minima(given) -> None:
+    """One row for what is fitted, from the start alone and with the search."""
+    for kind in _fit_minima.KINDS:
+        for starts in (1, "auto"):
+            row, _ = quiet(_fit_minima.table, kind, starts, given.seeds)
+            report("fitting", part="minima", kind=kind, starts=starts, truths=given.seeds, **row)
+            print(
+                f"{kind:<10} starts={starts}: {row['arrived']}/{given.seeds} arrived, "
+                f"{row['warned']} warned, {row['unsaid']} wrong without a word, "
+                f"{row['alarm']} right but called poor; median {row['median_s']:.1f} s, "
+                f"at most {row['max_s']:.1f} s"
+            )
+
+
 # batch
 
 
@@ -388,7 +406,7 @@ def quiet(call, *args, **options):
         return call(*args, **options)
 
 
-PARTS = {part.__name__: part for part in (success, cost, gradient, batch, rivals)}
+PARTS = {part.__name__: part for part in (success, cost, gradient, minima, batch, rivals)}
 
 
 def main():

@@ -20,8 +20,8 @@ Networks        Hopfield, OneTimescaleHopfield, InputDrivenHopfield, TwoTimescal
 Runs            simulate, iterate; Pulses; methods EventDriven, Diffrax; results Trajectory,
                 Switches, STATUS. `observables` reads them.
 Many runs       sweep, Point, sweep_plan, SweepPlan, open_sweep, refine. `designs` fills ranges.
-Fits            fit, FitResult, ENDINGS; fit_sequence, SequenceFit, Events; design_cycle, Design;
-                identifiability, Identifiability, Interval, Profile, Experiment.
+Fits            fit, FitResult, Goodness, ENDINGS; fit_sequence, SequenceFit, Events; design_cycle,
+                Design; identifiability, Identifiability, Interval, Profile, Experiment.
                 `losses`, `constraints`
 Files           save, load
 Figures         `plots`
@@ -134,6 +134,7 @@ if _TYPE_CHECKING:
         Design as Design,
         Experiment as Experiment,
         FitResult as FitResult,
+        Goodness as Goodness,
         Identifiability as Identifiability,
         Interval as Interval,
         Profile as Profile,
@@ -177,6 +178,7 @@ __all__ = [
     "FitWarning",
     "GaussianAverage",
     "GeneratedPatterns",
+    "Goodness",
     "HardSigmoid",
     "HardTanh",
     "Hopfield",
@@ -253,6 +255,7 @@ _LATE = {name: name for name in ("designs", "losses", "nn", "plots")} | {
     "Events": "losses",
     "Experiment": "_fit",
     "FitResult": "_fit",
+    "Goodness": "_fit",
     "Identifiability": "_fit",
     "Interval": "_fit",
     "Profile": "_fit",

@@ -1,7 +1,8 @@
-"""Progress bars, shown if tqdm is installed and the output goes to a terminal."""
+"""Progress: a bar by tqdm on a terminal, and a line every ten seconds where there is none."""
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -14,6 +15,32 @@ class _Silent:
 
     def set_postfix_str(self, text: str) -> None:
         del text
+
+
+class _Lines:
+    """Says every ten seconds and at the end how far it is: in a file or a pipe no bar can move."""
+
+    def __init__(self, total: int, unit: str, done: int):
+        self.total, self.unit, self.done = total, unit, done
+        self.begun = self.said = time.monotonic()
+        self.note = ""
+
+    def update(self, amount: int = 1) -> None:
+        self.done += amount
+        if time.monotonic() - self.said >= _EVERY:
+            self.say()
+
+    def say(self) -> None:
+        self.said = time.monotonic()
+        far = f"{self.done}/{self.total} {self.unit}{self.note}, {self.said - self.begun:.0f} s"
+        sys.stderr.write(f"hopfax: {far}\n")
+        sys.stderr.flush()
+
+    def set_postfix_str(self, text: str) -> None:
+        self.note = f", {text}" if text else ""
+
+
+_EVERY = 10.0  # seconds
 
 
 def check_progress(show: Any) -> None:
@@ -29,19 +56,28 @@ def progress(
 ) -> Iterator[Any]:
     """A bar of `total` units with a method `.update(k)`, of which `done` are done at the start.
 
-    It is that of tqdm, if installed. `show`: whether it is seen; "auto" shows it on a terminal.
+    `show`: whether it is seen; "auto": on a terminal. The bar is that of tqdm, if installed. Where
+    it could not move, True says every ten seconds and at the end how far it is.
     """
-    if show == "auto":
-        show = sys.stderr.isatty()
-    if show:
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            show = False
-        else:
-            with tqdm(
-                total=total, initial=done, unit=unit, dynamic_ncols=True, smoothing=0.1
-            ) as bar:
-                yield bar
-    if not show:
+    terminal = sys.stderr.isatty()
+    moving = terminal or (show is True and hasattr(sys, "ps1"))  # which notebooks have, too
+    bar = _bar() if moving and show else None
+    if bar is not None:
+        options: Any = dict(unit=unit, dynamic_ncols=True, smoothing=0.1)
+        with bar(total=total, initial=done, **options) as shown:
+            yield shown
+    elif show is True:
+        lines = _Lines(total, unit, done)
+        yield lines
+        lines.say()
+    else:
         yield _Silent()
+
+
+def _bar() -> Any:
+    """The bar of tqdm; None if that is not installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm

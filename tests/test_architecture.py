@@ -14,7 +14,10 @@ PACKAGE = ROOT / "hopfax"
 
 #: Every module or package directly inside hopfax/, lowest floor first. A new one is listed here.
 FLOORS = (
-    tuple("_types _misc _values _errors _status _progress _code _identity _programs".split()),
+    (
+        *("_types", "_misc", "_values", "_errors", "_status", "_progress", "_interrupt"),
+        *("_code", "_identity", "_programs"),
+    ),
     ("_files",),
     ("patterns", "_activations", "_rate_activations", "_interactions", "_inputs"),
     ("networks", "theory"),

@@ -3,6 +3,7 @@
 from ._design import Design as Design, design_cycle as design_cycle
 from ._experiment import Experiment as Experiment, next_experiment as next_experiment
 from ._fit import fit as fit
+from ._goodness import Goodness as Goodness
 from ._identify import Identifiability as Identifiability, identifiability as identifiability
 from ._intervals import Interval as Interval
 from ._loop import Progress as Progress

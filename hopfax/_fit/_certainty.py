@@ -12,12 +12,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from .._programs import jitted
+from .._types import is_concrete
+from ._goodness import Goodness, columns, goodness
 from ._intervals import Scale
-from ._steppers import Problem
-from ._variables import Vectors
+from ._loop import Job, evaluated
+from ._steppers import ByLeastSquares, Problem
+from ._variables import Variables, Vectors
 
 
 class Certainty(eqx.Module):
@@ -30,47 +33,99 @@ class Certainty(eqx.Module):
     left: Float[Array, ""]
 
 
-@jitted
 def certainty_of(
-    problem: Problem, vectors: Vectors, data: Any, absolute: bool
-) -> tuple[Certainty, Scale]:
-    """The `certainty` of parameters at the end of a fit, and of the free entries behind them.
+    job: Job, vectors: Vectors, absolute: bool
+) -> tuple[Certainty, Goodness | None, Scale]:
+    """The `certainty` of parameters at the end of a fit, whether the fit is any good, and the
+    certainty of the free entries behind the parameters.
+
+    Where it is not, there are no errors: their formula holds for the right model, close to the
+    global minimum.
 
     The Jacobian is computed twice, at points that differ by far less than its scale: where steps
     of the simulation are adaptive, other parameters have other steps, and the difference shows how
     large the error of the Jacobian is.
     """
+    problem, data = job.problem, job.data
     flat, back = ravel_pytree(vectors)
     aside = jnp.finfo(flat.dtype).eps ** 0.75 * (1 + jnp.abs(flat))
+    here = all(is_concrete(leaf) for leaf in jax.tree.leaves((job, vectors)))
+    if here and job.settings.starts == 1 and isinstance(job.stepper, ByLeastSquares):
+        pairs = [evaluated(job, back(v)) for v in (flat, flat + aside)]
+        residuals, jacobian = (jnp.stack(parts) for parts in zip(*pairs, strict=True))
+    else:
+        residuals, jacobian = _jacobians(problem, vectors, aside, data)
+    layout = columns(problem.loss, data, lambda: jax.eval_shape(problem.output, vectors, data))
+    tolerance = job.settings.tolerance
+    return _judged(problem.variables, vectors, residuals[0], jacobian, layout, absolute, tolerance)
+
+
+@jitted
+def _jacobians(
+    problem: Problem, vectors: Vectors, aside: Float[Array, " n"], data: Any
+) -> tuple[Float[Array, "2 r"], Float[Array, "2 r n"]]:
+    """The residuals and their derivatives at a point and beside it."""
+    flat, back = ravel_pytree(vectors)
     both = jnp.stack([flat, flat + aside])
-    residuals, jacobian = jax.lax.map(lambda v: problem.jacobian(back(v), data), both)
-    residuals, (jacobian, other) = residuals[0], jacobian
-    slope = jax.jacfwd(lambda v: problem.variables.moving(back(v)))(flat)
+    return jax.lax.map(lambda v: problem.jacobian(back(v), data), both)
+
+
+@jitted
+def _judged(
+    variables: Variables,
+    vectors: Vectors,
+    residuals: Float[Array, " r"],
+    jacobians: Float[Array, "2 r n"],
+    layout: int,
+    absolute: bool,
+    tolerance: float,
+) -> tuple[Certainty, Goodness | None, Scale]:
+    """`certainty_of` from residuals and derivatives."""
+    flat, back = ravel_pytree(vectors)
+    jacobian, other = jacobians
+    slope = jax.jacfwd(lambda v: variables.moving(back(v)))(flat)
     fine = jnp.isfinite(jacobian).all() & jnp.isfinite(residuals).all()
     jacobian = jnp.where(fine, jacobian, 0.0)
     noise = jnp.where(jnp.isfinite(other), other - jacobian, 0.0)
+    # What was not observed (NaN in the data) has a residual of zero whatever the parameters are.
+    seen = (residuals != 0) | (jacobian != 0).any(1)
     n = flat.size
     both = jnp.concatenate([slope, jnp.eye(n, dtype=flat.dtype)])
-    of_both = certainty(residuals, jacobian, noise, both, absolute)
+    of_both, known = certainty(residuals, seen, jacobian, noise, both, absolute)
     stderr, covariance, lost = of_both.stderr, of_both.covariance, of_both.undetermined
-    found = Certainty(stderr[:n], covariance[:n, :n], lost[:n], of_both.left)
+    sure = Certainty(stderr[:n], covariance[:n, :n], lost[:n], of_both.left)
     left = jnp.full_like(of_both.left, jnp.inf) if absolute else of_both.left
-    return found, Scale(problem.variables, flat, stderr[n:], covariance[n:, n:], left)
+    scale = Scale(variables, flat, stderr[n:], covariance[n:, n:], left)
+    if not layout:
+        return sure, None, scale
+    # Parameters that are wrong by the tolerance leave residuals of this size.
+    off = max(tolerance, float(jnp.finfo(flat.dtype).eps) ** 0.5)
+    least = off * jnp.linalg.norm(jacobian * (1 + jnp.abs(flat)))
+    found = goodness(residuals, seen, known, least, layout, absolute)
+    stderr = jnp.where(found.poor & ~sure.undetermined, jnp.nan, sure.stderr)
+    covariance = jnp.where(found.poor, jnp.nan, sure.covariance)
+    own = jnp.where(found.poor, jnp.nan, scale.stderr)
+    scale = eqx.tree_at(lambda s: s.stderr, scale, own)
+    return Certainty(stderr, covariance, sure.undetermined, sure.left), found, scale
 
 
 def certainty(
     residuals: Float[Array, " r"],
+    seen: Bool[Array, " r"],
     jacobian: Float[Array, "r n"],
     noise: Float[Array, "r n"],
     slope: Float[Array, "m n"],
     absolute: bool,
-) -> Certainty:
+) -> tuple[Certainty, Int[Array, ""]]:
     r"""Errors of numbers $v(u)$ from the Gauss-Newton matrix of $J = \partial r/\partial u$.
 
     $\mathrm{cov}(v) = V (J^T J)^{-1} V^T$ with $V = \partial v/\partial u$ (`slope`), times the
-    reduced chi-squared unless `absolute`. The columns of $J$ are first scaled to length one, so
-    that units do not matter. Then directions whose singular value is below rounding, or below the
-    `noise` of $J$, are not determined, and parameters with any share in them have no error.
+    reduced chi-squared of the residuals `seen` unless `absolute`. The columns of $J$ are first
+    scaled to length one, so that units do not matter. Then directions whose singular value is below
+    rounding, or below the `noise` of $J$, are not determined, and parameters with any share in them
+    have no error.
+
+    **Returns:** the errors, and how many directions are determined.
     """
     r, n = jacobian.shape
     length = jnp.linalg.norm(jacobian, axis=0)
@@ -83,7 +138,7 @@ def certainty(
     known = sizes > floor
     scaled = jnp.where(known, 1 / jnp.where(known, sizes, 1.0), 0.0)[:, None] * rows
     spread = slope @ (scaled.T @ scaled) @ slope.T
-    free = (r - known.sum()).astype(sizes.dtype)
+    free = (seen.sum() - known.sum()).astype(sizes.dtype)
     if not absolute:
         reduced = jnp.sum(jnp.square(residuals)) / jnp.maximum(free, 1.0)
         spread = spread * jnp.where(free > 0, reduced, jnp.nan)
@@ -94,4 +149,4 @@ def certainty(
     unknown = undetermined[:, None] | undetermined[None, :]
     covariance = jnp.where(unknown, jnp.nan, spread)
     stderr = jnp.where(undetermined, jnp.inf, jnp.sqrt(jnp.diagonal(spread)))
-    return Certainty(stderr, covariance, undetermined, free)
+    return Certainty(stderr, covariance, undetermined, free), known.sum()

@@ -35,7 +35,8 @@ from ._certainty import certainty_of
 from ._choice import Optimizer, choose
 from ._loop import TRACED, Carry, Job, Progress, Settings, advance, begin, best, watch
 from ._profile import Origin
-from ._result import ENDINGS, FitResult
+from ._result import CONVERGED, ENDINGS, INTERRUPTED, POOR, FitResult, poor
+from ._search import searched
 from ._steppers import ByLeastSquares, ByOptax, Problem
 from ._variables import Variables, variables_of
 
@@ -54,7 +55,7 @@ def fit(
     steps: int | None = None,
     patience: int | None = None,
     tolerance: float = 1e-6,
-    starts: int = 1,
+    starts: int | Literal["auto"] = "auto",
     spread: float = 0.5,
     key: jax.Array | None = None,
     derivative: Literal["auto", "forward", "reverse"] = "auto",
@@ -86,19 +87,28 @@ def fit(
     - `patience`: stop when the loss has not fallen by the fraction `tolerance` for so many steps
         (optax). `tolerance` is also that of least squares, in parameters and residuals.
     - `starts`: run so many starts side by side and keep the best: the given one, and others whose
-        free parameters are moved by normal deviates of size `spread`. This needs a `key`.
+        free parameters are moved by normal deviates of size `spread`. This needs a `key`. "auto"
+        is one start; but if least squares on a recording of `hopfax.losses` (its runs are soon
+        early or late by a part of a dwell, which makes false minima) ends in a poor fit (see
+        `goodness` of the result), it goes on: with growing parts of the data, and, for at most
+        four parameters, from the best of up to 1024 points within factors of 0.67 to 1.5 of the
+        start, until a fit is good. It needs no `key` and finds the same at every call.
     - `derivative`: "auto" takes forward mode for at most 16 parameters and for least squares, else
         reverse mode. A loss of your own is differentiated in reverse mode unless you say "forward";
         its call of `simulate` must say the same.
     - `absolute_sigma`: whether the standard deviations in the residuals are known. Otherwise only
         their ratios count: all are scaled so that the reduced chi-squared is one, as in
         `scipy.optimize.curve_fit`.
-    - `callback`: called every few steps with `Progress(step, loss, model)`; stops if it returns
-        True.
+    - `callback`: called every few steps with `Progress(step, loss, model)`, and after each further
+        start of a search; stops if it returns True.
     - `checkpoint`: a file that keeps the state of a long fit. The same call goes on from it; a call
         with other arrays, functions or settings is refused. Functions count with their code and the
         values that they reach, so it holds for one version of Python.
-    - `progress`: show a bar; "auto": on a terminal.
+    - `progress`: show a bar; "auto": on a terminal. Where there is none, True says every ten
+        seconds how far it is.
+
+    Ctrl-C ends the fit, which returns the best so far, with the status "interrupted" and without
+    errors; a `checkpoint` goes on from there.
 
     **Returns:** a `FitResult`.
 
@@ -121,7 +131,8 @@ def fit(
     tolerance = _checked_kinds(loss, data, where, tolerance, absolute_sigma, callback, progress)
     if checkpoint is not None:
         check_path(checkpoint, "checkpoint")
-    starts = as_count(starts, "starts")
+    auto = isinstance(starts, str) and starts == "auto"
+    starts = 1 if auto else as_count(starts, "starts")
     steps, patience, batch_size = (
         None if count is None else as_count(count, name, most=2**31 - 1)
         for name, count in (("steps", steps), ("patience", patience), ("batch_size", batch_size))
@@ -147,16 +158,17 @@ def fit(
     def finish(carry: Carry) -> Any:
         return outer.put(model, best(job, carry))
 
-    here = all(is_concrete(leaf) for leaf in jax.tree.leaves((carry, problem, data)))
-    if here:
-        carry = watch(job, carry, finish, callback, checkpoint, progress)
-    else:
+    def judged(carry: Carry) -> FitResult:
+        return _result(job, carry, residual, absolute_sigma, finish(carry), labels)
+
+    if not all(is_concrete(leaf) for leaf in jax.tree.leaves((carry, problem, data))):
         if callback is not None or checkpoint is not None:
             raise ValueError("`callback` and `checkpoint` are not for a fit under jit or vmap.")
-        carry = advance(job, carry, jnp.asarray(limit, jnp.int32))
-    result = _result(job, carry, residual, absolute_sigma, finish(carry), labels, here)
-    if here:
-        _warn(result)
+        return judged(advance(job, carry, jnp.asarray(limit, jnp.int32)))
+    result = judged(watch(job, carry, finish, callback, checkpoint, progress))
+    if auto:
+        result = searched(job, result, judged, callback, progress)
+    _warn(result)
     return result
 
 
@@ -246,7 +258,6 @@ def _result(
     absolute: bool,
     model: Any,
     labels: tuple[str, ...],
-    here: bool,
 ) -> FitResult:
     """What the fit returns: of the best start, with its errors if they can be had."""
     problem = job.problem
@@ -254,21 +265,28 @@ def _result(
     vectors = best(job, carry)
     winner = jnp.argmin(carry.least)
     several = job.settings.starts > 1
-    sure = scale = None
-    if residual and variables.size <= _SURE and job.settings.batch is None:
-        sure, scale = certainty_of(problem, vectors, job.data, absolute)
+    sure = found = scale = None
+    # Whoever presses Ctrl-C does not wait for another program to be compiled.
+    stopped = is_concrete(carry.status) and bool((carry.status == INTERRUPTED).any())
+    if not stopped and residual and variables.size <= _SURE and job.settings.batch is None:
+        sure, found, scale = certainty_of(job, vectors, absolute)
+    status = carry.status[winner] if several else carry.status
+    if found is not None:
+        status = jnp.where(found.poor & (status == CONVERGED), POOR, status)
     method = job.stepper
     method = type(method.solver).__name__ if isinstance(method, ByLeastSquares) else "optax"
+    here = all(is_concrete(leaf) for leaf in jax.tree.leaves((carry, problem, job.data)))
     return FitResult(
         model=model,
         loss=carry.least[winner] if several else carry.least,
         losses=jnp.atleast_1d(carry.least),
-        status=carry.status[winner] if several else carry.status,
+        status=status,
         steps=carry.step[winner] if several else carry.step,
         values=variables.moving(vectors),
         stderr=None if sure is None else sure.stderr,
         covariance=None if sure is None else sure.covariance,
         undetermined=None if sure is None else sure.undetermined,
+        goodness=found,
         trace=carry.trace,
         labels=labels,
         derivative="forward" if problem.forward else "reverse",
@@ -289,8 +307,19 @@ def _warn(result: FitResult) -> None:
             "hopfax.fit_sequence choose a start."
         )
         return
+    if ending == "interrupted":
+        _say("the fit was interrupted; what was best so far is returned.")
     if ending == "nonfinite":
         _say("the loss or its gradient is not finite; what was best before is returned.")
+    if ending in ("converged, poor fit", "stalled") and poor(result):
+        tried = result.losses.size
+        of = f"the best of the minima that were found from {tried} starts" if tried > 1 else "this"
+        _say(
+            f"the model does not fit the data: {result.goodness}. Either {of} is a false minimum: "
+            "try another start, or more of them (starts=16, spread=0.1, key=jax.random.key(0)); or "
+            "something else made the data, or their standard deviations are larger than was said. "
+            "Standard errors would mean nothing and are NaN."
+        )
     if result.undetermined is not None and bool(result.undetermined.any()):
         lost = [label for k, label in enumerate(result.labels) if bool(result.undetermined[k])]
         more = f" and {len(lost) - 6} more" if len(lost) > 6 else ""

@@ -17,12 +17,13 @@ import jax.random as jr
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
+from .._interrupt import until_stopped
 from .._programs import jitted
 from .._progress import progress as bar
 from .._types import ArrayLike
 from . import _checkpoint
 from ._batches import drawn
-from ._result import CONVERGED, FLAT, NONFINITE, STALLED, STEPS, STOPPED, History
+from ._result import CONVERGED, FLAT, INTERRUPTED, NONFINITE, STALLED, STEPS, STOPPED, History
 from ._steppers import ByLeastSquares, ByOptax, Problem
 from ._variables import Vectors
 
@@ -84,10 +85,25 @@ def begin(job: Job) -> Carry:
     starts = job.settings.starts
     first = job.problem.variables.projected(job.problem.variables.start())
     if starts == 1:
-        return _start(job, first)
+        return start_at(job, first)
     flat, back = ravel_pytree(first)
     moved = job.spread * jr.normal(jr.fold_in(job.key, 1), (starts, flat.size), flat.dtype)
     return eqx.filter_vmap(lambda v: _start(job, back(v)))(flat + moved.at[0].set(0.0))
+
+
+def evaluated(job: Job, vectors: Vectors) -> tuple[Array, Array]:
+    """The residuals and their derivatives somewhere, for least squares from one start.
+
+    It is the program of the fit that computes them: one of their own takes as long to compile.
+    """
+    first = advance(job, start_at(job, vectors), jnp.asarray(1, jnp.int32)).state.f_info
+    return first.residual, first.jac.as_matrix()
+
+
+@jitted
+def start_at(job: Job, vectors: Vectors) -> Carry:
+    """Before the first step, at one start."""
+    return _start(job, vectors)
 
 
 def _start(job: Job, vectors: Vectors) -> Carry:
@@ -180,6 +196,8 @@ def watch(
     **Arguments:** `finish`: the model of a carry, for the callback. `checkpoint`: a file from which
     the fit goes on, and which is written after every few steps. `show`: a progress bar.
 
+    Ctrl-C ends it, too; KeyboardInterrupt if no step has been made.
+
     **Raises:** FileNotFoundError if the folder of `checkpoint` does not exist; see
     `_checkpoint.read` for the file.
     """
@@ -190,24 +208,34 @@ def watch(
             raise FileNotFoundError(f"`checkpoint`: there is no folder {file.parent}.")
         config = _checkpoint.identity({"fit": job})
         carry = _checkpoint.read(file, config, carry)
-    limit = job.settings.steps
-    with bar(limit, "step", show, done=int(jnp.max(carry.step))) as shown:
+    limit, made = job.settings.steps, int(jnp.max(carry.step))
+    with until_stopped() as stopped, bar(limit, "step", show, done=made) as shown:
         while bool((carry.status < 0).any()):
+            stopped.check()
             before = int(jnp.max(carry.step))
             until = min(before + _EVERY, limit)
             carry = advance(job, carry, jnp.asarray(until, jnp.int32))
             made = int(jnp.max(carry.step))
-            shown.update(made - before)
             loss = float(jnp.min(carry.least))
             shown.set_postfix_str(f"loss {loss:.4g}")
+            shown.update(made - before)
             if file is not None:
                 _checkpoint.write(file, config, carry)
             if callback is None:
                 continue
             if callback(Progress(made, loss, finish(carry))):
-                ended = jnp.where(carry.status < 0, STOPPED, carry.status)
-                return eqx.tree_at(lambda c: c.status, carry, ended)
+                return _ended(carry, STOPPED)
+    if stopped.pressed:
+        if made == 0:
+            raise KeyboardInterrupt
+        return _ended(carry, INTERRUPTED)
     return carry
+
+
+def _ended(carry: Carry, status: int) -> Carry:
+    """With this status wherever the fit still went on."""
+    ended = jnp.where(carry.status < 0, jnp.asarray(status, jnp.int32), carry.status)
+    return eqx.tree_at(lambda c: c.status, carry, ended)
 
 
 def best(job: Job, carry: Carry) -> Vectors:

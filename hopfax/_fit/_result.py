@@ -7,12 +7,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._errors import check_type, missing, shown
+from ._goodness import Goodness
 from ._intervals import Interval, Scale, check_level, interval_of
 from ._profile import Origin, Profile, profile_of
 
 #: How a fit ended; the code is the place here.
-ENDINGS = ("steps", "converged", "stalled", "flat", "nonfinite", "stopped")
-STEPS, CONVERGED, STALLED, FLAT, NONFINITE, STOPPED = range(len(ENDINGS))
+ENDINGS = (
+    *("steps", "converged", "stalled", "flat", "nonfinite", "stopped"),
+    *("converged, poor fit", "interrupted"),
+)
+STEPS, CONVERGED, STALLED, FLAT, NONFINITE, STOPPED, POOR, INTERRUPTED = range(len(ENDINGS))
 
 
 class History(eqx.Module):
@@ -27,18 +31,25 @@ class FitResult(eqx.Module):
     """A fitted model, how the fit went, and how sure it is.
 
     - `model`: the model with the best parameters that were met.
-    - `loss`: their loss. `losses`: the least loss of every start.
+    - `loss`: their loss. `losses`: the least loss of every start, also of a search.
     - `status`: how the fit ended, a code into `hopfax.ENDINGS`: all `steps` made; `converged`
       (least squares found its minimum); `stalled` (no progress for `patience` steps); `flat` (the
-      gradient is exactly zero); `nonfinite` (the loss is no number); `stopped` by the callback.
+      gradient is exactly zero); `nonfinite` (the loss is no number); `stopped` by the callback;
+      `converged, poor fit` (a minimum, but a false one, or the model is wrong: see `goodness`);
+      `interrupted` by Ctrl-C.
       `ending` is its name.
     - `steps`: how many were made.
     - `values`: the fitted entries, one after the other. `labels`: a name for each of them.
-    - `stderr`: their standard errors, infinite where the data do not determine them; None for a
-      loss that is a number. `covariance`: the matrix, NaN there.
+    - `stderr`: their standard errors, infinite where the data do not determine them, NaN where the
+      fit is poor, for there they would mean nothing; None for a loss that is a number, and for a
+      fit that was interrupted.
+      `covariance`: the matrix, NaN in both cases.
     - `undetermined`: which entries the data do not determine.
     - `interval(level)`: confidence intervals. `profile(label)`: the profile likelihood of an entry.
     - `scale`, `origin`: what these two are made from.
+    - `goodness`: whether the model fits the data, a `hopfax.Goodness`; None for a loss that is a
+      number, that is no observation (`losses.event_map`) or that is fitted in batches, and for
+      more than 512 parameters.
     - `derivative`: "forward" or "reverse", as chosen. `method`: the optimiser.
     - `trace`: what `history` is made from.
 
@@ -66,6 +77,7 @@ class FitResult(eqx.Module):
     stderr: Float[Array, " n"] | None
     covariance: Float[Array, "n n"] | None
     undetermined: Bool[Array, " n"] | None
+    goodness: Goodness | None
     trace: History
     labels: tuple[str, ...] = eqx.field(static=True)
     derivative: str = eqx.field(static=True)
@@ -170,10 +182,12 @@ class FitResult(eqx.Module):
             f"{self.ending} after {int(self.steps)} steps of {self.method} ({self.derivative} "
             f"derivatives): loss {float(self.loss):.6g}"
         ]
+        if self.goodness is not None and np.isfinite(self.goodness.p_value):
+            lines.append(f"  {self.goodness}")
         values = np.asarray(self.values)
         errors = None if self.stderr is None else np.asarray(self.stderr)
         for k, label in enumerate(self.labels[:_SHOWN]):
-            error = "" if errors is None else f" +- {errors[k]:.2g}"
+            error = "" if errors is None or np.isnan(errors[k]) else f" +- {errors[k]:.2g}"
             lines.append(f"  {label} = {values[k]:.8g}{error}")
         if len(self.labels) > _SHOWN:
             lines.append(f"  and {len(self.labels) - _SHOWN} more")
@@ -182,6 +196,11 @@ class FitResult(eqx.Module):
 
 _SHOWN = 12
 _NO_ERRORS = (
-    "a fit whose loss is a number, or that has too many parameters or batches, has no standard "
-    "errors: use residuals (a loss that returns an array)."
+    "a fit whose loss is a number, that was interrupted, or that has too many parameters or "
+    "batches, has no standard errors: use residuals (a loss that returns an array)."
 )
+
+
+def poor(result: FitResult) -> bool:
+    """Whether it is known that the fitted model does not describe the data."""
+    return result.goodness is not None and bool(result.goodness.poor)

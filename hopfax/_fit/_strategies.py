@@ -207,7 +207,7 @@ def surrogate(task: Task, starts: int, key: jax.Array | None) -> Made:
         forced = Forced(tuple(losses))
         result = _fitted(task, trial, forced, _variable(task, None), starts=starts, key=key)
     # Its residuals are margins, not errors of observations.
-    unknown = dict(stderr=None, covariance=None, undetermined=None)
+    unknown = dict(stderr=None, covariance=None, undetermined=None, goodness=None)
     return Made(result.model, dataclasses.replace(result, **unknown))
 
 
@@ -315,6 +315,8 @@ def _fitted(
         progress=task.progress,
         **options,
     )
+    if found.ending == "interrupted":  # by Ctrl-C, which is meant for all that would follow
+        raise KeyboardInterrupt
     labels = tuple(label.removeprefix("network.") for label in found.labels)
     result = dataclasses.replace(found, labels=labels)
     if own:

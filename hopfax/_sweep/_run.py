@@ -31,12 +31,12 @@ from .._errors import (
     warn,
 )
 from .._identity import describe
+from .._interrupt import heard
 from .._progress import check_progress
 from .._types import Dataset
 from . import _dataset
 from ._drive import by_executor, by_threads, counted
 from ._grid import cut
-from ._interrupt import heard
 from ._job import Job, Record, Variable, job_of, output_shapes, variables
 from ._manifest import Manifest
 from ._open import dataset_of

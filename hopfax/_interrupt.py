@@ -2,7 +2,7 @@
 
 Python raises KeyboardInterrupt in whatever the main thread does at that moment. In the middle of
 tracing or compiling that may be a callback whose exceptions are dropped, or turned into another
-error, and the sweep would go on as if nothing had been pressed. So it is also counted, and looked
+error, and the work would go on as if nothing had been pressed. So it is also counted, and looked
 for between any two steps.
 """
 
@@ -10,6 +10,34 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+
+
+class Stopped:
+    """Whether Ctrl-C has ended what `until_stopped` encloses."""
+
+    def __init__(self, check: Callable[[], None]):
+        self.check = check  # raises KeyboardInterrupt if it was pressed
+        self.pressed = False
+
+
+@contextlib.contextmanager
+def until_stopped() -> Iterator[Stopped]:
+    """A context that Ctrl-C leaves at its end, without an exception.
+
+    A KeyboardInterrupt that something inside has raised by itself passes through.
+    """
+    stopped = Stopped(lambda: None)
+    try:
+        with heard() as check:
+            stopped.check = check
+            yield stopped
+    except KeyboardInterrupt:
+        try:
+            stopped.check()
+        except KeyboardInterrupt:
+            stopped.pressed = True
+            return
+        raise
 
 
 @contextlib.contextmanager

@@ -1,0 +1,206 @@
+"""The search for the global minimum, where a fit from the given start ended in a false one.
+
+What is compared with a run over several dwells has many minima: the run is late or early by a
+part of a dwell, and every small change makes it worse. So
+
+    1. for few parameters the loss alone, which is cheap, is computed at many points around the
+       start, all in one compiled program, and least squares goes on from the best of these;
+    2. from the start it takes a few steps with the first part of the data, then with an eighth
+       more, and so on up to all of them: a short run cannot be late by much, and one that is right
+       so far is nearly right a little later.
+
+The first result that describes the data is the result of the fit.
+
+The program of least squares is that of the first fit, because data that are hidden, as NaN, leave
+all shapes as they are.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._interrupt import until_stopped
+from .._programs import jitted
+from .._progress import progress as bar
+from ..losses._terms import AbstractTerm, DwellTimes, Path, SwitchTimes
+from ._loop import Carry, Job, Progress, advance, start_at
+from ._result import INTERRUPTED, STOPPED, FitResult, poor
+from ._steppers import ByLeastSquares, Problem
+from ._variables import Variables, Vectors
+
+Points = tuple[Float[Array, "points _"], ...]  # many vectors
+
+_REACH = 0.4  # of the points around the start, as a logarithm: factors of 0.67 to 1.5
+_POINTS = {1: 256, 2: 512}  # for so many parameters
+_MOST = 1024  # points for more
+_SCANNED = 4  # parameters up to which so many points cover what is around the start
+_BATCH = 128  # that run side by side
+_REFINED = 8  # of the points
+_GROWTH, _PARTS = 1.12, 28  # each part of the data is so much longer than the one before
+_FEWEST = 4  # times of which a part of the data consists
+_BRIEF = 5  # steps with a part of the data: more lead astray what it does not determine
+_ENDED = ("stopped", "interrupted")
+
+
+def searched(
+    job: Job,
+    result: FitResult,
+    judged: Callable[[Carry], FitResult],
+    callback: Callable[[Progress], Any] | None,
+    show: bool | Literal["auto"],
+) -> FitResult:
+    """The result of the fit from the given start, or, if that is poor, the best of a search.
+
+    **Arguments:** `judged`: the result of a carry. `callback`, `show`: as in `hopfax.fit`.
+    """
+    terms = _terms(job)
+    whole = isinstance(job.stepper, ByLeastSquares) and job.settings.batch is None
+    if not (terms and whole and poor(result)) or result.ending in _ENDED:
+        return result
+    losses = [result.loss]
+    with until_stopped() as stopped, bar(1 + _REFINED, "start", show) as shown:
+        for carry in _fits(job):
+            stopped.check()
+            other = judged(carry)
+            losses.append(other.loss)
+            result = other if other.loss < result.loss else result
+            shown.set_postfix_str(f"loss {float(result.loss):.4g}")
+            shown.update(1)
+            told = Progress(int(other.steps), float(result.loss), result.model)
+            if callback is not None and callback(told):
+                result = _ended(result, STOPPED)
+                break
+            if not poor(result):
+                break
+    if stopped.pressed:
+        result = _ended(result, INTERRUPTED)
+    return dataclasses.replace(result, losses=jnp.stack(losses))
+
+
+def _ended(result: FitResult, status: int) -> FitResult:
+    return dataclasses.replace(result, status=jnp.asarray(status, jnp.int32))
+
+
+def _fits(job: Job) -> Iterator[Carry]:
+    """Fits from other starts, each as it ended, the most promising first."""
+    given = job.problem.variables.start()
+    if job.problem.variables.size <= _SCANNED:
+        half = _with_part(job, 0.5)
+        for vectors in _points(job, half):
+            yield _refined(job, [half], vectors)
+    yield _refined(job, _parts(job), given)
+
+
+def _refined(job: Job, parts: Iterable[Job], vectors: Vectors) -> Carry:
+    """The fit from a start, by way of parts of the data."""
+    limit = min(_BRIEF, job.settings.steps)
+    for part in parts:
+        vectors = advance(part, start_at(part, vectors), jnp.asarray(limit, jnp.int32)).best
+    return advance(job, start_at(job, vectors), jnp.asarray(job.settings.steps, jnp.int32))
+
+
+def _points(job: Job, half: Job) -> Iterator[Vectors]:
+    """The points around the start with the least loss, in turns of all the data and of half."""
+    many = _around(job.problem.variables)
+    orders = [np.argsort(np.asarray(_losses(one.problem, many, one.data))) for one in (job, half)]
+    taken: set[int] = set()
+    for k in np.stack(orders, axis=1).ravel().tolist():
+        if k not in taken:
+            taken.add(k)
+            yield tuple(points[k] for points in many)
+        if len(taken) == _REFINED:
+            return
+
+
+@jitted
+def _losses(problem: Problem, many: Points, data: Any) -> Float[Array, " points"]:
+    """The loss at many points; infinite where it is no number."""
+    found = jax.lax.map(lambda one: problem.number(one, data), many, batch_size=_BATCH)
+    return jnp.where(jnp.isfinite(found), found, jnp.inf)
+
+
+def _around(variables: Variables) -> Points:
+    """Points around the start: every parameter times a factor, or, where it is zero, plus a share
+    of the largest one of its array."""
+    from scipy.stats import qmc  # late: it takes half a second to import
+
+    size = variables.size
+    points = _POINTS.get(size, _MOST)
+    draws = qmc.Sobol(size, rng=np.random.default_rng(0)).random(points)
+    moves = jnp.asarray(_REACH * (2 * draws - 1), variables.dtype)
+    values = variables.values(variables.start())
+
+    def free(move: Float[Array, " n"]) -> Vectors:
+        found, at = [], 0
+        for k, value in enumerate(values):
+            entries = variables.entries[k]
+            here = move[at : at + entries.size].astype(value.dtype)
+            at += entries.size
+            old = value.ravel()[entries]
+            new = jnp.where(old == 0, here * jnp.max(jnp.abs(value)), old * jnp.exp(here))
+            moved = value.ravel().at[entries].set(new).reshape(value.shape)
+            found.append(variables.constraints[k].free(moved, variables.names[k]).ravel()[entries])
+        return tuple(found)
+
+    return jax.vmap(free)(moves)
+
+
+# Growing windows
+
+
+def _parts(job: Job) -> Iterator[Job]:
+    """The fit with the first part of its data, the smallest one first."""
+    longest = max(_length(term) for term in _terms(job))
+    for share in _GROWTH ** np.arange(-_PARTS, 0.0):
+        if share * longest >= _FEWEST:
+            yield _with_part(job, float(share))
+
+
+def _with_part(job: Job, share: float) -> Job:
+    def parts(one: Job) -> Any:
+        return one.problem.loss, one.data
+
+    def early(node: Any) -> Any:
+        return _early(node, share) if _is_term(node) else node
+
+    hidden = jax.tree.map(early, parts(job), is_leaf=_is_term)
+    return eqx.tree_at(parts, job, hidden, is_leaf=lambda node: node is None)
+
+
+def _is_term(node: Any) -> bool:
+    return isinstance(node, AbstractTerm)
+
+
+def _terms(job: Job) -> list[AbstractTerm]:
+    parts = jax.tree.leaves((job.problem.loss, job.data), is_leaf=_is_term)
+    return [part for part in parts if _is_term(part)]
+
+
+def _length(term: AbstractTerm) -> int:
+    """How many times were observed."""
+    if isinstance(term, Path):
+        return term.ts.shape[-1]
+    return term.count()
+
+
+def _early(term: AbstractTerm, share: float) -> AbstractTerm:
+    """What was observed at first; the rest is hidden."""
+
+    def cut(values: Array, axis: int) -> Array:
+        length = values.shape[axis]
+        late = jnp.arange(length) >= max(int(share * length), 1)
+        return jnp.where(late[:, None] if axis == -2 else late, jnp.nan, values)
+
+    if isinstance(term, Path):
+        return eqx.tree_at(lambda t: t.values, term, cut(term.values, -2))
+    if isinstance(term, SwitchTimes):
+        return eqx.tree_at(lambda t: t.time, term, cut(term.time, -1))
+    if isinstance(term, DwellTimes):
+        return eqx.tree_at(lambda t: t.dwell, term, cut(term.dwell, -1))
+    return term
