@@ -257,12 +257,12 @@ def test_a_gaussian_prior_gives_the_posterior():
 
     class Data(hx.losses.AbstractLoss):
         def __call__(self, network, *, derivative="reverse"):
-            return (network["a"] - jnp.array([2.0, 3.0, 4.0])) / 0.5
+            return (network["a"] - jnp.array([2.6, 3.0, 3.4])) / 0.5
 
-    loss = Data() + hx.losses.prior(where, 1.0, sigma=0.25)
+    loss = Data() + hx.losses.prior(where, 2.8, sigma=0.25)
     found = hx.fit({"a": jnp.array(0.0)}, loss, where=where, absolute_sigma=True, progress=False)
     precision = 3 / 0.25 + 1 / 0.0625
-    np.testing.assert_allclose(found.model["a"], (9 / 0.25 + 1 / 0.0625) / precision, rtol=1e-6)
+    np.testing.assert_allclose(found.model["a"], (9 / 0.25 + 2.8 / 0.0625) / precision, rtol=1e-6)
     np.testing.assert_allclose(found.stderr, precision**-0.5, rtol=1e-6)
 
 
