@@ -209,7 +209,7 @@ class Fit:
 
     def _options(self, unit: float) -> dict[str, Any]:
         names = tuple(dict.fromkeys(self.parameters))
-        options: dict[str, Any] = {"strategy": self.strategy}
+        options: dict[str, Any] = {"strategy": self.strategy, "memory": "transition"}
         if names != ("transition",):
             if not names:
                 raise ValueError("`parameters` must name at least one.")
