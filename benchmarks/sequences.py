@@ -97,7 +97,7 @@ def replay(given) -> None:
         notes += len(line)
         if seen != line:
             print(f"{name}: {found}; shown {seen} of {line}", flush=True)
-        if count % 20 == 0 or count == len(chosen):
+        if count % 10 == 0 or count == len(chosen):
             row = {"lines": count, "reproduced": proved, "replayed_from_noise": replayed}
             report("replay", **row, notes=notes, median_s=statistics.median(times))
 
