@@ -582,6 +582,7 @@ def of_runs():
             network=network,
             target=[0, 2, 1, 3],
             strategy="design",
+            memory="auto",
             where=None,
             constraint=None,
             saliency=None,

@@ -348,10 +348,9 @@ def test_bad_events_are_named():
         hx.Events([0])
     with pytest.raises(ValueError, match="whole numbers, but holds 1.5 at index 1"):
         hx.Events([0.0, 1.5])
-    with pytest.raises(ValueError, match="1 follows itself at entry 1"):
-        hx.Events([0, 1, 1])
-    with pytest.raises(ValueError, match="0 follows itself at entry 2"):
-        hx.Events([0, 1, 0], cycle=True)
+    for repeated in (hx.Events([0, 1, 1]), hx.Events([0, 1, 0], cycle=True)):  # for contexts
+        with pytest.raises(ValueError, match="follows itself at entry"):
+            hx.losses.order(repeated, P=2)
     with pytest.raises(ValueError, match="`memory` must hold indices from 0"):
         hx.Events([0, -1])
     with pytest.raises(ValueError, match="one entry a memory"):

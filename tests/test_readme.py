@@ -58,3 +58,6 @@ def test_the_code_of_the_readme(tmp_path, monkeypatch):
     ds = space["ds"].load()
     assert set(np.unique(ds.regime)) <= {0, 1, 2, 5} and set(ds.dims) == {"kappa", "bias"}
     assert hx.open_sweep("gains").load().identical(ds)
+    assert hx.observables.visited(space["tuneful"], items=space["singer"].items).tolist() == (
+        space["tune"].memory.tolist()
+    )

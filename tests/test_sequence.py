@@ -229,7 +229,8 @@ def test_what_cannot_be_shown_is_said():
     """The same three memories lead to different ones: no gains do that."""
     target = hx.Events([0, 1, 2, 3, 0, 1, 2, 4, 0, 1, 2, 3, 0, 1, 2, 4])
     with pytest.warns(hx.FitWarning, match="transitions are reproduced. A memory with"):
-        found = hx.fit_sequence(network(5), target, strategy="design", progress=False)
+        options = dict(strategy="design", memory="transition", progress=False)
+        found = hx.fit_sequence(network(5), target, **options)
     assert not found.reproduced and np.isfinite(found.network.transition).all()
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optimistix as optx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .._errors import (
     FitWarning,
@@ -31,7 +31,10 @@ from ..losses._events import events_of
 from ..losses._order import check_memories
 from ..networks import TwoTimescaleHopfield, check_kind
 from ._choice import Optimizer
-from ._proof import look
+from ._contexts import contexts
+from ._listening import listened, predicting
+from ._memory import LARGER, Memory, plan
+from ._proof import look, without_end
 from ._result import FitResult
 from ._strategies import Made, Task, design, gradient, refine, surrogate
 from ._trial import Trial
@@ -65,6 +68,11 @@ class SequenceFit:
 
     - `network`: the network. `saliency`: (S, P), where each sequence starts:
       `network.init(saliency=...)`.
+    - `memory`: what tells the network where in a sequence it is, "transition", "contexts" or
+      "suffixes". `reason`: why that was taken.
+    - `items`: (P,) which of the given memories each memory of `network` shows: but with
+      "transition" it holds several copies of one. `observables.visited(run, items=...)` reads a
+      run.
     - `score`: the share of the target's transitions that a simulation made, up to the first wrong
       one; of several sequences that of the worst. `reproduced`: whether it made all of them.
     - `error`: the largest difference of a switch time from the target, in fast time constants, that
@@ -93,17 +101,54 @@ class SequenceFit:
     deviation: float
     stages: tuple[Stage, ...]
     fit: FitResult | None
+    memory: Memory
+    reason: str
+    items: Int[Array, " P"]
 
     @property
     def reproduced(self) -> bool:
         """Whether every transition is as in the target; of the times, `error` says."""
         return self.score == 1.0
 
+    def listen(self, memory: ArrayLike, dwell: ArrayLike | None = None) -> np.ndarray:
+        r"""How strongly each item is expected next, after each entry of a sequence that is heard.
+
+        The network is led along the sequence: of the copies of an item that is heard, the one that
+        the memory before calls most becomes active, and stays so for its dwell. That is taken in
+        the limit $\tau \to \infty$, in which saliencies have a closed form. With
+        `memory="suffixes"` a softmax of the result, times one inverse temperature, gives
+        probabilities.
+
+        **Arguments:** `memory`: (K,) the items that are heard. `dwell`: how long each lasts, one
+        for all or (K,), in fast time constants (default: 1.3 slow ones).
+
+        **Returns:** (K, I), row k after entry k: the saliency of each item, which is the largest of
+        its copies; minus infinity for an item that no memory shows.
+
+        **Raises:** ValueError/TypeError naming the argument.
+
+        **Example:**
+
+        ```python
+        network = hx.TwoTimescaleHopfield(
+            hx.patterns.hadamard(3, 16), hx.cyclic(3), kappa=5.0, tau=20.0, bias=0.01
+        )
+        tune = hx.Events([0, 1, 0, 2] * 4)
+        found = hx.fit_sequence(network, tune, memory="suffixes", progress=False)
+        found.listen([0, 1, 0]).argmax(axis=1)  # 1, 0, 2
+        ```
+        """
+        return listened(self.network, np.asarray(self.items), memory, dwell)
+
     def __str__(self) -> str:
         kept = "is reproduced" if self.reproduced else "is not reproduced"
         lines = [f"the order {kept}: {self.score:.0%} of the transitions"]
         if np.isfinite(self.error):
             lines.append(f"the times are off by {_off(self.error, self.deviation)}")
+        patterns = self.network.patterns
+        lines.append(f"  memory: {self.memory}, {self.reason}")
+        if self.memory in LARGER:
+            lines.append(f"  {patterns.P} memories of {patterns.N} neurons")
         for stage in self.stages:
             known = np.isfinite(stage.error)
             error = f", times within {stage.error:.3g} fast time constants" if known else ""
@@ -121,6 +166,7 @@ def fit_sequence(
     target: Any,
     *,
     strategy: Strategy = "auto",
+    memory: Literal["auto"] | Memory = "auto",
     where: Callable | None = None,
     constraint: Any = None,
     saliency: ArrayLike | None = None,
@@ -134,7 +180,33 @@ def fit_sequence(
 ) -> SequenceFit:
     r"""Make a network show a sequence of memories, and prove it by simulation.
 
-    There are three strategies. What each finds is simulated, to see what it really does:
+    What tells the network where in a sequence it is, is `memory`:
+
+    - **transition**: nothing but the memories that there are. Where one has several successors, the
+      saliencies that earlier ones have left behind decide, which reaches back two or three.
+    - **contexts**: a memory of its own for every item in every context that matters, so that a
+      sequence of any length becomes a chain or cycle of memories. The network is larger: of the
+      states that the smallest deterministic automaton of the target needs (for an open sequence as
+      many as it has entries, for a cycle its least period; sequences that end alike share their
+      end), each is a memory, the item's pattern beside an orthogonal code on further neurons. There
+      are as many of these as the patterns have, or a power of 2 that is no less than the states.
+      Its learning rule is the pseudo-inverse, its bias so small that all neurons leave saturation
+      nearly at once; so if a run has noise, give it `readout="abs"` or "square", for which the sign
+      of a seed does not matter. Also an item that follows itself is shown. With times, gains are
+      corrected until the network's own switch times are right; there are no standard errors, and
+      when the last memory of an open sequence gives way is designed, but not proved.
+    - **suffixes**: to predict rather than to repeat. The contexts are those of a prediction suffix
+      tree: the ends of histories of up to eight items after which probabilities differ. Each calls
+      what may come next by its logarithm of probability: by itself the network goes on with the
+      most probable item, and `SequenceFit.listen` tells what it expects of a sequence that it
+      hears. A target that this does not repeat is no reason for a warning.
+
+    "auto" takes the transition if every memory has one successor, tries it first in up to twelve
+    transitions of which each depends on up to three items, and else takes contexts; the result says
+    why.
+
+    With the memories that there are, there are three strategies. What each finds is simulated, to
+    see what it really does:
 
     - **design**: closed form for a cycle (`design_cycle`); else the smallest gains that lead along
       the target in the singular limit, by linear programming. Memories may occur many times: which
@@ -153,6 +225,10 @@ def fit_sequence(
     - `network`: a network with the memories, and with all that is known of its parameters.
     - `target`: `hopfax.Events`, a list of them (one network shall show all), or an order such as
         [0, 2, 1], read as a cycle.
+    - `strategy`: which are tried, see above.
+    - `memory`: "auto", "transition", "contexts" or "suffixes", see above. What is said of the
+        network as it is (`where`, `constraint`, `saliency`, the strategies "surrogate" and
+        "gradient") means "transition".
     - `where`: what to fit of the network, as in `hopfax.fit`. Default: `transition`; with times, in
         the end, only its entries that are not zero, and the saliencies of the first memories.
     - `constraint`: as in `hopfax.fit`, for `where`.
@@ -179,11 +255,19 @@ def fit_sequence(
     )
     found = hx.fit_sequence(network, [0, 2, 1, 3], strategy="design", progress=False)
     found.network.transition[2, 0]  # 1: from memory 0 to memory 2
+
+    tune = hx.Events([0, 0, 1, 0, 0, 1, 0, 0, 2])  # a history of six decides what comes
+    found = hx.fit_sequence(network, tune, progress=False)
+    found.memory, found.network.patterns.P  # 'contexts', 9
+    start = found.network.init(saliency=found.saliency[0])
+    run = hx.simulate(found.network, start, jnp.array([0.0, 400.0]))
+    hx.observables.visited(run, items=found.items)  # 0, 0, 1, 0, 0, 1, 0, 0, 2
     ```
     """
     why = ": only that one moves by itself"
     check_kind(network, TwoTimescaleHopfield, why=why)
     check_option(strategy, "strategy", ("auto", "design", "surrogate", "gradient"))
+    check_option(memory, "memory", ("auto", "transition", "contexts", "suffixes"))
     _check_options(sigma, absolute_sigma, steps, starts, key, progress)
     if optimizer is not None:
         kinds = (optax.GradientTransformation, optx.AbstractLeastSquaresSolver)
@@ -194,18 +278,18 @@ def fit_sequence(
     targets = _targets(target, network.patterns.P)
     given = _given(saliency, network, len(targets))
     task = Task(network, targets, given, where, constraint, sigma, absolute_sigma, progress)
-    search = _Search(task)
+    names, reasons = plan(task, memory, strategy)
+    search = _Search(task, reasons)
     run = {
         "design": lambda: design(task),
         "surrogate": lambda: surrogate(task, starts, key),
         "gradient": lambda: gradient(task, search.trial, optimizer, steps),
+        "contexts": lambda: contexts(task),
+        "suffixes": lambda: predicting(task),
     }
-    names = [strategy] if strategy != "auto" else ["surrogate", "gradient"]
-    if strategy == "auto" and where is None:
-        names = ["design", *names]
     for name in names:
         search.attempt(name, run[name])
-        if task.timed:
+        if task.timed and name not in LARGER:
             search.attempt("refinement", lambda: search.refined(steps))
         if search.score == 1.0:
             break
@@ -255,26 +339,26 @@ def _given(
 
 @dataclasses.dataclass
 class _Found:
-    """A trial and what a simulation of it has shown."""
+    """What a strategy has made, and what a simulation of it has shown."""
 
-    trial: Trial
+    made: Made
     score: float
     error: float
-    fit: FitResult | None = None
+    memory: Memory
 
 
 class _Search:
     """The stages of one call of `fit_sequence`, and the best trial that they have found."""
 
-    def __init__(self, task: Task):
-        self.task = task
+    def __init__(self, task: Task, reasons: dict[Memory, str]):
+        self.task, self.reasons = task, reasons
         self.best: _Found | None = None
         self.stages: list[Stage] = []
 
     @property
     def trial(self) -> Trial | None:
         """The best trial so far."""
-        return None if self.best is None else self.best.trial
+        return None if self.best is None else self.best.made.trial
 
     @property
     def score(self) -> float:
@@ -288,30 +372,37 @@ class _Search:
         if made is None:
             self.stages.append(Stage(name, 0.0, float("nan"), time.perf_counter() - begin))
             return
-        score, error = look(made.trial, self.task.targets)
+        targets = self.task.targets
+        if made.items is not None:
+            targets = [without_end(events) for events in targets]
+        score, error = look(made.trial, targets, made.items, made.lengths)
         self.stages.append(Stage(name, score, error, time.perf_counter() - begin))
         best = self.best
         closer = best is not None and score == best.score and not error > best.error
         if best is None or score > best.score or closer:
-            self.best = _Found(made.trial, score, error, made.fit)
+            self.best = _Found(made, score, error, name if name in LARGER else "transition")
 
     def refined(self, steps: int | None) -> Made | None:
         """The best trial, refined; None if it shows nothing of the target."""
         if self.best is None or self.best.score == 0:
             return None
-        return refine(self.task, self.best.trial, steps)
+        return refine(self.task, self.best.made.trial, steps)
 
     def result(self) -> SequenceFit:
         """The best, with a warning if that does not show the target."""
         best, task = self.best, self.task
         if best is None:  # a design that does not exist, and nothing else was asked for
-            best = _Found(Trial(task.network, task.starts()), 0.0, float("nan"))
-        if best.score < 1:
+            made = Made(Trial(task.network, task.starts()), None)
+            best = _Found(made, 0.0, float("nan"), "transition")
+        if best.score < 1 and best.memory != "suffixes":  # which is there to predict
+            why = (
+                "A memory with several successors needs a history that tells them apart and does "
+                "not lie far back (two or three dwells), or memory='contexts'; dwells"
+            )
             warn(
-                f"only {best.score:.0%} of the target's transitions are reproduced. A memory with "
-                "several successors needs a history that tells them apart and does not lie far "
-                "back (two or three dwells); dwells must be longer than the handover "
-                f"({task.delay * task.tau:.3g} fast time constants).",
+                f"only {best.score:.0%} of the target's transitions are reproduced. "
+                f"{why if best.memory == 'transition' else 'Dwells'} must be longer than the "
+                f"handover ({task.delay * task.tau:.3g} fast time constants).",
                 FitWarning,
             )
         deviation = best.error / float(np.max(np.asarray(task.sigma)))
@@ -323,12 +414,16 @@ class _Search:
                 "of the times are right.",
                 FitWarning,
             )
+        trial, fit, items, _ = best.made
         return SequenceFit(
-            best.trial.network,
-            best.trial.saliency,
+            trial.network,
+            trial.saliency,
             best.score,
             best.error,
             deviation,
             tuple(self.stages),
-            best.fit,
+            fit,
+            best.memory,
+            self.reasons[best.memory],
+            jnp.asarray(np.arange(task.P) if items is None else items, jnp.int32),
         )

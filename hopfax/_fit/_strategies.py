@@ -36,7 +36,8 @@ from ._result import FitResult
 from ._trial import Forced, OfNetwork, Replayed, Trial
 from ._variables import variables_of
 
-_DWELLS = (1.3, 1.0, 1.6, 0.8, 2.0)  # in slow time constants, where the target has no times
+DWELL = 1.3  # in slow time constants, where the target has no times
+_DWELLS = (DWELL, 1.0, 1.6, 0.8, 2.0)
 _IDLE = 12  # steps of the refinement that may bring next to nothing
 _MARGIN = 0.5  # of the surrogate
 _LEARNT = 3  # rounds of a cycle whose times are fitted
@@ -45,10 +46,16 @@ _SAFE = 1.1  # a gain that far above the critical one of an endless chain is lef
 
 
 class Made(NamedTuple):
-    """What a strategy has found, and the fit by which, if it was one."""
+    """What a strategy has found, and the fit by which, if it was one.
+
+    Where there are more memories than items, `items` tells which each memory shows; and where it is
+    known that a sequence is left somewhere, `lengths` how many of its entries are to be looked at.
+    """
 
     trial: Trial
     fit: FitResult | None
+    items: np.ndarray | None = None
+    lengths: list[int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Task:
     @functools.cached_property
     def gain(self) -> float:
         """The slope of the activation at zero, by which saliencies of a design are divided."""
-        return _gain(self.network)
+        return slope(self.network)
 
     @functools.cached_property
     def delay(self) -> float:
@@ -109,7 +116,8 @@ class Task:
         return jnp.asarray(rows, dtype)
 
 
-def _gain(network: TwoTimescaleHopfield) -> float:
+def slope(network: TwoTimescaleHopfield) -> float:
+    """The slope of the activation at zero."""
     return float(network.activation.slope(jnp.zeros((), network.patterns.dtype)))
 
 
@@ -118,7 +126,7 @@ def design(task: Task) -> Made | None:
     with times the one that keeps them best. None if there is no design."""
     best, most = None, (-1.0, -math.inf)
     for gains, starts in _designs(task):
-        trial = _designed(task, gains, starts)
+        trial = designed(task, gains, starts)
         score, error = look(trial, task.targets)
         merit = score, -error if math.isfinite(error) else -math.inf
         if merit > most:
@@ -128,7 +136,7 @@ def design(task: Task) -> Made | None:
     return None if best is None else Made(best, None)
 
 
-def _designed(task: Task, gains: ArrayLike, starts: ArrayLike) -> Trial:
+def designed(task: Task, gains: ArrayLike, starts: ArrayLike) -> Trial:
     """The network with these gains (P, P), from these saliencies (S, P), which are for hard tanh of
     unit gain."""
     kappa = np.broadcast_to(np.asarray(task.network.kappa), (task.P,))
@@ -159,13 +167,18 @@ def _cycle(task: Task, events: Events, memory: list[int]) -> tuple[Array, Array]
         dwell: Any = np.asarray(events.dwells) / task.tau
         designed = design_cycle(memory, dwell, P=task.P, delay=task.delay)
         return designed.kappa * designed.transition, designed.saliency
-    kappa = task.network.kappa
-    enough = _SAFE * float(critical_gain())
-    kept = kappa.ndim == 0 and task.gain * float(kappa) >= enough
-    gain = task.gain * float(kappa) if kept else 5.0
+    gain = chain_gain(task)
     Z = gain * 0.5 * (1 + np.sqrt(1 - 4 / gain))  # that of an endless chain is close enough
     designed = design_cycle(memory, np.log(Z), P=task.P)
     return gain * designed.transition, designed.saliency
+
+
+def chain_gain(task: Task) -> float:
+    """A gain that sustains any chain: the network's own if it does, else 5."""
+    kappa = task.network.kappa
+    enough = _SAFE * float(critical_gain())
+    kept = kappa.ndim == 0 and task.gain * float(kappa) >= enough
+    return task.gain * float(kappa) if kept else 5.0
 
 
 def _programmed(task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -216,7 +229,7 @@ def _opened(task: Task, events: Events) -> Events:
     events = events.repeated(ROUNDS) if events.cycle else events
     if task.timed:
         return events
-    return Events(events.memory, np.arange(events.memory.size) * _DWELLS[0] * task.tau)
+    return Events(events.memory, np.arange(events.memory.size) * DWELL * task.tau)
 
 
 def gradient(task: Task, best: Trial | None, optimizer: Optimizer, steps: int | None) -> Made:

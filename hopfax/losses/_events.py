@@ -26,7 +26,8 @@ class Events(eqx.Module):
 
     **Arguments:**
 
-    - `memory`: (K,) indices; no memory directly follows itself, unless `join`.
+    - `memory`: (K,) indices. Where one directly follows itself, only `hopfax.fit_sequence` can show
+        that, by contexts.
     - `time`: (K,) increasing, in fast time constants, the first being when the sequence begins;
         None if only the order is known.
     - `end`: when the last memory gives way, if that was seen. It is a datum like the other times.
@@ -98,8 +99,6 @@ class Events(eqx.Module):
         check_bool(join, "join")
         if join:
             self._join()
-        if is_concrete(self.memory):
-            self._check_order(np.asarray(self.memory))
         times = [leaf for leaf in (self.time, self.end, self.until) if leaf is not None]
         if self.time is not None and all(is_concrete(leaf) for leaf in times):
             flat = np.concatenate([np.atleast_1d(np.asarray(leaf)) for leaf in times])
@@ -123,17 +122,6 @@ class Events(eqx.Module):
             raise ValueError("`memory` must hold two memories at least; it names one alone.")
         self.memory = self.memory[kept]
         self.time = None if self.time is None else self.time[kept]
-
-    def _check_order(self, order: np.ndarray) -> None:
-        """ValueError for a memory that follows itself."""
-        following = np.roll(order, -1) if self.cycle else order[1:]
-        twice = order[: len(following)] == following
-        if twice.any():
-            where = int(np.argmax(twice))
-            raise ValueError(
-                f"`memory` {order[where]} follows itself at entry {where}: the network cannot show "
-                "that; join the two entries to one longer stay (`join=True`)."
-            )
 
     @property
     def switches(self) -> tuple[Int[Array, " S"], Float[Array, " S"] | None]:
@@ -193,7 +181,4 @@ def events_of(target: Any) -> list[Events]:
     order = as_indices(target, "target")
     if order.ndim != 1 or order.size < 2:
         raise ValueError(f"`target` must name at least two memories, got {shown(target)}.")
-    try:
-        return [Events(order, cycle=True)]
-    except ValueError as error:
-        raise ValueError(str(error).replace("`memory`", "`target`")) from None
+    return [Events(order, cycle=True)]

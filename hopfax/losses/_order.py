@@ -102,6 +102,7 @@ def order(
     pairs: set[tuple[int, int]] = set()
     for events in events_of(target):
         check_memories(events, P)
+        check_successors(events)
         source, following = np.asarray(events.memory), np.asarray(events.switches[0])
         pairs |= set(zip(source.tolist(), following.tolist(), strict=False))
     source, following = np.array(sorted(pairs), dtype=np.int32).T
@@ -225,6 +226,7 @@ def event_map(
     """
     if not isinstance(target, Events):
         raise TypeError(f"`target` must be hopfax.Events, got {type(target).__name__}.")
+    check_successors(target)
     saliency = as_float(saliency, "saliency")
     names = int(np.max(np.asarray(target.memory))) + 1
     if saliency.ndim != 1 or saliency.size < names:
@@ -252,3 +254,16 @@ def check_memories(events: Events, P: int) -> None:
     highest = int(np.max(np.asarray(events.memory)))
     if highest >= P:
         raise ValueError(f"`target` names memory {highest}, but there are {P}: 0..{P - 1}.")
+
+
+def check_successors(events: Events) -> None:
+    """ValueError if a memory directly follows itself."""
+    memory = np.asarray(events.memory)
+    following = np.asarray(events.switches[0])
+    twice = memory[: following.size] == following
+    if twice.any():
+        where = int(np.argmax(twice))
+        raise ValueError(
+            f"`target`: memory {memory[where]} follows itself at entry {where}, which the network "
+            "cannot show; join the two entries to one longer stay (`join=True`)."
+        )

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._errors import check_type
+from .._errors import as_indices, check_shape, check_type
 from .._trajectory import Trajectory
-from .._types import is_concrete
+from .._types import ArrayLike, is_concrete
 from ..networks import TwoTimescaleHopfield, check_kind
 
 #: The names of the regimes that `classify` tells apart; the code of a regime is its place here.
@@ -95,12 +95,16 @@ def dwell_times(trajectory: Trajectory) -> Float[Array, "... L"]:
     return jnp.diff(switch_times(trajectory), axis=-1)
 
 
-def visited(trajectory: Trajectory) -> Int[Array, " K"]:
+def visited(trajectory: Trajectory, items: ArrayLike | None = None) -> Int[Array, " K"]:
     """The memories in the order in which they were retrieved, that of the start included.
 
     Under a trace padded with -1 to a fixed length, otherwise only as many as there were.
 
-    **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches, or a batch.
+    **Arguments:** `trajectory`: one run, no batch. `items`: (P,) by which number to name each
+    memory, such as `hopfax.SequenceFit.items`; by default its own.
+
+    **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches, a batch, or
+    `items` that are not one for each memory.
 
     **Example:**
 
@@ -110,6 +114,7 @@ def visited(trajectory: Trajectory) -> Int[Array, " K"]:
     start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
     run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
     hx.observables.visited(run)  # 0, 1, 2, 3
+    hx.observables.visited(run, items=[7, 8, 7, 9])  # 7, 8, 7, 9
     ```
     """
     _check_run(trajectory, "visited")
@@ -118,6 +123,10 @@ def visited(trajectory: Trajectory) -> Int[Array, " K"]:
     order = jnp.argsort(~log.retrieved, stable=True)
     later = jnp.where(log.retrieved, log.target, -1)[order]
     sequence = jnp.concatenate([first[None], later])
+    if items is not None:
+        names = as_indices(items, "items")
+        check_shape(names, "items", (trajectory.overlaps.shape[-1],), "(P,)")
+        sequence = jnp.where(sequence >= 0, jnp.asarray(names, sequence.dtype)[sequence], -1)
     return sequence[sequence >= 0] if is_concrete(sequence) else sequence
 
 

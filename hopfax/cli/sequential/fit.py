@@ -209,7 +209,11 @@ class Fit:
 
     def _options(self, unit: float) -> dict[str, Any]:
         names = tuple(dict.fromkeys(self.parameters))
-        options: dict[str, Any] = {"strategy": self.strategy, "progress": True}
+        options: dict[str, Any] = {
+            "strategy": self.strategy,
+            "memory": "transition",
+            "progress": True,
+        }
         if names != ("transition",):
             if not names:
                 raise ValueError("`parameters` must name at least one.")
