@@ -45,10 +45,13 @@ def test_it_runs_on_all_its_neurons_as_scipy_does(run):
 def test_noise_inputs_and_events_reach_it():
     network, state = outside.tiring()
     key = jax.random.key(0)
-    noisy = [hx.simulate(network, state, TS, noise=s, key=key).overlaps[-1] for s in (0.1, 0.2)]
-    quiet = hx.simulate(network, state, TS).overlaps[-1]
-    moved = [np.abs(one - quiet).max() for one in noisy]
-    assert 1e-4 < moved[0] < moved[1]
+    noisy = [hx.simulate(network, state, TS, noise=s, key=key).overlaps for s in (0.001, 0.002)]
+    path = hx.simulate(network, state, TS).overlaps
+    moved = [np.sqrt(np.square(one - path).mean()) for one in noisy]
+    assert moved[0] > 1e-4
+    # The same path of noise, twice as strong: to second order in it, twice the change.
+    np.testing.assert_allclose(moved[1], 2 * moved[0], rtol=0.05)
+    quiet = path[-1]
     pushed = hx.simulate(network, state, TS, current=0.3 * network.patterns.xi[2])
     assert np.abs(pushed.overlaps[-1] - quiet).max() > 0.01
     stopped = hx.simulate(network, state, TS, event=_turned)
