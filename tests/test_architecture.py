@@ -14,7 +14,9 @@ PACKAGE = ROOT / "hopfax"
 
 #: Every module or package directly inside hopfax/, lowest floor first. A new one is listed here.
 FLOORS = (
-    tuple("_types _misc _values _errors _status _progress _code _identity _programs".split()),
+    tuple(
+        "_types _misc _roots _values _errors _status _progress _code _identity _programs".split()
+    ),
     ("_files",),
     ("patterns", "_activations", "_rate_activations", "_interactions", "_inputs"),
     ("networks", "theory"),
