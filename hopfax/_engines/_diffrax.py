@@ -177,8 +177,8 @@ class _Steps(AbstractRun):
         task, settings, method, private, observe, event = given
         if order > 1:
             method = _to_second_order(task, method, order)
-        adjoint = settings.derivative if adjoint is None else adjoint
-        how = _scanned(method, adjoint), settings, adjoint
+        loops = str(settings.derivative if adjoint is None else adjoint)
+        how = _scanned(method, loops), settings, loops
         return _integrated(task, how, private, (observe, event), self.name)
 
     def _split(self, trajectory: Trajectory) -> tuple[list, list]:

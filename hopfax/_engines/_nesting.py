@@ -26,6 +26,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import ShapedArray
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -297,7 +298,7 @@ def _shapes(*args, frame, flags, wanted, recorded):
     shapes = frame.outs
     if wanted is not None:
         shapes = [shape for shape, flag in zip(frame.ins, wanted, strict=True) if flag]
-    return [jax.core.ShapedArray(*shape) for shape in shapes]
+    return [ShapedArray(*shape) for shape in shapes]
 
 
 def _again(frame, wanted, leaves, record, cotangent, directions, flags):
@@ -337,8 +338,8 @@ def _is_moving(rate) -> bool:
     return type(rate) is not ad.Zero and rate.dtype != jax.dtypes.float0
 
 
-def _instantiated(rate):
-    return jnp.zeros(rate.aval.shape, rate.aval.dtype) if type(rate) is ad.Zero else rate
+def _instantiated(rate: Any) -> Any:
+    return ad.instantiate_zeros(rate)
 
 
 def _transpose(cotangents, *args, frame, flags, wanted, recorded):

@@ -146,8 +146,8 @@ class HopfieldSystem(AbstractSystem):
             return "HardTanh"
         couplings = self.network.couplings(jnp.zeros(self.patterns.P, self.patterns.xi.dtype))
         slow = None if isinstance(couplings, str) else couplings.slow
-        bent = slow is not None and slow.readout in ("abs", "relu")
-        return f"readout={slow.readout!r}" if bent else None
+        readout = None if slow is None else slow.readout
+        return f"readout={readout!r}" if readout in ("abs", "relu") else None
 
     def state(self, t, core: Core) -> FieldState:
         """The full state that the user sees."""
