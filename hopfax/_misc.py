@@ -29,6 +29,24 @@ def not_differentiable(tree: _Tree, message: str) -> _Tree:
     return jax.tree.map(lambda x: _blocked(x, message) if eqx.is_inexact_array(x) else x, tree)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _once(parts, message):
+    return parts
+
+
+@_once.defjvp
+def _(message, primals, tangents):
+    return [_blocked(x, message) for x in primals[0]], tangents[0]
+
+
+def differentiable_once(tree: _Tree, message: str) -> _Tree:
+    """The same tree, which raises a TypeError with this message when it is differentiated twice, in
+    whatever mode. To be given all that a function depends on, at once."""
+    moving, still = eqx.partition(tree, eqx.is_inexact_array)
+    parts, structure = jax.tree.flatten(moving)
+    return eqx.combine(jax.tree.unflatten(structure, _once(parts, message)), still)
+
+
 def gaussian_average(
     psi: Callable,
     slope: Callable,

@@ -63,8 +63,11 @@ def simulate(
       inputs other than constants and `Pulses`, for `TwoTimescaleHopfield` a `stimulus`, for rates
       more than 64 neurons without classes, `keep_diagonal=False`. Or say which, with its
       settings: `EventDriven(order=24, tol=1e-14)`, `Diffrax(solver, controller)`.
-    - `derivative`: which derivative the run will serve, "reverse" (`grad`, `vjp`) or "forward"
-      (`jvp`, `jacfwd`). Event-driven derivatives are exact; those of diffrax are its steps'.
+    - `derivative`: which derivative the run will serve best, "reverse" (`grad`, `vjp`) or "forward"
+      (`jvp`, `jacfwd`), which is cheaper for few parameters. Event-driven derivatives are exact;
+      those of diffrax are its steps'. All nestings of both modes are there with either: a Hessian
+      by `jax.hessian`, its product with a vector by `jvp` of `grad`. Third derivatives only of
+      smooth activations; by diffrax no second ones where the equation has kinks (TypeError).
     - `observe`: a function `(t, state, network) -> pytree` saved at every `ts`; `state` is always
       the full one. With a fourth argument `inputs` it is also given the stimulus and current of
       that time, a `hopfax.Inputs`. Define it once, at module level: a new lambda is a new

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "hopfax"
 #: Every module or package directly inside hopfax/, lowest floor first. A new one is listed here.
 FLOORS = (
     (
-        *("_types", "_misc", "_values", "_errors", "_status", "_progress", "_interrupt"),
-        *("_code", "_identity", "_programs"),
+        *("_types", "_misc", "_roots", "_values", "_errors", "_status", "_progress"),
+        *("_interrupt", "_code", "_identity", "_programs"),
     ),
     ("_files",),
     ("patterns", "_activations", "_rate_activations", "_interactions", "_inputs"),

@@ -296,14 +296,14 @@ SOME = [0, 1, 63, 69]  # of both groups
 def batch():
     """Many lanes at the default order: a function of their gains and its values; and every trace of
     the integrator is noted."""
-    traces, integrator = [], _integrate._backward
+    traces, integrator = [], _integrate.differentiable_outputs
 
-    def counted(*args):
+    def counted(*args, **how):
         traces.append(args)
-        return integrator(*args)
+        return integrator(*args, **how)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_integrate, "_backward", counted)
+        patch.setattr(_integrate, "differentiable_outputs", counted)
         together = jax.jit(jax.vmap(run_with(hx.EventDriven())))
         values = jax.tree.map(np.asarray, together(KAPPAS))
         assert len(traces) == 1

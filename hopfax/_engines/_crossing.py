@@ -28,6 +28,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from .._roots import implicit_root
+
 #: A function of time in a step (or none, yet to be made): its value and its slope.
 ValueAndSlope: TypeAlias = Callable[[Array], tuple[Array, Array]]
 
@@ -130,21 +132,18 @@ def root_of(
 
 
 def differentiable(
-    where: Bool[Array, " B"], make: Callable[[], ValueAndSlope], root: Float[Array, " B"]
+    where: Bool[Array, " B"],
+    make: Callable[[], Callable[[Array], Array]],
+    root: Float[Array, " B"],
 ) -> Float[Array, " B"]:
-    r"""A root that was found without derivatives, with the derivative that it has by the implicit
-    function theorem; NaN in all lanes but `where`.
-
-    From $g(t, p) = 0$ follows $dt/dp = -\partial_p g / \dot g$. That is the derivative of a Newton
-    step whose value is zero, so that the root itself stays the same to the last bit. To
-    differentiate the search would cost all of its iterations again and be less exact.
-    """
-    stop = lax.stop_gradient
+    r"""A root that was found without derivatives, with the derivatives that it has by the implicit
+    function theorem; NaN in all lanes but `where`. `make` returns the function, as a module that
+    holds what it depends on. To differentiate the search would cost all of its iterations again and
+    be less exact."""
 
     def move():
-        value, slope = make()(root)
-        # Lanes without a root must not divide by zero: NaN times 0 is NaN on the way back.
-        slope = stop(jnp.where(where & (slope != 0), slope, -1.0))
-        return jnp.where(where, root - (value - stop(value)) / slope, jnp.nan)
+        # Lanes without a root take part at time 0: NaN times 0 is NaN on the way back.
+        t = implicit_root(make(), jnp.where(where, root, 0.0))
+        return jnp.where(where, t, jnp.nan)
 
     return lax.cond(where.any(), move, lambda: jnp.full_like(root, jnp.nan))

@@ -1,5 +1,6 @@
 """The engine for everything that diffrax can integrate, which is every run."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +19,19 @@ from .._trajectory import Switches, Trajectory
 from ..networks import AbstractSystem, Core
 from ._brownian import CellPath, GridPath, GridSteps
 from ._methods import Diffrax
+from ._nesting import (
+    THIRD,
+    AbstractRun,
+    Flags,
+    Leaves,
+    along,
+    differentiable_outputs,
+    put,
+)
 from ._noise import OrnsteinHeun
 from ._switches import Divergence, Log, SwitchLog, UserEvent, locate
 from ._task import Settings, Task, blanked
+from .kinks import SeriesStep
 
 _FIXED_STEP = 0.05  # of noisy runs, in fast time constants
 
@@ -32,7 +43,7 @@ class Noise(eqx.Module):
     key: jax.Array | None = None
 
 
-def complete(method: Diffrax, task: Task, derivative: str, private: Noise, inputs) -> Diffrax:
+def complete(method: Diffrax, task: Task, private: Noise, inputs) -> Diffrax:
     """Fill in the defaults that depend on noise and dtype, and step onto the edges of pulses."""
     noisy, dtype = private.strength is not None, task.ts.dtype
     solver, controller, dt0 = method.solver, method.controller, method.dt0
@@ -48,8 +59,6 @@ def complete(method: Diffrax, task: Task, derivative: str, private: Noise, input
         dt0 = _FIXED_STEP
     if noisy and isinstance(controller, diffrax.ConstantStepSize):
         controller = GridSteps()
-    if derivative == "forward" and getattr(solver, "scan_kind", "") is None:
-        solver = eqx.tree_at(lambda s: s.scan_kind, solver, "lax", is_leaf=lambda x: x is None)
     edges = [v.edges for v in inputs if isinstance(v, Pulses)]
     if edges and isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
         controller = diffrax.ClipStepSizeController(
@@ -143,6 +152,128 @@ def run(
     name: str = "diffrax",
 ) -> Trajectory:
     """Integrate one run by a method that is `complete`."""
+    given = (task, settings, method, private, observe, event)
+    arrays, rest = eqx.partition(given, eqx.is_array)
+    leaves, structure = jax.tree.flatten(arrays)
+    steps = _Steps(structure, rest, name)
+    values, facts = differentiable_outputs(steps, leaves, forward=settings.derivative == "forward")
+    return steps.trajectory(values, facts)
+
+
+class _Steps(AbstractRun):
+    """A run by diffrax, of the arrays of its arguments.
+
+    diffrax's adjoints differentiate a run once: checkpoints in reverse, a loop of unknown length
+    forward. A second time it is pushed forward by that loop, and its gradient by loops of bounded
+    length (`diffrax.DirectAdjoint`), which JAX differentiates in any way, if slowly."""
+
+    def __init__(self, structure: Any, rest: Any, name: str):
+        self.structure, self.rest, self.name = structure, rest, name
+        self.layout: Any = None  # of the trajectory, known once it was traced
+        self.backs: dict[Flags, Any] = {}  # the structures of pullbacks, likewise
+
+    def _traced(self, leaves: Leaves, adjoint: str | None = None, order: int = 0) -> Trajectory:
+        given = eqx.combine(jax.tree.unflatten(self.structure, leaves), self.rest)
+        task, settings, method, private, observe, event = given
+        if order > 1:
+            method = _to_second_order(task, method, order)
+        loops = str(settings.derivative if adjoint is None else adjoint)
+        how = _scanned(method, loops), settings, loops
+        return _integrated(task, how, private, (observe, event), self.name)
+
+    def _split(self, trajectory: Trajectory) -> tuple[list, list]:
+        values, rest = eqx.partition(trajectory, eqx.is_inexact_array)
+        facts, rest = eqx.partition(rest, eqx.is_array)
+        values, first = jax.tree.flatten(values)
+        facts, second = jax.tree.flatten(facts)
+        self.layout = first, second, rest
+        return values, facts
+
+    def trajectory(self, values: Leaves, facts: Leaves) -> Trajectory:
+        """What the arrays of a run are put together to."""
+        first, second, rest = self.layout
+        return eqx.combine(
+            jax.tree.unflatten(first, values), jax.tree.unflatten(second, facts), rest
+        )
+
+    def outputs(self, leaves):
+        return self._split(self._traced(leaves))
+
+    def recorded(self, leaves, flags):
+        values, back, facts = self._pullback(leaves, flags, "reverse")
+        record, self.backs[flags] = jax.tree.flatten(back)
+        return values, facts, record
+
+    def _pullback(self, leaves, flags, adjoint, order=0):
+        parts = [leaf for leaf, flag in zip(leaves, flags, strict=True) if flag]
+
+        def values_of(parts):
+            return self._split(self._traced(put(leaves, flags, parts), adjoint, order))
+
+        return jax.vjp(values_of, parts, has_aux=True)
+
+    def pushed(self, leaves, rates, flags):
+        parts = [leaf for leaf, flag in zip(leaves, flags, strict=True) if flag]
+
+        def values_of(parts):
+            return self._split(self._traced(put(leaves, flags, parts), "forward"))
+
+        values, rates, facts = jax.jvp(values_of, (parts,), (list(rates),), has_aux=True)
+        return values, facts, rates
+
+    def push(self, leaves, directions, flags):
+        def values_of(leaves):
+            return self._split(self._traced(leaves, "forward", len(flags)))[0]
+
+        return along(values_of, leaves, directions, flags)
+
+    def pull(self, leaves, record, cotangent, flags):
+        return jax.tree.unflatten(self.backs[flags], record)(list(cotangent))[0]
+
+    def pull_along(self, leaves, cotangent, directions, flags, wanted):
+        def adjoint(leaves):
+            back = self._pullback(leaves, wanted, "direct", len(flags) + 1)[1]
+            return back(list(cotangent))[0]
+
+        return along(adjoint, leaves, directions, flags)
+
+
+def _to_second_order(task: Task, method: Diffrax, order: int) -> Diffrax:
+    """The method with second derivatives that are right. **Raises:** TypeError where none is."""
+    if isinstance(method.solver, SeriesStep):
+        if order > 2:
+            raise TypeError(THIRD)
+        solver = dataclasses.replace(method.solver, kicks=True)
+        return eqx.tree_at(lambda method: method.solver, method, solver)
+    if (kinked := task.system.kinks()) is not None:
+        raise TypeError(_KINKED.format(kinked))
+    return method
+
+
+_KINKED = (
+    "second derivatives by diffrax are wrong here, whose steps pass over the kinks of {}: take "
+    'method="auto" or hopfax.EventDriven(...) if it can integrate this run, else differences of '
+    "first derivatives."
+)
+
+
+def _scanned(method: Diffrax, adjoint: str) -> Diffrax:
+    """The method with a loop over the stages of a step that the adjoint can differentiate."""
+    kind = {"forward": "lax", "direct": "bounded"}.get(adjoint)
+    if kind is None or getattr(method.solver, "scan_kind", "") not in (None, "lax"):
+        return method
+    solver = eqx.tree_at(lambda s: s.scan_kind, method.solver, kind, is_leaf=lambda x: x is None)
+    return eqx.tree_at(lambda method: method.solver, method, solver)
+
+
+def _integrated(
+    task: Task,
+    how: tuple[Diffrax, Settings, str],
+    private: Noise,
+    looks: tuple[Callable | None, Callable | None],
+    name: str,
+) -> Trajectory:
+    (method, settings, adjoint), (observe, event) = how, looks
     system, network = task.system, task.network
     assert method.solver is not None and method.controller is not None  # by `_complete`
     solver = SwitchLog(method.solver, system, method.switches)
@@ -165,7 +296,11 @@ def run(
     if grid:  # the run is over at a point of the grid, and its last state was before
         tests.append(_Over(task.ts[0], task.ts[-1]))
         subs["last"] = diffrax.SubSaveAt(ts=task.ts[-1:])
-    adjoints = {"reverse": diffrax.RecursiveCheckpointAdjoint, "forward": diffrax.ForwardMode}
+    adjoints = {
+        "reverse": diffrax.RecursiveCheckpointAdjoint,
+        "forward": diffrax.ForwardMode,
+        "direct": diffrax.DirectAdjoint,
+    }
     solution = diffrax.diffeqsolve(
         driven.terms,
         solver,
@@ -179,7 +314,7 @@ def run(
             solver_state=True,
         ),
         stepsize_controller=method.controller,
-        adjoint=adjoints[settings.derivative](),
+        adjoint=adjoints[adjoint](),
         event=diffrax.Event(tuple(tests)),
         max_steps=settings.max_steps,
         throw=False,

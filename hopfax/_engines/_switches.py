@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._roots import implicit_root
 from .._status import LIMIT
 from .._trajectory import FLOOR, RETRIEVED, Switches
 from .._types import ArrayLike
@@ -169,13 +170,9 @@ class SwitchLog(diffrax.AbstractWrappedSolver):
     def crossing(self, path, begin, end, source, target) -> Float[Array, ""]:
         """When $|m_{source}| = |m_{target}|$ between `begin` and `end`.
 
-        Derivatives follow from the implicit function theorem: those of a Newton step, whose value
-        is zero.
+        Derivatives are those of a root.
         """
-
-        def gap(t):
-            m = jnp.abs(self.system.overlaps(t, path.evaluate(t)))
-            return m[source] - m[target]
+        gap = _Gap(self.system, path, source, target)
 
         def halve(_, bracket):
             low, high = bracket
@@ -186,10 +183,20 @@ class SwitchLog(diffrax.AbstractWrappedSolver):
         stop = jax.lax.stop_gradient
         # 52 halvings reach the rounding of a float64 in any step.
         low, high = jax.lax.fori_loop(0, 52, halve, stop((begin, end)))
-        root = stop((low + high) / 2)
-        slope = stop(jax.jvp(gap, (root,), (jnp.ones_like(root),))[1])
-        value = gap(root)
-        return root - (value - stop(value)) / jnp.where(slope == 0, 1.0, slope)
+        return implicit_root(gap, stop((low + high) / 2))
+
+
+class _Gap(eqx.Module):
+    """How far the overlap of `source` exceeds that of `target` along a path."""
+
+    system: AbstractSystem
+    path: Any
+    source: Int[Array, ""]
+    target: Int[Array, ""]
+
+    def __call__(self, t):
+        m = jnp.abs(self.system.overlaps(t, self.path.evaluate(t)))
+        return m[self.source] - m[self.target]
 
 
 def _note(log: Log, new, leader, magnitude, found) -> Log:

@@ -140,6 +140,15 @@ class HopfieldSystem(AbstractSystem):
         gain = jnp.ones((), dtype) if gain is None else gain.astype(dtype)
         return HardTanhLaw(couplings, gain)
 
+    def kinks(self) -> str | None:
+        """A hard tanh, or a readout with a kink at 0."""
+        if isinstance(self.network.activation, HardTanh):
+            return "HardTanh"
+        couplings = self.network.couplings(jnp.zeros(self.patterns.P, self.patterns.xi.dtype))
+        slow = None if isinstance(couplings, str) else couplings.slow
+        readout = None if slow is None else slow.readout
+        return f"readout={readout!r}" if readout in ("abs", "relu") else None
+
     def state(self, t, core: Core) -> FieldState:
         """The full state that the user sees."""
         outside = (self.rest, self.current, core.noise)

@@ -75,6 +75,11 @@ class AbstractSystem(eqx.Module):
         why none can."""
         return f"the law of {type(self).__name__} is not known to it"
 
+    def kinks(self) -> str | None:
+        """What in the equation has kinks, as a noun; None if it is smooth, or if that is not known.
+        Steps that pass over kinks have wrong second derivatives."""
+        return None
+
 
 class AbstractForms(eqx.Module):
     """The exact forms of a network's runs.

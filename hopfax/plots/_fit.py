@@ -187,16 +187,16 @@ def _matrix(ax: Axes, found: FitResult) -> None:
     network = found.model
     matrix = np.asarray(network.transition, float)
     P = len(matrix)
-    places = {
-        tuple(int(i) for i in label[len("transition[") : -1].split(",")): k
-        for k, label in enumerate(found.labels)
-        if label.startswith("transition[")
-    }
+    places = {}
+    for k, label in enumerate(found.labels):
+        if label.startswith("transition["):
+            nu, mu = label[len("transition[") : -1].split(",")
+            places[int(nu), int(mu)] = k
     stderr = None if found.stderr is None else np.asarray(found.stderr, float)
+    limit = 0.1 * float(np.abs(matrix).max())
     known = np.ones((P, P), bool)
-    for place, k in places.items():
-        known[place] = stderr is not None and bool(np.isfinite(stderr[k]))
-        known[place] &= stderr is None or bool(stderr[k] <= 0.1 * np.abs(matrix).max())
+    for (nu, mu), k in places.items():
+        known[nu, mu] = stderr is not None and bool(stderr[k] <= limit)
     # What is open may be of any size, and must not take the colours from what is known.
     top = float(np.abs(matrix[known]).max(initial=0.0)) or float(np.abs(matrix).max()) or 1.0
     image = ax.imshow(matrix, cmap="RdBu_r", vmin=-top, vmax=top)

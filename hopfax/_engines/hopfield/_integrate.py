@@ -1,173 +1,176 @@
 """The integrator as one function of a problem, with its derivatives.
 
 Along a fixed schedule of steps and cells the solution is a smooth function of everything, and
-because the motion is continuous across the boundaries of cells, derivatives at that fixed schedule
-are those of the solution: no correction is due at a crossing.
+because the motion is continuous across the boundaries of cells, first derivatives at that fixed
+schedule are those of the solution: no correction is due at a crossing. Second derivatives need one
+(`_kick`), and are made by another program, in which it is.
 
-    integrate --+-- _forward   (custom_jvp)  tangents are carried along, of what is differentiated
-                |
-                +-- _backward  (custom_vjp)  `solve` with marks, and `pull_back` along them
-
-JAX differentiates a loop of unknown length forward but not in reverse, so that a program is made
-for one of the two. Each rule hands its work to `lanes_last`, which decides how a batch is run:
+How the program is differentiated, in both modes and nested, is told in `.._nesting`. Here stand the
+parts that it is made of. Each hands its work to `lanes_last`, which decides how a batch is run:
 derivatives of a batch are a batch of derivatives, in one loop.
 """
 
+import dataclasses
 from functools import partial
+from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array
 
+from .._nesting import THIRD, AbstractRun, Leaves, along, differentiable_outputs, put
+from ._chunk import Mark
 from ._lanes_last import lane_count, lanes_last
-from ._problem import Options, Problem
+from ._problem import Options, Problem, start
 from ._solve import MARKS, Facts, Values, pull_back, solve
 
 
 def integrate(problem: Problem, options: Options) -> tuple[Values, Facts]:
     """Run every lane of `problem` from its start to its last save time. `options.reverse` says
-    which derivatives the run will serve."""
-    return (_backward if options.reverse else _forward)(options, problem)
+    which derivatives the run will serve best."""
+    leaves, structure = jax.tree.flatten(problem)
+    run = _Exact(options, structure)
+    values, facts = differentiable_outputs(run, leaves, forward=not options.reverse)
+    return Values(*values), Facts(*facts)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _forward(options: Options, problem: Problem) -> tuple[Values, Facts]:
-    def run(problem):
-        out = solve(problem, options)
-        return out.values, out.facts
+@dataclasses.dataclass(frozen=True)
+class _Exact(AbstractRun):
+    """A run of the leaves of a problem."""
 
-    return lanes_last(run)(problem)
+    options: Options
+    structure: Any
 
+    def _problem(self, leaves: Leaves) -> Problem:
+        return jax.tree.unflatten(self.structure, leaves)
 
-@partial(_forward.defjvp, symbolic_zeros=True)
-def _forward_jvp(options, primals, tangents):
-    """Values and their tangents, in one loop along the schedule of the values.
+    def _at_order(self, order: int, reverse: bool) -> Options:
+        if order > 2:
+            raise TypeError(THIRD)
+        options = dataclasses.replace(self.options, reverse=reverse)
+        return options if order < 2 else options.twice
 
-    Only leaves of the problem that are differentiated have tangents here. Zeros for all others, the
-    patterns among them, would be carried through every operation of every step."""
-    (problem,), (tangent,) = primals, tangents
-    rates = jax.tree.structure(problem).flatten_up_to(tangent)  # symbolic zeros are leaves too
-    moving = Moving(tuple(type(rate) is not SymbolicZero for rate in rates))
+    def _solved(self, leaves: Leaves, options: Options | None = None) -> tuple[list, list]:
+        out = solve(self._problem(leaves), self.options if options is None else options)
+        return jax.tree.leaves(out.values), jax.tree.leaves(out.facts)
 
-    def run(args):
-        problem, rates = args
-        # A value that lanes share may have a tangent of its own in each of them, as in a Jacobian.
-        pairs = [
-            jnp.broadcast_arrays(*pair) for pair in zip(moving.of(problem), rates, strict=True)
-        ]
+    def outputs(self, leaves):
+        """Without a gradient no marks are kept."""
+        return lanes_last(self._solved)(list(leaves))
 
-        def values_of(parts):
-            out = solve(moving.put(problem, parts), options)
-            return out.values, out.facts
+    def recorded(self, leaves, flags):
+        """With marks, whatever is differentiated."""
 
-        parts, rates = [p for p, _ in pairs], [r for _, r in pairs]
-        values, rates, facts = jax.jvp(values_of, (parts,), (rates,), has_aux=True)
-        return values, facts, rates
+        def run(leaves):
+            return _marked(self._problem(leaves), self.options)
 
-    def varies(batched):
-        # In a Jacobian only tangents are batched, and values are the same in all lanes.
-        values = any(jax.tree.leaves(batched[0]))
-        return values, values, True
+        return lanes_last(run)(list(leaves))
 
-    rates = [rate for rate, flag in zip(rates, moving.flags, strict=True) if flag]
-    values, facts, rates = lanes_last(run, varies)((problem, rates))
-    return (values, facts), (rates, jax.tree.map(_no_tangent, facts))
+    def pushed(self, leaves, rates, flags):
+        """Values and their tangents, in one loop along the schedule of the values.
 
+        Only leaves of the problem that are differentiated have tangents here. Zeros for all others,
+        the patterns among them, would be carried through every operation of every step."""
 
-class Moving(eqx.Module):
-    """Which leaves of a problem are differentiated, in the order of `jax.tree.leaves`."""
+        def run(args):
+            leaves, rates = args
+            # A value that lanes share may have a tangent of its own in each of them.
+            parts = [leaf for leaf, flag in zip(leaves, flags, strict=True) if flag]
+            pairs = [jnp.broadcast_arrays(*pair) for pair in zip(parts, rates, strict=True)]
+            parts, rates = [p for p, _ in pairs], [r for _, r in pairs]
 
-    flags: tuple[bool, ...] = eqx.field(static=True)
+            def values_of(parts):
+                return self._solved(put(leaves, flags, parts))
 
-    def of(self, problem: Problem) -> list[Array]:
-        """The leaves that are differentiated."""
-        return [x for x, flag in zip(jax.tree.leaves(problem), self.flags, strict=True) if flag]
+            values, rates, facts = jax.jvp(values_of, (parts,), (rates,), has_aux=True)
+            return values, facts, rates
 
-    def put(self, problem: Problem, parts: list[Array]) -> Problem:
-        """The problem with these leaves replaced."""
-        leaves, structure = jax.tree.flatten(problem)
-        new = iter(parts)
-        both = [next(new) if f else x for x, f in zip(leaves, self.flags, strict=True)]
-        return jax.tree.unflatten(structure, both)
+        def varies(batched):
+            # In a Jacobian only tangents are batched, and values are the same in all lanes.
+            values = any(jax.tree.leaves(batched[0]))
+            return values, values, True
 
+        return lanes_last(run, varies)((list(leaves), list(rates)))
 
-def _no_tangent(leaf):
-    """The tangent of an output without derivatives, in the dtype that JAX wants for its kind."""
-    if jnp.issubdtype(leaf.dtype, jnp.floating):
-        return jnp.zeros_like(leaf)
-    return np.zeros(leaf.shape, jax.dtypes.float0)
+    def push(self, leaves, directions, flags):
+        options = self._at_order(len(flags), reverse=False)
 
+        def run(args):
+            leaves, directions = args
+            return along(lambda leaves: self._solved(leaves, options)[0], leaves, directions, flags)
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _backward(options: Options, problem: Problem) -> tuple[Values, Facts]:
-    # Without a gradient no marks are kept: this is the program of `_forward`.
-    return _forward(options, problem)
+        return lanes_last(run)((list(leaves), [list(group) for group in directions]))
 
+    def pull(self, leaves, record, cotangent, flags):
+        """By the way back along the marks. What is not differentiated is left out."""
 
-def _backward_forward(options, problem):
-    # What is not differentiated is left out of the adjoint, as of the tangents above.
-    perturbed = tuple(leaf.perturbed for leaf in jax.tree.leaves(problem, is_leaf=_is_primal))
-    problem = jax.tree.map(lambda leaf: leaf.value, problem, is_leaf=_is_primal)
+        def run(args):
+            leaves, record, cotangent = args
+            back = partial(self._back, self._at_order(1, reverse=True), flags)
+            return back(leaves, record, cotangent)
 
-    def run(problem):
-        out = solve(problem, options, MARKS)
-        # Every output of `lanes_last` needs lanes: two numbers that all share are repeated.
-        number = jnp.stack([out.chunks, out.stride])[:, None]
-        number = jnp.broadcast_to(number, (2, out.facts.t.shape[0]))
-        return out.values, out.facts, out.marks, number
+        out = lanes_last(run)((list(leaves), list(record), list(cotangent)))
+        return self._narrowed(leaves, flags, out)
 
-    values, facts, marks, number = lanes_last(run)(problem)
-    return (values, facts), (problem, Moving(perturbed), marks, number)
+    def pull_along(self, leaves, cotangent, directions, flags, wanted):
+        """The run and the way back, pushed forward together: marks move as well."""
+        options = self._at_order(len(flags) + 1, reverse=True)
 
+        def run(args):
+            leaves, cotangent, directions = args
+            cotangent = _widened(cotangent, lane_count(args))
 
-def _is_primal(leaf) -> bool:
-    """Whether it is a value with the flag `perturbed`, as `symbolic_zeros` passes them."""
-    return hasattr(leaf, "perturbed")
+            def adjoint(leaves):
+                leaves = _widened(leaves, lane_count(args))
+                record = _marked(self._problem(leaves), options.onward)[2]
+                return self._back(options, wanted, leaves, record, cotangent)
 
+            return along(adjoint, leaves, directions, flags)
 
-def _backward_backward(options, residuals, cotangents):
-    problem, moving, marks, number = residuals
-    values = jax.tree.map(_instantiated, cotangents[0], is_leaf=_is_zero)
+        groups = [list(group) for group in directions]
+        out = lanes_last(run)((list(leaves), list(cotangent), groups))
+        return self._narrowed(leaves, wanted, out)
 
-    def run(args):
-        problem, marks, number, cotangent = args
+    def _back(self, options, flags, leaves, record, cotangent):
         # Every lane has derivatives of its own, also with respect to what lanes share; they are
         # summed in the end (`_narrowed`).
-        lanes = lane_count(args)
-        marks, cotangent = _widened((marks, cotangent), lanes)
-        parts = _widened(moving.of(problem), lanes)
-        rebuild = partial(moving.put, problem)
-        return pull_back(parts, rebuild, options, marks, number.max(1), cotangent)
+        lanes = lane_count((leaves, record, cotangent))
+        *marks, number = _widened(record, lanes)
+        parts = [leaf for leaf, flag in zip(leaves, flags, strict=True) if flag]
+        parts, cotangent = _widened((parts, cotangent), lanes)
 
-    parts, y0, z0 = lanes_last(run)((problem, marks, number, values))
-    # The start enters a run by its first state alone, and is no part of what steps depend on.
-    total = moving.put(jax.tree.map(jnp.zeros_like, problem), parts)
-    total = eqx.tree_at(lambda p: (p.y0, p.z0), total, (y0, z0))
-    return (jax.tree.map(_narrowed, total, problem),)
+        def rebuild(parts):
+            return self._problem(put(leaves, flags, parts))
+
+        state = start(self._problem(leaves))
+        marks = jax.tree.structure(Mark(state, state.steps, state.steps)).unflatten(marks)
+        cotangent = Values(*cotangent)
+        parts, y0, z0 = pull_back(parts, rebuild, options, marks, number.max(1), cotangent)
+        # The start enters a run by its first state alone, and is no part of what steps depend on.
+        total = put(leaves, flags, parts)
+        at = jax.tree.unflatten(self.structure, list(range(len(leaves))))
+        total[at.y0], total[at.z0] = y0, z0
+        return [bar for bar, flag in zip(total, flags, strict=True) if flag]
+
+    def _narrowed(self, leaves, flags, cotangents):
+        """Cotangents of leaves that lanes share, summed over the lanes."""
+        parts = [leaf for leaf, flag in zip(leaves, flags, strict=True) if flag]
+        return [
+            bar.sum(-1, keepdims=True) if leaf.shape[-1] == 1 and bar.shape[-1] > 1 else bar
+            for leaf, bar in zip(parts, cotangents, strict=True)
+        ]
 
 
-_backward.defvjp(_backward_forward, _backward_backward, symbolic_zeros=True)
-
-
-def _is_zero(leaf) -> bool:
-    return isinstance(leaf, SymbolicZero)
-
-
-def _instantiated(leaf):
-    """The cotangent as an array, also where it is a symbolic zero."""
-    return jnp.zeros(leaf.shape, leaf.dtype) if _is_zero(leaf) else leaf
+def _marked(problem: Problem, options: Options) -> tuple[list, list, list]:
+    """Values, facts and the record for the way back: marks, how many chunks there were and how many
+    there are to a mark."""
+    out = solve(problem, options, MARKS)
+    # Every output of `lanes_last` needs lanes: two numbers that all share are repeated.
+    number = jnp.stack([out.chunks, out.stride])[:, None]
+    number = jnp.broadcast_to(number, (2, out.facts.t.shape[0]))
+    values, facts, marks = map(jax.tree.leaves, (out.values, out.facts, out.marks))
+    return values, facts, [*marks, number]
 
 
 def _widened(tree, lanes: int):
     """The tree with every lane axis of full length."""
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*leaf.shape[:-1], lanes)), tree)
-
-
-def _narrowed(cotangent, leaf):
-    """The cotangent of a leaf, summed over lanes where they share it."""
-    if leaf.shape[-1] == 1 and cotangent.shape[-1] > 1:
-        return cotangent.sum(-1, keepdims=True)
-    return cotangent

@@ -9,6 +9,7 @@ every direction outside their span (that of a start there, those of currents). T
 field of class c is then u_c = (rows y)_c, and its firing rate is u_c clipped to [-1, 1].
 """
 
+import dataclasses
 from typing import Literal, TypeAlias
 
 import equinox as eqx
@@ -38,6 +39,19 @@ class Options(eqx.Module):
     log: int = eqx.field(static=True)  # switches that can be noted
     reverse: bool = eqx.field(static=True)
     transit: Transit = eqx.field(static=True)
+    kicks: bool = eqx.field(static=True, default=False)  # whether second derivatives are right
+
+    @property
+    def twice(self) -> "Options":
+        """The options of a run whose second derivatives are asked for. A Runge-Kutta step passes
+        over kinks, and would lose what each of them adds."""
+        return dataclasses.replace(self, transit="series", kicks=True)
+
+    @property
+    def onward(self) -> "Options":
+        """The options of what is only pushed forward, in a derivative of second order: JAX refuses
+        that where an adjoint is written by hand, as it is of `expand_reverse`."""
+        return dataclasses.replace(self, reverse=False) if self.kicks else self
 
     @property
     def watches(self) -> bool:

@@ -263,7 +263,7 @@ def _chunks_in_stretch(way: _Way, first, begun: Mark, end):
 
 def _forward(way: _Way, stop, _, mark: Mark) -> Mark:
     """The start of the next chunk."""
-    state, trace = chunk(_stopped(way.problem, stop), way.options, mark.state)
+    state, trace = chunk(_stopped(way.problem, stop), way.options.onward, mark.state)
     switches, escapes = (
         v.sum(0, dtype=jnp.int32) for v in (trace.plan.switched, trace.plan.escaped)
     )
@@ -277,7 +277,7 @@ def _back_over_chunk(way: _Way, i, carry, begun: Mark, end, count):
     # Chunks before this one are run again and thrown away. With a stride of s that is (s - 1) / 2
     # runs more for each chunk on average; to keep their states would take memory without bound.
     mark = lax.fori_loop(0, count - 1 - i, partial(_forward, way, end), begun)
-    _, trace = chunk(_stopped(way.problem, stop), way.options, mark.state, keep=True)
+    _, trace = chunk(_stopped(way.problem, stop), way.options.onward, mark.state, keep=True)
 
     # At the turn, cotangents of the outputs that lie in this chunk become those of its records.
     def outputs(parts, record):

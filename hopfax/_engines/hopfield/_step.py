@@ -48,6 +48,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..._trajectory import FLOOR, RETRIEVED
 from .._crossing import differentiable, root_of
 from ._flow import Flow, flow_from
+from ._kick import kicked
 from ._problem import (
     Mode,
     Options,
@@ -60,7 +61,7 @@ from ._problem import (
     pick,
 )
 from ._search import search
-from ._series import contract, horner_slope
+from ._series import Series, contract, horner, horner_slope
 from ._transit import accept
 
 _POLISH = {"series": 8, "plateau": 8, "runge-kutta": 3}  # looks for a root in its bracket
@@ -98,6 +99,8 @@ class Plan(eqx.Module):
     switch: Float[Array, " B"]  # when, from the start of the step
     escape: Float[Array, " B"]
     m: Float[Array, "P B"]  # the overlaps at its end
+    # the cell after it and which overlaps change sign; where second derivatives are asked for
+    crossed: tuple[Float[Array, "C B"], Bool[Array, "P B"]] | None = None
 
 
 def jumping(problem: Problem, options: Options, state: State) -> Bool[Array, ""]:
@@ -173,6 +176,9 @@ def decide(
         switch=zero if mode == "plateau" else root(switched, partial(events.gap, flow)),
         escape=root(escaped, partial(events.excess, flow)),
         m=m,
+        crossed=(jnp.where(active, reach.s, state.s), reach.turned & active)
+        if options.kicks
+        else None,
     )
     after = State(
         t,
@@ -239,6 +245,8 @@ def advance(problem: Problem, options: Options, state: State, flow: Flow, plan: 
     if problem.pieces is not None:
         t = jnp.where(plan.at_edge, next_edge(problem, state), t)
     y, z = flow.at(t - state.t)
+    if plan.crossed is not None:
+        y, z = kicked(problem, options, state, flow, plan.crossed, t - state.t, y, z)
     if problem.pieces is not None and problem.pieces.levels is not None:
         following = state.piece + plan.at_edge.astype(jnp.int32)
         z = jnp.where(plan.at_edge, pick(problem.pieces.levels, following), z)
@@ -262,8 +270,9 @@ def advance(problem: Problem, options: Options, state: State, flow: Flow, plan: 
         slots=tuple((y[:P], z) for y, z in slots),
         switch=nothing
         if flow.series is None
-        else state.t + differentiable(plan.switched, partial(events.gap, flow), plan.switch),
-        escape=state.t + differentiable(plan.escaped, partial(events.excess, flow), plan.escape),
+        else state.t + differentiable(plan.switched, lambda: events.gap(flow).value, plan.switch),
+        escape=state.t
+        + differentiable(plan.escaped, lambda: events.excess(flow).value, plan.escape),
     )
     return (t, y, z), record
 
@@ -290,22 +299,54 @@ class Events(eqx.Module):
             # Inside a cell the gap is a polynomial too, with one coefficient in place of Q.
             linear = (weight[:, None] * flow.cell.linear).sum(0)
             terms = (linear * jnp.asarray(series.y)).sum(1)
-            return partial(horner_slope, terms.at[0].add((weight * flow.cell.constant).sum(0)))
+            return _Polynomial(terms.at[0].add((weight * flow.cell.constant).sum(0)))
         weight = contract(jnp.swapaxes(self.problem.read, 0, 1), weight)
-
-        def value_and_slope(t):
-            y, dy = horner_slope(series.y, t)
-            u, du = contract(self.problem.rows, y), contract(self.problem.rows, dy)
-            du = jnp.where(jnp.abs(u) < 1, du, 0.0)
-            return (weight * jnp.clip(u, -1.0, 1.0)).sum(0), (weight * du).sum(0)
-
-        return value_and_slope
+        return _ClippedGap(series, self.problem.rows, weight)
 
     def excess(self, flow: Flow):
         """The saliency of `source` above the threshold, and its slope, as a function of time."""
+        return _Excess(flow, self.source, self.problem.threshold)
 
-        def value_and_slope(t):
-            z, dz = flow.saliency(self.source, t)
-            return z - self.problem.threshold, dz
 
-        return value_and_slope
+class _Polynomial(eqx.Module):
+    """A polynomial, coefficients lowest first, and its slope."""
+
+    terms: Float[Array, "K B"]
+
+    def __call__(self, t):
+        return horner_slope(self.terms, t)
+
+    def value(self, t):
+        return horner(self.terms, t)
+
+
+class _ClippedGap(eqx.Module):
+    """A weighted sum of clipped fields along a polynomial, and its slope."""
+
+    series: Series
+    rows: Float[Array, "C Q L"]
+    weight: Float[Array, "C B"]
+
+    def __call__(self, t):
+        y, dy = horner_slope(self.series.y, t)
+        u, du = contract(self.rows, y), contract(self.rows, dy)
+        du = jnp.where(jnp.abs(u) < 1, du, 0.0)
+        return (self.weight * jnp.clip(u, -1.0, 1.0)).sum(0), (self.weight * du).sum(0)
+
+    def value(self, t):
+        return self(t)[0]
+
+
+class _Excess(eqx.Module):
+    """A saliency above a threshold, and its slope."""
+
+    flow: Flow
+    index: Int[Array, " B"]
+    threshold: Float[Array, " L"]
+
+    def __call__(self, t):
+        z, dz = self.flow.saliency(self.index, t)
+        return z - self.threshold, dz
+
+    def value(self, t):
+        return self(t)[0]

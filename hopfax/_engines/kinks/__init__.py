@@ -1,3 +1,3 @@
 """Exact integration of rates with piecewise-linear activations, from kink to kink."""
 
-from ._series_step import by_kinks as by_kinks
+from ._series_step import SeriesStep as SeriesStep, by_kinks as by_kinks

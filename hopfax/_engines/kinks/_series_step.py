@@ -203,6 +203,7 @@ class SeriesStep(diffrax.AbstractSolver):
 
     system: RateSystem
     degree: int = eqx.field(static=True)
+    kicks: bool = eqx.field(static=True, default=False)  # whether second derivatives are right
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar[Callable] = Polynomial
 
@@ -217,11 +218,34 @@ class SeriesStep(diffrax.AbstractSolver):
     def step(self, terms, t0, t1, y0: Core, args, solver_state, made_jump):
         """The series at the end of the step."""
         series = expand(self.system, jnp.asarray(t0), y0, self.degree)
-        return series.at(t1 - t0), None, dict(core=series.core), None, diffrax.RESULTS.successful
+        end = series.at(t1 - t0)
+        if self.kicks:
+            end = _kicked(self.system, series, end, t1 - t0)
+        return end, None, dict(core=series.core), None, diffrax.RESULTS.successful
 
     def func(self, terms, t0, y0, args):
         """The vector field."""
         return terms.vf(t0, y0, args)
+
+
+def _kicked(system: RateSystem, series: Expansion, end: Core, h: Any) -> Core:
+    r"""The state at the end of a step, with what the crossings there add to second derivatives.
+
+    The step ends at a fixed time, and a neuron that meets its kink a time $\delta t$ earlier or
+    later follows another piece in between: its rate lacks the area $\dot u\, \delta t^2 / 4$ of a
+    triangle, $(u - e)^2 / (4 \dot u)$ with the kink at $e = \pm 1$. In the run this is zero, and so
+    is its first derivative."""
+    change = jnp.arange(1, len(series.u), dtype=series.u.dtype)[:, None] * series.u[1:]
+    u, du = _horner(series.u, h), _horner(change, h)
+    phi: Any = system.network.activation
+    rho, threshold = (v.astype(u.dtype) for v in (phi.gain, phi.threshold))
+    # The piece that each neuron goes on with, as the next step will find it.
+    after = lax.stop_gradient(_side(phi, (u + 1) / (2 * rho) + threshold, du / (2 * rho)))
+    crosses = lax.stop_gradient((after != series.side) & (du != 0))
+    opens = jnp.where(series.side == 0, -1.0, 1.0)  # 1 for a neuron that becomes linear
+    edge = jnp.where(series.side == 0, after, series.side)
+    area = jnp.where(crosses, u - edge, 0.0) ** 2 / (4 * jnp.where(crosses, du, 1.0))
+    return Core(end.main + opens * area, end.slow, end.noise)
 
 
 class UntilKink(diffrax.AbstractStepSizeController):

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..._inputs import Pulses
-from ..._rate_activations import HardSigmoid, ThresholdLinear
+from ..._rate_activations import HardSigmoid, RectifiedTanh, ThresholdLinear
 from ..._types import Input, Network, PerPattern, is_concrete
 from ...patterns import ENUMERATED, Patterns, SiteClasses
 from ...patterns._classes import may_be_active
@@ -91,6 +91,12 @@ class RateSystem(AbstractSystem):
         if self.index is None and network.patterns.N > _MANY:
             return "its neurons do not fall into classes, and each has kinks of its own"
         return KinkLaw()
+
+    def kinks(self) -> str | None:
+        """The activation, unless it is smooth."""
+        activation = self.network.activation
+        bent = isinstance(activation, HardSigmoid | ThresholdLinear | RectifiedTanh)
+        return type(activation).__name__ if bent else None
 
     def state(self, t, core: Core) -> RateState:
         """The full state that the user sees."""

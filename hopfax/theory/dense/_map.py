@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
@@ -10,12 +11,15 @@ from jaxtyping import Array, Bool, Float
 
 from ..._errors import as_count, check_array, check_at_least
 from ..._programs import jitted
+from ..._roots import implicit_root
 from ..._types import ArrayLike
 from .._parameters import floats
 from .._search import bisect
 from ._arguments import plain_kernel
 from ._capacity import highest, level
 from ._kernels import Model
+
+_LEAST = 1e-6  # the slope below which a fixed point counts as the fold
 
 
 class MapFixedPoints(NamedTuple):
@@ -150,9 +154,14 @@ def _fixed_points(kernel, load):
 
 
 def _polished(order, x, target):
-    """One Newton step from `x`, which carries the derivative with respect to `target`. At the fold
-    the slope vanishes: there the step is left out, and the derivative with it."""
-    x = stop_gradient(x)
-    value, slope = jax.jvp(lambda x: level(order, x), (x,), (jnp.ones_like(x),))
-    regular = abs(slope) > 1e-6
-    return x - jnp.where(regular, (value - target) / jnp.where(regular, slope, 1.0), 0.0)
+    """One Newton step from `x`, with the derivatives with respect to `target`. At the fold the
+    slope vanishes: there the step is left out, and derivatives are 0."""
+    function, x = eqx.Partial(_excess, order, target), stop_gradient(x)
+    value, slope = jax.jvp(function, (x,), (jnp.ones_like(x),))
+    regular = abs(slope) > _LEAST
+    x = x - jnp.where(regular, value / jnp.where(regular, slope, 1.0), 0.0)
+    return implicit_root(function, stop_gradient(x), _LEAST)
+
+
+def _excess(order, target, x):
+    return level(order, x) - target

@@ -18,17 +18,19 @@ Smooth activations: the second equation gives up to three z for each y, one on e
 2. where the residual has turned back between two nodes without a change of sign, its turning point
    is found by bisection. If the sign differs there, two equilibria lie between the nodes.
 
-Each is then found by bisection, and refined by one Newton step. The steps before are frozen, and
-one more Newton step from there carries the derivatives.
+Each is then found by bisection, and refined by two Newton steps. All of that is frozen; derivatives
+are those of the solution.
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.lax import stop_gradient
 
 from ..._programs import jitted
 from ..._rate_activations import HardSigmoid, Logistic, RectifiedTanh, ThresholdLinear, steepest
+from ..._roots import implicit_point
 from .._search import bisect
 from ._plane import couplings, eigenvalues
 
@@ -189,8 +191,15 @@ def _scan(phi, between, inputs, most):
     y = bisect(signed, low, high, OUTER)
     z = curve.follow(branch, y)[0]
     y, z = jnp.where(there, y, 0.0), jnp.where(there, z, 0.0)
-    y, z = stop_gradient(_polish(phi, between, inputs, y, z))
-    return *_polish(phi, between, inputs, y, z), there, count, jnp.asarray(False)
+    for _ in range(2):
+        y, z = stop_gradient(_polish(phi, between, inputs, y, z))
+    function = eqx.Partial(_both_residuals, phi, between, inputs)
+    y, z = jax.vmap(lambda point: implicit_point(function, point))(jnp.stack([y, z], 1)).T
+    return y, z, there, count, jnp.asarray(False)
+
+
+def _both_residuals(phi, between, inputs, point):
+    return jnp.stack(_residual(phi, between, inputs, *point))
 
 
 def _brackets(curve, most):
@@ -233,19 +242,17 @@ def _brackets(curve, most):
 def _polish(phi, between, inputs, y, z):
     """One Newton step, unless it is large: next to a fold the residual is mere rounding, divided by
     a determinant that vanishes, and the step would leave the equilibrium."""
-    A, B, C, E = stop_gradient(between)
-    slope1, slope2 = (stop_gradient(phi.slope(v)) for v in (y, z))
+    A, B, C, E = between
+    slope1, slope2 = (phi.slope(v) for v in (y, z))
     a11, a12, a21, a22 = 1 - A * slope1, -B * slope2, -C * slope1, 1 - E * slope2
     determinant = a11 * a22 - a12 * a21
     determinant = jnp.where(determinant == 0, 1.0, determinant)
-    first, second = _residual(phi, between, inputs, stop_gradient(y), stop_gradient(z))
+    first, second = _residual(phi, between, inputs, y, z)
     dy = (a22 * first - a12 * second) / determinant
     dz = (a11 * second - a21 * first) / determinant
     small = jnp.sqrt(jnp.finfo(y.dtype).eps)
     near = (abs(dy) < small) & (abs(dz) < small)
-    # where the step is refused its value is dropped and its derivative kept
-    back = jnp.where(near, 0.0, 1.0)
-    return y - dy + back * stop_gradient(dy), z - dz + back * stop_gradient(dz)
+    return jnp.where(near, y - dy, y), jnp.where(near, z - dz, z)
 
 
 class _Curve(eqx.Module):

@@ -9,8 +9,8 @@ $$H(y, z) = q G_\gamma(y) + (1-q) G_\gamma(z) = 0, \qquad
 The curve is followed from the memory, (b, a) at $\sigma = 1$, in the direction in which $\sigma$
 falls, with small steps along the tangent that Newton's method takes back to the curve. When the
 next step would make $\sigma$ rise, or the groups equal, the step is halved until it vanishes: there
-the branch ends. The end is frozen, and the saliency there is differentiated by hand, see
-`_Walk.at_fold`.
+the branch ends. The search is frozen; derivatives are those of the end itself, which solves the
+equations of `_Walk.conditions`.
 """
 
 import equinox as eqx
@@ -25,6 +25,7 @@ from ..._rate_activations import (
     RectifiedTanh,
     ThresholdLinear,
 )
+from ..._roots import implicit_point, implicit_root
 
 _MOST_STEPS = 4096
 
@@ -61,9 +62,9 @@ def fold(phi, kappa, gamma, q, a, b):
         return jnp.where(falls(new), new, point), size / 2
 
     point, _ = jax.lax.fori_loop(0, 60, halve, (point, size))
-    saliency = walk.at_fold(phi, kappa, gamma, q, stop_gradient(point))
+    saliency, currents = walk.at_fold(phi, kappa, gamma, q, stop_gradient(point))
     found = known & ~on & (saliency > 0)
-    return jnp.where(found, saliency, jnp.nan), jnp.where(found, point, jnp.nan)
+    return jnp.where(found, saliency, jnp.nan), jnp.where(found, currents, jnp.nan)
 
 
 class _Walk(eqx.Module):
@@ -116,49 +117,57 @@ class _Walk(eqx.Module):
 
         return jax.lax.fori_loop(0, 4, back, point + size * self.tangent(point))
 
-    def at_fold(self, phi, kappa, gamma, q, point):
-        r"""The saliency at the end of the branch, differentiable in phi, kappa, gamma and q.
-
-        One of the two scaled currents $\rho (y - I^*)$ is frozen and the other follows from the
-        balance by one Newton step. At a smooth minimum of the saliency it does not matter which, as
-        moving along the curve changes nothing to first order. If the branch ends in a corner, where
-        a current sits at a kink of phi, that current is the frozen one: it stays at the kink.
-        """
-        first = self._frozen_is_first(point)
+    def corner(self, point):
+        """Which of the two currents sits at a kink of phi, if any, to which it then keeps."""
         rho, start = self.phi.gain.astype(point.dtype), self.phi.threshold.astype(point.dtype)
         scaled = rho * (point - start)
-        moving = phi.threshold.astype(point.dtype) + scaled / phi.gain.astype(point.dtype)
-        weights = jnp.stack([q, 1 - q])
-        keep = jnp.where(first, jnp.array([True, False]), jnp.array([False, True]))
-        mixed = jnp.where(keep, moving, point)
-        left = (weights * (mixed - gamma * phi(mixed))).sum()
-        divide = jnp.where(first, self.gradient(point)[1], self.gradient(point)[0])
-        correction = left / jnp.where(divide == 0, 1.0, divide)
-        currents = jnp.where(keep, mixed, mixed - correction)
-        rates = phi(currents)
+        corners = {HardSigmoid: (0.0, 1.0), RectifiedTanh: (0.0,), ThresholdLinear: (0.0,)}
+        found = jnp.zeros(2, bool)
+        for corner in corners.get(type(self.phi), ()):
+            near = abs(scaled - corner) < 1e-6
+            found = jnp.where(found.any(), found, near.at[1].set(near[1] & ~near[0]))
+        return found
+
+    def turn(self, point):
+        """The slope of the logarithm of the saliency along the curve, up to a positive factor."""
+        across = self.gradient(point)
+        ahead = jnp.stack([-across[1], across[0]])
+        rates, slopes = self.phi(point), self.phi.slope(point) * ahead
+        change = (ahead[0] - ahead[1]) * (rates[0] - rates[1])
+        return change - (slopes[0] - slopes[1]) * (point[0] - point[1])
+
+    def conditions(self, corner, merged, scaled, point):
+        """What holds at the end of the branch: the balance, and either that a current stays at its
+        kink or that the saliency is smallest."""
+        rho, start = self.phi.gain.astype(point.dtype), self.phi.threshold.astype(point.dtype)
+        kept = jnp.where(corner[1], point[1], point[0])
+        held = rho * (kept - start) - jnp.where(corner[1], scaled[1], scaled[0])
+        second = jnp.where(corner.any() | merged, held, self.turn(point))
+        return jnp.stack([self.balance(point), second])
+
+    def at_fold(self, phi, kappa, gamma, q, point):
+        """The saliency and the currents at the end of the branch, with their derivatives with
+        respect to phi, kappa, gamma and q."""
+        rho, start = self.phi.gain.astype(point.dtype), self.phi.threshold.astype(point.dtype)
         # In the uniform state, where the groups have become equal, the secant is 0/0 and the
         # saliency is that of the tangent.
         merged = rho * (point[0] - point[1]) < 1e-5
+        facts = stop_gradient((self.corner(point), merged, rho * (point - start)))
+        walk = _Walk(phi, kappa, gamma, q)
+        currents = implicit_point(eqx.Partial(_conditions, walk, *facts), point)
+        rates = phi(currents)
         secant = (currents[0] - currents[1]) / jnp.where(merged, 1.0, rates[0] - rates[1])
-        return jnp.where(merged, self._uniform(phi, gamma, point), secant) / kappa
-
-    def _frozen_is_first(self, point):
-        """Whether the first current is the frozen one: it is if it sits at a kink. Otherwise the
-        balance is solved for the current in which it is steeper."""
-        rho, start = self.phi.gain.astype(point.dtype), self.phi.threshold.astype(point.dtype)
-        scaled = rho * (point - start)
-        across = abs(self.gradient(point))
-        first = across[1] >= across[0]
-        corners = {HardSigmoid: (0.0, 1.0), RectifiedTanh: (0.0,), ThresholdLinear: (0.0,)}
-        for corner in corners.get(type(self.phi), ()):
-            near = abs(scaled - corner) < 1e-6
-            first = jnp.where(near[0], True, jnp.where(near[1], False, first))
-        return first
-
-    def _uniform(self, phi, gamma, point):
-        r"""$1/\phi'$ in the uniform state, whose current solves $G_\gamma(y) = 0$."""
-        middle = (point[0] + point[1]) / 2
-        own = 1 - self.gamma * self.phi.slope(middle)
-        middle = middle - (middle - gamma * phi(middle)) / jnp.where(own == 0, 1.0, own)
+        middle = implicit_root(eqx.Partial(_own_balance, phi, gamma), (point[0] + point[1]) / 2)
         slope = phi.slope(middle)
-        return 1 / jnp.where(slope > 0, slope, jnp.nan)
+        uniform = 1 / jnp.where(slope > 0, slope, jnp.nan)
+        saliency = jnp.where(merged, jnp.where(merged, uniform, 1.0), secant) / kappa
+        return saliency, jnp.where(merged, middle, currents)
+
+
+def _conditions(walk, corner, merged, scaled, point):
+    return walk.conditions(corner, merged, scaled, point)
+
+
+def _own_balance(phi, gamma, current):
+    """Zero in the uniform state."""
+    return current - gamma * phi(current)

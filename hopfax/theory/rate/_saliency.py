@@ -2,12 +2,14 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from ..._programs import jitted
 from ..._rate_activations import AbstractRateActivation, HardSigmoid, Logistic, ThresholdLinear
+from ..._roots import implicit_root
 from ..._types import ArrayLike
 from .._search import bisect
 from ._design import check_known, checked_design, checked_scalars
@@ -112,8 +114,7 @@ def _critical_saliency(stored):
 
 
 def _active_branch(phi, dtype):
-    """g*, S, and whether there is a minimum. The parameter t of the minimum is frozen: g does not
-    change with it to first order."""
+    """g*, S, and whether there is a minimum."""
     rho, start = phi.gain.astype(dtype), phi.threshold.astype(dtype)
     one = jnp.ones((), dtype)
     if isinstance(phi, ThresholdLinear):
@@ -124,16 +125,25 @@ def _active_branch(phi, dtype):
     scaled = jnp.where(fold, rho * start, 1.0)
     if isinstance(phi, Logistic):
         high = jnp.minimum(jnp.sqrt(8 * scaled), jnp.log(8 * scaled + 4)) + 1e-3
-        t = _frozen_root(lambda t: jnp.exp(t) - t - 1 - 4 * scaled, high)
+        t = _root_of(_turn_of_logistic, scaled, high)
         rate = 1 / (1 + jnp.exp(-t))
         return (start + (2 + t) / (4 * rho)) / rate, rate, fold
     high = jnp.minimum(jnp.cbrt(1.5 * scaled), jnp.log(4 * scaled + 4) + 1)
-    t = _frozen_root(lambda t: jnp.sinh(2 * t) / 2 - t - scaled, high + 1e-3)
+    t = _root_of(_turn_of_tanh, scaled, high + 1e-3)
     return (start + t / rho) / jnp.tanh(t), jnp.tanh(t), fold
 
 
-def _frozen_root(function, high):
-    return stop_gradient(bisect(function, 0 * high, high))
+def _turn_of_logistic(scaled, t):
+    return jnp.exp(t) - t - 1 - 4 * scaled
+
+
+def _turn_of_tanh(scaled, t):
+    return jnp.sinh(2 * t) / 2 - t - scaled
+
+
+def _root_of(function, scaled, high):
+    function = eqx.Partial(function, scaled)
+    return implicit_root(function, stop_gradient(bisect(function, 0 * high, high)))
 
 
 def critical_saliency_planar(

@@ -13,6 +13,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Float, Int
 
 from ..._errors import as_index, check_option
+from ..._misc import differentiable_once
 from ..._programs import jitted
 from ..._rate_activations import AbstractRateActivation, steepest
 from ..._types import ArrayLike, is_concrete
@@ -88,6 +89,11 @@ def at_memory(memories: Memories, F: Array, K: Array, mu: Int[Array, ""]) -> tup
 
 # Eigenvalues
 
+_SECOND = (
+    "second derivatives of eigenvalues are not known here, whose vectors are held fixed: take "
+    "differences of first derivatives, by jax.grad or jax.jvp."
+)
+
 
 def symmetric_eigenvalues(K, M):
     """Eigenvalues of K M, greatest first, for symmetric K and M >= 0: they are real.
@@ -95,6 +101,7 @@ def symmetric_eigenvalues(K, M):
     Each is a quotient t.MKMt / t.Mt, which does not change to first order with its vector t. So the
     vectors are frozen, and the derivatives are those of simple eigenvalues.
     """
+    K, M = differentiable_once((K, M), _SECOND)
     frozen_K, frozen_M = stop_gradient((K, M))
     squares, V = jnp.linalg.eigh(frozen_M)
     full = squares > jnp.finfo(M.dtype).eps * M.shape[0] * squares[-1]

@@ -11,6 +11,7 @@ import numpy as np
 from jax.lax import stop_gradient
 
 from ..._programs import jitted
+from ..._roots import implicit_root
 from ..._types import default_float
 from .._search import bisect, minimise
 
@@ -25,13 +26,18 @@ def amplitude(z, activation):
 
 
 def _root(z, low, activation):
-    r"""The root of $a = z \psi(a)$ above `low`: by bisection, which is frozen, and one Newton step,
-    which carries the derivative."""
+    r"""The root of $a = z \psi(a)$ above `low`: by bisection and one Newton step, both frozen, with
+    the derivatives of the root."""
     frozen, still = stop_gradient((z, low)), stop_gradient(activation)
     low, high = frozen[1] + 1e-9 * frozen[0], 1.001 * frozen[0]  # the root is at most z: psi <= 1
     a = stop_gradient(bisect(lambda a: a - frozen[0] * still(a), low, high))
     slope = 1 - frozen[0] * still.slope(a)
-    return a - (a - z * activation(a)) / slope
+    a = a - (a - frozen[0] * still(a)) / slope
+    return implicit_root(eqx.Partial(_balance, z, activation), stop_gradient(a))
+
+
+def _balance(z, activation, a):
+    return a - z * activation(a)
 
 
 def _escape(Z, activation):
@@ -64,4 +70,10 @@ def critical_gain(activation):
         return jax.vmap(lambda Z: _gain(_escape(Z, still), still))(Z)
 
     Z, _ = minimise(gain, 1.05 * unit, 9.0 * unit, 33, 7)
-    return _gain(stop_gradient(_escape(Z, still)), activation)
+    # The gain is smallest there: its slope is the equation that the amplitude solves.
+    a = implicit_root(eqx.Partial(_slope_of_gain, activation), stop_gradient(_escape(Z, still)))
+    return _gain(a, activation)
+
+
+def _slope_of_gain(activation, a):
+    return jax.jvp(lambda a: _gain(a, activation), (a,), (jnp.ones_like(a),))[1]

@@ -34,6 +34,7 @@ import numpy as np
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
+from ..._misc import differentiable_once
 from ..._programs import jitted
 from .._search import minimise, multisect
 from ._domain import EDGE_LEAST
@@ -44,6 +45,12 @@ STEPS = 512
 COARSE_STEPS, TRANSITIONS = 384, 32
 #: Places at which a round of the search for an edge looks, and rounds.
 GRID, ROUNDS = 9, 6
+
+#: Runge-Kutta steps over kinks, at fixed times, do not see what a kink adds to second derivatives.
+_SECOND = (
+    "second derivatives of cycles at finite `tau` are not known: take differences of first "
+    "derivatives, by jax.grad or jax.jvp, or the limit `tau` = inf."
+)
 
 
 class Handover(NamedTuple):
@@ -195,6 +202,8 @@ def _fold(P, tau, bias):
 def critical_gain(P, tau, bias):
     """The smallest gain of a steady cycle; NaN where none was found."""
 
+    tau, bias = differentiable_once((tau, bias), _SECOND)
+
     def one(tau, bias):
         Z, kappa = _fold(P, tau, bias)
         found = jnp.isfinite(kappa)
@@ -208,6 +217,7 @@ def critical_gain(P, tau, bias):
 @jitted
 def fixed_points(kappa, P, tau, bias):
     """Saliencies (unstable, stable) of the steady cycles at gain `kappa`, and the stable dwell."""
+    kappa, tau, bias = differentiable_once((kappa, tau, bias), _SECOND)
 
     def one(kappa, tau, bias):
         fold, threshold = _fold(P, tau, bias)

@@ -2,19 +2,30 @@
 
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
+from ..._misc import differentiable_once
 from ..._programs import jitted
+from ..._roots import implicit_root
 from .._search import bisect
+
+#: The first derivative follows from long orbits, along which rounding grows: what is left of it is
+#: small in first derivatives and not in second ones.
+_SECOND = (
+    "second derivatives of the edge of a basin are not known: take differences of first "
+    "derivatives, by jax.grad or jax.jvp."
+)
+_LEAST = 1e-6  # the slope of the gain below which a fixed point counts as the fold
 
 
 @jitted
 def critical_gain(P, s):
     possible = s < 1
     s = jnp.where(possible, s, 0.0)
-    q = stop_gradient(best_decay(P, s))
+    q = best_decay(P, s)
     kappa = (1 + jnp.sqrt(1 - s)) ** 2 if P == math.inf else gain(q, P, s)
     return jnp.where(possible, kappa, jnp.inf)
 
@@ -31,8 +42,13 @@ def best_decay(P, s):
     if P == math.inf:
         root = jnp.sqrt(1 - s)
         return root / (1 + root)
-    slopes = [float(j) for j in range(1, int(P) - 1)]
-    return bisect(lambda q: q**2 * _polynomial(q, slopes) - (1 - s), 0 * s, 0 * s + 1)
+    function = eqx.Partial(_gain_turns, P, s)
+    return implicit_root(function, stop_gradient(bisect(function, 0 * s, 0 * s + 1)))
+
+
+def _gain_turns(P, s, q):
+    """Zero where the derivative of the gain is."""
+    return q**2 * _polynomial(q, [float(j) for j in range(1, int(P) - 1)]) - (1 - s)
 
 
 def _polynomial(q, coefficients):
@@ -88,17 +104,23 @@ def fixed_points(kappa, P):
 
 
 def _root_of_gain(q, kappa, P):
-    """One Newton step from `q`, which carries the derivative with respect to `kappa`. Where the
-    gain is smallest the slope vanishes: there the step is left out, and the derivative with it."""
-    q = stop_gradient(q)
-    value, slope = jax.jvp(lambda q: gain(q, P, 0.0), (q,), (jnp.ones_like(q),))
-    regular = jnp.abs(slope) > 1e-6
-    step = jnp.where(regular, (value - kappa) / jnp.where(regular, slope, 1.0), 0.0)
-    return q - step
+    """One Newton step from `q`, with the derivatives with respect to `kappa`. Where the gain is
+    smallest the slope vanishes: there the step is left out, and derivatives are 0."""
+    function, q = eqx.Partial(_excess_gain, kappa, P), stop_gradient(q)
+    value, slope = jax.jvp(function, (q,), (jnp.ones_like(q),))
+    regular = jnp.abs(slope) > _LEAST
+    step = jnp.where(regular, value / jnp.where(regular, slope, 1.0), 0.0)
+    return implicit_root(function, stop_gradient(q - step), _LEAST)
+
+
+def _excess_gain(kappa, P, q):
+    return gain(q, P, 0.0) - kappa
 
 
 @jitted
 def basin_edge(kappa, P):
+    kappa = differentiable_once(kappa, _SECOND)
+
     def one(kappa):
         k = stop_gradient(kappa)
 
@@ -135,6 +157,21 @@ def visited(Z0, kappa):
     return jnp.where(Z0 > 1, count, 0.0)
 
 
+def _growth(r, target, s):
+    """How much the seed has grown after a time s, less `target`."""
+    x = r * s
+    # The quotients lose digits near 0, and their derivatives more of them.
+    small = jnp.abs(x) < 0.1
+    y, first, second = jnp.where(small, 1.0, x), 1.0, 1.0
+    near = jnp.where(small, x, 0.0)
+    for k in range(10, 2, -1):
+        first, second = 1 + near / k * first, 1 + near / (k + 1) * second
+    first, second = 1 + near / 2 * first, (1 + near / 3 * second) / 2
+    first = jnp.where(small, first, jnp.expm1(y) / y)
+    second = jnp.where(small, second, (jnp.expm1(y) - y) / y**2)
+    return s**2 * second + s * first - target
+
+
 @jitted
 def switch_time(Z0, kappa, tau, bias):
     z1 = (1 - 1 / tau) * (1 + bias)
@@ -143,18 +180,9 @@ def switch_time(Z0, kappa, tau, bias):
     r, Z0, b = jnp.where(valid, r, 1.0), jnp.where(valid, Z0, 2 * z1), jnp.where(valid, bias, 0.0)
     target = tau / (1 + b)
 
-    def growth(s, r):
-        x = r * s
-        small = x < 1e-3
-        y = jnp.where(small, 1.0, x)
-        first = jnp.where(small, 1 + x / 2 + x**2 / 6, jnp.expm1(y) / y)
-        second = jnp.where(small, 0.5 + x / 6 + x**2 / 24, (jnp.expm1(y) - y) / y**2)
-        return s**2 * second + s * first
-
     r_, target_ = stop_gradient((r, target))
     low = jnp.log1p(target_ * r_ * (r_ / (1 + r_))) / r_
     high = jnp.minimum(jnp.sqrt(2 * target_), jnp.log1p(target_ * r_) / r_)
-    s = stop_gradient(bisect(lambda s: growth(s, r_) - target_, low, high))
-    slope = s + (1 + r_) * s * jnp.expm1(r_ * s) / (r_ * s) + 1 - s
-    s = s - (growth(s, r) - target) / slope
+    s = stop_gradient(bisect(eqx.Partial(_growth, r_, target_), low, high))
+    s = implicit_root(eqx.Partial(_growth, r, target), s)
     return jnp.where(valid, tau * jnp.log(Z0 / z1) + s, jnp.nan)
