@@ -104,9 +104,11 @@ class Fit:
         place.check(file.name, picture)
         require("hopfax fit")  # rather now than after the computation
         with precision(self.precision):
-            targets, unit = self._events()
-            network = self._network(targets)
-            found = hx.fit_sequence(network, targets, **self._options(unit))
+            targets, unit, read = self._events()
+            network, options = self._network(targets), self._options(unit)
+            for line in read:  # an option at fault is said before anything else
+                say(line)
+            found = hx.fit_sequence(network, targets, **options)
             say(str(found))
             for k, row in enumerate(np.asarray(found.saliency)):
                 start = " ".join(f"{value:.6g}" for value in row)
@@ -123,8 +125,9 @@ class Fit:
         say(f"written to {file} and {picture}; replay: {replay}")
         return 0 if found.reproduced else 1
 
-    def _events(self) -> tuple[list["hx.Events"], float]:
-        """The target, its times in fast time constants, and how many of those make its unit."""
+    def _events(self) -> tuple[list["hx.Events"], float, list[str]]:
+        """The target, its times in fast time constants, how many of those make its unit, and what
+        is to be said of how the file was read."""
         if not self.targets.exists():
             raise FileNotFoundError(
                 f"`targets`: there is no file {self.targets}; give a CSV file with columns time, "
@@ -136,8 +139,9 @@ class Fit:
             if self.order_only and getattr(self, name) is not None:
                 raise ValueError(f"`{name}` is of the file's times, which `order_only` ignores.")
         raw, names = read_table(self.targets, first=self.first, join=self.join)
+        read = []
         if names:
-            say("memories: " + ", ".join(f"{k} is {name}" for k, name in enumerate(names)))
+            read.append("memories: " + ", ".join(f"{k} is {name}" for k, name in enumerate(names)))
         self._check_indices(raw)
         dwells = np.concatenate([np.asarray(events.dwells) for events in raw])
         unit = self.unit
@@ -159,9 +163,11 @@ class Fit:
             end = None if events.end is None else (float(events.end) - time[0]) * unit
             made.append(hx.Events(memory, (time - time[0]) * unit, end=end, cycle=self.cycle))
         if not self.order_only:
-            say(f"times are in fast time constants; a unit of the file has {unit:.6g} of them")
-            _name_gaps(raw)
-        return made, unit
+            read.append(
+                f"times are in fast time constants; a unit of the file has {unit:.6g} of them"
+            )
+            read += _gaps(raw)
+        return made, unit, read
 
     def _check_indices(self, raw: list["hx.Events"]) -> None:
         """ValueError for an index far above what the rows name, if it would set how many memories
@@ -232,8 +238,9 @@ class Fit:
         return options
 
 
-def _name_gaps(raw: list["hx.Events"]) -> None:
-    """Says which stays are far longer than the others: perhaps gaps in a recording."""
+def _gaps(raw: list["hx.Events"]) -> list[str]:
+    """A line for each stay that is far longer than the others: perhaps a gap in a recording."""
+    lines = []
     usual = float(np.nanmedian(np.concatenate([np.asarray(events.dwells) for events in raw])))
     for s, events in enumerate(raw):
         of = f" of sequence {s}" if len(raw) > 1 else ""
@@ -241,8 +248,9 @@ def _name_gaps(raw: list["hx.Events"]) -> None:
             *map(np.asarray, (events.memory, events.time, events.dwells)), strict=True
         ):
             if stay > _GAP * usual:
-                say(
+                lines.append(
                     f"note: memory {memory}{of} stays {stay:g} from {begin:g} on, where a median "
                     f"stay is {usual:g} (units of the file); if that is a gap in the recording, "
                     "make two sequences of it"
                 )
+    return lines
