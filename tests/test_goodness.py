@@ -118,3 +118,18 @@ def test_margins_are_no_observations():
     loss = hx.losses.event_map(events, saliency=[4.0, 0.0, 0.0])
     found = hx.fit(network, loss, where=lambda net: net.transition, progress=False, steps=3)
     assert found.goodness is None and "converged, poor fit" != found.ending
+
+
+def test_the_profile_of_a_poor_fit_says_so():
+    data = jnp.array([1.0, 2.0, 3.0, 4.0])
+    with pytest.warns(hx.FitWarning, match="does not fit the data"):
+        found = hx.fit(
+            {"a": jnp.array(1.0)},
+            lambda m: (m["a"] - data) / 0.1,
+            where=lambda m: m["a"],
+            absolute_sigma=True,
+            progress=False,
+        )
+    assert np.isnan(found.interval().low).all()
+    with pytest.warns(hx.FitWarning, match="its interval means nothing"):
+        found.profile("a")

@@ -263,3 +263,11 @@ def test_bad_arguments_are_named(target, options, error, match):
         hx.fit_sequence(network(4), target, **options)
     with pytest.raises(TypeError, match="`network` must be a TwoTimescaleHopfield, got Hopfield"):
         hx.fit_sequence(hx.Hopfield(hx.patterns.hadamard(3, 8)), [0, 1, 2])
+
+
+def test_several_orders_without_events_are_told_how():
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(3, 8), hx.cyclic(3), kappa=5.0, tau=20.0, bias=0.01
+    )
+    with pytest.raises(ValueError, match="`target` .* a list of hopfax.Events where there are sev"):
+        hx.fit_sequence(network, [[0, 1, 2], [0, 2, 1]])

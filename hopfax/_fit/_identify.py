@@ -97,7 +97,9 @@ class Identifiability(eqx.Module):
             terms = " ".join(f"{row[m]:+.2g} {self.labels[open_[m]]}" for m in mine)
             names = [self.labels[open_[m]] for m in mine]
             rest = " and a little of others" if (np.abs(row) > _LITTLE).sum() > mine.size else ""
-            found.append((names, f"known together as {terms.removeprefix('+')}{rest}"))
+            known = f"known together as {terms.removeprefix('+')}{rest}"
+            alone = "known but for a little of other entries, which are open"
+            found.append((names, known if mine.size > 1 else alone))
         if blind:
             more = [f"{len(blind) - _SHOWN} more"] if len(blind) > _SHOWN else []
             found.append(([*blind[:_SHOWN], *more], "the data say nothing of them"))

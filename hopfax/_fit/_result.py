@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from .._errors import check_type, missing, shown
+from .._errors import FitWarning, check_type, missing, shown, warn
 from ._goodness import Goodness
 from ._intervals import Interval, Scale, check_level, interval_of
 from ._profile import Origin, Profile, profile_of
@@ -133,7 +133,8 @@ class FitResult(eqx.Module):
         values reach at least to the ends of the interval of this level, if it has ends.
 
         **Returns:** a `Profile`, whose `interval` needs no linear model. Warns (FitWarning) if it
-        meets a smaller loss than the fit.
+        meets a smaller loss than the fit, and if the fit is poor: the profile of a model that does
+        not describe the data says nothing of the truth.
 
         **Raises:** TypeError/ValueError naming `label` or `level`; ValueError for a fit without
         standard errors, or one that was made under `jit` or `vmap`.
@@ -147,6 +148,12 @@ class FitResult(eqx.Module):
             raise ValueError(_NO_ERRORS)
         if self.origin is None:
             raise ValueError("`profile` needs a fit that was not made under jit or vmap.")
+        if poor(self):
+            warn(
+                f"the model does not fit the data ({self.goodness}): a profile of it says how well "
+                f"a wrong model can do at each {label}, and its interval means nothing.",
+                FitWarning,
+            )
         entry = self.labels.index(label)
         return profile_of(self.origin, self.scale, self.loss, label, entry, level)
 

@@ -146,7 +146,8 @@ class SequenceFit:
         if np.isfinite(self.error):
             lines.append(f"the times are off by {_off(self.error, self.deviation)}")
         patterns = self.network.patterns
-        lines.append(f"  memory: {self.memory}, {self.reason}")
+        why = "" if self.reason == "as asked" else f", {self.reason}"
+        lines.append(f"  memory: {self.memory}{why}")
         if self.memory in LARGER:
             lines.append(f"  {patterns.P} memories of {patterns.N} neurons")
         for stage in self.stages:

@@ -179,6 +179,11 @@ def events_of(target: Any) -> list[Events]:
             check_type(events, "target", Events, "Events, a list of them, or an order of memories")
         return list(target)
     order = as_indices(target, "target")
+    if order.ndim > 1:
+        raise ValueError(
+            f"`target` must be one order of memories, or a list of hopfax.Events where there are "
+            f"several, got {shown(target)}."
+        )
     if order.ndim != 1 or order.size < 2:
         raise ValueError(f"`target` must name at least two memories, got {shown(target)}.")
     return [Events(order, cycle=True)]
