@@ -19,6 +19,7 @@ What a run must know is to be pushed forward any number of times (`values`), its
 (`pull`), and an adjoint that can be pushed forward (`adjoint`).
 """
 
+import abc
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -42,29 +43,30 @@ THIRD = (
 Flags: TypeAlias = tuple[bool, ...]
 
 
-class AbstractRun:
+class AbstractRun(abc.ABC):
     """A run as a function of its arrays, `leaves`. Equal runs are the same program."""
 
+    @abc.abstractmethod
     def outputs(self, leaves: Leaves) -> tuple[list[Array], list[Array]]:
         """Values, which have derivatives, and facts, which have none."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def recorded(self, leaves: Leaves, flags: Flags) -> tuple[list, list, list]:
         """The same, and what `pull` for the leaves with `flags` needs to know of the run."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def pushed(self, leaves: Leaves, rates: Leaves, flags: Flags) -> tuple[list, list, list]:
         """Values, facts and the tangents of values along `rates`, of the leaves with `flags`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def push(self, leaves: Leaves, directions: Sequence[Leaves], flags: tuple[Flags, ...]) -> list:
         """The derivative of the values along all `directions`; can be pushed forward."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def pull(self, leaves: Leaves, record: Leaves, cotangent: Leaves, flags: Flags) -> list:
         """The cotangents of the leaves with `flags`, from those of the values."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def pull_along(
         self,
         leaves: Leaves,
@@ -74,7 +76,6 @@ class AbstractRun:
         wanted: Flags,
     ) -> list:
         """The derivative of the cotangents of the leaves `wanted` along all `directions`."""
-        raise NotImplementedError
 
 
 def along(function: Callable, leaves: Leaves, directions: Sequence, flags: tuple) -> Any:

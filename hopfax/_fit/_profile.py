@@ -68,7 +68,7 @@ class Profile(eqx.Module):
         progress=False,
     )
     profile = found.profile("a[1]")
-    profile.interval(0.95)  # 0.33, 3.77: two numbers judge the errors
+    profile.interval(0.95)  # 0.82, 3.28: two numbers judge the errors
     ```
     """
 

@@ -78,7 +78,7 @@ def sparsity(where: Callable, *, scale: ArrayLike) -> Prior:
         hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
     )
     few = hx.losses.sparsity(lambda net: net.transition, scale=0.5)
-    hx.losses.value(few(network))  # 7.92: four entries of size 2 scales
+    hx.losses.value(few(network))  # 7.96: four entries of size 2 scales
     ```
     """
     check_callable(where, "where", "a function of the model, as lambda net: net.transition")
