@@ -97,6 +97,21 @@ def test_ends_of_a_profile_have_the_deviance_of_the_level(decaying):
             np.testing.assert_allclose(rise, stats.chi2.ppf(0.95, 1), rtol=0.02)  # interpolated
 
 
+def test_a_profile_fits_the_other_parameters_again(decaying):
+    """At every value of the amplitude, against a search for the best rate by SciPy."""
+    from scipy.optimize import minimize_scalar
+
+    profile = decaying.profile("a")
+    for value, deviance in zip(profile.values, profile.deviance, strict=True):
+
+        def loss(rate, value=value):
+            r = decay({"a": value, "b": rate}, decaying.origin.data)
+            return float(r @ r)
+
+        least = minimize_scalar(loss, (0.5, 1.5), tol=1e-10).fun
+        np.testing.assert_allclose(deviance, least - 2 * float(decaying.loss), atol=1e-6)
+
+
 @pytest.mark.slow
 def test_intervals_cover_what_they_promise():
     """400 seeds: 4 standard errors of a share of 95 % are 4.4 %."""
