@@ -1,6 +1,7 @@
 """The command line, run in this process through `main`."""
 
 import dataclasses
+import importlib.metadata
 import json
 import pathlib
 import re
@@ -61,6 +62,32 @@ def test_bad_values_are_refused_in_one_line_that_names_them(command, arguments, 
 def test_bad_options_are_refused(command, arguments):
     status, out, err = command(*arguments)
     assert status == 2 and not out and "Traceback" not in err and err
+
+
+@pytest.fixture
+def misfit(monkeypatch):
+    """As if an older typeguard than tyro requires were installed."""
+    real = importlib.metadata.version
+    monkeypatch.setattr(
+        "importlib.metadata.version", lambda name: "2.13.3" if name == "typeguard" else real(name)
+    )
+
+
+def test_packages_that_do_not_go_together_are_named(command, monkeypatch, misfit):
+    """As in an environment in which another package asked for an old typeguard."""
+    assert "DOES NOT FIT" in (out := command("doctor")[1])
+    assert re.search(r"tyro \S+ requires typeguard>=4\S*, but 2.13.3 is installed", out)
+
+    def fail(self):
+        raise AttributeError("module 'typeguard' has no attribute 'TypeCheckError'")
+
+    monkeypatch.setattr("hopfax.cli.doctor.Doctor.__call__", fail)
+    status, _, err = command("doctor")
+    assert status == 2 and "requires typeguard" in refusal(err) and "venv" in err
+
+
+def test_what_is_required_here_is_installed(command):
+    assert "DOES NOT FIT" not in command("doctor")[1]
 
 
 def test_debug_mode_keeps_the_traceback(monkeypatch):
@@ -435,7 +462,7 @@ def test_doctor_names_versions_devices_and_what_is_missing(command, monkeypatch)
     for name, version in (("hopfax", hx.__version__), ("jax", jax.__version__)):
         assert re.search(rf"^{name} +{re.escape(version)}$", out, re.MULTILINE)
     assert jax.devices()[0].platform in out
-    monkeypatch.setattr("hopfax.cli.doctor._version", lambda name: None)
+    monkeypatch.setattr("hopfax.cli.doctor.installed", lambda name: None)
     assert 'pip install "hopfax[plot]"' in command("doctor")[1]
 
 

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
             status = _status(error)
             if status is None:
-                raise
+                return _misfit(error)
             text = " ".join(str(error).split())
             complain("\n".join([f"hopfax: error: {text}", *_notes(error)]))
             return status
@@ -142,6 +142,23 @@ def _defaults(argv: list[str], kinds: dict[str, type], tyro: ModuleType) -> dict
     file = pathlib.Path(given)
     arguments = arguments_from(file, argv[0], kind)
     return {argv[0]: tyro.cli(kind, args=arguments, prog=f"hopfax {argv[0]}, file {file}")}
+
+
+def _misfit(error: Exception) -> int:
+    """A fault of the program, unless packages are installed that do not go together: then of them.
+
+    **Raises:** the error, where all packages are as they are required.
+    """
+    from ._requirements import unmet
+
+    if not (misfits := unmet()):
+        raise error
+    text = "; ".join(misfits)
+    complain(
+        f"hopfax: error: {type(error).__name__} among packages that do not go together: {text}. "
+        "Install hopfax into an environment of its own (python -m venv), or what is required here."
+    )
+    return 2
 
 
 def _status(error: Exception) -> int | None:

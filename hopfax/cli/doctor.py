@@ -1,7 +1,6 @@
 """`hopfax doctor`: what is installed, and what JAX finds."""
 
 import dataclasses
-import importlib.metadata
 import os
 import pathlib
 import platform
@@ -12,6 +11,7 @@ import hopfax
 
 from ._console import say
 from ._machine import cache_folder, jax_option
+from ._requirements import installed, unmet
 
 _CORE = ("jax", "jaxlib", "diffrax", "equinox", "optimistix", "lineax", "optax", "numpy")
 #: Optional packages and the extra that brings each.
@@ -32,15 +32,16 @@ _EXTRAS = {
 class Doctor:
     """Show versions, devices and settings; put this into a bug report.
 
-    Missing optional packages are named with the line that installs them.
+    Missing optional packages are named with the line that installs them, and installed ones that
+    do not go together with the version that is required.
     """
 
     def __call__(self) -> int:
         """Print them."""
         rows = [("python", platform.python_version()), ("hopfax", hopfax.__version__)]
-        rows += [(name, _version(name) or "MISSING") for name in _CORE]
+        rows += [(name, installed(name) or "MISSING") for name in _CORE]
         for name, extra in _EXTRAS.items():
-            rows.append((name, _version(name) or f'missing: pip install "hopfax[{extra}]"'))
+            rows.append((name, installed(name) or f'missing: pip install "hopfax[{extra}]"'))
         try:
             devices = ", ".join(f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.devices())
         except RuntimeError as error:
@@ -52,6 +53,7 @@ class Doctor:
             ("devices", devices),
             ("precision", f"float64 in commands (--precision); in Python jax_enable_x64 is {wide}"),
             ("compilation cache", _cache()),
+            *(("DOES NOT FIT", sentence) for sentence in unmet()),
         ]
         width = max(len(name) for name, _ in rows)
         say("\n".join(f"{name.ljust(width)}  {value}" for name, value in rows))
@@ -73,10 +75,3 @@ def _cache() -> str:
     files = [file.stat() for file in pathlib.Path(folder).glob("*-cache")]
     size = sum(file.st_size for file in files) / 2**20
     return f"on: {folder} ({len(files)} programs, {size:.1f} MiB)"
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
