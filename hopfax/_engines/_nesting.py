@@ -329,7 +329,9 @@ def _jvp(primals, tangents, *, frame, flags, wanted, recorded):
             new = [rate for rate, flag in zip(rates, turning, strict=True) if flag]
             ahead, behind = directions[:j], directions[j + 1 :]
             kept = (*flags[:j], less, *flags[j + 1 :])
-            terms.append(again(record, cotangent, [*ahead, new, *behind], kept))
+            # A record is one for the leaves that moved when it was made.
+            same = record if kept == flags else []
+            terms.append(again(same, cotangent, [*ahead, new, *behind], kept))
     if not terms:
         return out, [jnp.zeros_like(x) for x in out]
     return out, [sum(parts[1:], parts[0]) for parts in zip(*terms, strict=True)]

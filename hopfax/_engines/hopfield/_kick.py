@@ -14,7 +14,8 @@ right without it, second ones are not. With the field $u$ of the class at the pl
 boundary $e = \pm 1$ it is $(u - e)^2 / (2 \dot u)$, which is zero in the run, and so is its first
 derivative. It is added to the state at the end of the step, for every class on its own, so that
 classes that cross together, as they do by symmetry, may have derivatives of their own. The kinks of
-a readout at $m = 0$ are treated in the same way. Third derivatives are not right.
+a readout at $m = 0$ are treated in the same way, but for overlaps that come to rest there because
+their last classes saturate: these do not pass through. Third derivatives are not right.
 """
 
 import jax.numpy as jnp
@@ -22,6 +23,8 @@ import jax.numpy as jnp
 from ._flow import Flow
 from ._problem import Options, Problem, State, readout_slope
 from ._series import contract
+
+_AT_REST = 1e-5  # of its speed before: an overlap that is no faster after a crossing is at rest
 
 
 def kicked(problem: Problem, options: Options, state: State, flow: Flow, crossed, t, y, z):
@@ -40,7 +43,9 @@ def kicked(problem: Problem, options: Options, state: State, flow: Flow, crossed
     if options.watches:
         bend = readout_slope(options.readout, -state.sign) - before
         overlaps, changes = flow.cell.overlaps(at), contract(flow.cell.linear, moving)
-        read = read + bend * _triangle(turned, overlaps, changes)
+        leaving = contract(problem.cell(after, before).linear, moving)
+        passes = jnp.abs(leaving) > _AT_REST * jnp.abs(changes)
+        read = read + bend * _triangle(turned & passes, overlaps, changes)
     push = z * m
     if law.mix is not None:
         push = push + contract(law.mix, m)
