@@ -6,6 +6,7 @@ import numpy as np
 
 from .._errors import check_type
 from .._fit import FitResult, Profile
+from .._fit._trial import Replayed, Trial
 from ..losses import Recording
 from ._axes import COLOURS, Axes, Figure, Style, check_figure, new_figure
 
@@ -28,8 +29,8 @@ def fit(
       hatched, those that were not fitted are framed.
     - `profiles`: the root of the deviance over each parameter, with the level of 95 %.
 
-    **Arguments:** `found`: of `hopfax.fit`. `profiles`: what `found.profile(label)` returned.
-    `figure`: of matplotlib, a new one by default.
+    **Arguments:** `found`: of `hopfax.fit`, or the `fit` of a `SequenceFit`. `profiles`: what
+    `found.profile(label)` returned. `figure`: of matplotlib, a new one by default.
 
     **Returns:** the figure.
 
@@ -61,7 +62,7 @@ def fit(
     if found.origin is None or np.ndim(found.loss):
         raise ValueError("`found` must be one fit that was not made under jit or vmap.")
     loss = found.origin.problem.loss
-    terms = loss.compared(found.model) if isinstance(loss, Recording) else []
+    terms = loss.compared(found.model) if isinstance(loss, Recording | Replayed) else []
     matrix = any(label.startswith("transition[") for label in found.labels)
     columns = 1 + bool(found.scale is not None) + matrix
     rows = max(2 * len(terms), 1) + bool(profiles)
@@ -184,7 +185,7 @@ def _matrix(ax: Axes, found: FitResult) -> None:
     """The transition matrix; open entries are hatched, those that were not fitted framed."""
     from matplotlib.patches import Patch, Rectangle
 
-    network = found.model
+    network = found.model.network if isinstance(found.model, Trial) else found.model
     matrix = np.asarray(network.transition, float)
     P = len(matrix)
     places = {}
