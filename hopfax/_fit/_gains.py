@@ -71,7 +71,8 @@ def design_gains(
     - `delay`: how long a handover takes, in slow time constants.
     - `saliency`: the starts, if they are given; else a cycle comes back to its own, and an open
       sequence begins with its first memory alone.
-    - `chain`: only entries of transitions that the sequences make may be there, and excite.
+    - `chain`: only entries of transitions that the sequences make may be there, and excite. Of
+      these the one with the largest lead is enough.
 
     **Returns:** all solutions, the one with the least demerit first; empty if there are none.
     """
@@ -85,6 +86,8 @@ def design_gains(
                 gains = _solved(programme, signed, loops, lead, chain)
                 if gains is not None:
                     found.append(gains)
+                    if chain:
+                        break
     return sorted(found, key=lambda one: one.demerit)
 
 

@@ -135,6 +135,8 @@ def _residuals(ax: Axes, term) -> None:
         ax.legend(fontsize="small", frameon=False)
     _band(ax)
     ax.set_xlabel("number" if term.moments else "time (fast time constants)")
+    if term.moments:
+        ax.locator_params(axis="x", integer=True)
     ax.set_title("residuals", fontsize="medium")
 
 
@@ -164,7 +166,7 @@ def _intervals(ax: Axes, found: FitResult) -> None:
     size = np.where(values != 0, np.abs(values), 1.0)
     low, high = (np.clip(100 * (end - values) / size, -_WIDE, _WIDE) for end in ends)
     rows = np.arange(values.size)
-    texts = []
+    texts, drawn = [], False
     for k in rows:
         known = np.isfinite([low[k], high[k]]).all() and high[k] - low[k] < 2 * _WIDE
         colour = COLOURS[0] if known else COLOURS[1]
@@ -172,8 +174,11 @@ def _intervals(ax: Axes, found: FitResult) -> None:
             ax.plot([low[k], high[k]], [k, k], "-", color=colour, lw=2.5, solid_capstyle="butt")
         ax.plot(0.0, k, "o", ms=4, color=colour)
         text = f"{ends[0][k]:.4g} to {ends[1][k]:.4g}" if not np.isnan(low[k]) else "not given"
+        drawn = drawn or bool(np.isfinite([low[k], high[k]]).all())
         texts.append(f"{found.labels[k]} = {values[k]:.4g}\n{text}")
     ax.axvline(0.0, color=_DARK, lw=0.6, zorder=0)
+    if not drawn:
+        ax.set_xlim(-100.0, 100.0)
     ax.set_yticks(rows, texts, fontsize="x-small")
     ax.set_ylim(rows.size - 0.4, -0.6)
     ax.set_xlabel("per cent of the value")
