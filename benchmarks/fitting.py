@@ -3,7 +3,8 @@
 `python -m benchmarks.fitting [--only success,cost,...] [--seeds 100] [--rivals a,b]`, in float64:
 
 - success: how often is the order of a random cycle learnt, and in what time? (Most of the time.)
-- cost: gain and transition matrix from five periods of switch times, in a process of its own.
+- cost: what a fit costs, each in a process of its own, with its error: gain and transition matrix
+  from five periods of switch times, and `_fit_costs`.
 - gradient: a reverse-mode gradient of switch times over the run alone, and its error.
 - minima: how often is the global minimum found from starts within 30 %?
 - batch: many fits side by side over the same in a loop.
@@ -28,7 +29,7 @@ import numpy as np
 
 import hopfax as hx
 
-from . import _fit_minima, _fit_rivals
+from . import _fit_costs, _fit_minima, _fit_rivals
 from ._measure import interleaved, report
 from ._workloads import BIAS
 
@@ -144,6 +145,9 @@ COSTS = {
 def cost(given) -> None:
     """Every fit in a fresh process, without a cache of compiled programs."""
     environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    _fit_costs.shell(environment)
+    for kind in _fit_costs.SEQUENCES:
+        _fit_costs.sequence(environment, kind)
     for size, (_, text) in SIZES.items():
         print(f"{text}:")
         for kind, what in COSTS.items():

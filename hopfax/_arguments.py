@@ -144,6 +144,8 @@ def quarantine(given: Arguments) -> tuple[Arguments, Bool[Array, ""]]:
     """Put something harmless in place of a run that has a value outside its domain, so that a bad
     point of a batch takes a few steps like any other; its status says INVALID_PARAMETER and its
     output is discarded."""
+    if all(is_concrete(leaf) for leaf in jax.tree.leaves(given)):
+        return given, jnp.asarray(True)  # `checked` has refused whatever is out of bounds
     network, state0, ts = given.network, given.state0, given.ts
     inputs = [v for v in (given.stimulus, given.current) if isinstance(v, jax.Array)]
     valid = in_domain(network) & (jnp.diff(ts) >= 0).all()

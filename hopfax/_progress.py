@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -18,29 +19,56 @@ class _Silent:
 
 
 class _Lines:
-    """Says every ten seconds and at the end how far it is: in a file or a pipe no bar can move."""
+    """Says every ten seconds and at the end how far it is: in a file or a pipe no bar can move.
+
+    A thread looks, too, for a unit may take long, of which compiling is a part. Where one such
+    context is inside another, whichever has the word next says it for both.
+    """
+
+    last = 0.0  # when any of them last said something
 
     def __init__(self, total: int, unit: str, done: int):
         self.total, self.unit, self.done = total, unit, done
-        self.begun = self.said = time.monotonic()
+        self.begun = _Lines.last = time.monotonic()
         self.note = ""
 
     def update(self, amount: int = 1) -> None:
         self.done += amount
-        if time.monotonic() - self.said >= _EVERY:
+        self.say_if_due()
+
+    def say_if_due(self) -> None:
+        if time.monotonic() - _Lines.last >= _EVERY:
             self.say()
 
     def say(self) -> None:
-        self.said = time.monotonic()
-        far = f"{self.done}/{self.total} {self.unit}{self.note}, {self.said - self.begun:.0f} s"
+        _Lines.last = time.monotonic()
+        far = f"{self.done}/{self.total} {self.unit}{self.note}, {_Lines.last - self.begun:.0f} s"
         sys.stderr.write(f"hopfax: {far}\n")
         sys.stderr.flush()
+
+    @contextlib.contextmanager
+    def ticking(self) -> Iterator[None]:
+        """A context in which a thread looks whether something is to be said."""
+        ended = threading.Event()
+
+        def look() -> None:
+            while not ended.wait(_TICK):
+                self.say_if_due()
+
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def set_postfix_str(self, text: str) -> None:
         self.note = f", {text}" if text else ""
 
 
 _EVERY = 10.0  # seconds
+_TICK = 1.0  # seconds between two looks
 
 
 def check_progress(show: Any) -> None:
@@ -68,7 +96,8 @@ def progress(
             yield shown
     elif show is True:
         lines = _Lines(total, unit, done)
-        yield lines
+        with lines.ticking():
+            yield lines
         lines.say()
     else:
         yield _Silent()

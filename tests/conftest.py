@@ -7,6 +7,7 @@ import hashlib
 import os
 import pathlib
 import platform
+import signal
 import sys
 import tempfile
 from importlib.metadata import version
@@ -78,6 +79,14 @@ def compiled_programs():
     program takes hundreds of them, and the compiler crashes when they are used up."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as Python handles it, whatever handles it around this test."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -1,12 +1,17 @@
 """`hopfax fit`, in this process, and the replay of its model by `hopfax run`."""
 
+import os
+import signal
+
 import matplotlib
 import numpy as np
 import pytest
 import xarray as xr
 
 import hopfax as hx
+from hopfax._fit import _loop
 from hopfax._serialise import notes
+from hopfax.cli import _interrupt
 
 matplotlib.use("Agg")
 
@@ -47,6 +52,45 @@ def test_a_table_is_fitted_and_replayed(command, table, tmp_path):
     assert np.abs(replay.switch_time.values[:8] - wanted).max() < 0.1
     status, _, err = command("fit", file, *options)
     assert status == 2 and "--overwrite" in err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default::hopfax.FitWarning")
+def test_numbers_that_the_times_do_not_decide_are_warned_of(command, table, tmp_path):
+    file = table("time,memory\n0,0\n31,1\n60,2\n93,3\n122,\n")
+    options = ("--tau", "20", "--neurons", "16", "--out", tmp_path / "model.eqx")
+    status, out, err = command("fit", file, *options)
+    assert status == 0 and "+- inf" in out
+    assert "FitWarning: the data do not determine transition[" in err
+    for name in ("model.png", "model-fit.png"):
+        assert (tmp_path / name).stat().st_size > 10_000 and name in out
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default::hopfax.FitWarning")
+def test_ctrl_c_writes_the_best_so_far(command, table, tmp_path, monkeypatch, ctrl_c):
+    advance = _loop.advance
+
+    def pressed(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return advance(*arguments)
+
+    monkeypatch.setattr(_loop, "advance", pressed)
+    model = tmp_path / "model.eqx"
+    options = ("--cycle", "--tau", "20", "--neurons", "64", "--out", model)
+    status, out, err = command("fit", table(CYCLE), *options)
+    assert status == 130 and "interrupted; this is the best so far" in out
+    assert "FitWarning: the search was interrupted" in err
+    assert np.count_nonzero(hx.load(model).transition) == 4  # the design
+
+
+def test_what_counts_ctrl_c_by_itself_is_interrupted_once(monkeypatch):
+    monkeypatch.setattr(_interrupt, "_state", _interrupt._State())
+    with _interrupt.once():
+        with pytest.raises(KeyboardInterrupt):
+            _interrupt._interrupt(signal.SIGINT, None)
+        _interrupt._interrupt(signal.SIGINT, None)  # again, by the thread that listens
+    assert _interrupt.seen()
 
 
 @pytest.mark.slow
@@ -109,7 +153,10 @@ def test_the_door_names_what_rows_cannot_mean(command, table, tmp_path):
     assert status == 2 and "names memory 100, and 4 memories in all" in err
     assert "--memories 101" in err
     status, _, err = command("fit", table("time,memory\n0,1\n1,2\n2,3\n"), *out)
-    assert status == 2 and "1 to 3 and never 0" in err and "`first` = 1" in err
+    assert status == 2 and "1 to 3 and never 0" in err and "say --first 1" in err
+    assert "PATH: " in err and "`" not in err
+    status, _, err = command("fit", table("time,memory\n0,1\n1,1\n2,0\n"), *out)
+    assert status == 2 and "use --join" in err
 
 
 @pytest.mark.slow

@@ -2,15 +2,19 @@
 
 import os
 import signal
+import time
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import zoo
 
 import hopfax as hx
 from hopfax import _progress
+from hopfax._fit import _loop, _sequence
 
 WANTED = jnp.array([1.0, 2.0])
 
@@ -31,14 +35,6 @@ def fit(loss=away, **options):
 def press(progress):
     if progress.step >= 40:
         os.kill(os.getpid(), signal.SIGINT)
-
-
-@pytest.fixture
-def ctrl_c():
-    """Ctrl-C as Python handles it, whatever handles it around this test."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_gives_the_best_so_far(ctrl_c, tmp_path):
@@ -79,3 +75,71 @@ def test_progress_is_lines_where_there_is_no_terminal(capsys, monkeypatch):
     fit(progress=True)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in lines[:2]] == ["20/100", "40/100"] and len(lines) == 6
+
+
+def test_a_unit_that_takes_long_is_spoken_of_by_a_thread(capsys, monkeypatch):
+    monkeypatch.setattr(_progress, "_EVERY", 0.05)
+    monkeypatch.setattr(_progress, "_TICK", 0.01)
+    with _progress.progress(3, "start", True), _progress.progress(9, "step", True):
+        time.sleep(0.5)  # as a compiler
+    lines = capsys.readouterr().err.splitlines()
+    assert 4 < len(lines) < 14, "one of the two speaks for both"
+    assert all("0/3 start" in line or "0/9 step" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_the_search_says_how_far_it_is(capsys, monkeypatch):
+    monkeypatch.setattr(_progress, "_EVERY", 0.0)
+    network, state = zoo.cycle(P=3, N=16, kappa=4.6, tau=30.0, bias=0.015)
+    ts = jnp.linspace(0.0, 330.0, 111)
+    values = hx.simulate(network, state, ts).overlaps.at[40:55].set(jnp.nan)
+    loss = hx.losses.overlap_path(ts, values, init=dict(saliency=[4.0, 0.0, 0.0]), sigma=0.05)
+    guess = eqx.tree_at(lambda net: net.kappa, network, 1.3 * network.kappa)
+
+    def found(progress):
+        return hx.fit(
+            guess, loss, where=lambda net: net.kappa, absolute_sigma=True, progress=progress
+        )
+
+    assert found(True).losses.size > 1
+    assert any("/9 start" in line for line in capsys.readouterr().err.splitlines())
+    found(False)
+    assert not capsys.readouterr().err
+
+
+CYCLE = hx.Events([0, 2, 1, 3], [0.0, 23.6, 52.0, 73.3], end=104.0, cycle=True)
+
+
+def blank():
+    return hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), np.zeros((4, 4)), kappa=5.0, tau=20.0, bias=0.01
+    )
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_sequence_gives_the_best_so_far(ctrl_c, monkeypatch):
+    advance, calls = _loop.advance, []
+
+    def pressed(*arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return advance(*arguments)
+
+    monkeypatch.setattr(_loop, "_EVERY", 1)
+    monkeypatch.setattr(_loop, "advance", pressed)
+    with pytest.warns(hx.FitWarning, match="the search was interrupted"):
+        found = hx.fit_sequence(blank(), CYCLE, progress=False)
+    assert found.interrupted and repr(found).startswith("interrupted; this is the best so far")
+    assert [stage.name for stage in found.stages] == ["design", "refinement"]
+    assert found.fit is not None and found.fit.ending == "interrupted" and len(calls) == 4
+    assert found.reproduced and found.error < found.stages[0].error
+
+
+def test_ctrl_c_before_there_is_anything_ends_a_sequence(ctrl_c, monkeypatch):
+    def pressed(task):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(_sequence, "design", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        hx.fit_sequence(blank(), CYCLE, progress=False)

@@ -133,3 +133,34 @@ def test_the_profile_of_a_poor_fit_says_so():
     assert np.isnan(found.interval().low).all()
     with pytest.warns(hx.FitWarning, match="its interval means nothing"):
         found.profile("a")
+
+
+def test_an_overstated_sigma_is_said_and_ordinary_data_raise_no_alarm():
+    noise = SIGMA * jr.normal(jr.key(7), (200, 60, 2))
+    one = eqx.filter_vmap(lambda eps: fit(seen_of(2.0, noise=eps), absolute_sigma=True).goodness)
+    ordinary, overstated = one(noise), one(0.1 * noise)
+    assert not ordinary.overstated.any() and overstated.overstated.all()
+    expected = scipy.stats.chi2.cdf(ordinary.chi_squared, 119)
+    assert_close(ordinary.lower_tail, expected, 1e-9, "the distribution of chi-squared")
+    found = fit(seen_of(2.0, noise=0.1 * noise[0]), absolute_sigma=True)
+    assert "of the lower tail" in str(found.goodness) and "Give a smaller `sigma`" in str(found)
+    assert "about 0.099 of it" in str(found.goodness)
+    assert found.ending == "converged" and np.isfinite(found.stderr).all()
+
+
+def test_data_without_noise_say_nothing_of_sigma():
+    found = fit(seen_of(2.0, noise=0.0), absolute_sigma=True)
+    assert not found.goodness.overstated
+    unknown = fit(seen_of(2.0, noise=0.1 * NOISE))
+    assert not unknown.goodness.overstated and np.isnan(unknown.goodness.lower_tail)
+
+
+def test_a_result_is_shown_as_a_short_report():
+    found = fit(seen_of(2.0), absolute_sigma=True)
+    low, high = (float(end[0]) for end in found.interval(0.95))
+    lines = repr(found).splitlines()
+    assert len(lines) == 3 and lines[0].startswith("converged after ")
+    assert "loss" in lines[0] and "chi-squared" in lines[1]
+    assert lines[2].endswith(f"(95 %: {low:.6g} to {high:.6g})") and " +- " in lines[2]
+    many = eqx.filter_vmap(lambda eps: fit(seen_of(2.0, noise=eps)))(jnp.stack([NOISE, NOISE]))
+    assert repr(many).startswith("FitResult(")

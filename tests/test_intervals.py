@@ -190,8 +190,19 @@ def test_identifiable_combinations_of_a_linear_model():
     np.testing.assert_array_equal(known.known, [True, False, False, False])
     np.testing.assert_allclose(known.errors, [0.5, np.inf, np.inf, np.inf])
     text = str(known)
-    assert "a[1], a[2]: known together as 0.71 a[1] +0.71 a[2]" in text
+    assert "a[1], a[2]: known together as 0.71 a[1] +0.71 a[2] +- 0.71" in text
     assert "a[3]: the data say nothing of them" in text
+
+
+def test_the_error_of_a_combination_is_that_of_the_inverse_matrix():
+    J = np.random.default_rng(3).standard_normal((9, 4)) @ np.diag([1.0, 1.0, 0.1, 0.1])
+    J[:, 3] = J[:, 2] + 1e-3 * J[:, 3]  # only the sum of the last two is known well
+    known = hx.identifiability(
+        {"a": jnp.ones(4)}, lambda m: J @ (m["a"] - 1.0), where=lambda m: m["a"], within=5.0
+    )
+    row = np.array([0.0, 0.0, 0.5, 0.5]) * 2**0.5
+    wanted = np.sqrt(row @ np.linalg.inv(J.T @ J) @ row)
+    assert f"0.71 a[2] +0.71 a[3] +- {wanted:.2g}" in str(known)
 
 
 def test_errors_with_all_entries_free_are_those_of_the_inverse_matrix():

@@ -77,6 +77,23 @@ def test_times_and_order():
     assert order.tolist() == [0, 1, 0, 2] + [-1] * (K - 3)
 
 
+def test_memories_are_called_by_their_names():
+    run = trajectory(PURE, [(10.0, 0, 1, True), (30.0, 1, 2, False), (35.0, 2, 0, True)])
+    P = run.overlaps.shape[1]
+    names = ["rest", "left", *(f"memory {mu}" for mu in range(2, P))]
+    wanted = ["rest", "left", "rest"]
+    assert hx.observables.visited(run, items=names) == wanted
+    assert hx.observables.visited(run, items=np.array(names)) == wanted
+    assert hx.observables.visited(run, items=np.arange(P) + 5).tolist() == [5, 6, 5]
+    with pytest.raises(TypeError, match="`items` must be numbers for a run under a trace"):
+        jax.jit(lambda run: hx.observables.visited(run, items=names))(run)
+    for bad in ("left", ["rest", 1, 2]):
+        with pytest.raises(TypeError, match="`items`"):
+            hx.observables.visited(run, items=bad)
+    with pytest.raises(ValueError, match="`items`"):
+        hx.observables.visited(run, items=["rest"])
+
+
 def test_observables_are_chosen_by_name():
     run = trajectory(PURE, [(10.0, 0, 1, True), (30.0, 1, 2, True)])
     chosen = hx.observables.Selected(["regime", "dwell", "visited", "overlaps_end"])(run)

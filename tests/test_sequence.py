@@ -170,6 +170,45 @@ def test_a_cycle_with_times_is_steady(observed):
     assert found.stages[-1].error < 0.1 * found.stages[0].error
 
 
+@pytest.fixture(scope="module")
+def logged():
+    """Times of the first 24 switches of a cycle of three."""
+    true = network(3, hx.cyclic(3), N=16)
+    ts = jnp.array([0.0, 1200.0])
+    run = hx.simulate(true, true.init(saliency=[4.0, 0.0, 0.0]), ts)
+    return np.asarray(hx.observables.switch_times(run))[:24]
+
+
+def log_of(times):
+    order = np.arange(len(times)) % 3
+    return hx.Events(order, np.append(0.0, times[:-1]), end=times[-1])
+
+
+@pytest.mark.slow
+def test_noise_in_a_long_log_makes_no_transitions(logged):
+    seen = logged + 0.3 * np.random.default_rng(0).normal(size=24)
+    found = hx.fit_sequence(network(3, N=16), log_of(seen), sigma=0.3, progress=False)
+    assert found.reproduced and [s.name for s in found.stages] == ["design", "refinement"]
+    labels = ("transition[0, 2]", "transition[1, 0]", "transition[2, 1]", "saliency[0, 0]")
+    assert found.fit.labels == labels and found.fit.ending == "converged"
+    off = np.asarray(found.fit.values) - np.array([1.0, 1.0, 1.0, 4.0])
+    assert np.abs(off / np.asarray(found.fit.stderr)).max() < 4, "four standard errors"
+    figure = hx.plots.fit(found.fit)
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles[:3] == ["data and model", "residuals", "intervals of 95 %"]
+    assert "transition matrix" in titles
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default::hopfax.FitWarning")
+def test_other_transitions_are_tried_where_the_times_are_missed_by_more_than_noise(logged):
+    dwells = np.diff(logged, prepend=0.0) * np.tile([1.0, 1.0, 1.0, 0.7, 1.0, 1.2], 4)
+    found = hx.fit_sequence(network(3, N=16), log_of(np.cumsum(dwells)), progress=False)
+    names = [stage.name for stage in found.stages]
+    assert names[:4] == ["design", "refinement"] * 2
+    assert found.error <= found.stages[1].error or np.isnan(found.stages[1].error)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kappa", [0.5, 2.0, 3.0, 8.0, 30.0])
 def test_kappa_is_recovered_from_any_start(observed, kappa):

@@ -47,27 +47,32 @@ def certainty_of(
     large the error of the Jacobian is.
     """
     problem, data = job.problem, job.data
-    flat, back = ravel_pytree(vectors)
-    aside = jnp.finfo(flat.dtype).eps ** 0.75 * (1 + jnp.abs(flat))
     here = all(is_concrete(leaf) for leaf in jax.tree.leaves((job, vectors)))
     if here and job.settings.starts == 1 and isinstance(job.stepper, ByLeastSquares):
-        pairs = [evaluated(job, back(v)) for v in (flat, flat + aside)]
-        residuals, jacobian = (jnp.stack(parts) for parts in zip(*pairs, strict=True))
+        (residuals, own), (_, other) = (evaluated(job, v) for v in (vectors, _aside(vectors)))
+        jacobians = own, other
     else:
-        residuals, jacobian = _jacobians(problem, vectors, aside, data)
+        residuals, jacobians = _jacobians(problem, vectors, data)
     layout = columns(problem.loss, data, lambda: jax.eval_shape(problem.output, vectors, data))
     tolerance = job.settings.tolerance
-    return _judged(problem.variables, vectors, residuals[0], jacobian, layout, absolute, tolerance)
+    return _judged(problem.variables, vectors, residuals, jacobians, layout, absolute, tolerance)
+
+
+@jitted
+def _aside(vectors: Vectors) -> Vectors:
+    """A point that differs by far less than the scale of a Jacobian."""
+    flat, back = ravel_pytree(vectors)
+    return back(flat + jnp.finfo(flat.dtype).eps ** 0.75 * (1 + jnp.abs(flat)))
 
 
 @jitted
 def _jacobians(
-    problem: Problem, vectors: Vectors, aside: Float[Array, " n"], data: Any
-) -> tuple[Float[Array, "2 r"], Float[Array, "2 r n"]]:
-    """The residuals and their derivatives at a point and beside it."""
-    flat, back = ravel_pytree(vectors)
-    both = jnp.stack([flat, flat + aside])
-    return jax.lax.map(lambda v: problem.jacobian(back(v), data), both)
+    problem: Problem, vectors: Vectors, data: Any
+) -> tuple[Float[Array, " r"], tuple[Float[Array, "r n"], Float[Array, "r n"]]]:
+    """The residuals at a point, and their derivatives there and beside it."""
+    both = jax.tree.map(lambda *parts: jnp.stack(parts), vectors, _aside(vectors))
+    residuals, jacobians = jax.lax.map(lambda v: problem.jacobian(v, data), both)
+    return residuals[0], (jacobians[0], jacobians[1])
 
 
 @jitted
@@ -75,7 +80,7 @@ def _judged(
     variables: Variables,
     vectors: Vectors,
     residuals: Float[Array, " r"],
-    jacobians: Float[Array, "2 r n"],
+    jacobians: tuple[Float[Array, "r n"], Float[Array, "r n"]],
     layout: int,
     absolute: bool,
     tolerance: float,

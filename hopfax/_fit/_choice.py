@@ -66,7 +66,7 @@ def choose(
     known = derivative_matters(loss)
     forward = derivative == "forward" or (derivative == "auto" and known and variables.size <= _FEW)
     probe = Problem(model, loss, variables, forward)
-    shape = eqx.filter_eval_shape(probe.output, variables.start(), data).shape
+    shape = eqx.filter_eval_shape(lambda: probe.output(variables.start(), data)).shape
     residual = shape != ()
     squares = residual and not projects and batch_size is None
     if isinstance(optimizer, optx.AbstractLeastSquaresSolver) and not squares:

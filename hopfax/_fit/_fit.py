@@ -35,10 +35,10 @@ from ._certainty import certainty_of
 from ._choice import Optimizer, choose
 from ._loop import TRACED, Carry, Job, Progress, Settings, advance, begin, best, watch
 from ._profile import Origin
-from ._result import CONVERGED, ENDINGS, INTERRUPTED, POOR, FitResult, poor
+from ._result import CONVERGED, ENDINGS, INTERRUPTED, POOR, FitResult, poor, undetermined
 from ._search import searched
 from ._steppers import ByLeastSquares, ByOptax, Problem
-from ._variables import Variables, variables_of
+from ._variables import Variables, moving, variables_of
 
 _SURE = 512  # parameters up to which the Gauss-Newton matrix is made at the end
 
@@ -282,7 +282,7 @@ def _result(
         losses=jnp.atleast_1d(carry.least),
         status=status,
         steps=carry.step[winner] if several else carry.step,
-        values=variables.moving(vectors),
+        values=moving(variables, vectors),
         stderr=None if sure is None else sure.stderr,
         covariance=None if sure is None else sure.covariance,
         undetermined=None if sure is None else sure.undetermined,
@@ -320,14 +320,8 @@ def _warn(result: FitResult) -> None:
             "something else made the data, or their standard deviations are larger than was said. "
             "Standard errors would mean nothing and are NaN."
         )
-    if result.undetermined is not None and bool(result.undetermined.any()):
-        lost = [label for k, label in enumerate(result.labels) if bool(result.undetermined[k])]
-        more = f" and {len(lost) - 6} more" if len(lost) > 6 else ""
-        _say(
-            f"the data do not determine {', '.join(lost[:6])}{more}: their standard errors are "
-            "infinite, and their values one choice of many. A column of `transition` is seen only "
-            "while its memory is active, and an entry only if it makes a difference."
-        )
+    if (text := undetermined(result)) is not None:
+        _say(text)
 
 
 def _say(text: str) -> None:

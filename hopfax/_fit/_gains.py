@@ -55,6 +55,7 @@ def design_gains(
     taus: np.ndarray,
     delay: float,
     saliency: np.ndarray | None,
+    chain: bool = False,
 ) -> list[Gains]:
     r"""Gains of smallest $\sum |G|$ that lead along all sequences, by linear programming.
 
@@ -70,18 +71,23 @@ def design_gains(
     - `delay`: how long a handover takes, in slow time constants.
     - `saliency`: the starts, if they are given; else a cycle comes back to its own, and an open
       sequence begins with its first memory alone.
+    - `chain`: only entries of transitions that the sequences make may be there, and excite. Of
+      these the one with the largest lead is enough.
 
     **Returns:** all solutions, the one with the least demerit first; empty if there are none.
     """
     ended = any(len(d) > e.switches[0].size for e, d in zip(sequences, dwells, strict=True))
+    kinds = ((False, False), (True, False), (False, True), (True, True))
     found = []
     for closed in (True, False) if ended else (False,):
         programme = _programme(sequences, dwells, P, taus, delay, saliency, closed)
-        for signed, loops in ((False, False), (True, False), (False, True), (True, True)):
+        for signed, loops in kinds[:1] if chain else kinds:
             for lead in _LEADS:
-                gains = _solved(programme, signed, loops, lead)
+                gains = _solved(programme, signed, loops, lead, chain)
                 if gains is not None:
                     found.append(gains)
+                    if chain:
+                        break
     return sorted(found, key=lambda one: one.demerit)
 
 
@@ -196,7 +202,9 @@ def _saliency(m: int, gains: np.ndarray, start: np.ndarray, place: int) -> Form:
     return [*pairs, (place + m, float(start[m]))]
 
 
-def _solved(programme: _Programme, signed: bool, loops: bool, lead: float) -> Gains | None:
+def _solved(
+    programme: _Programme, signed: bool, loops: bool, lead: float, chain: bool
+) -> Gains | None:
     """The cheapest gains with this lead, with inhibition if `signed`; None if there are none."""
     P, S = programme.P, programme.S
     rows = programme.rows.copy()
@@ -209,6 +217,10 @@ def _solved(programme: _Programme, signed: bool, loops: bool, lead: float) -> Ga
     diagonal = np.arange(P) * (P + 1)
     low[diagonal] = low[diagonal] if loops else 0.0
     high[diagonal] = _HOLD if loops else 0.0
+    if chain:
+        made = {nu * P + mu for mu, nu, _ in programme.steps}
+        other = [entry for entry in range(P * P) if entry not in made]
+        low[other] = high[other] = 0.0
     x = _minimum(rows, low, high, signed, P * P, P * P + S * P)
     if x is None:
         return None

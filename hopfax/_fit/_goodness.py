@@ -17,13 +17,14 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import gammaincc
+from jax.scipy.special import gammainc, gammaincc
 from jaxtyping import Array, Bool, Float, Int
 
 from ..losses._order import EventMap
 from ..losses._terms import AbstractTerm, Path
 
 _POOR = 1e-3  # p-values below are no chance
+_TOO_GOOD = 1e-4  # and p-values of the lower tail: of no other hypothesis than a wrong sigma
 _FEWEST = 10  # degrees of freedom with which correlations are tested
 _LAGS = 10  # at most, and a fifth of the times: as is usual
 
@@ -38,6 +39,10 @@ class Goodness(eqx.Module):
       deviations).
     - `poor`: whether `p_value` is below 0.001. Residuals as small as the tolerance of the fit are
       never called poor.
+    - `lower_tail`: the probability of a smaller chi-squared, NaN where `p_value` is, and for the
+      other test. `overstated`: whether it is below 0.0001, so that the standard deviations of the
+      data were given as too large. Residuals as small as the tolerance of the fit, as of data
+      without noise, say nothing of that.
     - `test`: "chi-squared" if standard deviations are known (`absolute_sigma` of `hopfax.fit`),
       otherwise "Ljung-Box": whether residuals of neighbouring times are correlated.
 
@@ -63,6 +68,8 @@ class Goodness(eqx.Module):
     degrees: Int[Array, ""]
     p_value: Float[Array, ""]
     poor: Bool[Array, ""]
+    lower_tail: Float[Array, ""]
+    overstated: Bool[Array, ""]
     test: Literal["chi-squared", "Ljung-Box"] = eqx.field(static=True)
 
     def __str__(self) -> str:
@@ -70,6 +77,14 @@ class Goodness(eqx.Module):
         p = float(self.p_value)
         if self.test == "Ljung-Box":
             of = "correlation of residuals (Ljung-Box)"
+        if self.overstated:
+            reduced = float(self.chi_squared) / int(self.degrees)
+            return (
+                f"{of}, far below what is expected (p = {float(self.lower_tail):.2g} of the lower "
+                "tail): the standard deviations of the data are smaller than was said, about "
+                f"{reduced**0.5:.2g} of it, and so are all standard errors. Give a smaller "
+                "`sigma`, or leave `absolute_sigma` out, which estimates it"
+            )
         return f"{of}, p = {p:.2g}"
 
 
@@ -88,17 +103,21 @@ def goodness(
     many of them belong to one time. `absolute`: whether their standard deviations are known.
     """
     square = jnp.sum(jnp.square(residuals))
+    lower = jnp.full_like(square, jnp.nan)
     degrees = jnp.sum(seen).astype(jnp.int32) - determined.astype(jnp.int32)
     if absolute:
-        p = _beyond(square, degrees.astype(square.dtype))
-        p = jnp.where(degrees > 0, p, jnp.nan)
+        freedom = degrees.astype(square.dtype)
+        p = jnp.where(degrees > 0, _beyond(square, freedom), jnp.nan)
+        lower = jnp.where(degrees > 0, gammainc(jnp.maximum(freedom, 1.0) / 2, square / 2), lower)
     else:
         columns = columns if residuals.size % columns == 0 else 1
         p = ljung_box(residuals.reshape(-1, columns), seen.reshape(-1, columns))
         p = jnp.where(degrees >= _FEWEST, p, jnp.nan)
     p = jnp.where(jnp.isfinite(square), p, 0.0)
-    poor = (p < _POOR) & ~(square <= jnp.square(least))
-    return Goodness(square, degrees, p, poor, "chi-squared" if absolute else "Ljung-Box")
+    exact = square <= jnp.square(least)
+    poor, overstated = (p < _POOR) & ~exact, (lower < _TOO_GOOD) & ~exact
+    test = "chi-squared" if absolute else "Ljung-Box"
+    return Goodness(square, degrees, p, poor, lower, overstated, test)
 
 
 def ljung_box(residuals: Float[Array, "T n"], seen: Bool[Array, "T n"]) -> Float[Array, ""]:

@@ -48,7 +48,7 @@ class Identifiability(eqx.Module):
         within=1.0,
     )
     known.rank, known.known  # 2; True, False, False
-    print(known)  # ... a[1], a[2]: known together as 0.71 a[1] + 0.71 a[2]
+    print(known)  # ... a[1], a[2]: known together as 0.71 a[1] +0.71 a[2] +- 0.71
     ```
     """
 
@@ -78,6 +78,15 @@ class Identifiability(eqx.Module):
             lines.append(f"  {', '.join(names)}: {text}")
         return "\n".join(lines)
 
+    def _error(self, combination: np.ndarray) -> float:
+        """The standard error of a combination of the entries."""
+        part = np.square(np.asarray(self.directions) @ combination)
+        sizes = np.asarray(self.sizes)
+        blind = ~np.isfinite(sizes)
+        if part[blind].sum() > np.finfo(sizes.dtype).eps ** 0.25 * part.sum():
+            return float("inf")
+        return float(np.sqrt(part[~blind] @ np.square(sizes[~blind])))
+
     def _groups(self) -> list[tuple[list[str], str]]:
         """The entries that are not known, by the combinations in which the data see them."""
         open_ = np.flatnonzero(~np.asarray(self.known))
@@ -97,8 +106,11 @@ class Identifiability(eqx.Module):
             terms = " ".join(f"{row[m]:+.2g} {self.labels[open_[m]]}" for m in mine)
             names = [self.labels[open_[m]] for m in mine]
             rest = " and a little of others" if (np.abs(row) > _LITTLE).sum() > mine.size else ""
-            known = f"known together as {terms.removeprefix('+')}{rest}"
-            alone = "known but for a little of other entries, which are open"
+            whole = np.zeros(len(self.labels))
+            whole[open_] = row
+            error = f"+- {self._error(whole):.2g}"
+            known = f"known together as {terms.removeprefix('+')}{rest} {error}"
+            alone = f"known to {error} but for a little of other entries, which are open"
             found.append((names, known if mine.size > 1 else alone))
         if blind:
             more = [f"{len(blind) - _SHOWN} more"] if len(blind) > _SHOWN else []

@@ -14,6 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
@@ -25,7 +26,7 @@ from . import _checkpoint
 from ._batches import drawn
 from ._result import CONVERGED, FLAT, INTERRUPTED, NONFINITE, STALLED, STEPS, STOPPED, History
 from ._steppers import ByLeastSquares, ByOptax, Problem
-from ._variables import Vectors
+from ._variables import Vectors, first as first_of
 
 TRACED = 64  # parameters up to which every step's values are kept
 _EVERY = 20  # steps between two looks from outside
@@ -83,7 +84,7 @@ class Carry(eqx.Module):
 def begin(job: Job) -> Carry:
     """Before the first step, at all starts; the first one is the given model."""
     starts = job.settings.starts
-    first = job.problem.variables.projected(job.problem.variables.start())
+    first = first_of(job.problem.variables)
     if starts == 1:
         return start_at(job, first)
     flat, back = ravel_pytree(first)
@@ -208,15 +209,15 @@ def watch(
             raise FileNotFoundError(f"`checkpoint`: there is no folder {file.parent}.")
         config = _checkpoint.identity({"fit": job})
         carry = _checkpoint.read(file, config, carry)
-    limit, made = job.settings.steps, int(jnp.max(carry.step))
+    limit, made = job.settings.steps, int(np.max(carry.step))
     with until_stopped() as stopped, bar(limit, "step", show, done=made) as shown:
-        while bool((carry.status < 0).any()):
+        while (np.asarray(carry.status) < 0).any():
             stopped.check()
-            before = int(jnp.max(carry.step))
+            before = int(np.max(carry.step))
             until = min(before + _EVERY, limit)
             carry = advance(job, carry, jnp.asarray(until, jnp.int32))
-            made = int(jnp.max(carry.step))
-            loss = float(jnp.min(carry.least))
+            made = int(np.max(carry.step))
+            loss = float(np.min(carry.least))
             shown.set_postfix_str(f"loss {loss:.4g}")
             shown.update(made - before)
             if file is not None:

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._errors import FitWarning, check_type, missing, shown, warn
+from .._programs import jitted
+from .._types import is_concrete
 from ._goodness import Goodness
 from ._intervals import Interval, Scale, check_level, interval_of
 from ._profile import Origin, Profile, profile_of
@@ -120,7 +122,7 @@ class FitResult(eqx.Module):
             raise ValueError(_NO_ERRORS)
 
         def one(scale, stderr):
-            return interval_of(scale, stderr, level)
+            return _interval(scale, stderr, level)
 
         if self.scale.free.ndim > 1:  # of many fits side by side
             return eqx.filter_vmap(one)(self.scale, self.stderr)
@@ -184,6 +186,10 @@ class FitResult(eqx.Module):
         attributes = {"method": self.method, "derivative": self.derivative, "ending": self.ending}
         return xr.Dataset(data, coords, attributes)
 
+    def __repr__(self) -> str:
+        known = all(is_concrete(leaf) for leaf in (self.loss, self.values, self.stderr))
+        return str(self) if known and np.ndim(self.loss) == 0 else eqx.tree_pformat(self)
+
     def __str__(self) -> str:
         lines = [
             f"{self.ending} after {int(self.steps)} steps of {self.method} ({self.derivative} "
@@ -193,8 +199,13 @@ class FitResult(eqx.Module):
             lines.append(f"  {self.goodness}")
         values = np.asarray(self.values)
         errors = None if self.stderr is None else np.asarray(self.stderr)
+        ends = None if errors is None or self.scale is None else self.interval()
         for k, label in enumerate(self.labels[:_SHOWN]):
-            error = "" if errors is None or np.isnan(errors[k]) else f" +- {errors[k]:.2g}"
+            error = ""
+            if errors is not None and not np.isnan(errors[k]):
+                error = f" +- {errors[k]:.2g}"
+                if ends is not None and np.isfinite([ends.low[k], ends.high[k]]).all():
+                    error += f" (95 %: {ends.low[k]:.6g} to {ends.high[k]:.6g})"
             lines.append(f"  {label} = {values[k]:.8g}{error}")
         if len(self.labels) > _SHOWN:
             lines.append(f"  and {len(self.labels) - _SHOWN} more")
@@ -206,6 +217,26 @@ _NO_ERRORS = (
     "a fit whose loss is a number, that was interrupted, or that has too many parameters or "
     "batches, has no standard errors: use residuals (a loss that returns an array)."
 )
+
+
+@jitted
+def _interval(scale: Scale, stderr: Float[Array, " n"], level: float) -> Interval:
+    """`interval_of` in one program."""
+    return interval_of(scale, stderr, level)
+
+
+def undetermined(result: FitResult) -> str | None:
+    """What the data leave open, in words; None if nothing."""
+    open_ = () if result.undetermined is None else np.asarray(result.undetermined)
+    lost = [label for label, gone in zip(result.labels, open_, strict=False) if gone]
+    if not lost:
+        return None
+    more = f" and {len(lost) - 6} more" if len(lost) > 6 else ""
+    return (
+        f"the data do not determine {', '.join(lost[:6])}{more}: their standard errors are "
+        "infinite, and their values one choice of many. A column of `transition` is seen only "
+        "while its memory is active, and an entry only if it makes a difference."
+    )
 
 
 def poor(result: FitResult) -> bool:

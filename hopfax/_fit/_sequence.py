@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optimistix as optx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from .._errors import (
     FitWarning,
@@ -24,7 +24,8 @@ from .._errors import (
     check_type,
     warn,
 )
-from .._progress import check_progress
+from .._interrupt import until_stopped
+from .._progress import check_progress, progress as bar
 from .._types import ArrayLike
 from ..losses import Events
 from ..losses._events import events_of
@@ -32,11 +33,11 @@ from ..losses._order import check_memories
 from ..networks import TwoTimescaleHopfield, check_kind
 from ._choice import Optimizer
 from ._contexts import contexts
-from ._listening import listened, predicting
+from ._listening import predicting
 from ._memory import LARGER, Memory, plan
 from ._proof import look, without_end
-from ._result import FitResult
-from ._strategies import Made, Task, design, gradient, refine, surrogate
+from ._shown import SequenceFit, Stage, off
+from ._strategies import Made, Task, chained, design, gradient, refine, surrogate
 from ._trial import Trial
 from ._variables import check_constraint
 
@@ -44,122 +45,7 @@ Strategy = Literal["auto", "design", "surrogate", "gradient"]
 
 _FAR = 4.0  # sigma: an error of a time that no noise explains
 _LATE = 0.1  # of a mean dwell: the same, where sigma is not known
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """One stage of a fit of a sequence.
-
-    - `name`: of the strategy, or "refinement".
-    - `score`: how much of the target its result shows.
-    - `error`: the largest error of a switch time, NaN without times.
-    - `seconds`: how long it took.
-    """
-
-    name: str
-    score: float
-    error: float
-    seconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class SequenceFit:
-    """A network that shows a sequence.
-
-    - `network`: the network. `saliency`: (S, P), where each sequence starts:
-      `network.init(saliency=...)`.
-    - `memory`: what tells the network where in a sequence it is, "transition", "contexts" or
-      "suffixes". `reason`: why that was taken.
-    - `items`: (P,) which of the given memories each memory of `network` shows: but with
-      "transition" it holds several copies of one. `observables.visited(run, items=...)` reads a
-      run.
-    - `score`: the share of the target's transitions that a simulation made, up to the first wrong
-      one; of several sequences that of the worst. `reproduced`: whether it made all of them.
-    - `error`: the largest difference of a switch time from the target, in fast time constants, that
-      of its `end` included; NaN if the target has no times. `deviation`: in units of `sigma`.
-    - `stages`: what was tried, in order. The result is that of the best one.
-    - `fit`: the `FitResult` by which the network was found, with standard errors if it was the
-      refinement; None for a design.
-
-    **Example:**
-
-    ```python
-    network = hx.TwoTimescaleHopfield(
-        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
-    )
-    found = hx.fit_sequence(network, [0, 2, 1, 3], strategy="design", progress=False)
-    found.reproduced, found.score  # True, 1
-    found.stages[0].name  # 'design'
-    state = found.network.init(saliency=found.saliency[0])
-    ```
-    """
-
-    network: TwoTimescaleHopfield
-    saliency: Float[Array, "S P"]
-    score: float
-    error: float
-    deviation: float
-    stages: tuple[Stage, ...]
-    fit: FitResult | None
-    memory: Memory
-    reason: str
-    items: Int[Array, " P"]
-
-    @property
-    def reproduced(self) -> bool:
-        """Whether every transition is as in the target; of the times, `error` says."""
-        return self.score == 1.0
-
-    def listen(self, memory: ArrayLike, dwell: ArrayLike | None = None) -> np.ndarray:
-        r"""How strongly each item is expected next, after each entry of a sequence that is heard.
-
-        The network is led along the sequence: of the copies of an item that is heard, the one that
-        the memory before calls most becomes active, and stays so for its dwell. That is taken in
-        the limit $\tau \to \infty$, in which saliencies have a closed form. With
-        `memory="suffixes"` a softmax of the result, times one inverse temperature, gives
-        probabilities.
-
-        **Arguments:** `memory`: (K,) the items that are heard. `dwell`: how long each lasts, one
-        for all or (K,), in fast time constants (default: 1.3 slow ones).
-
-        **Returns:** (K, I), row k after entry k: the saliency of each item, which is the largest of
-        its copies; minus infinity for an item that no memory shows.
-
-        **Raises:** ValueError/TypeError naming the argument.
-
-        **Example:**
-
-        ```python
-        network = hx.TwoTimescaleHopfield(
-            hx.patterns.hadamard(3, 16), hx.cyclic(3), kappa=5.0, tau=20.0, bias=0.01
-        )
-        tune = hx.Events([0, 1, 0, 2] * 4)
-        found = hx.fit_sequence(network, tune, memory="suffixes", progress=False)
-        found.listen([0, 1, 0]).argmax(axis=1)  # 1, 0, 2
-        ```
-        """
-        return listened(self.network, np.asarray(self.items), memory, dwell)
-
-    def __str__(self) -> str:
-        kept = "is reproduced" if self.reproduced else "is not reproduced"
-        lines = [f"the order {kept}: {self.score:.0%} of the transitions"]
-        if np.isfinite(self.error):
-            lines.append(f"the times are off by {_off(self.error, self.deviation)}")
-        patterns = self.network.patterns
-        why = "" if self.reason == "as asked" else f", {self.reason}"
-        lines.append(f"  memory: {self.memory}{why}")
-        if self.memory in LARGER:
-            lines.append(f"  {patterns.P} memories of {patterns.N} neurons")
-        for stage in self.stages:
-            known = np.isfinite(stage.error)
-            error = f", times within {stage.error:.3g} fast time constants" if known else ""
-            lines.append(f"  {stage.name}: {stage.score:.0%}{error} ({stage.seconds:.1f} s)")
-        return "\n".join(lines + ([str(self.fit)] if self.fit is not None else []))
-
-
-def _off(error: float, deviation: float) -> str:
-    """How far times are off, in words."""
-    return f"{error:.3g} fast time constants at most, {deviation:.3g} sigma"
+_EXACT = 1e-6  # of a mean dwell: times that are met
 
 
 def fit_sequence(
@@ -210,7 +96,9 @@ def fit_sequence(
     see what it really does:
 
     - **design**: closed form for a cycle (`design_cycle`); else the smallest gains that lead along
-      the target in the singular limit, by linear programming. Memories may occur many times: which
+      the target in the singular limit, by linear programming. If it has times, and every memory one
+      successor, only these transitions are there at first, and others only if the times are then
+      missed by more than looks like noise. Memories may occur many times: which
       successor comes next is then decided by the saliencies that earlier memories have left behind.
     - **surrogate**: least squares on the saliencies of the singular limit, taken along the target
       (`losses.event_map`), from the network as it is.
@@ -240,6 +128,9 @@ def fit_sequence(
     - `steps`: the most steps, of the strategy "gradient" (400) and of the refinement (200).
     - `starts`, `key`: of the surrogate, as in `hopfax.fit`.
     - `progress`: show a bar; "auto": on a terminal.
+
+    Ctrl-C ends the search, which returns the best network so far, with a FitWarning; before there
+    is any, it raises KeyboardInterrupt.
 
     **Returns:** a `SequenceFit`. If no strategy reproduces the target it is the best one, with a
     FitWarning.
@@ -281,20 +172,29 @@ def fit_sequence(
     task = Task(network, targets, given, where, constraint, sigma, absolute_sigma, progress)
     names, reasons = plan(task, memory, strategy)
     search = _Search(task, reasons)
+    if "design" in names and chained(task):
+        names = ["chain", *names]
     run = {
+        "chain": lambda: design(task, chain=True),
         "design": lambda: design(task),
         "surrogate": lambda: surrogate(task, starts, key),
         "gradient": lambda: gradient(task, search.trial, optimizer, steps),
         "contexts": lambda: contexts(task),
         "suffixes": lambda: predicting(task),
     }
-    for name in names:
-        search.attempt(name, run[name])
-        if task.timed and name not in LARGER:
-            search.attempt("refinement", lambda: search.refined(steps))
-        if search.score == 1.0:
-            break
-    return search.result()
+    with until_stopped() as stopped, bar(len(names), "strategy", progress) as shown:
+        for name in names:
+            shown.set_postfix_str(name)
+            search.attempt("design" if name == "chain" else name, run[name])
+            stopped.check()
+            if task.timed and name not in LARGER:
+                shown.set_postfix_str("refinement")
+                search.attempt("refinement", lambda: search.refined(steps))
+                stopped.check()
+            shown.update(1)
+            if search.score == 1.0 and (name != "chain" or search.enough):
+                break
+    return search.result(stopped.pressed)
 
 
 def _check_options(
@@ -354,6 +254,7 @@ class _Search:
     def __init__(self, task: Task, reasons: dict[Memory, str]):
         self.task, self.reasons = task, reasons
         self.best: _Found | None = None
+        self.latest: _Found | None = None
         self.stages: list[Stage] = []
 
     @property
@@ -365,6 +266,17 @@ class _Search:
     def score(self) -> float:
         """How much of the target it shows."""
         return 0.0 if self.best is None else self.best.score
+
+    @property
+    def enough(self) -> bool:
+        """Whether the times are met, or missed by what looks like noise."""
+        best, task = self.best, self.task
+        if best is None or best.error <= _EXACT * task.dwell:
+            return best is not None
+        found = None if best.made.fit is None else best.made.fit.goodness
+        if found is None or not np.isfinite(found.p_value) or found.poor:
+            return False
+        return task.absolute_sigma or best.error <= _LATE * task.dwell
 
     def attempt(self, name: str, make: Callable[[], Made | None]) -> None:
         """Run one stage and look at what it has made."""
@@ -380,18 +292,27 @@ class _Search:
         self.stages.append(Stage(name, score, error, time.perf_counter() - begin))
         best = self.best
         closer = best is not None and score == best.score and not error > best.error
+        self.latest = _Found(made, score, error, name if name in LARGER else "transition")
         if best is None or score > best.score or closer:
-            self.best = _Found(made, score, error, name if name in LARGER else "transition")
+            self.best = self.latest
 
     def refined(self, steps: int | None) -> Made | None:
-        """The best trial, refined; None if it shows nothing of the target."""
-        if self.best is None or self.best.score == 0:
+        """The latest trial, refined, or the best one if that shows more; None if it shows nothing
+        of the target."""
+        best, latest = self.best, self.latest
+        if best is None or latest is None or best.score == 0:
             return None
-        return refine(self.task, self.best.made.trial, steps)
+        chosen = best if best.score > latest.score else latest
+        return refine(self.task, chosen.made.trial, steps)
 
-    def result(self) -> SequenceFit:
-        """The best, with a warning if that does not show the target."""
+    def result(self, interrupted: bool) -> SequenceFit:
+        """The best, with a warning if that does not show the target. KeyboardInterrupt if Ctrl-C
+        came before there was any."""
         best, task = self.best, self.task
+        if interrupted:
+            if best is None:
+                raise KeyboardInterrupt
+            warn("the search was interrupted; the best network so far is returned.", FitWarning)
         if best is None:  # a design that does not exist, and nothing else was asked for
             made = Made(Trial(task.network, task.starts()), None)
             best = _Found(made, 0.0, float("nan"), "transition")
@@ -410,7 +331,7 @@ class _Search:
         if deviation > _FAR and (task.absolute_sigma or best.error > _LATE * task.dwell):
             warn(
                 "the order is reproduced, but the times are off by "
-                f"{_off(best.error, deviation)}, where a mean dwell lasts {task.dwell:.3g}. Fit "
+                f"{off(best.error, deviation)}, where a mean dwell lasts {task.dwell:.3g}. Fit "
                 "more parameters (`where`), or look whether the first memories, `tau` and the unit "
                 "of the times are right.",
                 FitWarning,
@@ -427,4 +348,5 @@ class _Search:
             best.memory,
             self.reasons[best.memory],
             jnp.asarray(np.arange(task.P) if items is None else items, jnp.int32),
+            interrupted,
         )

@@ -28,6 +28,7 @@ from ..constraints import AbstractConstraint, Masked, Simplex
 from ..losses import AbstractLoss, Events, Recording, event_map, order as order_loss, switch_times
 from ..networks import TwoTimescaleHopfield
 from ..theory.sequential import critical_gain
+from ._automaton import memory_span
 from ._choice import Optimizer, adam
 from ._design import design_cycle, handover
 from ._fit import fit
@@ -121,11 +122,15 @@ def slope(network: TwoTimescaleHopfield) -> float:
     return float(network.activation.slope(jnp.zeros((), network.patterns.dtype)))
 
 
-def design(task: Task) -> Made | None:
+def design(task: Task, chain: bool = False) -> Made | None:
     """The network with a designed transition matrix: without times the first that shows the target,
-    with times the one that keeps them best. None if there is no design."""
+    with times the one that keeps them best. None if there is no design.
+
+    `chain`: only with entries of transitions that the target makes. They are few, and what they
+    cannot do for times with errors, more entries would only do for these errors.
+    """
     best, most = None, (-1.0, -math.inf)
-    for gains, starts in _designs(task):
+    for gains, starts in _designs(task, chain):
         trial = designed(task, gains, starts)
         score, error = look(trial, task.targets)
         merit = score, -error if math.isfinite(error) else -math.inf
@@ -134,6 +139,12 @@ def design(task: Task) -> Made | None:
         if score == 1.0 and not task.timed:
             break
     return None if best is None else Made(best, None)
+
+
+def chained(task: Task) -> bool:
+    """Whether a design by linear programming could do with the transitions that the target makes:
+    if it has times, and every memory one successor."""
+    return task.timed and not _once(task) and memory_span(task.targets) == 1
 
 
 def designed(task: Task, gains: ArrayLike, starts: ArrayLike) -> Trial:
@@ -149,15 +160,21 @@ def designed(task: Task, gains: ArrayLike, starts: ArrayLike) -> Trial:
     return Trial(network, starts if task.saliency is None else task.saliency)
 
 
-def _designs(task: Task) -> Iterator[tuple[ArrayLike, ArrayLike]]:
+def _designs(task: Task, chain: bool) -> Iterator[tuple[ArrayLike, ArrayLike]]:
     """Gains and starts, for hard tanh of unit gain."""
+    if _once(task):
+        events = task.targets[0]
+        yield _cycle(task, events, np.asarray(events.memory).tolist())
+    else:
+        yield from _programmed(task, chain)
+
+
+def _once(task: Task) -> bool:
+    """Whether the target is a cycle that passes every memory once, which has a closed form."""
     events = task.targets[0]
     memory = np.asarray(events.memory).tolist()
-    once = len(task.targets) == 1 and events.cycle and len(set(memory)) == len(memory)
-    if once and task.network.tau.ndim == 0:
-        yield _cycle(task, events, memory)
-    else:
-        yield from _programmed(task)
+    alone = len(task.targets) == 1 and task.network.tau.ndim == 0
+    return alone and events.cycle and len(set(memory)) == len(memory)
 
 
 def _cycle(task: Task, events: Events, memory: list[int]) -> tuple[Array, Array]:
@@ -181,7 +198,7 @@ def chain_gain(task: Task) -> float:
     return task.gain * float(kappa) if kept else 5.0
 
 
-def _programmed(task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _programmed(task: Task, chain: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Gains and starts by linear programming, the most promising first."""
     from ._gains import design_gains  # SciPy's optimisers take as long to import as all the rest
 
@@ -195,7 +212,7 @@ def _programmed(task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         choices = [[np.full(c, T * task.tau) for c in counts] for T in _DWELLS]
     for dwells in choices:
         found = design_gains(
-            task.targets, dwells, task.P, taus=taus, delay=task.delay, saliency=starts
+            task.targets, dwells, task.P, taus=taus, delay=task.delay, saliency=starts, chain=chain
         )
         for designed in found[:_TRIED]:
             yield designed.gains, designed.saliency
@@ -328,8 +345,6 @@ def _fitted(
         progress=task.progress,
         **options,
     )
-    if found.ending == "interrupted":  # by Ctrl-C, which is meant for all that would follow
-        raise KeyboardInterrupt
     labels = tuple(label.removeprefix("network.") for label in found.labels)
     result = dataclasses.replace(found, labels=labels)
     if own:

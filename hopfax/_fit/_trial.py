@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from .._types import Network
 from ..losses import AbstractLoss, Recording
+from ..losses._terms import Compared
 from ..networks import TwoTimescaleHopfield
 
 
@@ -44,8 +45,14 @@ class Replayed(AbstractLoss):
     recordings: tuple[Recording, ...]
 
     def __call__(self, network: Network, *, derivative="reverse"):
-        parts = []
-        for recording, saliency in zip(self.recordings, network.saliency, strict=True):
-            started = eqx.tree_at(lambda one: one.init["saliency"], recording, saliency)
-            parts.append(started(network.network, derivative=derivative))
-        return jnp.concatenate(parts)
+        started = self._started(network)
+        return jnp.concatenate([one(network.network, derivative=derivative) for one in started])
+
+    def compared(self, network: Network) -> list[Compared]:
+        """What was seen of each sequence beside what the network shows, for a picture."""
+        return [row for one in self._started(network) for row in one.compared(network.network)]
+
+    def _started(self, network: Network) -> list[Recording]:
+        """The recordings from the trial's starts."""
+        pairs = zip(self.recordings, network.saliency, strict=True)
+        return [eqx.tree_at(lambda r: r.init["saliency"], r, z) for r, z in pairs]

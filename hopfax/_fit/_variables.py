@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._errors import check_finite, check_type, shown
+from .._programs import jitted
 from .._types import is_concrete
 from ..constraints import AbstractConstraint, Masked, Unconstrained
 
@@ -60,7 +61,7 @@ class Variables(eqx.Module):
     def put(self, model: Any, vectors: Vectors) -> Any:
         """The model with the parameters that belong to these free entries."""
         leaves, structure = jax.tree.flatten(model)
-        for place, value in zip(self.places, self.values(vectors), strict=True):
+        for place, value in zip(self.places, _values(self, vectors), strict=True):
             leaves[place] = value
         return jax.tree.unflatten(structure, leaves)
 
@@ -73,6 +74,24 @@ class Variables(eqx.Module):
                 check_type(moved, "constraint", jax.Array, "a projection that returns an array")
                 found[k] = moved.ravel()
         return tuple(found)
+
+
+@jitted
+def _values(variables: Variables, vectors: Vectors) -> tuple[Array, ...]:
+    """`Variables.values` in one program, not in one for each operation."""
+    return variables.values(vectors)
+
+
+@jitted
+def moving(variables: Variables, vectors: Vectors) -> Float[Array, " n"]:
+    """`Variables.moving` in one program."""
+    return variables.moving(vectors)
+
+
+@jitted
+def first(variables: Variables) -> Vectors:
+    """The free entries before the first step, in one program."""
+    return variables.projected(variables.start())
 
 
 def variables_of(model: Any, where: Callable, constraint: Any) -> tuple[Variables, tuple[str, ...]]:

@@ -30,6 +30,7 @@ class _State:
     def __init__(self):
         self.seen = False  # a first one
         self.ending = False  # it has led to the end of the command
+        self.once = False  # what runs counts it, and comes to an end by itself
         self.said = False  # that there was one, and how to go on
         self.saying = threading.Lock()
         self.advice: Callable[[], list[str]] = list
@@ -47,6 +48,18 @@ def seen() -> bool:
 def advise(advice: Callable[[], list[str]]) -> None:
     """From now on, an end by Ctrl-C prints these lines, whatever it comes upon."""
     _state.advice = advice
+
+
+@contextlib.contextmanager
+def once() -> Iterator[None]:
+    """While inside, a first Ctrl-C interrupts the main thread once: for what counts it
+    (`hopfax._interrupt`) and then returns what it has. That is not interrupted any more; a second
+    Ctrl-C still ends the process."""
+    _state.once = True
+    try:
+        yield
+    finally:
+        _state.once = False
 
 
 def say(notes: list[str]) -> None:
@@ -109,6 +122,7 @@ def _interrupt(number: int, frame: object) -> None:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     if error is None and not _state.ending:
+        _state.ending = _state.once
         raise KeyboardInterrupt
 
 

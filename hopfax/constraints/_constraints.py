@@ -227,10 +227,12 @@ class Masked(AbstractConstraint):
     def free(self, value, name):
         # Entries that stay need not obey `among`, whose inverse may not exist there (the logarithm
         # of a negative number): they take the place of the first free entry, and are not used.
-        mask = jnp.broadcast_to(self.mask, value.shape)
-        allowed = value.ravel()[jnp.argmax(mask)]
-        inside = jnp.where(mask, value, allowed)
-        return self.among.free(inside, name)
+        # Of known values by NumPy: with JAX every operation is a program to be compiled.
+        on: Any = np if is_concrete(value) and is_concrete(self.mask) else jnp
+        mask = on.broadcast_to(on.asarray(self.mask), value.shape)
+        allowed = on.asarray(value).ravel()[on.argmax(mask)]
+        inside = on.where(mask, value, allowed)
+        return self.among.free(jnp.asarray(inside), name)
 
     def value(self, free):
         value = self.among.value(free)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from .._engines import Auto, Diffrax, EventDriven, as_method
 from .._errors import as_float, check_finite, check_shape, shown
+from .._programs import jitted
 from .._simulate import simulate
 from .._trajectory import Trajectory
 from .._types import ArrayLike, Input, Network, is_concrete
@@ -26,6 +27,12 @@ _TIGHT = 1e-12  # derivatives are a thousand times more sensitive than times
 def _field(t, state, network):
     """The field of all neurons, which the run is to save."""
     return neurons_of(state)
+
+
+@jitted
+def _compared(term: AbstractTerm, run: Trajectory, rows: Array) -> Compared:
+    """`AbstractTerm.compared` in one program, not in one for each operation."""
+    return term.compared(run, rows)
 
 
 class Recording(AbstractLoss):
@@ -99,7 +106,7 @@ class Recording(AbstractLoss):
         """What was seen beside what the network shows, for each of `terms`, for a picture."""
         run = self.run(network)
         return [
-            term.compared(run, row) for term, row in zip(self.terms, self._rows(run), strict=True)
+            _compared(term, run, row) for term, row in zip(self.terms, self._rows(run), strict=True)
         ]
 
     def _rows(self, run: Trajectory) -> list[Array]:

@@ -1,13 +1,14 @@
 """Observables of a run: when it switched, what it visited, and what became of it."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._errors import as_indices, check_shape, check_type
+from .._errors import as_indices, check_shape, check_type, shown
 from .._trajectory import Trajectory
 from .._types import ArrayLike, is_concrete
 from ..networks import TwoTimescaleHopfield, check_kind
@@ -71,7 +72,9 @@ def switch_times(trajectory: Trajectory) -> Float[Array, "... K"]:
     """
     _check_run(trajectory, "switch_times", batch=True)
     log = trajectory.switches
-    return _cut(jnp.sort(jnp.where(log.retrieved, log.time, jnp.nan), axis=-1))
+    on = _kind(log.time)
+    times = on.where(log.retrieved, log.time, on.asarray(np.nan, log.time.dtype))
+    return _cut(on.sort(times, axis=-1))
 
 
 def dwell_times(trajectory: Trajectory) -> Float[Array, "... L"]:
@@ -95,16 +98,23 @@ def dwell_times(trajectory: Trajectory) -> Float[Array, "... L"]:
     return jnp.diff(switch_times(trajectory), axis=-1)
 
 
-def visited(trajectory: Trajectory, items: ArrayLike | None = None) -> Int[Array, " K"]:
+@overload
+def visited(trajectory: Trajectory, items: Sequence[str]) -> list[str]: ...
+@overload
+def visited(trajectory: Trajectory, items: ArrayLike | None = None) -> Int[Array, " K"]: ...
+def visited(
+    trajectory: Trajectory, items: ArrayLike | Sequence[str] | None = None
+) -> Int[Array, " K"] | list[str]:
     """The memories in the order in which they were retrieved, that of the start included.
 
     Under a trace padded with -1 to a fixed length, otherwise only as many as there were.
 
     **Arguments:** `trajectory`: one run, no batch. `items`: (P,) by which number to name each
-    memory, such as `hopfax.SequenceFit.items`; by default its own.
+    memory, such as `hopfax.SequenceFit.items`; by default its own. Or a name for each, of which a
+    list is then returned.
 
     **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches, a batch, or
-    `items` that are not one for each memory.
+    `items` that are not one for each memory; TypeError for names under a trace.
 
     **Example:**
 
@@ -115,19 +125,47 @@ def visited(trajectory: Trajectory, items: ArrayLike | None = None) -> Int[Array
     run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
     hx.observables.visited(run)  # 0, 1, 2, 3
     hx.observables.visited(run, items=[7, 8, 7, 9])  # 7, 8, 7, 9
+    hx.observables.visited(run, items=["do", "re", "mi", "fa"])  # ['do', 're', 'mi', 'fa']
     ```
     """
     _check_run(trajectory, "visited")
     log = trajectory.switches
-    first = jnp.argmax(jnp.abs(trajectory.overlaps[0])).astype(log.target.dtype)
-    order = jnp.argsort(~log.retrieved, stable=True)
-    later = jnp.where(log.retrieved, log.target, -1)[order]
-    sequence = jnp.concatenate([first[None], later])
+    on = _kind(log.target, trajectory.overlaps)
+    start = on.abs(on.asarray(trajectory.overlaps)[0])
+    first, kind = on.argmax(start), log.target.dtype
+    retrieved = on.asarray(log.retrieved)
+    order = on.argsort(~retrieved, stable=True)
+    later = on.where(retrieved, on.asarray(log.target), on.asarray(-1, kind))[order]
+    sequence = on.concatenate([first[None].astype(kind), later])
+    if (words := _names(items)) is not None:
+        check_shape(np.asarray(words), "items", (trajectory.overlaps.shape[-1],), "(P,)")
+        if on is jnp:
+            raise TypeError("`items` must be numbers for a run under a trace, got names.")
+        return [words[mu] for mu in sequence[sequence >= 0].tolist()]
     if items is not None:
         names = as_indices(items, "items")
         check_shape(names, "items", (trajectory.overlaps.shape[-1],), "(P,)")
-        sequence = jnp.where(sequence >= 0, jnp.asarray(names, sequence.dtype)[sequence], -1)
-    return sequence[sequence >= 0] if is_concrete(sequence) else sequence
+        known = on.asarray(names, kind)[sequence]
+        sequence = on.where(sequence >= 0, known, on.asarray(-1, kind))
+    if on is np:
+        sequence = sequence[sequence >= 0]
+    return jnp.asarray(sequence)
+
+
+def _names(items: Any) -> list[str] | None:
+    """Names of memories as a list; None for numbers.
+
+    **Raises:** TypeError for one string, and for names among other things.
+    """
+    if isinstance(items, str):
+        raise TypeError(f"`items` must be one name for each memory, in a list, got {shown(items)}.")
+    if items is None or isinstance(items, jax.Array):
+        return None
+    words = np.asarray(items, object).ravel().tolist()
+    named = [isinstance(word, str) for word in words]
+    if any(named) and not all(named):
+        raise TypeError("`items` must all be names, or all numbers.")
+    return words if any(named) else None
 
 
 def escape_times(trajectory: Trajectory, network: TwoTimescaleHopfield) -> Float[Array, " E"]:
@@ -310,8 +348,15 @@ def summary(trajectory: Trajectory) -> dict[str, Array]:
     }
 
 
-def _cut(times: Float[Array, "... K"]) -> Float[Array, "..."]:
+def _cut(times: ArrayLike) -> Float[Array, "..."]:
     """The times without the NaN that pad them, where their number may depend on their values."""
     if times.ndim == 1 and is_concrete(times):
-        return times[jnp.isfinite(times)]
-    return times
+        times = np.asarray(times)
+        times = times[np.isfinite(times)]
+    return jnp.asarray(times)
+
+
+def _kind(*values: ArrayLike) -> Any:
+    """NumPy for values that are known, `jax.numpy` for those of a trace: every operation of the
+    latter would be a program of its own, which the first call compiles."""
+    return np if all(is_concrete(value) for value in values) else jnp

@@ -6,6 +6,7 @@ import numpy as np
 
 from .._errors import check_type
 from .._fit import FitResult, Profile
+from .._fit._trial import Replayed, Trial
 from ..losses import Recording
 from ._axes import COLOURS, Axes, Figure, Style, check_figure, new_figure
 
@@ -28,8 +29,8 @@ def fit(
       hatched, those that were not fitted are framed.
     - `profiles`: the root of the deviance over each parameter, with the level of 95 %.
 
-    **Arguments:** `found`: of `hopfax.fit`. `profiles`: what `found.profile(label)` returned.
-    `figure`: of matplotlib, a new one by default.
+    **Arguments:** `found`: of `hopfax.fit`, or the `fit` of a `SequenceFit`. `profiles`: what
+    `found.profile(label)` returned. `figure`: of matplotlib, a new one by default.
 
     **Returns:** the figure.
 
@@ -61,7 +62,7 @@ def fit(
     if found.origin is None or np.ndim(found.loss):
         raise ValueError("`found` must be one fit that was not made under jit or vmap.")
     loss = found.origin.problem.loss
-    terms = loss.compared(found.model) if isinstance(loss, Recording) else []
+    terms = loss.compared(found.model) if isinstance(loss, Recording | Replayed) else []
     matrix = any(label.startswith("transition[") for label in found.labels)
     columns = 1 + bool(found.scale is not None) + matrix
     rows = max(2 * len(terms), 1) + bool(profiles)
@@ -134,6 +135,8 @@ def _residuals(ax: Axes, term) -> None:
         ax.legend(fontsize="small", frameon=False)
     _band(ax)
     ax.set_xlabel("number" if term.moments else "time (fast time constants)")
+    if term.moments:
+        ax.locator_params(axis="x", integer=True)
     ax.set_title("residuals", fontsize="medium")
 
 
@@ -163,7 +166,7 @@ def _intervals(ax: Axes, found: FitResult) -> None:
     size = np.where(values != 0, np.abs(values), 1.0)
     low, high = (np.clip(100 * (end - values) / size, -_WIDE, _WIDE) for end in ends)
     rows = np.arange(values.size)
-    texts = []
+    texts, drawn = [], False
     for k in rows:
         known = np.isfinite([low[k], high[k]]).all() and high[k] - low[k] < 2 * _WIDE
         colour = COLOURS[0] if known else COLOURS[1]
@@ -171,8 +174,11 @@ def _intervals(ax: Axes, found: FitResult) -> None:
             ax.plot([low[k], high[k]], [k, k], "-", color=colour, lw=2.5, solid_capstyle="butt")
         ax.plot(0.0, k, "o", ms=4, color=colour)
         text = f"{ends[0][k]:.4g} to {ends[1][k]:.4g}" if not np.isnan(low[k]) else "not given"
+        drawn = drawn or bool(np.isfinite([low[k], high[k]]).all())
         texts.append(f"{found.labels[k]} = {values[k]:.4g}\n{text}")
     ax.axvline(0.0, color=_DARK, lw=0.6, zorder=0)
+    if not drawn:
+        ax.set_xlim(-100.0, 100.0)
     ax.set_yticks(rows, texts, fontsize="x-small")
     ax.set_ylim(rows.size - 0.4, -0.6)
     ax.set_xlabel("per cent of the value")
@@ -184,7 +190,7 @@ def _matrix(ax: Axes, found: FitResult) -> None:
     """The transition matrix; open entries are hatched, those that were not fitted framed."""
     from matplotlib.patches import Patch, Rectangle
 
-    network = found.model
+    network = found.model.network if isinstance(found.model, Trial) else found.model
     matrix = np.asarray(network.transition, float)
     P = len(matrix)
     places = {}

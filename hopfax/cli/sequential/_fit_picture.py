@@ -6,7 +6,12 @@ import numpy as np
 
 import hopfax as hx
 
+from ..._fit._proof import ROUNDS, replay
+from ...observables import switch_times, visited
 from .._picture import require
+
+_ROWS = 4  # sequences that are drawn
+_NARROW = 0.02  # of the width, below which a number has no room
 
 
 def horizon(network: hx.TwoTimescaleHopfield, events: Any) -> float:
@@ -20,42 +25,56 @@ def horizon(network: hx.TwoTimescaleHopfield, events: Any) -> float:
 
 
 def draw(found: "hx.SequenceFit", targets: list["hx.Events"]) -> Any:
-    """The replay of every sequence with its target above it, and the transition matrix."""
-    shown = targets[:4]
-    figure = require()(figsize=(10.5, 0.9 + 2.4 * len(shown)), layout="constrained")
+    """Every sequence as it is wanted and as the network shows it, and the transition matrix."""
+    shown = targets[:_ROWS]
+    figure = require()(figsize=(10.5, max(1.4 + 1.5 * len(shown), 3.4)), layout="constrained")
     grid = figure.add_gridspec(len(shown), 2, width_ratios=[3, 1])
     for row, events in enumerate(shown):
         ax = figure.add_subplot(grid[row, 0])
-        _replay(ax, found, row, events)
+        _sequence(ax, found, row, events)
+        if len(targets) > 1:
+            ax.set_title(f"sequence {row}", fontsize="small", loc="left")
         if row == len(shown) - 1:
             ax.set_xlabel("time (fast time constants)")
     _matrix(figure.add_subplot(grid[:, 1]), found.network)
     return figure
 
 
-def _replay(ax: Any, found: "hx.SequenceFit", row: int, events: Any) -> None:
+def _sequence(ax: Any, found: "hx.SequenceFit", row: int, events: Any) -> None:
+    """A strip of memories, each in its colour, for the target and for the network's own run.
+
+    The run is the one that proved the fit, so that no other program has to be compiled.
+    """
     from ...plots._axes import COLOURS  # late: it takes all of hopfax.plots along
 
-    network, saliency = found.network, found.saliency[row]
-    tau = float(np.max(np.asarray(network.tau)))
-    ts = np.linspace(0.0, horizon(network, events) * tau, 1201)
-    run = hx.simulate(network, network.init(saliency=saliency), ts, throw=False)
-    for mu, overlap in enumerate(np.asarray(run.overlaps).T):
-        if np.abs(overlap).max() > 0.3:
-            ax.plot(ts, overlap, color=COLOURS[mu % len(COLOURS)], label=f"{mu}")
+    run = replay(found.network, found.saliency[row], events)
+    end = float(run.ts[-1])
+    strips: list[tuple[str, Any, Any, float]] = [
+        ("network", visited(run, found.items), switch_times(run), end)
+    ]
     if events.time is not None:
-        whole = events.repeated(2) if events.cycle else events
-        begin = np.asarray(whole.time - whole.time[0])
-        last = np.nan if whole.end is None else float(whole.end - whole.time[0])
-        until = np.append(begin[1:], last if np.isfinite(last) else ts[-1])
-        for mu, a, b in zip(np.asarray(whole.memory), begin, until, strict=True):
-            colour = COLOURS[mu % len(COLOURS)]
-            ax.plot([a, b], [1.12, 1.12], color=colour, lw=6, solid_capstyle="butt")
-        ax.text(0.0, 1.22, " target", fontsize="small")
-    ax.set(ylabel="overlap", ylim=(-0.15, 1.5), xlim=(0, ts[-1]), yticks=[0, 0.5, 1])
-    if handles := ax.get_legend_handles_labels()[0]:
-        columns = min(len(handles), 12)
-        ax.legend(ncols=columns, fontsize="small", loc="upper right", frameon=False)
+        whole = events.repeated(ROUNDS) if events.cycle else events
+        begin = np.asarray(whole.time) - float(whole.time[0])
+        last = whole.end if whole.until is None else whole.until
+        # How long the last memory stayed is perhaps not known: then as long as the median.
+        stay = float(np.median(np.diff(begin)))
+        last = begin[-1] + stay if last is None else float(last - whole.time[0])
+        strips.append(("target", whole.memory, begin[1:], last))
+    for height, (_, memory, switches, last) in enumerate(strips):
+        memory = np.asarray(memory)
+        ends = np.append(np.asarray(switches), last)[: len(memory)]
+        begins = np.append(0.0, ends[:-1])
+        colours = [COLOURS[mu % len(COLOURS)] for mu in memory]
+        ax.barh(height, ends - begins, 0.7, begins, color=colours, edgecolor="white", lw=0.5)
+        for mu, a, b in zip(memory, begins, ends, strict=True):
+            if b - a > _NARROW * end:
+                ax.text((a + b) / 2, height, f"{mu}", ha="center", va="center", color="white")
+    names = [name for name, *_ in strips]
+    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(-0.6, len(names) - 0.4))
+    ax.set_xlim(0.0, end)
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+    ax.tick_params(axis="y", length=0)
 
 
 def _matrix(ax: Any, network: hx.TwoTimescaleHopfield) -> None:

@@ -10,14 +10,17 @@ import tyro
 
 import hopfax as hx
 
+from ..._errors import warn
+from ..._fit._result import undetermined
 from ...losses._tables import read_table
+from .. import _interrupt
 from .._console import say
 from .._families import Family
 from .._folder import Folder
 from .._machine import Precision, precision
 from .._memories import memories_of
 from .._output import default_folder, option
-from .._picture import require
+from .._picture import new_figure, require
 from .._settings import settings
 from . import _fit_picture
 
@@ -25,6 +28,7 @@ Parameter = Literal["transition", "kappa", "tau", "bias"]
 Strategy = Literal["auto", "design", "surrogate", "gradient"]
 
 _GAP = 10  # mean dwells: a stay that long is named
+_SHELL = {"`path`": "PATH", "`first` = ": "--first ", "let `join` do it": "use --join"}
 _DWELL = 1.3  # slow time constants that a mean dwell lasts, where the unit is left to us
 
 
@@ -90,26 +94,32 @@ class Fit:
     config: pathlib.Path | None = None
     """A TOML file with these settings; options on the command line win."""
     out: pathlib.Path | None = None
-    """The model's file (default: hopfax-out/fit-<hash of the settings>/model.eqx). A picture of the
-    fit is written beside it."""
+    """The model's file (default: hopfax-out/fit-<hash of the settings>/model.eqx). Beside it are
+    written model.png, the replay, and, if times were fitted, model-fit.png with residuals and
+    errors."""
     overwrite: bool = False
     """Replace an earlier model."""
 
     def __call__(self) -> int:
-        """Fit, prove, write. Status 1 if the target is not reproduced."""
+        """Fit, prove, write. Status 1 if the target is not reproduced, 130 after Ctrl-C, which
+        writes the best so far."""
         file = self.out or default_folder("fit", settings(self)) / "model.eqx"
         if file.suffix == ".png":
             raise ValueError(f"`out`: {file} is where the picture goes; use another ending.")
         place, picture = Folder(file.parent, self.overwrite), file.with_suffix(".png").name
-        place.check(file.name, picture)
+        closely = f"{file.stem}-fit.png"
+        place.check(file.name, picture, closely)
         require("hopfax fit")  # rather now than after the computation
         with precision(self.precision):
             targets, unit, read = self._events()
             network, options = self._network(targets), self._options(unit)
             for line in read:  # an option at fault is said before anything else
                 say(line)
-            found = hx.fit_sequence(network, targets, **options)
+            with _interrupt.once():
+                found = hx.fit_sequence(network, targets, **options)
             say(str(found))
+            if found.fit is not None and (open_ := undetermined(found.fit)) is not None:
+                warn(open_, hx.FitWarning)
             for k, row in enumerate(np.asarray(found.saliency)):
                 start = " ".join(f"{value:.6g}" for value in row)
                 say(f"start of sequence {k}: saliency0 {start}")
@@ -121,8 +131,15 @@ class Fit:
             }
             place.write(file.name, lambda partial: hx.save(partial, found.network, notes=notes))
             place.draw(picture, _fit_picture.draw(found, targets))
+            written = [str(file), picture]
+            if found.fit is not None and found.fit.stderr is not None:
+                figure = new_figure(figsize=(11.8, 1.0 + 4.2 * len(targets)))
+                place.draw(closely, hx.plots.fit(found.fit, figure=figure))
+                written.append(closely)
         replay = shlex.join(["hopfax", "run", *option("model", file)])
-        say(f"written to {file} and {picture}; replay: {replay}")
+        say(f"written to {', '.join(written)}; replay: {replay}")
+        if found.interrupted:
+            return _interrupt.STATUS
         return 0 if found.reproduced else 1
 
     def _events(self) -> tuple[list["hx.Events"], float, list[str]]:
@@ -138,7 +155,10 @@ class Fit:
         for name in ("unit", "sigma"):
             if self.order_only and getattr(self, name) is not None:
                 raise ValueError(f"`{name}` is of the file's times, which `order_only` ignores.")
-        raw, names = read_table(self.targets, first=self.first, join=self.join)
+        try:
+            raw, names = read_table(self.targets, first=self.first, join=self.join)
+        except ValueError as error:
+            raise ValueError(_in_shell(str(error))) from error
         read = []
         if names:
             read.append("memories: " + ", ".join(f"{k} is {name}" for k, name in enumerate(names)))
@@ -236,6 +256,13 @@ class Fit:
         if self.saliency0:
             options["saliency"] = np.asarray(self.saliency0)
         return options
+
+
+def _in_shell(text: str) -> str:
+    """An error of `losses.read_events` by the names that its arguments have in the shell."""
+    for name, shell in _SHELL.items():
+        text = text.replace(name, shell)
+    return text
 
 
 def _gaps(raw: list["hx.Events"]) -> list[str]:
