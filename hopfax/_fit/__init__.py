@@ -9,4 +9,5 @@ from ._intervals import Interval as Interval
 from ._loop import Progress as Progress
 from ._profile import Profile as Profile
 from ._result import ENDINGS as ENDINGS, FitResult as FitResult
-from ._sequence import SequenceFit as SequenceFit, Stage as Stage, fit_sequence as fit_sequence
+from ._sequence import fit_sequence as fit_sequence
+from ._shown import SequenceFit as SequenceFit, Stage as Stage

@@ -8,13 +8,16 @@ from ..losses import Events
 from ..networks import TwoTimescaleHopfield
 from ._contexts import enlarged, steady
 from ._strategies import Made, Task, chain_gain, designed, slope
-from ._suffixes import suffixes
+from ._suffixes import Suffixes, suffixes
 from ._trial import Trial
 
-_GAIN = 20.0  # with less, dwells are short, and saliencies hold what earlier memories called
+_GAIN = 50.0  # with less, dwells are short, and saliencies hold what earlier memories called
 _LEAST = 0.1  # of the gain, for the least probable item, whose saliency still exceeds 1
 _SUSTAINED = 4.4  # the least gain that sustains a chain, with a margin
 _RANGE = 9.0  # nats by which an item may be less probable than the most probable one; 1 in 8000
+_PARTS = 4  # of the sequences, each predicted by the others
+_HALVINGS = 30
+_COLDEST = 4.0  # inverse temperature, where one part tells all of another
 
 
 def predicting(task: Task) -> Made:
@@ -27,14 +30,16 @@ def predicting(task: Task) -> Made:
     brings a saliency to $\zeta$ in a dwell $T$, from the remainder that the context before, $r$,
     has left there if it called the same memory,
     $(\zeta_{qi} - e^{-T/\tau} \zeta_{ri}) / (1 - e^{-T/\tau})$.
+
+    The inverse temperature of the saliencies is $1 / b$, times that by which the trees of some of
+    the sequences predict the others best.
     """
     tree = suffixes(task.targets, task.P)
     larger = enlarged(task, tree.item)
     gain = max(chain_gain(task), _GAIN)
     fade = 1 / steady(gain)
-    ratio = np.log(tree.probability / tree.probability.max(axis=1, keepdims=True))
-    span = min(max(-ratio.min(), 1.0), _RANGE)
-    level = 1 + (1 - _LEAST) * np.maximum(ratio / span, -1.0)
+    logs, span = _logs(tree)
+    level = 1 + (1 - _LEAST) * logs / span
     again = (tree.before >= 0)[:, None] & (tree.following[tree.before] == tree.following)
     level = level - np.where(again, fade * level[tree.before], 0.0)
     gains = np.zeros((tree.item.size, tree.item.size))
@@ -44,7 +49,48 @@ def predicting(task: Task) -> Made:
     starts[np.arange(len(first)), first] = steady(gain)
     trial = designed(larger, gains, starts)
     lengths = [_followed(trial, tree.item, events) for events in task.targets]
-    return Made(trial, None, tree.item, lengths)
+    beta = _tempered(task.targets, task.P) * span / ((1 - _LEAST) * gain * (1 - fade))
+    return Made(trial, None, tree.item, lengths, beta)
+
+
+def _logs(tree: Suffixes) -> tuple[np.ndarray, float]:
+    """Logarithms of probability below that of the most probable item, and how far they reach."""
+    logs = np.log(tree.probability / tree.probability.max(axis=1, keepdims=True))
+    span = min(max(-logs.min(), 1.0), _RANGE)
+    return np.maximum(logs, -span), span
+
+
+def _tempered(targets: list[Events], P: int) -> float:
+    r"""The inverse temperature of least log-loss, at which trees of some sequences predict others.
+
+    The derivative of the log-loss, the mean of $\langle \ln p \rangle_\beta - \ln p$, rises with
+    $\beta$: its root is found by bisection.
+    """
+    parts = min(_PARTS, len(targets))
+    if parts == 1:
+        return 1.0
+    rows, came = [], []
+    for part in range(parts):
+        tree = suffixes([e for k, e in enumerate(targets) if k % parts != part], P)
+        logs, _ = _logs(tree)
+        for events in targets[part::parts]:
+            memory = np.asarray(events.memory)
+            state = memory[0]
+            for item in memory[1:]:
+                rows.append(logs[state])
+                state = tree.following[state, item]
+            came.append(memory[1:])
+    logs, came = np.array(rows).reshape(-1, P), np.concatenate(came)
+    if not came.size:
+        return 1.0
+    mean = logs[np.arange(came.size), came].mean()
+    low, high = 0.0, _COLDEST
+    for _ in range(_HALVINGS):
+        beta = (low + high) / 2
+        weight = np.exp(beta * logs)
+        expected = ((weight * logs).sum(axis=1) / weight.sum(axis=1)).mean()
+        low, high = (beta, high) if expected < mean else (low, beta)
+    return high
 
 
 def _followed(trial: Trial, items: np.ndarray, events: Events) -> int:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optimistix as optx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from .._errors import (
     FitWarning,
@@ -32,10 +32,10 @@ from ..losses._order import check_memories
 from ..networks import TwoTimescaleHopfield, check_kind
 from ._choice import Optimizer
 from ._contexts import contexts
-from ._listening import listened, predicting
+from ._listening import predicting
 from ._memory import LARGER, Memory, plan
 from ._proof import look, without_end
-from ._result import FitResult
+from ._shown import SequenceFit, Stage, off
 from ._strategies import Made, Task, design, gradient, refine, surrogate
 from ._trial import Trial
 from ._variables import check_constraint
@@ -44,122 +44,6 @@ Strategy = Literal["auto", "design", "surrogate", "gradient"]
 
 _FAR = 4.0  # sigma: an error of a time that no noise explains
 _LATE = 0.1  # of a mean dwell: the same, where sigma is not known
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """One stage of a fit of a sequence.
-
-    - `name`: of the strategy, or "refinement".
-    - `score`: how much of the target its result shows.
-    - `error`: the largest error of a switch time, NaN without times.
-    - `seconds`: how long it took.
-    """
-
-    name: str
-    score: float
-    error: float
-    seconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class SequenceFit:
-    """A network that shows a sequence.
-
-    - `network`: the network. `saliency`: (S, P), where each sequence starts:
-      `network.init(saliency=...)`.
-    - `memory`: what tells the network where in a sequence it is, "transition", "contexts" or
-      "suffixes". `reason`: why that was taken.
-    - `items`: (P,) which of the given memories each memory of `network` shows: but with
-      "transition" it holds several copies of one. `observables.visited(run, items=...)` reads a
-      run.
-    - `score`: the share of the target's transitions that a simulation made, up to the first wrong
-      one; of several sequences that of the worst. `reproduced`: whether it made all of them.
-    - `error`: the largest difference of a switch time from the target, in fast time constants, that
-      of its `end` included; NaN if the target has no times. `deviation`: in units of `sigma`.
-    - `stages`: what was tried, in order. The result is that of the best one.
-    - `fit`: the `FitResult` by which the network was found, with standard errors if it was the
-      refinement; None for a design.
-
-    **Example:**
-
-    ```python
-    network = hx.TwoTimescaleHopfield(
-        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
-    )
-    found = hx.fit_sequence(network, [0, 2, 1, 3], strategy="design", progress=False)
-    found.reproduced, found.score  # True, 1
-    found.stages[0].name  # 'design'
-    state = found.network.init(saliency=found.saliency[0])
-    ```
-    """
-
-    network: TwoTimescaleHopfield
-    saliency: Float[Array, "S P"]
-    score: float
-    error: float
-    deviation: float
-    stages: tuple[Stage, ...]
-    fit: FitResult | None
-    memory: Memory
-    reason: str
-    items: Int[Array, " P"]
-
-    @property
-    def reproduced(self) -> bool:
-        """Whether every transition is as in the target; of the times, `error` says."""
-        return self.score == 1.0
-
-    def listen(self, memory: ArrayLike, dwell: ArrayLike | None = None) -> np.ndarray:
-        r"""How strongly each item is expected next, after each entry of a sequence that is heard.
-
-        The network is led along the sequence: of the copies of an item that is heard, the one that
-        the memory before calls most becomes active, and stays so for its dwell. That is taken in
-        the limit $\tau \to \infty$, in which saliencies have a closed form. With
-        `memory="suffixes"` a softmax of the result, times one inverse temperature, gives
-        probabilities.
-
-        **Arguments:** `memory`: (K,) the items that are heard. `dwell`: how long each lasts, one
-        for all or (K,), in fast time constants (default: 1.3 slow ones).
-
-        **Returns:** (K, I), row k after entry k: the saliency of each item, which is the largest of
-        its copies; minus infinity for an item that no memory shows.
-
-        **Raises:** ValueError/TypeError naming the argument.
-
-        **Example:**
-
-        ```python
-        network = hx.TwoTimescaleHopfield(
-            hx.patterns.hadamard(3, 16), hx.cyclic(3), kappa=5.0, tau=20.0, bias=0.01
-        )
-        tune = hx.Events([0, 1, 0, 2] * 4)
-        found = hx.fit_sequence(network, tune, memory="suffixes", progress=False)
-        found.listen([0, 1, 0]).argmax(axis=1)  # 1, 0, 2
-        ```
-        """
-        return listened(self.network, np.asarray(self.items), memory, dwell)
-
-    def __str__(self) -> str:
-        kept = "is reproduced" if self.reproduced else "is not reproduced"
-        lines = [f"the order {kept}: {self.score:.0%} of the transitions"]
-        if np.isfinite(self.error):
-            lines.append(f"the times are off by {_off(self.error, self.deviation)}")
-        patterns = self.network.patterns
-        why = "" if self.reason == "as asked" else f", {self.reason}"
-        lines.append(f"  memory: {self.memory}{why}")
-        if self.memory in LARGER:
-            lines.append(f"  {patterns.P} memories of {patterns.N} neurons")
-        for stage in self.stages:
-            known = np.isfinite(stage.error)
-            error = f", times within {stage.error:.3g} fast time constants" if known else ""
-            lines.append(f"  {stage.name}: {stage.score:.0%}{error} ({stage.seconds:.1f} s)")
-        return "\n".join(lines + ([str(self.fit)] if self.fit is not None else []))
-
-
-def _off(error: float, deviation: float) -> str:
-    """How far times are off, in words."""
-    return f"{error:.3g} fast time constants at most, {deviation:.3g} sigma"
 
 
 def fit_sequence(
@@ -199,8 +83,8 @@ def fit_sequence(
     - **suffixes**: to predict rather than to repeat. The contexts are those of a prediction suffix
       tree: the ends of histories of up to eight items after which probabilities differ. Each calls
       what may come next by its logarithm of probability: by itself the network goes on with the
-      most probable item, and `SequenceFit.listen` tells what it expects of a sequence that it
-      hears. A target that this does not repeat is no reason for a warning.
+      most probable item, and `SequenceFit.probabilities` tells what it expects of a sequence that
+      it hears. A target that this does not repeat is no reason for a warning.
 
     "auto" takes the transition if every memory has one successor, tries it first in up to twelve
     transitions of which each depends on up to three items, and else takes contexts; the result says
@@ -410,12 +294,12 @@ class _Search:
         if deviation > _FAR and (task.absolute_sigma or best.error > _LATE * task.dwell):
             warn(
                 "the order is reproduced, but the times are off by "
-                f"{_off(best.error, deviation)}, where a mean dwell lasts {task.dwell:.3g}. Fit "
+                f"{off(best.error, deviation)}, where a mean dwell lasts {task.dwell:.3g}. Fit "
                 "more parameters (`where`), or look whether the first memories, `tau` and the unit "
                 "of the times are right.",
                 FitWarning,
             )
-        trial, fit, items, _ = best.made
+        trial, fit, items, _, beta = best.made
         return SequenceFit(
             trial.network,
             trial.saliency,
@@ -427,4 +311,5 @@ class _Search:
             best.memory,
             self.reasons[best.memory],
             jnp.asarray(np.arange(task.P) if items is None else items, jnp.int32),
+            beta,
         )
