@@ -16,7 +16,7 @@ from scipy.optimize import minimize_scalar
 
 import hopfax as hx
 from hopfax._fit._automaton import END, automaton, follows_itself, memory_span
-from hopfax._fit._listening import _tempered
+from hopfax._fit._listening import _chosen
 from hopfax._fit._suffixes import suffixes
 
 TAU = 20.0
@@ -133,7 +133,7 @@ def test_items_that_follow_themselves_are_found():
 # Prediction suffix trees
 
 
-def tree_by_definition(lines, P):
+def tree_by_definition(lines, P, c=2.0):
     """Probabilities after any history, by a recursion over the ends of it that are contexts."""
     pairs = [
         (tuple(line[max(0, k - 8) : k]), line[k]) for line in lines for k in range(1, len(line))
@@ -145,7 +145,7 @@ def tree_by_definition(lines, P):
         return np.bincount(seen, minlength=P).astype(float)
 
     def mixed(number, coarse):
-        new = 2 * np.count_nonzero(number)
+        new = c * np.count_nonzero(number)
         return (number + new * coarse) / (number.sum() + new) if new else coarse
 
     @functools.cache
@@ -190,8 +190,9 @@ def test_a_suffix_tree_is_an_automaton_without_loss():
     for seed in range(8):
         P = 3
         lines = list(random_lines(seed, P))
-        tree = suffixes([hx.Events(line) for line in lines], P)
-        expected = tree_by_definition(lines, P)
+        c = [1.0, 2.0, 4.0][seed % 3]
+        tree = suffixes([hx.Events(line) for line in lines], P, c)
+        expected = tree_by_definition(lines, P, c)
         assert tree.item[:P].tolist() == list(range(P))
         assert (tree.following != np.arange(tree.item.size)[:, None]).all()
         for line in (lines[0], np.random.default_rng(seed).integers(0, P, 30).tolist()):
@@ -370,28 +371,37 @@ def test_probabilities_of_one_tune_are_those_of_its_tree(learnt):
     np.testing.assert_allclose(given, expected, rtol=1e-12)
 
 
-def test_the_inverse_temperature_is_that_of_least_log_loss_on_what_was_not_learnt():
-    """Against a search over its values, of trees by definition."""
-    P = 3
-    lines = list(random_lines(2, P))
-    found = _tempered([hx.Events(line) for line in lines], P)
-    logs, came = [], []
-    for part in range(4):
-        tree = tree_by_definition([line for k, line in enumerate(lines) if k != part], P)
-        line = lines[part]
-        logs += [np.log(tree(line[:k])) for k in range(1, len(line))]
-        came += line[1:]
-    logs = np.array(logs)
-    assert np.ptp(logs, axis=1).max() < 9.0  # nats, where saliencies end
+def test_what_predicts_lines_that_were_not_learnt_best_is_chosen():
+    """Against a search over inverse temperatures, of each tree by definition."""
+    P, taken = 3, set()
+    for seed in range(4):
+        lines = list(random_lines(seed, P))
+        found, least = {}, {}
+        for c in (1.0, 2.0, 4.0):
+            rows, came = [], []
+            for part in range(4):
+                rest = [line for k, line in enumerate(lines) if k != part]
+                tree, line = tree_by_definition(rest, P, c), lines[part]
+                rows += [np.log(tree(line[:k])) for k in range(1, len(line))]
+                came += line[1:]
+            logs = np.array(rows)
+            assert np.ptp(logs, axis=1).max() < 9.0  # nats, where saliencies end
 
-    def loss(beta):
-        scaled = beta * logs
-        chosen = scaled[np.arange(len(came)), came]
-        return np.mean(np.log(np.exp(scaled).sum(axis=1)) - chosen)
+            def loss(beta, logs=logs, came=came):
+                scaled = beta * logs
+                chosen = scaled[np.arange(len(came)), came]
+                return np.mean(np.log(np.exp(scaled).sum(axis=1)) - chosen)
 
-    best: Any = minimize_scalar(loss, bounds=(0.0, 4.0), method="bounded", options={"xatol": 1e-10})
-    assert abs(found - best.x) < 1e-6 and 0.1 < found < 3.9  # a flat minimum: root of 1e-16
-    assert _tempered([hx.Events(lines[0])], P) == 1.0
+            best: Any = minimize_scalar(
+                loss, bounds=(0, 4), method="bounded", options={"xatol": 1e-9}
+            )
+            found[c], least[c] = best.x, best.fun
+        c, beta = _chosen([hx.Events(line) for line in lines], P)
+        assert c == min(least, key=least.__getitem__)
+        assert abs(beta - found[c]) < 1e-6 and 0.1 < beta < 3.9  # at the root of rounding
+        taken.add(c)
+    assert len(taken) > 1
+    assert _chosen([hx.Events(lines[0])], P) == (2.0, 1.0)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from ..losses import Events
 from ..networks import TwoTimescaleHopfield
 from ._contexts import enlarged, steady
 from ._strategies import Made, Task, chain_gain, designed, slope
-from ._suffixes import Suffixes, suffixes
+from ._suffixes import NEW, Suffixes, suffixes
 from ._trial import Trial
 
 _GAIN = 50.0  # with less, dwells are short, and saliencies hold what earlier memories called
@@ -32,9 +32,10 @@ def predicting(task: Task) -> Made:
     $(\zeta_{qi} - e^{-T/\tau} \zeta_{ri}) / (1 - e^{-T/\tau})$.
 
     The inverse temperature of the saliencies is $1 / b$, times that by which the trees of some of
-    the sequences predict the others best.
+    the sequences predict the others best, which also chooses how they count what is new.
     """
-    tree = suffixes(task.targets, task.P)
+    new, beta = _chosen(task.targets, task.P)
+    tree = suffixes(task.targets, task.P, new)
     larger = enlarged(task, tree.item)
     gain = max(chain_gain(task), _GAIN)
     fade = 1 / steady(gain)
@@ -49,7 +50,7 @@ def predicting(task: Task) -> Made:
     starts[np.arange(len(first)), first] = steady(gain)
     trial = designed(larger, gains, starts)
     lengths = [_followed(trial, tree.item, events) for events in task.targets]
-    beta = _tempered(task.targets, task.P) * span / ((1 - _LEAST) * gain * (1 - fade))
+    beta = float(beta * span / ((1 - _LEAST) * gain * (1 - fade)))
     return Made(trial, None, tree.item, lengths, beta)
 
 
@@ -60,37 +61,46 @@ def _logs(tree: Suffixes) -> tuple[np.ndarray, float]:
     return np.maximum(logs, -span), span
 
 
-def _tempered(targets: list[Events], P: int) -> float:
-    r"""The inverse temperature of least log-loss, at which trees of some sequences predict others.
-
-    The derivative of the log-loss, the mean of $\langle \ln p \rangle_\beta - \ln p$, rises with
-    $\beta$: its root is found by bisection.
-    """
+def _chosen(targets: list[Events], P: int) -> tuple[float, float]:
+    """What is new and the inverse temperature, of least log-loss of sequences not learnt."""
     parts = min(_PARTS, len(targets))
     if parts == 1:
-        return 1.0
-    rows, came = [], []
-    for part in range(parts):
-        tree = suffixes([e for k, e in enumerate(targets) if k % parts != part], P)
-        logs, _ = _logs(tree)
-        for events in targets[part::parts]:
-            memory = np.asarray(events.memory)
-            state = memory[0]
-            for item in memory[1:]:
-                rows.append(logs[state])
-                state = tree.following[state, item]
-            came.append(memory[1:])
-    logs, came = np.array(rows).reshape(-1, P), np.concatenate(came)
-    if not came.size:
-        return 1.0
-    mean = logs[np.arange(came.size), came].mean()
+        return NEW[0], 1.0
+    best, least = (NEW[0], 1.0), np.inf
+    for new in NEW:
+        rows, came = [], []
+        for part in range(parts):
+            tree = suffixes([e for k, e in enumerate(targets) if k % parts != part], P, new)
+            logs, _ = _logs(tree)
+            for events in targets[part::parts]:
+                memory = np.asarray(events.memory)
+                state = memory[0]
+                for item in memory[1:]:
+                    rows.append(logs[state])
+                    state = tree.following[state, item]
+                came += memory[1:].tolist()
+        if not came:
+            break
+        beta, loss = _tempered(np.array(rows), np.array(came))
+        if loss < least:
+            best, least = (new, beta), loss
+    return best
+
+
+def _tempered(logs: np.ndarray, came: np.ndarray) -> tuple[float, float]:
+    r"""The inverse temperature of least log-loss of what came, (n,), from `logs` (n, P); that loss.
+
+    Its derivative, the mean of $\langle \ln p \rangle_\beta - \ln p$, rises with $\beta$: the root
+    is found by bisection.
+    """
+    seen = logs[np.arange(came.size), came].mean()
     low, high = 0.0, _COLDEST
     for _ in range(_HALVINGS):
         beta = (low + high) / 2
         weight = np.exp(beta * logs)
         expected = ((weight * logs).sum(axis=1) / weight.sum(axis=1)).mean()
-        low, high = (beta, high) if expected < mean else (low, beta)
-    return high
+        low, high = (beta, high) if expected < seen else (low, beta)
+    return high, float(np.log(np.exp(high * logs).sum(axis=1)).mean() - high * seen)
 
 
 def _followed(trial: Trial, items: np.ndarray, events: Events) -> int:

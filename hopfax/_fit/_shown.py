@@ -117,8 +117,9 @@ class SequenceFit:
 
         with the saliencies $z_i$ of the items (`listen`) and one inverse temperature $\beta$. With
         `memory="suffixes"` that was fitted to the targets: each quarter of them is predicted by the
-        suffix tree of the other three, and $\beta$ is that of the least log-loss; for a single
-        target it gives the probabilities of the suffix tree.
+        suffix tree of the other three, and $\beta$ is that of the least log-loss (as is how much
+        of an item's probability comes from shorter histories); for a single target it gives the
+        probabilities of the suffix tree.
 
         **Arguments:** `memory`: (K,) the items that are heard. `inverse_temperature`: $\beta$
         (default: the fitted one).

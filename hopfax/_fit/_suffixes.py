@@ -6,15 +6,15 @@ by those of the longest kept end of it, by a factor of more than $\sqrt{n}$ for 
 (half of $\ln n$ nats: the price of a parameter, Schwarz 1978). With $N_s$ items after $s$, $d_s$ of
 them different, and $n_s(i)$ of them $i$,
 
-$$p(i \mid s) = \frac{n_s(i) + 2 d_s\, p(i \mid \mathrm{end}(s))}{N_s + 2 d_s},$$
+$$p(i \mid s) = \frac{n_s(i) + c\, d_s\, p(i \mid \mathrm{end}(s))}{N_s + c\, d_s},$$
 
-uniform in the end. Without the factor 2 this is Witten and Bell's (1991) estimate, by which an item
-that is new after $s$ has the probability $d_s / (N_s + d_s)$. Contexts that are kept because of
-what followed them are too sure of it: on melodies that were not learnt, twice that is better
-(`benchmarks/README.md`). With all beginnings of contexts, which then are contexts themselves, the
-tree is a deterministic automaton: the context after the next item depends on the present context
-and that item alone (Ron, Singer and Tishby 1996). An item that follows itself within one context
-makes that context two, which take turns, since a memory cannot follow itself.
+uniform in the end. With $c = 1$ this is Witten and Bell's (1991) estimate, by which an item that is
+new after $s$ has the probability $d_s / (N_s + d_s)$. But contexts are kept because of what
+followed them, and so are too sure of it: on what was not learnt a larger $c$ is better. With all
+beginnings of contexts, which then are contexts themselves, the tree is a deterministic automaton:
+the context after the next item depends on the present context and that item alone (Ron, Singer and
+Tishby 1996). An item that follows itself within one context makes that context two, which take
+turns, since a memory cannot follow itself.
 """
 
 import collections
@@ -27,7 +27,7 @@ import numpy as np
 from ..losses import Events
 
 _DEEPEST = 8  # items of a history
-_NEW = 2.0  # how often an item that is new after a context counts for the shorter one
+NEW = (2.0, 1.0, 4.0)  # the values of c, from the one that is taken where nothing chooses
 
 Context = tuple[int, ...]
 
@@ -47,15 +47,15 @@ class Suffixes(NamedTuple):
     before: np.ndarray
 
 
-def suffixes(sequences: Sequence[Events], P: int) -> Suffixes:
-    """The prediction suffix tree of some sequences of P items, as an automaton."""
+def suffixes(sequences: Sequence[Events], P: int, new: float = NEW[0]) -> Suffixes:
+    """The prediction suffix tree of some sequences of P items, as an automaton; `new` is c."""
     counted = _counted(sequences)
-    worth = _worth(counted, P)
+    worth = _worth(counted, P, new)
     known = {(i,) for i in range(P)} | {c[:k] for c in worth for k in range(1, len(c) + 1)}
-    after: dict[Context, np.ndarray] = {(): _mixed(counted[()], np.full(P, 1 / P))}
+    after: dict[Context, np.ndarray] = {(): _mixed(counted[()], np.full(P, 1 / P), new)}
     contexts = sorted(known, key=lambda context: (len(context), context))
     for context in contexts:
-        after[context] = _mixed(counted[context], after[_end(context[1:], after)])
+        after[context] = _mixed(counted[context], after[_end(context[1:], after)], new)
     place = {context: k for k, context in enumerate(contexts)}
     probability = np.stack([after[context] for context in contexts])
     following = np.array(
@@ -67,16 +67,16 @@ def suffixes(sequences: Sequence[Events], P: int) -> Suffixes:
     )
 
 
-def _worth(counted: dict[Context, collections.Counter], P: int) -> list[Context]:
+def _worth(counted: dict[Context, collections.Counter], P: int, new: float) -> list[Context]:
     """The histories whose probabilities differ enough from those after their ends."""
-    price = 0.5 * math.log(max(sum(counted[()].values()), 1))
-    kept: dict[Context, np.ndarray] = {(): _mixed(counted[()], np.full(P, 1 / P))}
+    price = 0.5 * math.log(max(counted[()].total(), 1))
+    kept: dict[Context, np.ndarray] = {(): _mixed(counted[()], np.full(P, 1 / P), new)}
     for context in sorted(counted, key=len)[1:]:
         after, coarse = counted[context], kept[_end(context[1:], kept)]
-        fine = _mixed(after, coarse)
-        gain = sum(n * math.log(fine[i] / coarse[i]) for i, n in after.items())
+        less, whole = new * len(after), after.total() + new * len(after)
+        gain = sum(n * math.log((n / coarse[i] + less) / whole) for i, n in after.items())
         if len(context) == 1 or gain > price:
-            kept[context] = fine
+            kept[context] = _mixed(after, coarse, new)
     return list(kept)
 
 
@@ -93,13 +93,13 @@ def _counted(sequences: Sequence[Events]) -> dict[Context, collections.Counter]:
     return counted
 
 
-def _mixed(after: collections.Counter, coarse: np.ndarray) -> np.ndarray:
+def _mixed(after: collections.Counter, coarse: np.ndarray, new: float) -> np.ndarray:
     """Probabilities from counts and those of a shorter history."""
     if not after:
         return coarse
-    count, new = np.zeros(coarse.size), _NEW * len(after)
+    count, less = np.zeros(coarse.size), new * len(after)
     count[list(after)] = list(after.values())
-    return (count + new * coarse) / (count.sum() + new)
+    return (count + less * coarse) / (count.sum() + less)
 
 
 def _end(context: Context, known) -> Context:
