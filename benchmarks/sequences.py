@@ -119,35 +119,33 @@ def prediction(given) -> None:
     order = np.random.default_rng(0).permutation(len(told))
     told = [told[k] for k in order[: given.lines]]
     rows: dict[str, list[tuple[np.ndarray, Predictor, float, float]]] = {}
+    notes: list[int] = []
     for learnt, held in parts_of(told, given.folds):
+        notes += [len(line) - 1 for line in held]
         for name, make in models(learnt, P):
             if name.replace(",", " ").split()[0] not in given.models.split(","):
                 continue
             begin = time.perf_counter()
             model, beta = make()
             losses = model.losses(held, beta)
-            seconds = time.perf_counter() - begin
-            rows.setdefault(name, []).append((losses, model, beta, seconds))
-            size = f"{model.contexts} contexts, beta {beta:.3g}, {seconds:.0f} s"
-            notes = sum(len(line) - 1 for line in held)
-            print(f"{name}: {losses.sum() / notes:.4f} ({size})", flush=True)
-    notes = np.array([len(line) - 1 for _, held in parts_of(told, given.folds) for line in held])
-    own = np.concatenate([losses for losses, *_ in next(iter(rows.values()))])
-    for name, found in rows.items():
-        losses = np.concatenate([part for part, *_ in found])
-        more = losses - own
-        mean = more.sum() / notes.sum()
-        error = np.sqrt(((more - mean * notes) ** 2).sum()) / notes.sum()  # lines are independent
-        row = {
-            "log_loss": losses.sum() / notes.sum(),
-            "more_than_first": mean,
-            "standard_error": error,
-        }
-        for key, values in zip(("beta", "s"), list(zip(*found, strict=True))[2:], strict=True):
-            row[key] = statistics.mean(values)
-        row["contexts"] = statistics.mean(model.contexts for _, model, *_ in found)
-        row["parameters"] = statistics.mean(model.parameters for _, model, *_ in found)
-        report("prediction", model=name, **row, lines=len(told), notes=int(notes.sum()))
+            rows.setdefault(name, []).append((losses, model, beta, time.perf_counter() - begin))
+            compared(rows, name, np.array(notes))  # of the parts so far
+
+
+def compared(rows, name: str, notes: np.ndarray) -> None:
+    """A row of the table: log-loss per note, and by how much it exceeds that of the first model,
+    with the standard error of lines that are independent."""
+    of_lines, models, betas, seconds = zip(*rows[name], strict=True)
+    losses = np.concatenate(of_lines)
+    more = losses - np.concatenate([part for part, *_ in next(iter(rows.values()))])
+    mean = more.sum() / notes.sum()
+    error = np.sqrt(((more - mean * notes) ** 2).sum()) / notes.sum()
+    row = {"log_loss": losses.sum() / notes.sum(), "more_than_first": mean, "error": error}
+    row |= {"beta": statistics.mean(betas), "s": statistics.mean(seconds)}
+    for key in ("contexts", "parameters"):
+        row[key] = statistics.mean(getattr(model, key) for model in models)
+    count = {"parts": len(models), "lines": notes.size, "notes": int(notes.sum())}
+    report("prediction", model=name, **row, **count)
 
 
 def models(lines: list[Line], P: int):
