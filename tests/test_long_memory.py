@@ -296,6 +296,9 @@ def test_noise_needs_an_even_readout():
     options = dict(noise=NOISE, key=jr.key(0), method=method, max_steps=None)
     shown = played(found, dwells=20, **options)
     assert len(shown) > 16 and shown[:16] == [*order, order[0]]
+    found = hx.fit_sequence(network(5), order, progress=False)
+    with pytest.warns(hx.PhysicsWarning, match="noise as the strongest seed.*`readout='abs'`"):
+        played(found, dwells=20, **options)
 
 
 @pytest.mark.slow

@@ -76,8 +76,9 @@ def fit_sequence(
       end), each is a memory, the item's pattern beside an orthogonal code on further neurons. There
       are as many of these as the patterns have, or a power of 2 that is no less than the states.
       Its learning rule is the pseudo-inverse, its bias so small that all neurons leave saturation
-      nearly at once; so if a run has noise, give it `readout="abs"` or "square", for which the sign
-      of a seed does not matter. Also an item that follows itself is shown. With times, gains are
+      nearly at once; next to it noise is strong, so if a run has noise, give the network
+      `readout="abs"` or "square", for which the sign of a seed does not matter (`simulate` warns
+      of that). Also an item that follows itself is shown. With times, gains are
       corrected until the network's own switch times are right; there are no standard errors, and
       when the last memory of an open sequence gives way is designed, but not proved.
     - **suffixes**: to predict rather than to repeat. The contexts are those of a prediction suffix
