@@ -138,14 +138,15 @@ def price_of(lines: list[Line], P: int, contexts: int, escape: float) -> float:
 
 
 def _pruned(counted: Counted, P: int, price: float, escape: float) -> dict[Context, np.ndarray]:
-    after = {(): _smoothed(counted[()], np.full(P, 1 / P), escape)}
+    whole = _smoothed(counted[()], np.full(P, 1 / P), escape)
+    after: dict[Context, np.ndarray] = {(): whole}
     for context in sorted(counted, key=len)[1:]:
         counter, end = counted[context], context[1:]
         while end not in after:
             end = end[1:]
         coarse, new = after[end], escape * len(counter)
-        whole = counter.total() + new
-        gain = sum(n * np.log((n / coarse[i] + new) / whole) for i, n in counter.items())
+        total = counter.total() + new
+        gain = sum(n * np.log((n / coarse[i] + new) / total) for i, n in counter.items())
         if gain > price:
             after[context] = _smoothed(counter, coarse, escape)
     return after

@@ -35,7 +35,15 @@ from hopfax._fit._suffixes import suffixes
 
 from ._chorales import Line, soprano_lines
 from ._measure import report
-from ._suffix_rivals import Interpolated, Predictor, crossed, hidden_markov, parts_of, price_of
+from ._suffix_rivals import (
+    Interpolated,
+    Line as Told,
+    Predictor,
+    crossed,
+    hidden_markov,
+    parts_of,
+    price_of,
+)
 
 TAU, KAPPA, BIAS = 20.0, 6.0, 0.01
 NEURONS = 64
@@ -148,7 +156,7 @@ def compared(rows, name: str, notes: np.ndarray) -> None:
     report("prediction", model=name, **row, **count)
 
 
-def models(lines: list[Line], P: int):
+def models(lines: list[Told], P: int):
     """Every model by name, and what makes it and its inverse temperature of these lines alone."""
     size: dict[str, int] = {}
 

@@ -201,7 +201,7 @@ def _bad_seeds(network: TwoTimescaleHopfield, state: FieldState, noise: Any) -> 
     m = np.asarray(network.overlaps(state))
     small = 64 * np.finfo(m.dtype).eps
     drowned = small
-    if noisy and is_concrete(noise):  # the standard deviation of an overlap that noise makes
+    if noise is not None and is_concrete(noise):  # this is its standard deviation in an overlap
         drowned = max(small, _DROWNED * float(noise) / np.sqrt(2 * network.patterns.N))
     alone = np.abs(m).max() > 0.5 and np.sum(np.abs(m) > small) == 1
     if alone and not noisy and not (np.abs(seeds) > small).any():
