@@ -209,6 +209,7 @@ def test_warnings_of_patterns():
     [
         (dict(bias=0.0), "cannot move"),
         (dict(bias=0.0, noise=0.1), "readout='linear'.*noise.*no sign"),
+        (dict(bias=0.001, noise=0.1), "noise as the strongest seed"),  # 0.02 of an overlap
     ],
 )
 def test_warnings_of_runs(options, text):

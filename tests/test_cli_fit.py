@@ -113,12 +113,31 @@ def test_kappa_alone_is_fitted(command, table, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_long_history_makes_a_memory_for_each_context(command, table, tmp_path):
+    """The reason is printed, and the replay, read by the items of its memories, is the tune."""
+    tune, model = [0, 1, 2, 0, 1, 2, 0, 1, 3], tmp_path / "model.eqx"
+    file = table("time,memory\n" + "\n".join(f"{k},{memory}" for k, memory in enumerate(tune)))
+    options = ("--order-only", "--tau", "20", "--neurons", "16", "--out", model)
+    status, out, err = command("fit", file, *options)
+    assert status == 0, err
+    assert "memory: contexts, the next one depends on the last 6" in out
+    assert "9 memories of 32 neurons" in out
+    assert "its memories show 0 1 2 0 1 2 0 1 3" in out
+    status, out, err = command("run", "--model", model, "--out", tmp_path / "replay")
+    assert status == 0, err
+    replay = xr.open_zarr(tmp_path / "replay" / "trajectory.zarr", consolidated=False)
+    items = np.asarray(notes(model)["items"])
+    assert items[replay.switch_target.values[:8]].tolist() == tune[1:]
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_what_cannot_be_shown_ends_with_status_1(command, table, tmp_path):
     order = [0, 1, 2, 3, 0, 1, 2, 4] * 2
     file = table("\n".join(f"{k},{memory}" for k, memory in enumerate(order)))
-    options = ("--order-only", "--strategy", "design", "--tau", "20", "--neurons", "64")
-    status, out, err = command("fit", file, *options, "--out", tmp_path / "model.eqx")
+    options = ("--order-only", "--memory", "transition", "--strategy", "design")
+    options += ("--tau", "20", "--neurons", "64", "--out", tmp_path / "model.eqx")
+    status, out, err = command("fit", file, *options)
     assert status == 1 and "FitWarning: only" in err
     assert "design: " in out and "100%" not in out
 
@@ -130,6 +149,7 @@ def test_what_cannot_be_shown_ends_with_status_1(command, table, tmp_path):
         (CYCLE, ("--unit", "-1"), "`unit` must be > 0"),
         (CYCLE.replace("4.4,\n", ""), ("--cycle",), "`cycle` needs a last row"),
         (CYCLE, ("--order-only", "--parameters", "kappa"), "`order_only` says nothing about"),
+        (CYCLE, ("--memory", "suffixes"), "`memory`: suffixes keeps no times; add --order-only"),
         (CYCLE, ("--out", "model.png"), "use another ending"),
         ("time,note\n0,1\n", (), "must name `time` and `memory`"),
         (CYCLE, ("--patterns", "nowhere.npy"), "there is no 'nowhere.npy'"),

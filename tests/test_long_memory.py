@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,9 +12,11 @@ import jax.random as jr
 import numpy as np
 import pytest
 from helpers import ROOT
+from scipy.optimize import minimize_scalar
 
 import hopfax as hx
 from hopfax._fit._automaton import END, automaton, follows_itself, memory_span
+from hopfax._fit._listening import _chosen
 from hopfax._fit._suffixes import suffixes
 
 TAU = 20.0
@@ -130,8 +133,8 @@ def test_items_that_follow_themselves_are_found():
 # Prediction suffix trees
 
 
-def tree_by_definition(lines, P):
-    """Probabilities after any history, by a recursion over the ends of it that are worth it."""
+def tree_by_definition(lines, P, c=2.0):
+    """Probabilities after any history, by a recursion over the ends of it that are contexts."""
     pairs = [
         (tuple(line[max(0, k - 8) : k]), line[k]) for line in lines for k in range(1, len(line))
     ]
@@ -141,23 +144,33 @@ def tree_by_definition(lines, P):
         seen = [item for past, item in pairs if past[len(past) - len(context) :] == context]
         return np.bincount(seen, minlength=P).astype(float)
 
-    def probability(context):
-        number = count(context)
-        coarse = probability(longest(context[1:])) if context else np.full(P, 1 / P)
-        kinds = np.count_nonzero(number)
-        return (number + kinds * coarse) / (number.sum() + kinds)
+    def mixed(number, coarse):
+        new = c * np.count_nonzero(number)
+        return (number + new * coarse) / (number.sum() + new) if new else coarse
 
     @functools.cache
-    def longest(context: tuple) -> tuple:
+    def worth(context: tuple) -> tuple:
+        """The longest end that gains more than its price, and the probabilities after it."""
         if not context:
-            return context
-        end = longest(context[1:])
-        if not count(context).any():
-            return end
-        gain = count(context) @ np.log(probability(context) / probability(end))
-        return context if len(context) == 1 or gain > price else end
+            return context, mixed(count(context), np.full(P, 1 / P))
+        end, coarse = worth(context[1:])
+        fine = mixed(count(context), coarse)
+        gain = count(context) @ np.log(fine / coarse)
+        seen = count(context).any()
+        return (context, fine) if seen and (len(context) == 1 or gain > price) else (end, coarse)
 
-    return lambda history: probability(longest(tuple(history[-8:])))
+    histories = {past[k:] for past, _ in pairs for k in range(len(past))}
+    kept = {worth(history)[0] for history in histories}
+    known = {context[:k] for context in kept for k in range(1, len(context) + 1)}
+
+    @functools.cache
+    def probability(context: tuple) -> np.ndarray:
+        if context and context not in known:
+            return probability(context[1:])
+        coarse = probability(context[1:]) if context else np.full(P, 1 / P)
+        return mixed(count(context), coarse)
+
+    return lambda history: probability(tuple(history[-8:]))
 
 
 def random_lines(seed, P):
@@ -177,8 +190,9 @@ def test_a_suffix_tree_is_an_automaton_without_loss():
     for seed in range(8):
         P = 3
         lines = list(random_lines(seed, P))
-        tree = suffixes([hx.Events(line) for line in lines], P)
-        expected = tree_by_definition(lines, P)
+        c = [1.0, 2.0, 4.0][seed % 3]
+        tree = suffixes([hx.Events(line) for line in lines], P, c)
+        expected = tree_by_definition(lines, P, c)
         assert tree.item[:P].tolist() == list(range(P))
         assert (tree.following != np.arange(tree.item.size)[:, None]).all()
         for line in (lines[0], np.random.default_rng(seed).integers(0, P, 30).tolist()):
@@ -282,6 +296,9 @@ def test_noise_needs_an_even_readout():
     options = dict(noise=NOISE, key=jr.key(0), method=method, max_steps=None)
     shown = played(found, dwells=20, **options)
     assert len(shown) > 16 and shown[:16] == [*order, order[0]]
+    found = hx.fit_sequence(network(5), order, progress=False)
+    with pytest.warns(hx.PhysicsWarning, match="noise as the strongest seed.*`readout='abs'`"):
+        played(found, dwells=20, **options)
 
 
 @pytest.mark.slow
@@ -336,6 +353,58 @@ def test_what_is_expected_of_a_listener_is_what_the_tree_says(learnt):
     assert expected[:3].argmax(axis=1).tolist() == [1, 0, 2]
     short = found.listen(heard, dwell=10.0)
     assert (short[0] < expected[0]).all()
+
+
+@pytest.mark.slow
+def test_probabilities_of_one_tune_are_those_of_its_tree(learnt):
+    """After one item, before which nothing was, exactly; later but for what older ones left."""
+    _, target, found = learnt
+    tree = suffixes([target], 3)
+    heard = [0, 1, 0, 2, 0]
+    shown = found.probabilities(heard)
+    np.testing.assert_allclose(shown[0], tree.probability[0], rtol=1e-10)  # rounding
+    state, rows = heard[0], [tree.probability[heard[0]]]
+    for item in heard[1:]:
+        state = tree.following[state, item]
+        rows.append(tree.probability[state])
+    assert np.abs(shown - rows).max() < 0.02  # a fiftieth of a saliency is left
+    z = 0.3 * found.listen(heard)
+    expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    given = found.probabilities(heard, inverse_temperature=0.3)
+    np.testing.assert_allclose(given, expected, rtol=1e-12)
+
+
+def test_what_predicts_lines_that_were_not_learnt_best_is_chosen():
+    """Against a search over inverse temperatures, of each tree by definition."""
+    P, taken = 3, set()
+    for seed in range(4):
+        lines = list(random_lines(seed, P))
+        found, least = {}, {}
+        for c in (1.0, 2.0, 4.0):
+            rows, came = [], []
+            for part in range(4):
+                rest = [line for k, line in enumerate(lines) if k != part]
+                tree, line = tree_by_definition(rest, P, c), lines[part]
+                rows += [np.log(tree(line[:k])) for k in range(1, len(line))]
+                came += line[1:]
+            logs = np.array(rows)
+            assert np.ptp(logs, axis=1).max() < 9.0  # nats, where saliencies end
+
+            def loss(beta, logs=logs, came=came):
+                scaled = beta * logs
+                chosen = scaled[np.arange(len(came)), came]
+                return np.mean(np.log(np.exp(scaled).sum(axis=1)) - chosen)
+
+            best: Any = minimize_scalar(
+                loss, bounds=(0, 4), method="bounded", options={"xatol": 1e-9}
+            )
+            found[c], least[c] = best.x, best.fun
+        c, beta = _chosen([hx.Events(line) for line in lines], P)
+        assert c == min(least, key=least.__getitem__)
+        assert abs(beta - found[c]) < 1e-6 and 0.1 < beta < 3.9  # at the root of rounding
+        taken.add(c)
+    assert len(taken) > 1
+    assert _chosen([hx.Events(lines[0])], P) == (2.0, 1.0)
 
 
 @pytest.mark.slow
@@ -455,6 +524,13 @@ def test_what_cannot_be_listened_to_is_named():
     ):
         with pytest.raises(ValueError, match=match):
             found.listen(*given)
+    for given, match in (
+        (dict(), "only a network made with memory='suffixes'"),
+        (dict(inverse_temperature=0.0), "`inverse_temperature` must be > 0"),
+        (dict(inverse_temperature=[1.0, 2.0]), "`inverse_temperature` must have shape"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            found.probabilities([0, 1], **given)
 
 
 def test_all_spans_of_short_orders_agree_with_the_automaton():

@@ -8,13 +8,16 @@ from ..losses import Events
 from ..networks import TwoTimescaleHopfield
 from ._contexts import enlarged, steady
 from ._strategies import Made, Task, chain_gain, designed, slope
-from ._suffixes import suffixes
+from ._suffixes import NEW, Suffixes, suffixes
 from ._trial import Trial
 
-_GAIN = 20.0  # with less, dwells are short, and saliencies hold what earlier memories called
+_GAIN = 50.0  # with less, dwells are short, and saliencies hold what earlier memories called
 _LEAST = 0.1  # of the gain, for the least probable item, whose saliency still exceeds 1
 _SUSTAINED = 4.4  # the least gain that sustains a chain, with a margin
 _RANGE = 9.0  # nats by which an item may be less probable than the most probable one; 1 in 8000
+_PARTS = 4  # of the sequences, each predicted by the others
+_HALVINGS = 30
+_COLDEST = 4.0  # inverse temperature, where one part tells all of another
 
 
 def predicting(task: Task) -> Made:
@@ -27,14 +30,17 @@ def predicting(task: Task) -> Made:
     brings a saliency to $\zeta$ in a dwell $T$, from the remainder that the context before, $r$,
     has left there if it called the same memory,
     $(\zeta_{qi} - e^{-T/\tau} \zeta_{ri}) / (1 - e^{-T/\tau})$.
+
+    The inverse temperature of the saliencies is $1 / b$, times that by which the trees of some of
+    the sequences predict the others best, which also chooses how they count what is new.
     """
-    tree = suffixes(task.targets, task.P)
+    new, beta = _chosen(task.targets, task.P)
+    tree = suffixes(task.targets, task.P, new)
     larger = enlarged(task, tree.item)
     gain = max(chain_gain(task), _GAIN)
     fade = 1 / steady(gain)
-    ratio = np.log(tree.probability / tree.probability.max(axis=1, keepdims=True))
-    span = min(max(-ratio.min(), 1.0), _RANGE)
-    level = 1 + (1 - _LEAST) * np.maximum(ratio / span, -1.0)
+    logs, span = _logs(tree)
+    level = 1 + (1 - _LEAST) * logs / span
     again = (tree.before >= 0)[:, None] & (tree.following[tree.before] == tree.following)
     level = level - np.where(again, fade * level[tree.before], 0.0)
     gains = np.zeros((tree.item.size, tree.item.size))
@@ -44,7 +50,57 @@ def predicting(task: Task) -> Made:
     starts[np.arange(len(first)), first] = steady(gain)
     trial = designed(larger, gains, starts)
     lengths = [_followed(trial, tree.item, events) for events in task.targets]
-    return Made(trial, None, tree.item, lengths)
+    beta = float(beta * span / ((1 - _LEAST) * gain * (1 - fade)))
+    return Made(trial, None, tree.item, lengths, beta)
+
+
+def _logs(tree: Suffixes) -> tuple[np.ndarray, float]:
+    """Logarithms of probability below that of the most probable item, and how far they reach."""
+    logs = np.log(tree.probability / tree.probability.max(axis=1, keepdims=True))
+    span = min(max(-logs.min(), 1.0), _RANGE)
+    return np.maximum(logs, -span), span
+
+
+def _chosen(targets: list[Events], P: int) -> tuple[float, float]:
+    """What is new and the inverse temperature, of least log-loss of sequences not learnt."""
+    parts = min(_PARTS, len(targets))
+    if parts == 1:
+        return NEW[0], 1.0
+    best, least = (NEW[0], 1.0), np.inf
+    for new in NEW:
+        rows, came = [], []
+        for part in range(parts):
+            tree = suffixes([e for k, e in enumerate(targets) if k % parts != part], P, new)
+            logs, _ = _logs(tree)
+            for events in targets[part::parts]:
+                memory = np.asarray(events.memory)
+                state = memory[0]
+                for item in memory[1:]:
+                    rows.append(logs[state])
+                    state = tree.following[state, item]
+                came += memory[1:].tolist()
+        if not came:
+            break
+        beta, loss = _tempered(np.array(rows), np.array(came))
+        if loss < least:
+            best, least = (new, beta), loss
+    return best
+
+
+def _tempered(logs: np.ndarray, came: np.ndarray) -> tuple[float, float]:
+    r"""The inverse temperature of least log-loss of what came, (n,), from `logs` (n, P); that loss.
+
+    Its derivative, the mean of $\langle \ln p \rangle_\beta - \ln p$, rises with $\beta$: the root
+    is found by bisection.
+    """
+    seen = logs[np.arange(came.size), came].mean()
+    low, high = 0.0, _COLDEST
+    for _ in range(_HALVINGS):
+        beta = (low + high) / 2
+        weight = np.exp(beta * logs)
+        expected = ((weight * logs).sum(axis=1) / weight.sum(axis=1)).mean()
+        low, high = (beta, high) if expected < seen else (low, beta)
+    return high, float(np.log(np.exp(high * logs).sum(axis=1)).mean() - high * seen)
 
 
 def _followed(trial: Trial, items: np.ndarray, events: Events) -> int:

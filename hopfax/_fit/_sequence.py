@@ -78,15 +78,16 @@ def fit_sequence(
       end), each is a memory, the item's pattern beside an orthogonal code on further neurons. There
       are as many of these as the patterns have, or a power of 2 that is no less than the states.
       Its learning rule is the pseudo-inverse, its bias so small that all neurons leave saturation
-      nearly at once; so if a run has noise, give it `readout="abs"` or "square", for which the sign
-      of a seed does not matter. Also an item that follows itself is shown. With times, gains are
+      nearly at once; next to it noise is strong, so if a run has noise, give the network
+      `readout="abs"` or "square", for which the sign of a seed does not matter (`simulate` warns
+      of that). Also an item that follows itself is shown. With times, gains are
       corrected until the network's own switch times are right; there are no standard errors, and
       when the last memory of an open sequence gives way is designed, but not proved.
     - **suffixes**: to predict rather than to repeat. The contexts are those of a prediction suffix
       tree: the ends of histories of up to eight items after which probabilities differ. Each calls
       what may come next by its logarithm of probability: by itself the network goes on with the
-      most probable item, and `SequenceFit.listen` tells what it expects of a sequence that it
-      hears. A target that this does not repeat is no reason for a warning.
+      most probable item, and `SequenceFit.probabilities` tells what it expects of a sequence that
+      it hears. A target that this does not repeat is no reason for a warning.
 
     "auto" takes the transition if every memory has one successor, tries it first in up to twelve
     transitions of which each depends on up to three items, and else takes contexts; the result says
@@ -336,7 +337,7 @@ class _Search:
                 "of the times are right.",
                 FitWarning,
             )
-        trial, fit, items, _ = best.made
+        trial, fit, items, _, beta = best.made
         return SequenceFit(
             trial.network,
             trial.saliency,
@@ -349,4 +350,5 @@ class _Search:
             self.reasons[best.memory],
             jnp.asarray(np.arange(task.P) if items is None else items, jnp.int32),
             interrupted,
+            beta,
         )

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._errors import as_float, check_at_least, check_shape
 from .._types import ArrayLike
 from ..networks import TwoTimescaleHopfield
 from ._listening import listened
@@ -47,6 +48,7 @@ class SequenceFit:
     - `fit`: the `FitResult` by which the network was found, with standard errors if it was the
       refinement; None for a design.
     - `interrupted`: whether Ctrl-C ended the search; it is then the best one so far.
+    - `inverse_temperature`: with "suffixes", by which saliencies make probabilities; else None.
 
     **Example:**
 
@@ -72,6 +74,7 @@ class SequenceFit:
     reason: str
     items: Int[Array, " P"]
     interrupted: bool = False
+    inverse_temperature: float | None = None
 
     @property
     def reproduced(self) -> bool:
@@ -83,12 +86,11 @@ class SequenceFit:
 
         The network is led along the sequence: of the copies of an item that is heard, the one that
         the memory before calls most becomes active, and stays so for its dwell. That is taken in
-        the limit $\tau \to \infty$, in which saliencies have a closed form. With
-        `memory="suffixes"` a softmax of the result, times one inverse temperature, gives
-        probabilities.
+        the limit $\tau \to \infty$, in which saliencies have a closed form.
 
         **Arguments:** `memory`: (K,) the items that are heard. `dwell`: how long each lasts, one
-        for all or (K,), in fast time constants (default: 1.3 slow ones).
+        for all or (K,), in fast time constants (default: as long as in an endless chain whose gain
+        is the network's largest).
 
         **Returns:** (K, I), row k after entry k: the saliency of each item, which is the largest of
         its copies; minus infinity for an item that no memory shows.
@@ -107,6 +109,51 @@ class SequenceFit:
         ```
         """
         return listened(self.network, np.asarray(self.items), memory, dwell)
+
+    def probabilities(
+        self, memory: ArrayLike, *, inverse_temperature: ArrayLike | None = None
+    ) -> np.ndarray:
+        r"""How probable each item is as the next, after each entry of a sequence that is heard.
+
+        $$p_i = e^{\beta z_i} / \sum_j e^{\beta z_j}$$
+
+        with the saliencies $z_i$ of the items (`listen`) and one inverse temperature $\beta$. With
+        `memory="suffixes"` that was fitted to the targets: each quarter of them is predicted by the
+        suffix tree of the other three, and $\beta$ is that of the least log-loss (as is how much
+        of an item's probability comes from shorter histories); for a single target it gives the
+        probabilities of the suffix tree.
+
+        **Arguments:** `memory`: (K,) the items that are heard. `inverse_temperature`: $\beta$
+        (default: the fitted one).
+
+        **Returns:** (K, I), row k after entry k; each sums to 1.
+
+        **Raises:** ValueError/TypeError naming the argument; ValueError without an
+        `inverse_temperature` for a network that was not made with `memory="suffixes"`.
+
+        **Example:**
+
+        ```python
+        network = hx.TwoTimescaleHopfield(
+            hx.patterns.hadamard(3, 16), hx.cyclic(3), kappa=5.0, tau=20.0, bias=0.01
+        )
+        tune = hx.Events([0, 1, 0, 2] * 4)
+        found = hx.fit_sequence(network, tune, memory="suffixes", progress=False)
+        found.probabilities([0, 1, 0])[-1]  # 0.05, 0.14, 0.81
+        ```
+        """
+        beta = self.inverse_temperature if inverse_temperature is None else inverse_temperature
+        if beta is None:
+            raise ValueError(
+                "`inverse_temperature` must be given: only a network made with memory='suffixes' "
+                "has one of its own."
+            )
+        beta = as_float(beta, "inverse_temperature")
+        check_shape(beta, "inverse_temperature", (), "()")
+        check_at_least(beta, "inverse_temperature", 0.0, strict=True)
+        logits = float(beta) * self.listen(memory)
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return weights / weights.sum(axis=1, keepdims=True)
 
     def __repr__(self) -> str:
         return str(self)

@@ -51,12 +51,14 @@ class Made(NamedTuple):
 
     Where there are more memories than items, `items` tells which each memory shows; and where it is
     known that a sequence is left somewhere, `lengths` how many of its entries are to be looked at.
+    A network that predicts has the inverse temperature `beta` of its saliencies.
     """
 
     trial: Trial
     fit: FitResult | None
     items: np.ndarray | None = None
     lengths: list[int] | None = None
+    beta: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,12 +6,15 @@ by those of the longest kept end of it, by a factor of more than $\sqrt{n}$ for 
 (half of $\ln n$ nats: the price of a parameter, Schwarz 1978). With $N_s$ items after $s$, $d_s$ of
 them different, and $n_s(i)$ of them $i$,
 
-$$p(i \mid s) = \frac{n_s(i) + d_s\, p(i \mid \mathrm{end}(s))}{N_s + d_s}$$
+$$p(i \mid s) = \frac{n_s(i) + c\, d_s\, p(i \mid \mathrm{end}(s))}{N_s + c\, d_s},$$
 
-(Witten and Bell 1991), uniform in the end. With all beginnings of contexts the tree is a
-deterministic automaton: the context after the next item depends on the present context and that
-item alone (Ron, Singer and Tishby 1996). An item that follows itself within one context makes that
-context two, which take turns, since a memory cannot follow itself.
+uniform in the end. With $c = 1$ this is Witten and Bell's (1991) estimate, by which an item that is
+new after $s$ has the probability $d_s / (N_s + d_s)$. But contexts are kept because of what
+followed them, and so are too sure of it: on what was not learnt a larger $c$ is better. With all
+beginnings of contexts, which then are contexts themselves, the tree is a deterministic automaton:
+the context after the next item depends on the present context and that item alone (Ron, Singer and
+Tishby 1996). An item that follows itself within one context makes that context two, which take
+turns, since a memory cannot follow itself.
 """
 
 import collections
@@ -24,6 +27,7 @@ import numpy as np
 from ..losses import Events
 
 _DEEPEST = 8  # items of a history
+NEW = (2.0, 1.0, 4.0)  # the values of c, from the one that is taken where nothing chooses
 
 Context = tuple[int, ...]
 
@@ -43,24 +47,17 @@ class Suffixes(NamedTuple):
     before: np.ndarray
 
 
-def suffixes(sequences: Sequence[Events], P: int) -> Suffixes:
-    """The prediction suffix tree of some sequences of P items, as an automaton."""
+def suffixes(sequences: Sequence[Events], P: int, new: float = NEW[0]) -> Suffixes:
+    """The prediction suffix tree of some sequences of P items, as an automaton; `new` is c."""
     counted = _counted(sequences)
-    total = sum(counted[()].values())
-    kept: dict[Context, np.ndarray] = {(): _mixed(counted[()], np.full(P, 1 / P))}
-    for context in sorted(counted, key=len):
-        if len(context) == 0:
-            continue
-        coarse = kept[_end(context[1:], kept)]
-        after = counted[context]
-        fine = _mixed(after, coarse)
-        gain = sum(n * math.log(fine[i] / coarse[i]) for i, n in after.items())
-        if len(context) == 1 or gain > 0.5 * math.log(total):
-            kept[context] = fine
-    known = {(i,) for i in range(P)} | {c[:k] for c in kept for k in range(1, len(c) + 1)}
+    worth = _worth(counted, P, new)
+    known = {(i,) for i in range(P)} | {c[:k] for c in worth for k in range(1, len(c) + 1)}
+    after: dict[Context, np.ndarray] = {(): _mixed(counted[()], np.full(P, 1 / P), new)}
     contexts = sorted(known, key=lambda context: (len(context), context))
+    for context in contexts:
+        after[context] = _mixed(counted[context], after[_end(context[1:], after)], new)
     place = {context: k for k, context in enumerate(contexts)}
-    probability = np.stack([kept[_end(context, kept)] for context in contexts])
+    probability = np.stack([after[context] for context in contexts])
     following = np.array(
         [[place[_end((*context, i), place)] for i in range(P)] for context in contexts]
     )
@@ -68,6 +65,19 @@ def suffixes(sequences: Sequence[Events], P: int) -> Suffixes:
     return _without_loops(
         Suffixes(np.array([c[-1] for c in contexts]), probability, following, before)
     )
+
+
+def _worth(counted: dict[Context, collections.Counter], P: int, new: float) -> list[Context]:
+    """The histories whose probabilities differ enough from those after their ends."""
+    price = 0.5 * math.log(max(counted[()].total(), 1))
+    kept: dict[Context, np.ndarray] = {(): _mixed(counted[()], np.full(P, 1 / P), new)}
+    for context in sorted(counted, key=len)[1:]:
+        after, coarse = counted[context], kept[_end(context[1:], kept)]
+        less, whole = new * len(after), after.total() + new * len(after)
+        gain = sum(n * math.log((n / coarse[i] + less) / whole) for i, n in after.items())
+        if len(context) == 1 or gain > price:
+            kept[context] = _mixed(after, coarse, new)
+    return list(kept)
 
 
 def _counted(sequences: Sequence[Events]) -> dict[Context, collections.Counter]:
@@ -83,11 +93,13 @@ def _counted(sequences: Sequence[Events]) -> dict[Context, collections.Counter]:
     return counted
 
 
-def _mixed(after: collections.Counter, coarse: np.ndarray) -> np.ndarray:
+def _mixed(after: collections.Counter, coarse: np.ndarray, new: float) -> np.ndarray:
     """Probabilities from counts and those of a shorter history."""
-    count = np.zeros(coarse.size)
+    if not after:
+        return coarse
+    count, less = np.zeros(coarse.size), new * len(after)
     count[list(after)] = list(after.values())
-    return (count + len(after) * coarse) / (count.sum() + len(after))
+    return (count + less * coarse) / (count.sum() + less)
 
 
 def _end(context: Context, known) -> Context:

@@ -26,6 +26,7 @@ from . import _fit_picture
 
 Parameter = Literal["transition", "kappa", "tau", "bias"]
 Strategy = Literal["auto", "design", "surrogate", "gradient"]
+Memory = Literal["auto", "transition", "contexts", "suffixes"]
 
 _GAP = 10  # mean dwells: a stay that long is named
 _SHELL = {"`path`": "PATH", "`first` = ": "--first ", "let `join` do it": "use --join"}
@@ -50,6 +51,10 @@ class Fit:
     """What is fitted."""
     strategy: Strategy = "auto"
     """How to find a start; see hopfax.fit_sequence."""
+    memory: Memory = "auto"
+    """What tells where in a sequence the network is: its transitions alone, a memory for every item
+    in each of its contexts, or (with order-only, to predict) for each suffix of a history that
+    matters; auto takes the least that does, and says why."""
     cycle: bool = False
     """The sequence repeats for ever (its file then ends with a row without a memory)."""
     first: Literal[0, 1] | None = None
@@ -123,7 +128,10 @@ class Fit:
             for k, row in enumerate(np.asarray(found.saliency)):
                 start = " ".join(f"{value:.6g}" for value in row)
                 say(f"start of sequence {k}: saliency0 {start}")
+            if found.memory != "transition":
+                say(f"its memories show {' '.join(map(str, np.asarray(found.items)))}")
             notes = {
+                "items": np.asarray(found.items).tolist(),
                 "saliency0": np.asarray(found.saliency)[0].tolist(),
                 "horizon": _fit_picture.horizon(found.network, targets[0]),
                 "unit": unit,
@@ -237,9 +245,11 @@ class Fit:
         names = tuple(dict.fromkeys(self.parameters))
         options: dict[str, Any] = {
             "strategy": self.strategy,
-            "memory": "transition",
+            "memory": self.memory,
             "progress": True,
         }
+        if self.memory == "suffixes" and not self.order_only:
+            raise ValueError("`memory`: suffixes keeps no times; add --order-only.")
         if names != ("transition",):
             if not names:
                 raise ValueError("`parameters` must name at least one.")

@@ -183,6 +183,9 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
         yield from shared_bounds(self)
 
 
+_DROWNED = 0.2  # of what noise makes: a seed that leaves it the sign of two handovers in five
+
+
 def _bad_seeds(network: TwoTimescaleHopfield, state: FieldState, noise: Any) -> Iterator[str]:
     P = network.patterns.P
     bias, calls = np.asarray(network.offset()), np.asarray(network.transition)
@@ -197,6 +200,9 @@ def _bad_seeds(network: TwoTimescaleHopfield, state: FieldState, noise: Any) -> 
     seeds = np.where(called, gram + bias[:, None], 0.0)
     m = np.asarray(network.overlaps(state))
     small = 64 * np.finfo(m.dtype).eps
+    drowned = small
+    if noise is not None and is_concrete(noise):  # this is its standard deviation in an overlap
+        drowned = max(small, _DROWNED * float(noise) / np.sqrt(2 * network.patterns.N))
     alone = np.abs(m).max() > 0.5 and np.sum(np.abs(m) > small) == 1
     if alone and not noisy and not (np.abs(seeds) > small).any():
         yield (
@@ -213,9 +219,9 @@ def _bad_seeds(network: TwoTimescaleHopfield, state: FieldState, noise: Any) -> 
             "`bias`, patterns.gauge_cycle(), learning='pseudo_inverse', or `readout='abs'` or "
             "'square'."
         )
-    elif network.readout == "linear" and noisy and not (seeds > small).any():
+    elif network.readout == "linear" and noisy and not (seeds > drowned).any():
         yield (
-            "`readout='linear'` with noise as the only seed, which has no sign: a transition into "
-            "-xi makes the next saliencies negative and ends the sequence. Use a `bias` > 0, or "
-            "`readout='abs'` or 'square'."
+            "`readout='linear'` with noise as the strongest seed, which has no sign: a transition "
+            "into -xi makes the next saliencies negative and ends the sequence. Use a larger "
+            "`bias`, or `readout='abs'` or 'square'."
         )
