@@ -56,7 +56,11 @@ def run(
         final=system.state(jnp.where(done, ts[-1], ts[0] + facts.t), end),
         status=status,
         switches=Switches(
-            dated(ts[0] + values.switch, task), facts.source, facts.target, facts.retrieved, facts.switches
+            dated(ts[0] + values.switch, task),
+            facts.source,
+            facts.target,
+            facts.retrieved,
+            facts.switches,
         ),
         counters={"steps": facts.steps, "jumps": facts.jumps},
         reduction=settings.reduction,
