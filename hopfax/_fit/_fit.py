@@ -32,7 +32,7 @@ from .._programs import jitted
 from .._progress import check_progress
 from .._types import is_concrete
 from ..losses import Recording, joint
-from ..networks import AbstractFlow, in_domain, merged
+from ..networks import AbstractFlow, merged
 from ..patterns import Patterns
 from ._certainty import Certainty, certainty_of
 from ._choice import Optimizer, choose
@@ -267,7 +267,7 @@ def _check_memories(model: Any) -> None:
     for network in filter(_is_flow, jax.tree.leaves(model, is_leaf=_is_flow)):
         if is_concrete(network.patterns.xi):
             beside = eqx.tree_at(lambda n: n.patterns.xi, network, network.patterns.xi * _BESIDE)
-            if not bool(_legal(beside)) and bool(_legal(network)):
+            if not bool(_allowed(beside)):
                 raise ValueError(
                     f"`where` selects patterns.xi, but a {type(network).__name__} allows no "
                     "values beside those that its memories have (of firing rates entries 0 and 1): "
@@ -280,9 +280,10 @@ def _is_flow(node: Any) -> bool:
 
 
 @jitted
-def _legal(network: AbstractFlow) -> Array:
-    """Whether the values are legal, none of them taken as known."""
-    return in_domain(network)
+def _allowed(network: AbstractFlow) -> Array:
+    """Whether the domain of the network allows its memories."""
+    held = [bound.holds() for bound in network.domain() if bound.name == "patterns.xi"]
+    return jnp.stack([jnp.asarray(True), *held]).all()
 
 
 def _result(
