@@ -165,6 +165,7 @@ def joint(
     network, loss = model
     check_type(network, "model[0]", AbstractNetwork, "a hopfax network")
     check_type(loss, "model[1]", AbstractLoss, "a loss, as hopfax.losses.overlap_path(...)")
+    check_option(derivative, "derivative", ("reverse", "forward"))
     return loss(network, derivative=derivative)
 
 
