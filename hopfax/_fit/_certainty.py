@@ -53,7 +53,8 @@ def certainty_of(
         jacobians = own, other
     else:
         residuals, jacobians = _jacobians(problem, vectors, data)
-    layout = columns(problem.loss, data, lambda: jax.eval_shape(problem.output, vectors, data))
+    parts = problem.loss, problem.model
+    layout = columns(parts, data, lambda: jax.eval_shape(problem.output, vectors, data))
     tolerance = job.settings.tolerance
     return _judged(problem.variables, vectors, residuals, jacobians, layout, absolute, tolerance)
 

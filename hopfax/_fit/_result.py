@@ -200,13 +200,15 @@ class FitResult(eqx.Module):
         values = np.asarray(self.values)
         errors = None if self.stderr is None else np.asarray(self.stderr)
         ends = None if errors is None or self.scale is None else self.interval()
+        little = vague(self)
         for k, label in enumerate(self.labels[:_SHOWN]):
             error = ""
             if errors is not None and not np.isnan(errors[k]):
                 error = f" +- {errors[k]:.2g}"
                 if ends is not None and np.isfinite([ends.low[k], ends.high[k]]).all():
                     error += f" (95 %: {ends.low[k]:.6g} to {ends.high[k]:.6g})"
-            lines.append(f"  {label} = {values[k]:.8g}{error}")
+            hardly = ", hardly determined" if label in little else ""
+            lines.append(f"  {label} = {values[k]:.8g}{error}{hardly}")
         if len(self.labels) > _SHOWN:
             lines.append(f"  and {len(self.labels) - _SHOWN} more")
         return "\n".join(lines)
@@ -227,18 +229,44 @@ def _interval(scale: Scale, stderr: Float[Array, " n"], level: float) -> Interva
 
 def undetermined(result: FitResult) -> str | None:
     """What the data leave open, in words; None if nothing."""
-    open_ = () if result.undetermined is None else np.asarray(result.undetermined)
-    lost = [label for label, gone in zip(result.labels, open_, strict=False) if gone]
-    if not lost:
+    if not (labels := lost(result)):
         return None
-    more = f" and {len(lost) - 6} more" if len(lost) > 6 else ""
     return (
-        f"the data do not determine {', '.join(lost[:6])}{more}: their standard errors are "
+        f"the data do not determine {listed(labels)}: their standard errors are "
         "infinite, and their values one choice of many. A column of `transition` is seen only "
         "while its memory is active, and an entry only if it makes a difference."
     )
 
 
+def lost(result: FitResult) -> list[str]:
+    """The entries that the data do not determine."""
+    gone = () if result.undetermined is None else np.asarray(result.undetermined)
+    return [label for label, flag in zip(result.labels, gone, strict=False) if flag]
+
+
+def listed(labels: list[str]) -> str:
+    """The first labels, and how many more there are."""
+    more = f" and {len(labels) - 6} more" if len(labels) > 6 else ""
+    return ", ".join(labels[:6]) + more
+
+
 def poor(result: FitResult) -> bool:
     """Whether it is known that the fitted model does not describe the data."""
     return result.goodness is not None and bool(result.goodness.poor)
+
+
+def vague(result: FitResult) -> list[str]:
+    """The entries whose standard error is finite, yet larger than every number of their array, as
+    it was at the start and as it was fitted: of these the data tell next to nothing."""
+    if result.stderr is None or result.scale is None or result.stderr.ndim > 1:
+        return []
+    variables = result.scale.variables
+    sizes, at = [], 0
+    for value, entries in zip(variables.values(variables.start()), variables.entries, strict=True):
+        fitted = result.values[at : at + entries.size]
+        at += entries.size
+        size = max(float(np.abs(value).max()), float(np.abs(fitted).max()))
+        sizes += [size if size > 0 else np.inf] * entries.size
+    errors = np.asarray(result.stderr)
+    large = np.isfinite(errors) & (errors > np.asarray(sizes))
+    return [label for label, beyond in zip(result.labels, large, strict=True) if beyond]

@@ -7,9 +7,9 @@ from jaxtyping import Array, Float, Int
 
 from .._errors import as_float, check_at_least, check_shape
 from .._types import ArrayLike
-from ..networks import TwoTimescaleHopfield
 from ._listening import listened
 from ._memory import LARGER, Memory
+from ._moving import Moving
 from ._result import FitResult
 
 
@@ -63,7 +63,7 @@ class SequenceFit:
     ```
     """
 
-    network: TwoTimescaleHopfield
+    network: Moving
     saliency: Float[Array, "S P"]
     score: float
     error: float
