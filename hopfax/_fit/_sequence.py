@@ -14,24 +14,17 @@ from jaxtyping import Array, Float, Int
 
 from .._errors import (
     FitWarning,
-    as_count,
-    as_float,
-    as_key,
-    check_at_least,
-    check_bool,
     check_option,
-    check_shape,
     check_type,
     warn,
 )
-from .._progress import check_progress
 from .._types import ArrayLike
-from ..losses import Events
-from ..losses._events import events_of
-from ..losses._order import check_memories
+from ..losses import AbstractLoss
 from ..networks import TwoTimescaleHopfield, check_kind
+from ._asked import check_options, check_prior, given_starts, targets_of
 from ._choice import Optimizer
 from ._contexts import contexts
+from ._identify import Identifiability
 from ._listening import listened, predicting
 from ._memory import LARGER, Memory, plan
 from ._proof import look, without_end
@@ -79,7 +72,11 @@ class SequenceFit:
       of its `end` included; NaN if the target has no times. `deviation`: in units of `sigma`.
     - `stages`: what was tried, in order. The result is that of the best one.
     - `fit`: the `FitResult` by which the network was found, with standard errors if it was the
-      refinement; None for a design.
+      refinement; None for a design. They hold with all entries of the matrix free, not only with
+      those that were fitted; with a `prior` they are those of the posterior.
+    - `known`: an `Identifiability` of all entries: which of them the times (and the prior) decide,
+      and in which combinations. None if the network was not found by the refinement of its matrix,
+      and for a poor fit.
 
     **Example:**
 
@@ -104,6 +101,7 @@ class SequenceFit:
     memory: Memory
     reason: str
     items: Int[Array, " P"]
+    known: Identifiability | None = None
 
     @property
     def reproduced(self) -> bool:
@@ -154,7 +152,8 @@ class SequenceFit:
             known = np.isfinite(stage.error)
             error = f", times within {stage.error:.3g} fast time constants" if known else ""
             lines.append(f"  {stage.name}: {stage.score:.0%}{error} ({stage.seconds:.1f} s)")
-        return "\n".join(lines + ([str(self.fit)] if self.fit is not None else []))
+        more = [str(part) for part in (self.fit, self.known) if part is not None]
+        return "\n".join(lines + more)
 
 
 def _off(error: float, deviation: float) -> str:
@@ -170,6 +169,7 @@ def fit_sequence(
     memory: Literal["auto"] | Memory = "auto",
     where: Callable | None = None,
     constraint: Any = None,
+    prior: AbstractLoss | None = None,
     saliency: ArrayLike | None = None,
     sigma: ArrayLike = 1.0,
     absolute_sigma: bool = False,
@@ -212,6 +212,8 @@ def fit_sequence(
     - **design**: closed form for a cycle (`design_cycle`); else the smallest gains that lead along
       the target in the singular limit, by linear programming. Memories may occur many times: which
       successor comes next is then decided by the saliencies that earlier memories have left behind.
+      Many matrices show one order: of the designs that a simulation proves, it is the one with the
+      least sum of squares, so that no entry is large.
     - **surrogate**: least squares on the saliencies of the singular limit, taken along the target
       (`losses.event_map`), from the network as it is.
     - **gradient**: gradient descent through true trajectories, window by window (`losses.order`),
@@ -220,6 +222,8 @@ def fit_sequence(
     "auto" begins with the design (or, if only some parameters are to be fitted, with the
     surrogate), and goes on to the next strategy while the target is not shown. If the target has
     times, least squares on the network's own, exact switch times follow, with standard errors.
+    Times decide few entries of a matrix, and leave others open: those that the design does without
+    stay zero, and `SequenceFit.known` says which entries, and which combinations, are known.
 
     **Arguments:**
 
@@ -228,11 +232,16 @@ def fit_sequence(
         [0, 2, 1], read as a cycle.
     - `strategy`: which are tried, see above.
     - `memory`: "auto", "transition", "contexts" or "suffixes", see above. What is said of the
-        network as it is (`where`, `constraint`, `saliency`, the strategies "surrogate" and
+        network as it is (`where`, `constraint`, `prior`, `saliency`, the strategies "surrogate" and
         "gradient") means "transition".
     - `where`: what to fit of the network, as in `hopfax.fit`. Default: `transition`; with times, in
-        the end, only its entries that are not zero, and the saliencies of the first memories.
+        the end, only its entries that are not zero (all with a `prior`), and the saliencies of the
+        first memories.
     - `constraint`: as in `hopfax.fit`, for `where`.
+    - `prior`: what is known of the matrix beside the times, as a loss of the network, in units of
+        standard deviations: `losses.prior` (Gaussian, about zero or about known entries),
+        `losses.sparsity`, a sum of such. Then all entries are fitted, the matrix is the maximum a
+        posteriori, and with `absolute_sigma` errors are those of the posterior.
     - `saliency`: (P,) or (S, P), where the sequences start, if it is known. Otherwise it is part of
         the design: a cycle is steady from the beginning, an open sequence starts from one memory.
     - `sigma`, `absolute_sigma`: standard deviation of the times, as in `hopfax.fit`.
@@ -269,16 +278,17 @@ def fit_sequence(
     check_kind(network, TwoTimescaleHopfield, why=why)
     check_option(strategy, "strategy", ("auto", "design", "surrogate", "gradient"))
     check_option(memory, "memory", ("auto", "transition", "contexts", "suffixes"))
-    _check_options(sigma, absolute_sigma, steps, starts, key, progress)
+    check_options(sigma, absolute_sigma, steps, starts, key, progress)
     if optimizer is not None:
         kinds = (optax.GradientTransformation, optx.AbstractLeastSquaresSolver)
         check_type(optimizer, "optimizer", kinds, "one of optax")
     check_constraint(constraint)
     if strategy == "design" and where is not None:
         raise ValueError("`where` is not for strategy='design', which sets `transition`.")
-    targets = _targets(target, network.patterns.P)
-    given = _given(saliency, network, len(targets))
-    task = Task(network, targets, given, where, constraint, sigma, absolute_sigma, progress)
+    targets = targets_of(target, network.patterns.P)
+    given = given_starts(saliency, network, len(targets))
+    check_prior(prior, targets)
+    task = Task(network, targets, given, where, constraint, sigma, absolute_sigma, progress, prior)
     names, reasons = plan(task, memory, strategy)
     search = _Search(task, reasons)
     run = {
@@ -295,47 +305,6 @@ def fit_sequence(
         if search.score == 1.0:
             break
     return search.result()
-
-
-def _check_options(
-    sigma: Any, absolute_sigma: Any, steps: Any, starts: Any, key: Any, progress: Any
-) -> None:
-    """TypeError/ValueError naming what cannot be, whichever strategy will use it."""
-    sigma = as_float(sigma, "sigma")
-    check_at_least(sigma, "sigma", 0.0, strict=True)
-    if sigma.ndim > 1 or not sigma.size:
-        raise ValueError(f"`sigma` must be a scalar or one for each time, got {sigma.shape}.")
-    check_bool(absolute_sigma, "absolute_sigma")
-    as_count(starts, "starts")
-    if steps is not None:
-        as_count(steps, "steps", most=2**31 - 1)
-    if key is not None:
-        as_key(key)
-    check_progress(progress)
-
-
-def _targets(target: Any, P: int) -> list[Events]:
-    """The sequences, checked: memories that there are, and times for all or none."""
-    targets = events_of(target)
-    for events in targets:
-        check_memories(events, P)
-    timed = [events.time is not None for events in targets]
-    if any(timed) and not all(timed):
-        raise ValueError("`target`: either all sequences have times, or none.")
-    return targets
-
-
-def _given(
-    saliency: ArrayLike | None, network: TwoTimescaleHopfield, S: int
-) -> Float[Array, "S P"] | None:
-    """The saliencies at the starts, one row a sequence."""
-    if saliency is None:
-        return None
-    P = network.patterns.P
-    given = as_float(saliency, "saliency", network.patterns.xi.dtype)
-    given = jnp.broadcast_to(given, (S, P)) if given.shape == (P,) else given
-    check_shape(given, "saliency", (S, P), "(sequences, P)")
-    return given
 
 
 @dataclasses.dataclass
@@ -415,7 +384,7 @@ class _Search:
                 "of the times are right.",
                 FitWarning,
             )
-        trial, fit, items, _ = best.made
+        trial, fit, items, _, known = best.made
         return SequenceFit(
             trial.network,
             trial.saliency,
@@ -427,4 +396,5 @@ class _Search:
             best.memory,
             self.reasons[best.memory],
             jnp.asarray(np.arange(task.P) if items is None else items, jnp.int32),
+            known,
         )
