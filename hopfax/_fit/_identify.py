@@ -7,6 +7,8 @@ entries can, because what is open is mostly a combination: of two entries that a
 after the other, the sum is known and the difference is not.
 """
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +22,7 @@ from jaxtyping import Array, Bool, Float
 from .._errors import as_number, check_at_least, check_callable
 from .._programs import jitted
 from ._choice import choose
+from ._result import FitResult, poor
 from ._steppers import Problem
 from ._variables import variables_of
 
@@ -58,6 +61,15 @@ class Identifiability(eqx.Module):
     sizes: Float[Array, " n"]
     directions: Float[Array, "n n"]
     within: float = eqx.field(static=True)
+
+    @property
+    def covariance(self) -> Float[Array, "n n"]:
+        """The covariance matrix with all entries free, NaN for those of which the data say
+        nothing."""
+        finite = jnp.isfinite(self.sizes)
+        spread = jnp.where(finite, self.sizes, 0.0)[:, None] * self.directions
+        open_ = jnp.isinf(self.errors)
+        return jnp.where(open_[:, None] | open_[None, :], jnp.nan, spread.T @ spread)
 
     @property
     def rank(self) -> int:
@@ -179,12 +191,51 @@ def identifiability(
         raise ValueError("`loss` must return residuals (an array), but returns a number.")
     problem = Problem(model, loss, variables, made.forward)
     jacobian, values = jacobian_of(problem, data)
-    if within is None:
-        within = 0.1 * float(jnp.max(jnp.abs(values)))
-        within = within if within > 0 else 0.1
-    within = as_number(within, "within")
+    within = as_number(_share_of(values) if within is None else within, "within")
     check_at_least(within, "within", 0.0, strict=True)
     return of_jacobian(jacobian, labels, within)
+
+
+def with_all_free(
+    result: FitResult, model: Any, loss: Callable, where: Callable, constraint: Any
+) -> tuple[FitResult, Identifiability | None]:
+    """A fit of some entries with the errors that they have where all that `where` selects are free,
+    and what the data say of all.
+
+    Errors of a fit are conditional: they hold if everything that was not fitted is right. Where
+    which entries are fitted was a choice, nothing says that it is. Nothing is known if the fit is
+    poor.
+
+    **Arguments:** `result`: the fit, of entries whose values are free themselves. `model`: as it
+    was fitted. `loss`: of the fit. `where`, `constraint`: all entries, named as in the fit but for
+    a prefix of the path.
+    """
+    if result.scale is None or result.stderr is None or poor(result):
+        return result, None
+    variables, labels = variables_of(model, where, constraint)
+    labels = tuple(label.removeprefix("network.") for label in labels)
+    made = choose(model, loss, variables, None, None, None, 1e-6, "auto")
+    jacobian, values = jacobian_of(Problem(model, loss, variables, made.forward), None)
+    # Of residuals whose scale is not known, that by which they are of size one.
+    left = float(result.scale.left)
+    size = math.sqrt(2 * float(result.loss) / left) if 0 < left < math.inf else 1.0
+    within = _share_of(values)
+    known = of_jacobian(jacobian / size if size > 0 else jacobian, labels, within)
+    mine = np.array([labels.index(label) for label in result.labels])
+    covariance = known.covariance[np.ix_(mine, mine)]
+    stderr = known.errors[mine]
+    stderr = stderr if left > 0 else jnp.where(jnp.isinf(stderr), stderr, jnp.nan)
+    covariance = covariance if left > 0 else jnp.full_like(covariance, jnp.nan)
+    own = dataclasses.replace(result.scale, stderr=stderr, covariance=covariance)
+    certain = dict(stderr=stderr, covariance=covariance, undetermined=jnp.isinf(stderr), scale=own)
+    return dataclasses.replace(result, **certain), known
+
+
+def _share_of(values: Float[Array, " n"]) -> float:
+    """The error up to which entries count as known where nothing else is said: a tenth of the
+    largest."""
+    within = 0.1 * float(jnp.max(jnp.abs(values)))
+    return within if within > 0 else 0.1
 
 
 @jitted

@@ -10,27 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optimistix as optx
-from jaxtyping import Array, Float
 
 from .._errors import (
     FitWarning,
-    as_count,
-    as_float,
-    as_key,
-    check_at_least,
-    check_bool,
     check_option,
-    check_shape,
     check_type,
     warn,
 )
 from .._interrupt import until_stopped
-from .._progress import check_progress, progress as bar
+from .._progress import progress as bar
 from .._types import ArrayLike
-from ..losses import Events
-from ..losses._events import events_of
-from ..losses._order import check_memories
+from ..losses import AbstractLoss
 from ..networks import TwoTimescaleHopfield, TwoTimescaleRateMemory
+from ._asked import check_options, check_prior, given_starts, targets_of
 from ._choice import Optimizer
 from ._contexts import contexts
 from ._listening import predicting
@@ -57,6 +49,7 @@ def fit_sequence(
     memory: Literal["auto"] | Memory = "auto",
     where: Callable | None = None,
     constraint: Any = None,
+    prior: AbstractLoss | None = None,
     saliency: ArrayLike | None = None,
     sigma: ArrayLike = 1.0,
     absolute_sigma: bool = False,
@@ -102,6 +95,8 @@ def fit_sequence(
       successor, only these transitions are there at first, and others only if the times are then
       missed by more than looks like noise. Memories may occur many times: which
       successor comes next is then decided by the saliencies that earlier memories have left behind.
+      Many matrices show one order: of the designs that a simulation proves, it is the one with the
+      least sum of squares, so that no entry is large.
     - **surrogate**: least squares on the saliencies of the singular limit, taken along the target
       (`losses.event_map`), from the network as it is.
     - **gradient**: gradient descent through true trajectories, window by window (`losses.order`),
@@ -110,6 +105,8 @@ def fit_sequence(
     "auto" begins with the design (or, if only some parameters are to be fitted, with the
     surrogate), and goes on to the next strategy while the target is not shown. If the target has
     times, least squares on the network's own, exact switch times follow, with standard errors.
+    Times decide few entries of a matrix, and leave others open: those that the design does without
+    stay zero, and `SequenceFit.known` says which entries, and which combinations, are known.
 
     **Arguments:**
 
@@ -121,11 +118,16 @@ def fit_sequence(
         [0, 2, 1], read as a cycle.
     - `strategy`: which are tried, see above.
     - `memory`: "auto", "transition", "contexts" or "suffixes", see above. What is said of the
-        network as it is (`where`, `constraint`, `saliency`, the strategies "surrogate" and
+        network as it is (`where`, `constraint`, `prior`, `saliency`, the strategies "surrogate" and
         "gradient") means "transition".
     - `where`: what to fit of the network, as in `hopfax.fit`. Default: `transition`; with times, in
-        the end, only its entries that are not zero, and the saliencies of the first memories.
+        the end, only its entries that are not zero (all with a `prior`), and the saliencies of the
+        first memories.
     - `constraint`: as in `hopfax.fit`, for `where`.
+    - `prior`: what is known of the matrix beside the times, as a loss of the network, in units of
+        standard deviations: `losses.prior` (Gaussian, about zero or about known entries),
+        `losses.sparsity`, a sum of such. Then all entries are fitted, the matrix is the maximum a
+        posteriori, and with `absolute_sigma` errors are those of the posterior.
     - `saliency`: (P,) or (S, P), where the sequences start, if it is known. Otherwise it is part of
         the design: a cycle is steady from the beginning, an open sequence starts from one memory.
     - `sigma`, `absolute_sigma`: standard deviation of the times, as in `hopfax.fit`.
@@ -166,16 +168,17 @@ def fit_sequence(
     check_type(network, "network", kinds, moving)
     check_option(strategy, "strategy", ("auto", "design", "surrogate", "gradient"))
     check_option(memory, "memory", ("auto", "transition", "contexts", "suffixes"))
-    _check_options(sigma, absolute_sigma, steps, starts, key, progress)
+    check_options(sigma, absolute_sigma, steps, starts, key, progress)
     if optimizer is not None:
         kinds = (optax.GradientTransformation, optx.AbstractLeastSquaresSolver)
         check_type(optimizer, "optimizer", kinds, "one of optax")
     check_constraint(constraint)
     if strategy == "design" and where is not None:
         raise ValueError("`where` is not for strategy='design', which sets `transition`.")
-    targets = _targets(target, network.patterns.P)
-    given = _given(saliency, network, len(targets))
-    task = Task(network, targets, given, where, constraint, sigma, absolute_sigma, progress)
+    targets = targets_of(target, network.patterns.P)
+    given = given_starts(saliency, network, len(targets))
+    check_prior(prior, targets)
+    task = Task(network, targets, given, where, constraint, sigma, absolute_sigma, progress, prior)
     names, reasons = plan(task, memory, strategy)
     search = _Search(task, reasons)
     if "design" in names and chained(task):
@@ -201,45 +204,6 @@ def fit_sequence(
             if search.score == 1.0 and (name != "chain" or search.enough):
                 break
     return search.result(stopped.pressed)
-
-
-def _check_options(
-    sigma: Any, absolute_sigma: Any, steps: Any, starts: Any, key: Any, progress: Any
-) -> None:
-    """TypeError/ValueError naming what cannot be, whichever strategy will use it."""
-    sigma = as_float(sigma, "sigma")
-    check_at_least(sigma, "sigma", 0.0, strict=True)
-    if sigma.ndim > 1 or not sigma.size:
-        raise ValueError(f"`sigma` must be a scalar or one for each time, got {sigma.shape}.")
-    check_bool(absolute_sigma, "absolute_sigma")
-    as_count(starts, "starts")
-    if steps is not None:
-        as_count(steps, "steps", most=2**31 - 1)
-    if key is not None:
-        as_key(key)
-    check_progress(progress)
-
-
-def _targets(target: Any, P: int) -> list[Events]:
-    """The sequences, checked: memories that there are, and times for all or none."""
-    targets = events_of(target)
-    for events in targets:
-        check_memories(events, P)
-    timed = [events.time is not None for events in targets]
-    if any(timed) and not all(timed):
-        raise ValueError("`target`: either all sequences have times, or none.")
-    return targets
-
-
-def _given(saliency: ArrayLike | None, network: Moving, S: int) -> Float[Array, "S P"] | None:
-    """The saliencies at the starts, one row a sequence."""
-    if saliency is None:
-        return None
-    P = network.patterns.P
-    given = as_float(saliency, "saliency", network.patterns.xi.dtype)
-    given = jnp.broadcast_to(given, (S, P)) if given.shape == (P,) else given
-    check_shape(given, "saliency", (S, P), "(sequences, P)")
-    return given
 
 
 @dataclasses.dataclass
@@ -341,18 +305,19 @@ class _Search:
                 "of the times are right.",
                 FitWarning,
             )
-        trial, fit, items, _, beta = best.made
+        made = best.made
         return SequenceFit(
-            trial.network,
-            trial.saliency,
+            made.trial.network,
+            made.trial.saliency,
             best.score,
             best.error,
             deviation,
             tuple(self.stages),
-            fit,
+            made.fit,
             best.memory,
             self.reasons[best.memory],
-            jnp.asarray(np.arange(task.P) if items is None else items, jnp.int32),
+            jnp.asarray(np.arange(task.P) if made.items is None else made.items, jnp.int32),
             interrupted,
-            beta,
+            made.beta,
+            made.known,
         )

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from .._errors import as_float, check_at_least, check_shape
 from .._types import ArrayLike
+from ._identify import Identifiability
 from ._listening import listened
 from ._memory import LARGER, Memory
 from ._moving import Moving
@@ -46,9 +47,13 @@ class SequenceFit:
       of its `end` included; NaN if the target has no times. `deviation`: in units of `sigma`.
     - `stages`: what was tried, in order. The result is that of the best one.
     - `fit`: the `FitResult` by which the network was found, with standard errors if it was the
-      refinement; None for a design.
+      refinement; None for a design. They hold with all entries of the matrix free, not only with
+      those that were fitted; with a `prior` they are those of the posterior.
     - `interrupted`: whether Ctrl-C ended the search; it is then the best one so far.
     - `inverse_temperature`: with "suffixes", by which saliencies make probabilities; else None.
+    - `known`: an `Identifiability` of all entries: which of them the times (and the prior) decide,
+      and in which combinations. None if the network was not found by the refinement of its matrix,
+      and for a poor fit.
 
     **Example:**
 
@@ -75,6 +80,7 @@ class SequenceFit:
     items: Int[Array, " P"]
     interrupted: bool = False
     inverse_temperature: float | None = None
+    known: Identifiability | None = None
 
     @property
     def reproduced(self) -> bool:
@@ -173,7 +179,8 @@ class SequenceFit:
             known = np.isfinite(stage.error)
             error = f", times within {stage.error:.3g} fast time constants" if known else ""
             lines.append(f"  {stage.name}: {stage.score:.0%}{error} ({stage.seconds:.1f} s)")
-        return "\n".join(lines + ([str(self.fit)] if self.fit is not None else []))
+        more = [str(part) for part in (self.fit, self.known) if part is not None]
+        return "\n".join(lines + more)
 
 
 def off(error: float, deviation: float) -> str:

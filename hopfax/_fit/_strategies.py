@@ -9,7 +9,6 @@ Each takes a `Task` and returns what it has `Made`. Whether that shows the seque
 `_proof.look` to say; `fit_sequence` runs the strategies one after the other until it does.
 """
 
-import contextlib
 import dataclasses
 import functools
 import math
@@ -31,6 +30,7 @@ from ._automaton import memory_span
 from ._choice import Optimizer, adam
 from ._design import design_cycle, handover
 from ._fit import fit
+from ._identify import Identifiability, with_all_free
 from ._moving import Moving, of_rates, slope
 from ._proof import ROUNDS, look
 from ._result import FitResult
@@ -51,7 +51,8 @@ class Made(NamedTuple):
 
     Where there are more memories than items, `items` tells which each memory shows; and where it is
     known that a sequence is left somewhere, `lengths` how many of its entries are to be looked at.
-    A network that predicts has the inverse temperature `beta` of its saliencies.
+    A network that predicts has the inverse temperature `beta` of its saliencies. `known`: which
+    entries of the matrix the times decide.
     """
 
     trial: Trial
@@ -59,6 +60,7 @@ class Made(NamedTuple):
     items: np.ndarray | None = None
     lengths: list[int] | None = None
     beta: float | None = None
+    known: Identifiability | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Task:
     sigma: ArrayLike
     absolute_sigma: bool
     progress: bool | Literal["auto"]
+    prior: AbstractLoss | None = None
 
     @property
     def timed(self) -> bool:
@@ -125,7 +128,8 @@ class Task:
 
 def design(task: Task, chain: bool = False) -> Made | None:
     """The network with a designed transition matrix: without times the first that shows the target,
-    with times the one that keeps them best. None if there is no design.
+    which is the one of least norm, with times the one that keeps them best. None if there is no
+    design.
 
     `chain`: only with entries of transitions that the target makes. They are few, and what they
     cannot do for times with errors, more entries would only do for these errors.
@@ -200,8 +204,13 @@ def chain_gain(task: Task) -> float:
 
 
 def _programmed(task: Task, chain: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Gains and starts by linear programming, the most promising first."""
-    from ._gains import design_gains  # SciPy's optimisers take as long to import as all the rest
+    """Gains and starts by linear programming, those of least norm first.
+
+    An order alone is met by many matrices. The sum of squares of the gains is their norm, because
+    one large entry counts for more than many small ones, so that the largest stays small.
+    """
+    # SciPy's optimisers take as long to import as all the rest.
+    from ._gains import Gains, design_gains
 
     taus = np.broadcast_to(np.asarray(task.network.tau), (task.P,))
     starts = None if task.saliency is None else np.asarray(task.saliency) * task.gain
@@ -211,12 +220,14 @@ def _programmed(task: Task, chain: bool) -> Iterator[tuple[np.ndarray, np.ndarra
         choices = [stays]
     else:
         choices = [[np.full(c, T * task.tau) for c in counts] for T in _DWELLS]
+    found: list[Gains] = []
     for dwells in choices:
-        found = design_gains(
+        designs = design_gains(
             task.targets, dwells, task.P, taus=taus, delay=task.delay, saliency=starts, chain=chain
         )
-        for designed in found[:_TRIED]:
-            yield designed.gains, designed.saliency
+        found += designs[:_TRIED]
+    for gains, saliency, _ in sorted(found, key=lambda one: float(np.linalg.norm(one.gains))):
+        yield gains, saliency
 
 
 def _stays(events: Events, count: int) -> np.ndarray:
@@ -236,7 +247,7 @@ def surrogate(task: Task, starts: int, key: jax.Array | None) -> Made:
     ]
     with hushed(FitWarning):  # an order alone leaves much undetermined
         forced = Forced(tuple(losses))
-        result = _fitted(task, trial, forced, _variable(task, None), starts=starts, key=key)
+        result = _fitted(task, trial, forced, _variable(task), starts=starts, key=key)
     # Its residuals are margins, not errors of observations.
     unknown = dict(stderr=None, covariance=None, undetermined=None, goodness=None)
     return Made(result.model, dataclasses.replace(result, **unknown))
@@ -257,7 +268,7 @@ def gradient(task: Task, best: Trial | None, optimizer: Optimizer, steps: int | 
     so far.
     """
     trial = best if best is not None else Trial(task.network, task.starts())
-    where, constraint = _variable(task, None)
+    where, constraint = _variable(task)
     if task.where is None and constraint is None:
         columns = np.asarray(task.network.transition)
         stochastic = (columns >= 0).all() and np.abs(columns.sum(0) - 1).max() < 1e-3
@@ -282,17 +293,28 @@ def gradient(task: Task, best: Trial | None, optimizer: Optimizer, steps: int | 
 
 
 def refine(task: Task, trial: Trial, steps: int | None) -> Made:
-    """Least squares on the true switch times, from a trial that shows some of the target."""
+    """Least squares on the true switch times, from a trial that shows some of the target.
+
+    Where the entries are our choice, those of a trial that it uses are fitted, or with a prior all;
+    in both cases errors hold with all of them free.
+    """
     recordings = []
     for events, z in zip(task.targets, trial.saliency, strict=True):
         events = events.repeated(_LEARNT) if events.cycle else events
         recordings.append(_recorded(task, events, z))
-    replayed = Replayed(tuple(recordings))
-    # Where the entries are our choice, not all of them may matter.
-    with hushed(FitWarning) if task.where is None else contextlib.nullcontext():
-        variable = _variable(task, trial)
-        result = _fitted(task, trial, replayed, variable, steps=steps, patience=_IDLE)
-    return Made(result.model, result)
+    loss: AbstractLoss = Replayed(tuple(recordings))
+    if task.prior is not None:
+        loss = loss + OfNetwork(task.prior)
+    if task.where is not None:
+        result = _fitted(task, trial, loss, _variable(task), steps=steps, patience=_IDLE)
+        return Made(result.model, result)
+    variable = _entries(task, trial, all_of_them=task.prior is not None)
+    with hushed(FitWarning):  # not all of them may matter
+        result = _fitted(task, trial, loss, variable, steps=steps, patience=_IDLE)
+    small = Trial(result.model.network.merged(), result.model.saliency)
+    where, constraint = _entries(task, trial, all_of_them=True)
+    result, known = with_all_free(result, small, loss, where, constraint)
+    return Made(result.model, result, known=known)
 
 
 def _recorded(task: Task, events: Events, saliency: Float[Array, " P"]) -> Recording:
@@ -314,15 +336,19 @@ def _recorded(task: Task, events: Events, saliency: Float[Array, " P"]) -> Recor
     return switch_times(times - begin, init=start, order=order, until=until, sigma=sigma)
 
 
-def _variable(task: Task, trial: Trial | None) -> tuple[Callable, Any]:
-    """What is fitted, and under which constraint; of `trial` only the entries that it uses."""
+def _variable(task: Task) -> tuple[Callable, Any]:
+    """What is fitted, and under which constraint."""
     if task.where is not None:
         where = task.where
         return (lambda t: where(t.network)), task.constraint
-    if trial is None:
-        return (lambda t: t.network.transition), task.constraint
+    return (lambda t: t.network.transition), task.constraint
+
+
+def _entries(task: Task, trial: Trial, *, all_of_them: bool) -> tuple[Callable, Any]:
+    """Those entries of the matrix that a trial uses, or all, and unless the starts are given the
+    saliency of the memory that each sequence begins with."""
     used = np.asarray(trial.network.transition) != 0
-    free: AbstractConstraint = Masked(used)
+    free: AbstractConstraint = Masked(used | all_of_them)
     if task.saliency is not None:
         return (lambda t: t.network.transition), free
     first = np.zeros(trial.saliency.shape, dtype=bool)
