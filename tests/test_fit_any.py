@@ -241,7 +241,7 @@ FITTED = [
 ]
 #: What the data leave open, and say so.
 OPEN = [
-    # W is the same for any rotation of the memories.
+    # Other memories make the same couplings: of equal saliencies every rotation of them.
     ("Hopfield", "field_path", "memories"),
     ("InputDrivenHopfield", "field_path", "memories"),
     ("from outside", "field_path", "memories"),

@@ -258,7 +258,8 @@ def poor(result: FitResult) -> bool:
 def vague(result: FitResult) -> list[str]:
     """The entries whose standard error is finite, yet larger than every number of their array, as
     it was at the start and as it was fitted: of these the data tell next to nothing."""
-    if result.stderr is None or result.scale is None or result.stderr.ndim > 1:
+    observed = result.goodness is not None  # and not, for example, a margin
+    if not observed or result.stderr is None or result.scale is None or result.stderr.ndim > 1:
         return []
     variables = result.scale.variables
     sizes, at = [], 0
