@@ -21,8 +21,8 @@ Runs            simulate, iterate; Pulses; methods EventDriven, Diffrax; results
                 Switches, STATUS. `observables` reads them.
 Many runs       sweep, Point, sweep_plan, SweepPlan, open_sweep, refine. `designs` fills ranges.
 Fits            fit, FitResult, Goodness, ENDINGS; fit_sequence, SequenceFit, Events; design_cycle,
-                Design; identifiability, Identifiability, Interval, Profile, Experiment.
-                `losses`, `constraints`
+                Design; identifiability, Identifiability, Interval, Profile, Experiment;
+                log_density, LogDensity, Laplace. `losses`, `constraints`
 Files           save, load
 Figures         `plots`
 Layers          `nn`: memories inside other models
@@ -137,12 +137,15 @@ if _TYPE_CHECKING:
         Goodness as Goodness,
         Identifiability as Identifiability,
         Interval as Interval,
+        Laplace as Laplace,
+        LogDensity as LogDensity,
         Profile as Profile,
         SequenceFit as SequenceFit,
         design_cycle as design_cycle,
         fit as fit,
         fit_sequence as fit_sequence,
         identifiability as identifiability,
+        log_density as log_density,
     )
     from .losses import Events as Events
 
@@ -187,7 +190,9 @@ __all__ = [
     "InputDrivenRateMemory",
     "Inputs",
     "Interval",
+    "Laplace",
     "LoadError",
+    "LogDensity",
     "Logistic",
     "ManyBody",
     "OneTimescaleHopfield",
@@ -233,6 +238,7 @@ __all__ = [
     "identifiability",
     "iterate",
     "load",
+    "log_density",
     "losses",
     "nn",
     "observables",
@@ -258,12 +264,15 @@ _LATE = {name: name for name in ("designs", "losses", "nn", "plots")} | {
     "Goodness": "_fit",
     "Identifiability": "_fit",
     "Interval": "_fit",
+    "Laplace": "_fit",
+    "LogDensity": "_fit",
     "Profile": "_fit",
     "SequenceFit": "_fit",
     "design_cycle": "_fit",
     "fit": "_fit",
     "identifiability": "_fit",
     "fit_sequence": "_fit",
+    "log_density": "_fit",
 }
 
 

@@ -789,6 +789,13 @@ LEGAL = {
     ("iterate", "observe"): {"callable", "class"},
     ("load", "classes"): {"class"},
     ("losses.value", "output"): {"empty", "rank"},
+    **{
+        (name, "sigma"): {"none"}  # not known
+        for name in (
+            *("losses.switch_times", "losses.dwell_times", "saliency_path", "overlap_path"),
+            *("field_path", "shooting"),
+        )
+    },
     ("plots.trajectory", "predicted"): {"rank", "empty", "NaN", "one NaN"},  # padded
     ("open_sweep", "path"): {"text", "path"},  # by then a sweep is there
     ("save", "path"): {"text", "path"},

@@ -34,7 +34,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 #: may import them at their top level.
 OPTIONAL = {
     *("xarray", "zarr", "numcodecs", "h5netcdf", "matplotlib", "tyro", "tqdm", "PIL"),
-    *("sklearn", "dask", "distributed", "flax", "orbax", "safetensors"),
+    *("sklearn", "dask", "distributed", "flax", "orbax", "safetensors", "blackjax", "numpyro"),
 }
 
 

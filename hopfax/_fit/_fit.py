@@ -161,7 +161,7 @@ def fit(
         model = _real_valued(model)
         _check_memories(model)
         outer, labels = variables_of(model, where, constraint)
-    network = _smaller(model, loss, outer)
+    network = smaller(model, loss, outer)
     variables = outer if network is model else variables_of(network, where, constraint)[0]
     stepper, forward, residual = choose(
         network, loss, variables, data, batch_size, optimizer, tolerance, derivative
@@ -246,7 +246,7 @@ def _check_room(steps: int, starts: int, variables: Variables) -> None:
     check_array("the parameters", 3 * each, starts=starts, n=size)
 
 
-def _smaller(model: Any, loss: Callable[..., Any], variables: Variables) -> Any:
+def smaller(model: Any, loss: Callable[..., Any], variables: Variables) -> Any:
     """The model with one neuron for each class of equal ones, where the loss cannot tell the
     difference; else the model itself.
 

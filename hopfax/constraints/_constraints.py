@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from .._errors import (
     as_count,
@@ -24,7 +24,7 @@ class AbstractConstraint(eqx.Module):
     """A smooth map from free arrays, which may hold any real numbers, onto allowed parameters.
 
     To write one of your own, subclass this and give the map (`value`), its inverse (`free`) and
-    which entries it can move (`moves`).
+    which entries it can move (`moves`). `log_volume` follows from these.
 
     **Example:**
 
@@ -65,6 +65,22 @@ class AbstractConstraint(eqx.Module):
     def moves(self, value: Float[Array, "..."]) -> Bool[Array, "..."]:
         """Which entries of the free array have an effect on the parameter."""
 
+    def log_volume(self, free: Float[Array, "..."], entries: Int[Array, " n"]) -> Float[Array, ""]:
+        r"""The logarithm of $|\det \partial v / \partial u|$, by which a density of the parameter
+        becomes one of the free array.
+
+        From all derivatives of the map; to be overridden where there is a cheaper formula.
+
+        **Arguments:** `free`: the free array. `entries`: which of its entries move, as indices of
+        the raveled array; the others are constants.
+        """
+        flat = free.ravel()
+
+        def moved(part):
+            return self.value(flat.at[entries].set(part).reshape(free.shape)).ravel()[entries]
+
+        return jnp.linalg.slogdet(jax.jacfwd(moved)(flat[entries]))[1]
+
 
 class Unconstrained(AbstractConstraint):
     """No constraint: the parameter may take any real value.
@@ -85,6 +101,9 @@ class Unconstrained(AbstractConstraint):
 
     def moves(self, value):
         return jnp.ones(value.shape, bool)
+
+    def log_volume(self, free, entries):
+        return jnp.zeros((), free.dtype)
 
 
 class Positive(AbstractConstraint):
@@ -108,6 +127,9 @@ class Positive(AbstractConstraint):
 
     def moves(self, value):
         return jnp.ones(value.shape, bool)
+
+    def log_volume(self, free, entries):
+        return free.ravel()[entries].sum()
 
 
 class Box(AbstractConstraint):
@@ -148,6 +170,11 @@ class Box(AbstractConstraint):
     def moves(self, value):
         return jnp.ones(value.shape, bool)
 
+    def log_volume(self, free, entries):
+        width = (self.high - self.low).astype(free.dtype)
+        each = jnp.log(width) + jax.nn.log_sigmoid(free) + jax.nn.log_sigmoid(-free)
+        return each.ravel()[entries].sum()
+
 
 class Simplex(AbstractConstraint):
     r"""Columns, along the first axis, of positive numbers that sum to one, by a softmax.
@@ -178,6 +205,22 @@ class Simplex(AbstractConstraint):
 
     def moves(self, value):
         return value > 0
+
+    def log_volume(self, free, entries):
+        r"""The logarithm of the volume element of a column of $K$ positive entries.
+
+        Softmax maps $K$ numbers to $K - 1$ that are free. The last one is the sum
+        $S = \sum_k e^{u_k}$, on which the column does not depend: it is given the gamma
+        distribution of shape $K$, as if all $e^{u_k}$ were independent exponential deviates. Then
+        $\sum_k (u_k - e^{u_k}) - \ln \Gamma(K)$ turns a density of the column, per volume of its
+        first $K - 1$ entries, into one of all $u$, whose integral over $S$ it is.
+        """
+        moving = jnp.zeros(free.size, bool).at[entries].set(True).reshape(free.shape)
+        u = jnp.where(moving, free, 0.0)
+        each = jnp.where(moving, u - jnp.exp(u), 0.0)
+        count = moving.sum(0).astype(free.dtype)
+        rest = jnp.where(count > 0, jax.lax.lgamma(jnp.maximum(count, 1.0)), 0.0)
+        return each.sum() - rest.sum()
 
 
 class Masked(AbstractConstraint):
@@ -240,6 +283,9 @@ class Masked(AbstractConstraint):
 
     def moves(self, value):
         return jnp.broadcast_to(self.mask, value.shape) & self.among.moves(value)
+
+    def log_volume(self, free, entries):
+        return self.among.log_volume(free, entries)
 
     def around(self, value: Float[Array, "..."]) -> "Masked":
         """The same constraint, with the entries of `value` wherever the mask is False."""

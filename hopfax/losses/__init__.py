@@ -5,7 +5,7 @@ losses of a run are made from how it begins (`init`) and what was seen of it. Lo
 number times a loss weighs it. The documentation of each says where its gradient vanishes.
 """
 
-from ._base import AbstractLoss, each, joint, stack, value
+from ._base import AbstractLoss, each, joint, stack, subjects, value
 from ._events import Events, events_of as events_of
 from ._observed import (
     dwell_times,
@@ -16,7 +16,7 @@ from ._observed import (
     switch_times,
 )
 from ._order import check_memories as check_memories, event_map, order
-from ._prior import prior, sparsity
+from ._prior import pooled, prior, sparsity
 from ._recording import Recording, same_run
 from ._tables import read_events
 
@@ -31,6 +31,7 @@ __all__ = [
     "joint",
     "order",
     "overlap_path",
+    "pooled",
     "prior",
     "read_events",
     "saliency_path",
@@ -38,6 +39,7 @@ __all__ = [
     "shooting",
     "sparsity",
     "stack",
+    "subjects",
     "switch_times",
     "value",
 ]

@@ -1,7 +1,7 @@
 """What a loss is, and how losses add up."""
 
 import abc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias
 
 import equinox as eqx
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._errors import as_float, check_option, check_type
+from .._errors import as_float, check_callable, check_option, check_type
 from .._types import ArrayLike, Network
 from ..networks import AbstractNetwork
 
@@ -167,6 +167,75 @@ def joint(
     check_type(loss, "model[1]", AbstractLoss, "a loss, as hopfax.losses.overlap_path(...)")
     check_option(derivative, "derivative", ("reverse", "forward"))
     return loss(network, derivative=derivative)
+
+
+class Subjects(AbstractLoss):
+    """Recordings of several subjects; made by `subjects`."""
+
+    recordings: Any
+    where: Callable = eqx.field(static=True)
+
+    def __call__(
+        self, network: Network, *, derivative: Derivative = "reverse"
+    ) -> Float[Array, "..."]:
+        shared = jax.tree.map(lambda _: None, network)
+        own = jax.tree.leaves(self.where(network))
+        count = len(jax.tree.leaves(eqx.filter(self.recordings, eqx.is_array))[0])
+        for leaf in own:
+            if leaf.ndim < 1 or leaf.shape[0] != count:
+                raise ValueError(
+                    f"`where` must select arrays with an entry for each of the {count} subjects "
+                    f"along their first axis, got shape {leaf.shape}."
+                )
+        axes = eqx.tree_at(self.where, shared, replace_fn=lambda _: 0, is_leaf=_is_none)
+
+        def one(network, recording):
+            return recording(network, derivative=derivative)
+
+        outputs = eqx.filter_vmap(one, in_axes=(axes, eqx.if_array(0)))(network, self.recordings)
+        return outputs if outputs.ndim > 1 else outputs.sum()
+
+
+def _is_none(node: Any) -> bool:
+    return node is None
+
+
+def subjects(recordings: AbstractLoss, *, where: Callable) -> Subjects:
+    """Recordings of several subjects, each with parameters of its own, in one loss.
+
+    It is called with a network in which the arrays that `where` selects have an entry for each
+    subject along a new first axis, and all others are shared. `hopfax.fit` fits both kinds at once.
+
+    **Arguments:** `recordings`: what `stack` returns, one for each subject. `where`: the arrays of
+    the network that are a subject's own.
+
+    **Returns:** a loss with the residuals of all subjects, (subjects, residuals).
+
+    **Raises:** TypeError naming the argument; ValueError when called with arrays that have no entry
+    for each subject.
+
+    **Example:** two subjects with gains of their own, who share all else.
+
+    ```python
+    import equinox as eqx
+
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
+    seen = [[31.0, 61.0], [29.0, jnp.nan]]  # the second switch of the second one was not seen
+    loss = hx.losses.subjects(
+        hx.losses.stack([hx.losses.switch_times(times, init=start, sigma=0.5) for times in seen]),
+        where=lambda net: net.kappa,
+    )
+    group = eqx.tree_at(lambda net: net.kappa, network, jnp.array([5.0, 5.0]))
+    found = hx.fit(group, loss, where=lambda net: net.kappa, absolute_sigma=True, progress=False)
+    found.values  # 5.04, 4.19
+    ```
+    """
+    check_type(recordings, "recordings", AbstractLoss, "what hopfax.losses.stack returns")
+    check_callable(where, "where", "a function of the network, as lambda net: net.kappa")
+    return Subjects(recordings, where)
 
 
 def stack(losses: Iterable[AbstractLoss]) -> Any:

@@ -20,7 +20,7 @@ def switch_times(
     init: Mapping[str, ArrayLike],
     order: ArrayLike | None = None,
     until: ArrayLike | None = None,
-    sigma: ArrayLike = 1.0,
+    sigma: ArrayLike | None = None,
     **run: Any,
 ) -> Recording:
     r"""When memories give way to each other: $r_k = (t_k - \hat t_k)/\sigma_k$.
@@ -44,7 +44,8 @@ def switch_times(
     - `order`: (K,) the memory that each switch leads to; -1 for any.
     - `until`: how long the last memory is known to have stayed. A next switch at an earlier time t
         adds the residual (t - until) / sigma; a later one, or none, adds nothing.
-    - `sigma`: standard deviation of the observations, a scalar or (K,).
+    - `sigma`: standard deviation of the observations, a scalar or (K,). None: it is not known, but
+        that of all is the same; it is then taken as 1, and `hopfax.log_density` asks for it.
     - `run`: how the run is made: `t0` (0), `end` (a few dwells after the last time), `stimulus`,
         `current`, `noise` and `key` (one realisation of the noise), `method`; as in
         `hopfax.simulate`.
@@ -69,7 +70,8 @@ def switch_times(
         check_shape(stays, "until", (), "()")
         check_finite(stays, "until")
     targets = _targets(order, times.size, "times")
-    return recording(SwitchTimes(times, targets, _sigma(sigma, times), stays), init, run)
+    term = SwitchTimes(times, targets, _sigma(sigma, times), stays)
+    return recording(term, init, run, sigma is not None)
 
 
 def dwell_times(
@@ -77,7 +79,7 @@ def dwell_times(
     *,
     init: Mapping[str, ArrayLike],
     order: ArrayLike | None = None,
-    sigma: ArrayLike = 1.0,
+    sigma: ArrayLike | None = None,
     **run: Any,
 ) -> Recording:
     r"""How long memories are active: $r_k = (t_{k+1} - t_k - \hat d_k)/\sigma_k$.
@@ -106,7 +108,7 @@ def dwell_times(
     """
     dwells = _vector(dwells, "dwells")
     term = DwellTimes(dwells, _targets(order, dwells.size + 1, "dwells"), _sigma(sigma, dwells))
-    return recording(term, init, run)
+    return recording(term, init, run, sigma is not None)
 
 
 def saliency_path(
@@ -114,7 +116,7 @@ def saliency_path(
     values: ArrayLike,
     *,
     init: Mapping[str, ArrayLike],
-    sigma: ArrayLike = 1.0,
+    sigma: ArrayLike | None = None,
     **run: Any,
 ) -> Recording:
     r"""Saliencies at given times: $r_{k\mu} = (z_\mu(t_k) - \hat z_{k\mu})/\sigma$.
@@ -144,7 +146,7 @@ def saliency_path(
     hx.losses.value(loss(network)) < 1e-9  # True: it is the run that was observed
     ```
     """
-    return recording(_path(ts, values, sigma, "saliency"), init, run)
+    return recording(_path(ts, values, sigma, "saliency"), init, run, sigma is not None)
 
 
 def overlap_path(
@@ -152,7 +154,7 @@ def overlap_path(
     values: ArrayLike,
     *,
     init: Mapping[str, ArrayLike],
-    sigma: ArrayLike = 1.0,
+    sigma: ArrayLike | None = None,
     **run: Any,
 ) -> Recording:
     r"""Overlaps at given times: $r_{k\mu} = (m_\mu(t_k) - \hat m_{k\mu})/\sigma$.
@@ -181,7 +183,7 @@ def overlap_path(
     hx.losses.value(loss(network)) < 1e-9  # True: it is the run that was observed
     ```
     """
-    return recording(_path(ts, values, sigma, "overlaps"), init, run)
+    return recording(_path(ts, values, sigma, "overlaps"), init, run, sigma is not None)
 
 
 def field_path(
@@ -189,7 +191,7 @@ def field_path(
     values: ArrayLike,
     *,
     init: Mapping[str, ArrayLike],
-    sigma: ArrayLike = 1.0,
+    sigma: ArrayLike | None = None,
     **run: Any,
 ) -> Recording:
     r"""The field of the visible neurons at given times: $r_{ki} = (x_i(t_k) - \hat x_{ki})/\sigma$.
@@ -215,10 +217,10 @@ def field_path(
     jnp.abs(loss(network)).max()  # 0.04, the bias of four memories
     ```
     """
-    return recording(_path(ts, values, sigma, "field"), init, run)
+    return recording(_path(ts, values, sigma, "field"), init, run, sigma is not None)
 
 
-def _path(ts: ArrayLike, values: ArrayLike, sigma: ArrayLike, of: str) -> Path:
+def _path(ts: ArrayLike, values: ArrayLike, sigma: ArrayLike | None, of: str) -> Path:
     """The term of what was seen at given times; ValueError if it has another number of rows."""
     ts = _vector(ts, "ts")
     values = as_float(values, "values", ts.dtype)
@@ -238,7 +240,7 @@ def shooting(
     saliency: ArrayLike,
     *,
     windows: int,
-    sigma: ArrayLike = 1.0,
+    sigma: ArrayLike | None = None,
     **run: Any,
 ) -> Recording:
     r"""A long trace of saliencies, cut into windows that each start from the observed values.
@@ -306,9 +308,9 @@ def _resting(saliency: Array) -> Array:
     return jnp.where(jnp.arange(now.size) == jnp.argmax(falling), now, 0.0)
 
 
-def _sigma(sigma: ArrayLike, values: Array) -> Array:
-    """Standard deviations, which broadcast against `values`."""
-    sigma = as_float(sigma, "sigma", values.dtype)
+def _sigma(sigma: ArrayLike | None, values: Array) -> Array:
+    """Standard deviations, which broadcast against `values`; one if they are not known."""
+    sigma = as_float(1.0 if sigma is None else sigma, "sigma", values.dtype)
     check_at_least(sigma, "sigma", 0.0, strict=True)
     try:
         fits = np.broadcast_shapes(sigma.shape, values.shape) == values.shape

@@ -85,6 +85,58 @@ def sparsity(where: Callable, *, scale: ArrayLike) -> Prior:
     return Prior(jnp.zeros(()), _positive(scale, "scale"), where, True)
 
 
+class Pooled(AbstractLoss):
+    """What members of a group have in common; made by `pooled`."""
+
+    sigma: Float[Array, "..."]
+    where: Callable = eqx.field(static=True)
+
+    def __call__(self, network: Any, *, derivative="reverse"):
+        parts = []
+        for leaf in jax.tree.leaves(self.where(network)):
+            if leaf.ndim < 1 or leaf.shape[0] < 2:
+                raise ValueError(
+                    "`where` must select arrays with an entry for each of at least two members "
+                    f"along their first axis, got shape {leaf.shape}."
+                )
+            parts.append(((leaf - leaf.mean(0)) / jnp.asarray(self.sigma, leaf.dtype)).ravel())
+        return jnp.concatenate(parts)
+
+
+def pooled(where: Callable, *, sigma: ArrayLike) -> Pooled:
+    r"""A hierarchical prior: members of a group differ by $\sigma$, about a mean that is not known.
+
+    $$r_g = (v_g - \bar v)/\sigma, \qquad \bar v = \frac1G \sum_g v_g$$
+
+    This is the prior $v_g \sim N(\mu, \sigma^2)$ with $\mu$ integrated out, uniform before; so the
+    mean of the group needs no parameter of its own. Members whose data say little are drawn towards
+    the others (partial pooling, shrinkage). How much members differ is mostly not known: take the
+    variance of their values when fitted without this prior, less the mean square of their standard
+    errors (DerSimonian, Laird 1986, doi:10.1016/0197-2456(86)90046-2), as docs/posteriors.md does.
+    Gelman et al. 2013, *Bayesian Data Analysis*, chapter 5.
+
+    **Arguments:** `where`: the arrays, whose first axis counts the members. `sigma`: the standard
+    deviation of members; it broadcasts against each array.
+
+    **Raises:** TypeError/ValueError naming the argument.
+
+    **Example:** gains of three subjects, who share everything else; see `subjects`.
+
+    ```python
+    import equinox as eqx
+
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    group = eqx.tree_at(lambda net: net.kappa, network, jnp.array([4.5, 5.0, 5.8]))
+    alike = hx.losses.pooled(lambda net: net.kappa, sigma=0.5)
+    alike(group)  # -1.2, -0.2, 1.4
+    ```
+    """
+    check_callable(where, "where", "a function of the model, as lambda net: net.kappa")
+    return Pooled(_positive(sigma, "sigma"), where)
+
+
 def _positive(value: ArrayLike, name: str) -> Float[Array, "..."]:
     value = as_float(value, name)
     check_at_least(value, name, 0.0, strict=True)

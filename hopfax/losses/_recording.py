@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ from .._engines import Auto, Diffrax, EventDriven, as_method
 from .._errors import as_float, check_finite, check_shape, shown
 from .._programs import jitted
 from .._simulate import simulate
+from .._status import OK
 from .._trajectory import Trajectory
 from .._types import ArrayLike, Input, Network, is_concrete
 from ..networks import neurons_of
@@ -45,6 +47,10 @@ class Recording(AbstractLoss):
     - `terms`: what was seen.
     - `t0`, `end`: when the run begins and ends; None for `end`: as late as the terms need.
     - `stimulus`, `current`, `noise`, `key`, `method`: as in `hopfax.simulate`.
+    - `sigma_known`: whether the standard deviations of all that was seen were given.
+    - `strict`: whether all residuals of a run that fails are infinite, as a probability density
+      wants them. By default only those that are no numbers are replaced, by 1000, from which a fit
+      finds back.
 
     **Example:**
 
@@ -68,6 +74,8 @@ class Recording(AbstractLoss):
     noise: Float[Array, ""] | None
     key: Any
     method: Any
+    sigma_known: bool = eqx.field(static=True)
+    strict: bool = eqx.field(static=True, default=False)
 
     def run(self, network: Network, *, derivative: Derivative = "reverse") -> Trajectory:
         """The run of `network` that is compared, saved at the times that the terms need.
@@ -100,6 +108,8 @@ class Recording(AbstractLoss):
         rows = self._rows(run)
         parts = [term.residuals(run, row) for term, row in zip(self.terms, rows, strict=True)]
         found = jnp.concatenate(parts)
+        if self.strict:
+            return jnp.where(jnp.isfinite(found) & (run.status == OK), found, jnp.inf)
         return jnp.where(jnp.isfinite(found), found, LOST)
 
     def compared(self, network: Network) -> list[Compared]:
@@ -190,13 +200,14 @@ def same_run(*recordings: Recording) -> Recording:
         first.noise,
         first.key,
         first.method,
+        all(recording.sigma_known for recording in recordings),
     )
 
 
 def recording(
-    term: AbstractTerm, init: Mapping[str, ArrayLike], options: dict[str, Any]
+    term: AbstractTerm, init: Mapping[str, ArrayLike], options: dict[str, Any], sigma_known: bool
 ) -> Recording:
-    """A loss of one term; `options`: how the run is made.
+    """A loss of one term; `options`: how the run is made; `sigma_known`: whether `sigma` was given.
 
     **Raises:** TypeError for a start that is no dict, and for options that are not known.
     """
@@ -232,4 +243,5 @@ def recording(
         None if noise is None else as_float(noise, "noise"),
         options.get("key"),
         options.get("method", "auto"),
+        sigma_known,
     )
