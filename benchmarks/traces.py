@@ -1,4 +1,4 @@
-"""Do slow traces keep a long history, as contexts do? `python -m benchmarks.traces [--seeds 40]`
+"""Do slow traces keep a long history, as contexts do? `python -m benchmarks.traces [--seeds 20]`
 
 Cycles of 15 entries, five memories three times each, in random order. Contexts: `fit_sequence`,
 proved by simulation. Traces: each saliency is a sum over several time scales,
@@ -103,7 +103,7 @@ def follows(order: list[int], T: float, tau: np.ndarray, gains: np.ndarray, wron
 def main() -> None:
     """A row for contexts, and one for each number of time scales."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--seeds", type=int, default=20)
     given = parser.parse_args()
     orders = [thrice(MEMORIES, seed) for seed in range(given.seeds)]
     for name, scales in SCALES.items():

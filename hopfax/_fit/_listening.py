@@ -62,7 +62,8 @@ def _logs(tree: Suffixes) -> tuple[np.ndarray, float]:
 
 
 def _chosen(targets: list[Events], P: int) -> tuple[float, float]:
-    """What is new and the inverse temperature, of least log-loss of sequences not learnt."""
+    """How often what is new counts (`new` of `suffixes`), and the inverse temperature, by which
+    parts of the sequences are predicted best from the others."""
     parts = min(_PARTS, len(targets))
     if parts == 1:
         return NEW[0], 1.0
