@@ -90,7 +90,7 @@ def families() -> dict[str, Family]:
             dict(saliency=jnp.array([1.5, 0.3, 0.1])),
             dict(tau=lambda n: n.tau, bias=lambda n: n.bias, **rates),
             current,
-            slow,
+            jnp.linspace(1.0, 40.0, 40),
         ),
         "DaleRateMemory": Family(
             hx.DaleRateMemory(SETS, tau_inhibition=0.5, inhibition=30.0, activation=logistic),
