@@ -92,7 +92,8 @@ def attempt(kind: str, seed: int, starts) -> dict:
     )
     # Rounding of the simulation; the minimum lies below the truth wherever there is noise.
     arrived = float(found.loss) <= true + 1e-3
-    fine = found.ending == "converged"
+    assert found.goodness is not None
+    fine = not bool(found.goodness.poor)
     return {
         "arrived": arrived,
         "warned": not arrived and not fine,

@@ -91,6 +91,24 @@ def test_residuals_of_the_size_of_the_tolerance_are_no_misfit():
     assert np.isfinite(found.stderr).all()
 
 
+def test_known_errors_tell_a_misfit_however_steep_the_residuals_are():
+    """A run that is wrong altogether can have derivatives of any size, and a fit that was cut off
+    is not right to its tolerance: its residuals are no rounding."""
+
+    def steep(model):
+        return 10.0 + jnp.sin(1e9 * model * TS)
+
+    found = hx.fit(
+        jnp.ones(()),
+        steep,
+        where=lambda m: m,
+        absolute_sigma=True,
+        steps=3,
+        progress=False,
+    )
+    assert found.ending == "steps" and found.goodness.poor
+
+
 def test_too_few_data_are_not_tested():
     found = hx.fit(
         jnp.zeros(()), lambda m: m - jnp.array([1.0, 2.0, 4.0]), where=lambda m: m, progress=False

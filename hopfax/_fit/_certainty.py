@@ -34,10 +34,13 @@ class Certainty(eqx.Module):
 
 
 def certainty_of(
-    job: Job, vectors: Vectors, absolute: bool
+    job: Job, vectors: Vectors, absolute: bool, converged: Bool[Array, ""]
 ) -> tuple[Certainty, Goodness | None, Scale]:
     """The `certainty` of parameters at the end of a fit, whether the fit is any good, and the
     certainty of the free entries behind the parameters.
+
+    **Arguments:** `absolute`: whether the standard deviations of the data are known. `converged`:
+    whether the parameters are right to the tolerance of the fit.
 
     Where it is not, there are no errors: their formula holds for the right model, close to the
     global minimum.
@@ -55,7 +58,9 @@ def certainty_of(
         residuals, jacobians = _jacobians(problem, vectors, data)
     parts = problem.loss, problem.model
     layout = columns(parts, data, lambda: jax.eval_shape(problem.output, vectors, data))
-    tolerance = job.settings.tolerance
+    # Known errors tell a misfit however far the fit was from its end, where the Jacobian of a run
+    # that is wrong altogether can be of any size.
+    tolerance = jnp.where(jnp.logical_or(converged, not absolute), job.settings.tolerance, 0.0)
     return _judged(problem.variables, vectors, residuals, jacobians, layout, absolute, tolerance)
 
 
@@ -84,7 +89,7 @@ def _judged(
     jacobians: tuple[Float[Array, "r n"], Float[Array, "r n"]],
     layout: int,
     absolute: bool,
-    tolerance: float,
+    tolerance: Float[Array, ""],
 ) -> tuple[Certainty, Goodness | None, Scale]:
     """`certainty_of` from residuals and derivatives."""
     flat, back = ravel_pytree(vectors)
@@ -105,7 +110,8 @@ def _judged(
     if not layout:
         return sure, None, scale
     # Parameters that are wrong by the tolerance leave residuals of this size.
-    off = max(tolerance, float(jnp.finfo(flat.dtype).eps) ** 0.5)
+    rounding = float(jnp.finfo(flat.dtype).eps) ** 0.5
+    off = jnp.where(tolerance > 0, jnp.maximum(tolerance, rounding), 0.0).astype(flat.dtype)
     least = off * jnp.linalg.norm(jacobian * (1 + jnp.abs(flat)))
     found = goodness(residuals, seen, known, least, layout, absolute)
     stderr = jnp.where(found.poor & ~sure.undetermined, jnp.nan, sure.stderr)

@@ -50,7 +50,7 @@ from ._result import (
     undetermined,
     vague,
 )
-from ._search import searched
+from ._search import nearer, searched
 from ._steppers import ByLeastSquares, ByOptax, Problem
 from ._variables import Variables, moving, variables_of
 
@@ -106,11 +106,14 @@ def fit(
         (optax). `tolerance` is also that of least squares, in parameters and residuals.
     - `starts`: run so many starts side by side and keep the best: the given one, and others whose
         free parameters are moved by normal deviates of size `spread`. This needs a `key`. "auto"
-        is one start; but if least squares on a recording of `hopfax.losses` (its runs are soon
-        early or late by a part of a dwell, which makes false minima) ends in a poor fit (see
-        `goodness` of the result), it goes on: with growing parts of the data, and, for at most
-        four parameters, from the best of up to 1024 points within factors of 0.67 to 1.5 of the
-        start, until a fit is good. It needs no `key` and finds the same at every call.
+        is one start: the given one or, for more than four parameters and a trace of saliencies,
+        the parameters that give it its slopes, if they are closer to the data. If least squares on
+        a recording of `hopfax.losses` (its runs are soon early or late by a part of a dwell, which
+        makes false minima) ends in a poor fit (see `goodness` of the result), it goes on: from
+        these slopes; for at most four parameters, from the best of up to 1024 points within factors
+        of 0.67 to 1.5 of the start; with growing parts of the data, until a fit is good. Overlaps,
+        which have small minima side by side, are then fitted again from four standard errors
+        beside what was found. It needs no `key` and finds the same at every call.
     - `derivative`: "auto" takes forward mode for at most 16 parameters and for least squares, else
         reverse mode. A loss of your own is differentiated in reverse mode unless you say "forward";
         its call of `simulate` must say the same.
@@ -174,6 +177,8 @@ def fit(
     key = jr.key(0) if key is None else as_key(key)
     job = Job(problem, stepper, data, key, jnp.asarray(spread, variables.dtype), settings)
     carry = begin(job)
+    if auto:
+        carry = nearer(job, carry)
 
     def finish(carry: Carry) -> Any:
         return outer.put(model, best(job, carry))
@@ -314,11 +319,11 @@ def _result(
     sure = found = scale = None
     # Whoever presses Ctrl-C does not wait for another program to be compiled.
     stopped = is_concrete(carry.status) and bool((carry.status == INTERRUPTED).any())
+    status = carry.status[winner] if several else carry.status
     if not stopped and residual and variables.size <= _SURE and job.settings.batch is None:
-        sure, found, scale = certainty_of(job, vectors, absolute)
+        sure, found, scale = certainty_of(job, vectors, absolute, status == CONVERGED)
         if problem.loss is joint:
             sure = _of_paths(sure, moving(variables, vectors), labels)
-    status = carry.status[winner] if several else carry.status
     if found is not None:
         status = jnp.where(found.poor & (status == CONVERGED), POOR, status)
     method = job.stepper

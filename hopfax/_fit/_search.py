@@ -3,13 +3,19 @@
 What is compared with a run over several dwells has many minima: the run is late or early by a
 part of a dwell, and every small change makes it worse. So
 
-    1. for few parameters the loss alone, which is cheap, is computed at many points around the
+    1. for a trace of saliencies the slow equation is solved for the parameters without a run (see
+       `_matching`), and least squares goes on from there, first with half of the data;
+    2. for few parameters the loss alone, which is cheap, is computed at many points around the
        start, all in one compiled program, and least squares goes on from the best of these;
-    2. from the start it takes a few steps with the first part of the data, then with an eighth
+    3. from the start it takes a few steps with the first part of the data, then with an eighth
        more, and so on up to all of them: a short run cannot be late by much, and one that is right
        so far is nearly right a little later.
 
-The first result that describes the data is the result of the fit.
+The first result that describes the data is the result of the fit. Where overlaps are compared, it
+has minima beside it that describe them as well: between switches overlaps do not move, so the loss
+depends on the few saves within one, and has steps where a switch passes a save. Least squares then
+starts again from four standard errors to either side, along each axis of the covariance, as long as
+that leads to a lower minimum.
 
 The program of least squares is that of the first fit, because data that are hidden, as NaN, leave
 all shapes as they are.
@@ -23,13 +29,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from .._interrupt import until_stopped
 from .._programs import jitted
 from .._progress import progress as bar
+from .._types import is_concrete
 from ..losses._terms import AbstractTerm, DwellTimes, Path, SwitchTimes
 from ._loop import Carry, Job, Progress, advance, start_at
+from ._matching import matched
 from ._result import INTERRUPTED, STOPPED, FitResult, poor
 from ._steppers import ByLeastSquares, Problem
 from ._variables import Variables, Vectors
@@ -45,7 +54,28 @@ _REFINED = 8  # of the points
 _GROWTH, _PARTS = 1.12, 28  # each part of the data is so much longer than the one before
 _FEWEST = 4  # times of which a part of the data consists
 _BRIEF = 5  # steps with a part of the data: more lead astray what it does not determine
+_ASIDE = 4.0  # standard errors beside a minimum is where others are looked for
+_BRIEF_HOP = 40  # steps from there, before it is known whether they lead anywhere
+_BETTER = 1e-2  # by which another minimum must be lower
+_HOPS = 3  # at most, from one minimum to the next
 _ENDED = ("stopped", "interrupted")
+
+
+def nearer(job: Job, carry: Carry) -> Carry:
+    """Before the first step, at the given start or, where that is closer to the data, at the
+    parameters that give a trace of saliencies its slopes.
+
+    Few parameters are spared the compilation: a search soon finds where they must begin.
+    """
+    here = all(is_concrete(leaf) for leaf in jax.tree.leaves((carry, job.problem, job.data)))
+    few = job.problem.variables.size <= _SCANNED
+    near = None if few or not here or not _by_least_squares(job) else _near(job)
+    if near is None:
+        return carry
+    one = jnp.asarray(1, jnp.int32)
+    other = start_at(job, near)
+    closer = advance(job, other, one).least < advance(job, carry, one).least
+    return other if bool(closer) else carry
 
 
 def searched(
@@ -59,13 +89,17 @@ def searched(
 
     **Arguments:** `judged`: the result of a carry. `callback`, `show`: as in `hopfax.fit`.
     """
-    terms = _terms(job)
-    whole = isinstance(job.stepper, ByLeastSquares) and job.settings.batch is None
-    if not (terms and whole and poor(result)) or result.ending in _ENDED:
+    if not (_terms(job) and _by_least_squares(job)) or result.ending in _ENDED:
+        return result
+    if not (poor(result) or _uneven(job)):
         return result
     losses = [result.loss]
-    with until_stopped() as stopped, bar(1 + _REFINED, "start", show) as shown:
-        for carry in _fits(job):
+
+    def now() -> FitResult:
+        return result
+
+    with until_stopped() as stopped, bar(2 + _REFINED + _HOPS, "start", show) as shown:
+        for carry in _tries(job, now):
             stopped.check()
             other = judged(carry)
             losses.append(other.loss)
@@ -76,8 +110,6 @@ def searched(
             if callback is not None and callback(told):
                 result = _ended(result, STOPPED)
                 break
-            if not poor(result):
-                break
     if stopped.pressed:
         result = _ended(result, INTERRUPTED)
     return dataclasses.replace(result, losses=jnp.stack(losses))
@@ -87,14 +119,80 @@ def _ended(result: FitResult, status: int) -> FitResult:
     return dataclasses.replace(result, status=jnp.asarray(status, jnp.int32))
 
 
+def _tries(job: Job, now: Callable[[], FitResult]) -> Iterator[Carry]:
+    """Fits from elsewhere until one is good, and then from beside it. `now`: the best so far."""
+    if poor(now()):
+        for carry in _fits(job):
+            yield carry
+            if not poor(now()):
+                break
+    for _ in range(_HOPS if _uneven(job) else 0):
+        carry = _beside(job, now())
+        if carry is None:
+            break
+        yield carry
+
+
+# Small minima side by side
+
+
+def _uneven(job: Job) -> bool:
+    """Whether the bottom of the valley is uneven: overlaps change within switches alone, and few
+    saves fall into one."""
+    return any(isinstance(term, Path) and term.of == "overlaps" for term in _terms(job))
+
+
+def _beside(job: Job, result: FitResult) -> Carry | None:
+    """The best minimum that is reached from a few standard errors beside the one that was found, if
+    it is better."""
+    if result.scale is None:
+        return None
+    free, limit = np.asarray(result.scale.free), jnp.asarray(_BRIEF_HOP, jnp.int32)
+    _, back = ravel_pytree(job.problem.variables.start())
+    known = np.isfinite(np.asarray(result.scale.stderr))
+    covariance = np.where(known[:, None] & known, np.asarray(result.scale.covariance), 0.0)
+    best, least = None, float(result.loss)
+    for size, axis in zip(*np.linalg.eigh(covariance), strict=True):
+        if size <= 0:
+            continue
+        far = min(_ASIDE * np.sqrt(size), _REACH * (1 + np.linalg.norm(axis * free)))
+        for sign in (-1, 1):
+            start = back(jnp.asarray(free + sign * far * axis, job.problem.variables.dtype))
+            carry = advance(job, start_at(job, start), limit)
+            if float(carry.least) < least - _BETTER:
+                best, least = carry, float(carry.least)
+    if best is None:
+        return None
+    return advance(job, best, jnp.asarray(job.settings.steps, jnp.int32))
+
+
+# Elsewhere
+
+
 def _fits(job: Job) -> Iterator[Carry]:
     """Fits from other starts, each as it ended, the most promising first."""
-    given = job.problem.variables.start()
+    given, half = job.problem.variables.start(), _with_part(job, 0.5)
+    near = _near(job)
+    if near is not None:
+        for parts in ((half,), ()):
+            yield _refined(job, parts, near)
     if job.problem.variables.size <= _SCANNED:
-        half = _with_part(job, 0.5)
         for vectors in _points(job, half):
             yield _refined(job, [half], vectors)
     yield _refined(job, _parts(job), given)
+
+
+def _near(job: Job) -> Vectors | None:
+    """The parameters that give a trace of saliencies its slopes; None if there is no trace."""
+    slopes = matched(job.problem)
+    if slopes is None:
+        return None
+    start = job.problem.variables.start()
+    return _refined(eqx.tree_at(lambda j: j.problem, job, slopes), (), start).best
+
+
+def _by_least_squares(job: Job) -> bool:
+    return isinstance(job.stepper, ByLeastSquares) and job.settings.batch is None
 
 
 def _refined(job: Job, parts: Iterable[Job], vectors: Vectors) -> Carry:
