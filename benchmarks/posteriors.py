@@ -21,7 +21,7 @@ from scipy import stats
 import hopfax as hx
 
 START = dict(saliency=[5.0, 0.0, 0.0, 0.0])
-MEAN, SIGMA = jnp.array([5.5, 20.0]), jnp.array([0.5, 2.0])
+MEAN, SIGMA = np.array([5.5, 20.0]), np.array([0.5, 2.0])  # of the prior
 NUMBER, NOISE = 4, 0.5  # switches, and the standard deviation of their times
 MANY, FEW = 400, 99  # draws of a Gaussian, and of the posterior
 STEPS, WIDER = 8, 1.5  # Gauss-Newton steps to it, and its width in standard errors
