@@ -269,13 +269,18 @@ def test_the_density_is_that_of_the_grid(page, grid):
 
 def test_a_run_that_fails_has_density_zero(page):
     density = hx.log_density(page["network"], page["seen"] + page["known"], where=both)
-    both_of = jax.jit(jax.value_and_grad(density))
-    number, slope = both_of(jnp.array([5.0, -3.0]))  # no time constant
-    assert number == -np.inf and not slope.any()
+    assert density(jnp.array([5.0, -3.0])) == -np.inf  # no time constant
+    assert np.isfinite(density(jnp.array([5.0, 20.0])))
     plain = jax.jit(lambda tau: page["seen"](network(tau=tau)))(-3.0)
     assert np.isfinite(plain).all()  # a fit has something to go by
-    number, slope = both_of(jnp.array([5.0, 20.0]))
-    assert np.isfinite(number) and slope.all()
+
+
+@pytest.mark.slow
+def test_the_slope_is_zero_where_the_density_is(page):
+    first = jax.jit(jax.grad(page["density"]))
+    assert page["density"](jnp.array([800.0, 3.0])) == -np.inf  # an infinite gain
+    assert not first(jnp.array([800.0, 3.0])).any()
+    assert first(page["density"].start).all()
 
 
 @pytest.fixture(scope="module")
@@ -443,8 +448,16 @@ def test_subjects_are_the_recordings_one_by_one():
     np.testing.assert_allclose(found, np.stack(expected), atol=1e-9)
     with pytest.raises(ValueError, match=r"an entry for each of the 3 subjects .* shape \(\)"):
         loss(network())
-    with pytest.raises(TypeError, match="`recordings`"):
-        losses.subjects(each, where=lambda n: n.kappa)
+
+
+def test_wrong_arguments_of_groups_are_named(as_a_user_runs_it):
+    seen = losses.switch_times([31.0], init=START)
+    with pytest.raises(TypeError, match="`recordings` .* what hopfax.losses.stack returns"):
+        losses.subjects([seen, seen], where=lambda n: n.kappa)
+    with pytest.raises(TypeError, match="`where`"):
+        losses.subjects(seen, where="kappa")
+    with pytest.raises(ValueError, match="`sigma`"):
+        losses.pooled(a, sigma=-1.0)
 
 
 def test_a_pooled_prior_is_that_with_its_mean_integrated_out():
@@ -461,8 +474,6 @@ def test_a_pooled_prior_is_that_with_its_mean_integrated_out():
     np.testing.assert_allclose(before - after, integral(moved) - integral(v), rtol=1e-9)
     with pytest.raises(ValueError, match="at least two members"):
         loss({"a": jnp.ones(1)})
-    with pytest.raises(ValueError, match="`sigma`"):
-        losses.pooled(a, sigma=-1.0)
 
 
 @pytest.mark.slow
@@ -483,14 +494,14 @@ def test_partial_pooling_brings_subjects_nearer_to_the_truth(page):
 # Simulation-based calibration
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ranks_of_the_truth_are_uniform(monkeypatch):
     """By the benchmark, of 50 seeds; a right posterior fails once in 10,000 choices of seeds."""
     monkeypatch.syspath_prepend(PAGE.parents[1])
     from benchmarks import posteriors
 
     below, effective = posteriors.ranks(50)
-    assert np.isfinite(effective).all() and effective.min() > 100
+    assert np.isfinite(effective).all() and effective.min() > 50
     for k in (0, 1):
-        p, counts = posteriors.p_value(below[:, 0, k])
+        p, counts = posteriors.p_value(below[:, k])
         assert counts.sum() == 50 and p > 5e-5
