@@ -16,44 +16,70 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
 
 def undefined(like: Float[Array, "..."], source: Any) -> Float[Array, "..."]:
-    """NaN of the shape of `like`, with a first derivative of NaN by every array of `source`."""
-    return _undefined(jnp.full_like(like, jnp.nan), source)
+    """NaN of the shape of `like`, with a derivative of NaN by every array of `source`."""
+    leaves = [leaf for leaf in jax.tree.leaves(source) if eqx.is_inexact_array(leaf)]
+    return _missing.bind(*leaves, shape=like.shape, dtype=like.dtype, lanes=0)
 
 
-@eqx.filter_custom_jvp
-def _undefined(nothing, source):
-    return nothing
+# NaN for each of the leading `lanes` axes of a batch, which all leaves have. (A `custom_jvp` will
+# not do: its value has no axis of a batch, where its tangent has.)
+_missing = Primitive("missing")
 
 
-@_undefined.def_jvp
-def _(primals, tangents):
-    nothing, source = primals
-    changes = [jnp.sum(_spoilt(change)) for change in jax.tree.leaves(tangents[1])]
-    change = sum((x.astype(nothing.dtype) for x in changes), jnp.zeros((), nothing.dtype))
+def _nothing(*leaves, shape, dtype, lanes):
+    return jnp.full(shape, jnp.nan, dtype)
+
+
+def _changed(leaves, tangents, *, shape, dtype, lanes):
+    """NaN too, in every lane in which something that is differentiated by changes."""
+    out = _missing.bind(*leaves, shape=shape, dtype=dtype, lanes=lanes)
+    total = jnp.zeros(shape[:lanes], dtype)
+    for tangent in tangents:
+        if type(tangent) is not ad.Zero:
+            spoilt = _spoilt(tangent).reshape(*tangent.shape[:lanes], -1)
+            total = total + spoilt.sum(-1).astype(dtype)
+    total = total.reshape(*total.shape, *(1 for _ in shape[lanes:]))
     # Spoilt once more, entry by entry: cotangents of two entries may add up to zero.
-    return _undefined(nothing, source), _spoilt(jnp.broadcast_to(change, nothing.shape))
+    return out, _spoilt(jnp.broadcast_to(total, shape))
 
 
-_primitive = Primitive("undefined")
+def _in_batch(leaves, axes, *, shape, dtype, lanes):
+    size = next(x.shape[axis] for x, axis in zip(leaves, axes, strict=True) if axis is not None)
+    moved = [
+        jnp.broadcast_to(x, (size, *x.shape)) if axis is None else jnp.moveaxis(x, axis, 0)
+        for x, axis in zip(leaves, axes, strict=True)
+    ]
+    return _missing.bind(*moved, shape=(size, *shape), dtype=dtype, lanes=lanes + 1), 0
+
+
+_missing.def_impl(_nothing)
+_missing.def_abstract_eval(lambda *leaves, shape, dtype, lanes: ShapedArray(shape, dtype))
+ad.primitive_jvps[_missing] = _changed
+batching.primitive_batchers[_missing] = _in_batch
+mlir.register_lowering(_missing, mlir.lower_fun(_nothing, multiple_results=False))
+
+
+_linear = Primitive("spoilt")
 
 
 def _spoilt(change: Array) -> Array:
     """Zero where `change` is zero, elsewhere NaN."""
-    return _primitive.bind(change)
+    return _linear.bind(change)
 
 
 def _evaluated(change):
     return jnp.where(change == 0, change, jnp.nan)
 
 
-_primitive.def_impl(_evaluated)
-_primitive.def_abstract_eval(lambda change: change)
-ad.deflinear(_primitive, lambda cotangent: [_spoilt(cotangent)])
-batching.defvectorized(_primitive)
-mlir.register_lowering(_primitive, mlir.lower_fun(_evaluated, multiple_results=False))
+_linear.def_impl(_evaluated)
+_linear.def_abstract_eval(lambda change: change)
+ad.deflinear(_linear, lambda cotangent: [_spoilt(cotangent)])
+batching.defvectorized(_linear)
+mlir.register_lowering(_linear, mlir.lower_fun(_evaluated, multiple_results=False))

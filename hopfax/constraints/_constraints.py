@@ -238,7 +238,7 @@ class Masked(AbstractConstraint):
     masked = hx.constraints.Masked([True, False])
     found = hx.fit(
         {"a": jnp.array([0.0, 0.0])},
-        lambda model: model["a"] - 1.0,
+        lambda model: model["a"] - jnp.array([1.0, 0.0]),
         where=lambda model: model["a"],
         constraint=masked,
     )

@@ -1,6 +1,6 @@
 """What `hopfax fit` draws: the replay beside its target, and the transition matrix."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -10,11 +10,12 @@ from ..._fit._proof import ROUNDS, replay
 from ...observables import switch_times, visited
 from .._picture import require
 
+Moving: TypeAlias = hx.TwoTimescaleHopfield | hx.TwoTimescaleRateMemory
 _ROWS = 4  # sequences that are drawn
 _NARROW = 0.02  # of the width, below which a number has no room
 
 
-def horizon(network: hx.TwoTimescaleHopfield, events: Any) -> float:
+def horizon(network: Moving, events: Any) -> float:
     """How long a replay lasts, in slow time constants: the target and a quarter more."""
     tau = float(np.max(np.asarray(network.tau)))
     if events.time is None:
@@ -77,7 +78,7 @@ def _sequence(ax: Any, found: "hx.SequenceFit", row: int, events: Any) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def _matrix(ax: Any, network: hx.TwoTimescaleHopfield) -> None:
+def _matrix(ax: Any, network: Moving) -> None:
     kappa = np.broadcast_to(np.asarray(network.kappa), (network.patterns.P,))
     gains = kappa[:, None] * np.asarray(network.transition)
     top = np.abs(gains).max() or 1.0
