@@ -16,7 +16,7 @@ from .._errors import (
 )
 from .._progress import check_progress
 from .._types import ArrayLike
-from ..losses import AbstractLoss, Events
+from ..losses import Events
 from ..losses._events import events_of
 from ..losses._order import check_memories
 from ._moving import Moving
@@ -48,18 +48,6 @@ def targets_of(target: Any, P: int) -> list[Events]:
     if any(timed) and not all(timed):
         raise ValueError("`target`: either all sequences have times, or none.")
     return targets
-
-
-def check_prior(prior: Any, targets: list[Events]) -> None:
-    """TypeError/ValueError unless it is a loss, for targets that have times."""
-    if prior is None:
-        return
-    check_type(prior, "prior", AbstractLoss, "one of hopfax.losses, as losses.prior")
-    if targets[0].time is None:
-        raise ValueError(
-            "`prior` is weighed against times, but `target` has none: of the matrices that show an "
-            "order the one of least norm is taken."
-        )
 
 
 def given_starts(saliency: ArrayLike | None, network: Moving, S: int) -> Float[Array, "S P"] | None:

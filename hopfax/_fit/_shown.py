@@ -48,10 +48,10 @@ class SequenceFit:
     - `stages`: what was tried, in order. The result is that of the best one.
     - `fit`: the `FitResult` by which the network was found, with standard errors if it was the
       refinement; None for a design. They hold with all entries of the matrix free, not only with
-      those that were fitted; with a `prior` they are those of the posterior.
+      those that were fitted.
     - `interrupted`: whether Ctrl-C ended the search; it is then the best one so far.
     - `inverse_temperature`: with "suffixes", by which saliencies make probabilities; else None.
-    - `known`: an `Identifiability` of all entries: which of them the times (and the prior) decide,
+    - `known`: an `Identifiability` of all entries: which of them the times decide,
       and in which combinations. None if the network was not found by the refinement of its matrix,
       and for a poor fit.
 
