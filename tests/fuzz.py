@@ -585,7 +585,6 @@ def of_runs():
             memory="auto",
             where=None,
             constraint=None,
-            prior=None,
             saliency=None,
             sigma=1.0,
             absolute_sigma=False,

@@ -1,6 +1,5 @@
 """What is known of a matrix found from a sequence: least norm, and errors of all entries."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -144,84 +143,3 @@ def test_errors_of_a_matrix_are_those_of_its_whole_jacobian(events):
     mine = [labels.index(label) for label in found.fit.labels]
     np.testing.assert_array_equal(found.fit.stderr, found.known.errors[jnp.asarray(mine)])
     assert "the data say nothing of them" in str(found)
-
-
-@pytest.mark.slow
-def test_a_prior_of_the_matrix_gives_its_posterior(events):
-    """All entries are fitted; precisions add, and entries that the times leave open are those of
-    the prior."""
-    expected = hx.losses.prior(lambda net: net.transition, CHAIN, sigma=0.2)
-    found = hx.fit_sequence(
-        network(4),
-        events,
-        prior=expected,
-        saliency=STARTS,
-        sigma=SIGMA,
-        absolute_sigma=True,
-        progress=False,
-    )
-    assert found.reproduced and len(found.fit.labels) == 16
-    J = differences(found.network.transition)
-    posterior = np.sqrt(np.diag(np.linalg.inv(J.T @ J + np.eye(16) / 0.2**2)))
-    np.testing.assert_allclose(found.fit.stderr, posterior, rtol=1e-4)  # of the differences
-    np.testing.assert_array_equal(found.known.errors, found.fit.stderr)
-    off = (found.network.transition - CHAIN).ravel()
-    assert (jnp.abs(off) < 4 * found.fit.stderr).all()
-    blind = found.fit.stderr > 0.2 - 1e-6
-    assert blind.any() and (jnp.abs(off[blind]) < 1e-3).all()
-
-
-def test_a_prior_that_cannot_be_used_is_named(as_a_user_runs_it):
-    with pytest.raises(TypeError, match="`prior` must be"):
-        hx.fit_sequence(network(4), hx.Events([0, 1], [0.0, 20.0]), prior=0.1)
-    expected = hx.losses.prior(lambda net: net.transition, sigma=1.0)
-    with pytest.raises(ValueError, match="`prior` is weighed against times"):
-        hx.fit_sequence(network(4), [0, 1, 2], prior=expected)
-    with pytest.raises(ValueError, match="`prior` is of the network as it is"):
-        timed = hx.Events([0, 1], [0.0, 20.0])
-        hx.fit_sequence(network(4), timed, prior=expected, memory="contexts")
-
-
-# Pulls
-
-
-@pytest.mark.slow
-def test_pulls_of_all_entries_of_a_matrix_are_of_size_one():
-    """50 seeds side by side: 16 entries, from the switch times of runs from eight starts."""
-    true = network(4, CHAIN)
-    starts = jnp.asarray(np.random.default_rng(5).uniform(0.0, 1.0, (8, 4)))
-    starts = starts.at[jnp.arange(8), jnp.arange(8) % 4].set(4.0)
-    losses = [
-        hx.losses.switch_times(jnp.full(5, 30.0), init=dict(saliency=z), sigma=SIGMA)
-        for z in starts
-    ]
-    whole = hx.losses.stack(losses)
-    ends = jnp.array([0.0, 240.0])
-
-    def times(z):
-        run = hx.simulate(true, true.init(saliency=z), ends)
-        return hx.observables.switch_times(run)[:5]
-
-    exact = jnp.stack([times(z) for z in starts])
-    noise = SIGMA * jax.random.normal(jax.random.key(0), (50, 8, 5))
-
-    def fitted(noise):
-        seen = eqx.tree_at(lambda loss: loss.terms[0].time, whole, exact + noise)
-        return hx.fit(
-            true,
-            lambda model, data: hx.losses.each(model, data, derivative="forward"),
-            data=seen,
-            where=lambda net: net.transition,
-            absolute_sigma=True,
-            starts=1,
-            derivative="forward",
-            progress=False,
-        )
-
-    found = eqx.filter_jit(eqx.filter_vmap(fitted))(noise)
-    errors = np.asarray(found.stderr)
-    known = np.isfinite(errors).all(axis=0) & (np.median(errors, axis=0) < 0.1)
-    assert known.sum() >= 8
-    pulls = (np.asarray(found.values) - np.asarray(CHAIN).ravel())[:, known] / errors[:, known]
-    size = np.sqrt(np.mean(pulls**2))
-    assert abs(size - 1) < 0.1

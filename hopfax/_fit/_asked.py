@@ -1,4 +1,4 @@
-"""What is asked of `fit_sequence`, checked: sequences, starts, a prior, and options."""
+"""What is asked of `fit_sequence`, checked: sequences, starts, and options."""
 
 from typing import Any
 
@@ -12,11 +12,10 @@ from .._errors import (
     check_at_least,
     check_bool,
     check_shape,
-    check_type,
 )
 from .._progress import check_progress
 from .._types import ArrayLike
-from ..losses import AbstractLoss, Events
+from ..losses import Events
 from ..losses._events import events_of
 from ..losses._order import check_memories
 from ..networks import TwoTimescaleHopfield
@@ -48,18 +47,6 @@ def targets_of(target: Any, P: int) -> list[Events]:
     if any(timed) and not all(timed):
         raise ValueError("`target`: either all sequences have times, or none.")
     return targets
-
-
-def check_prior(prior: Any, targets: list[Events]) -> None:
-    """TypeError/ValueError unless it is a loss, for targets that have times."""
-    if prior is None:
-        return
-    check_type(prior, "prior", AbstractLoss, "one of hopfax.losses, as losses.prior")
-    if targets[0].time is None:
-        raise ValueError(
-            "`prior` is weighed against times, but `target` has none: of the matrices that show an "
-            "order the one of least norm is taken."
-        )
 
 
 def given_starts(

@@ -19,9 +19,8 @@ from .._errors import (
     warn,
 )
 from .._types import ArrayLike
-from ..losses import AbstractLoss
 from ..networks import TwoTimescaleHopfield, check_kind
-from ._asked import check_options, check_prior, given_starts, targets_of
+from ._asked import check_options, given_starts, targets_of
 from ._choice import Optimizer
 from ._contexts import contexts
 from ._identify import Identifiability
@@ -73,8 +72,8 @@ class SequenceFit:
     - `stages`: what was tried, in order. The result is that of the best one.
     - `fit`: the `FitResult` by which the network was found, with standard errors if it was the
       refinement; None for a design. They hold with all entries of the matrix free, not only with
-      those that were fitted; with a `prior` they are those of the posterior.
-    - `known`: an `Identifiability` of all entries: which of them the times (and the prior) decide,
+      those that were fitted.
+    - `known`: an `Identifiability` of all entries: which of them the times decide,
       and in which combinations. None if the network was not found by the refinement of its matrix,
       and for a poor fit.
 
@@ -169,7 +168,6 @@ def fit_sequence(
     memory: Literal["auto"] | Memory = "auto",
     where: Callable | None = None,
     constraint: Any = None,
-    prior: AbstractLoss | None = None,
     saliency: ArrayLike | None = None,
     sigma: ArrayLike = 1.0,
     absolute_sigma: bool = False,
@@ -232,16 +230,12 @@ def fit_sequence(
         [0, 2, 1], read as a cycle.
     - `strategy`: which are tried, see above.
     - `memory`: "auto", "transition", "contexts" or "suffixes", see above. What is said of the
-        network as it is (`where`, `constraint`, `prior`, `saliency`, the strategies "surrogate" and
+        network as it is (`where`, `constraint`, `saliency`, the strategies "surrogate" and
         "gradient") means "transition".
     - `where`: what to fit of the network, as in `hopfax.fit`. Default: `transition`; with times, in
-        the end, only its entries that are not zero (all with a `prior`), and the saliencies of the
+        the end, only its entries that are not zero, and the saliencies of the
         first memories.
     - `constraint`: as in `hopfax.fit`, for `where`.
-    - `prior`: what is known of the matrix beside the times, as a loss of the network, in units of
-        standard deviations: `losses.prior` (Gaussian, about zero or about known entries),
-        `losses.sparsity`, a sum of such. Then all entries are fitted, the matrix is the maximum a
-        posteriori, and with `absolute_sigma` errors are those of the posterior.
     - `saliency`: (P,) or (S, P), where the sequences start, if it is known. Otherwise it is part of
         the design: a cycle is steady from the beginning, an open sequence starts from one memory.
     - `sigma`, `absolute_sigma`: standard deviation of the times, as in `hopfax.fit`.
@@ -287,8 +281,7 @@ def fit_sequence(
         raise ValueError("`where` is not for strategy='design', which sets `transition`.")
     targets = targets_of(target, network.patterns.P)
     given = given_starts(saliency, network, len(targets))
-    check_prior(prior, targets)
-    task = Task(network, targets, given, where, constraint, sigma, absolute_sigma, progress, prior)
+    task = Task(network, targets, given, where, constraint, sigma, absolute_sigma, progress)
     names, reasons = plan(task, memory, strategy)
     search = _Search(task, reasons)
     run = {

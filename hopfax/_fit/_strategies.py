@@ -72,7 +72,6 @@ class Task:
     sigma: ArrayLike
     absolute_sigma: bool
     progress: bool | Literal["auto"]
-    prior: AbstractLoss | None = None
 
     @property
     def timed(self) -> bool:
@@ -277,20 +276,18 @@ def gradient(task: Task, best: Trial | None, optimizer: Optimizer, steps: int | 
 def refine(task: Task, trial: Trial, steps: int | None) -> Made:
     """Least squares on the true switch times, from a trial that shows some of the target.
 
-    Where the entries are our choice, those of a trial that it uses are fitted, or with a prior all;
-    in both cases errors hold with all of them free.
+    Where the entries are our choice, those of a trial that it uses are fitted, and
+    errors hold with all of them free.
     """
     recordings = []
     for events, z in zip(task.targets, trial.saliency, strict=True):
         events = events.repeated(_LEARNT) if events.cycle else events
         recordings.append(_recorded(task, events, z))
-    loss: AbstractLoss = Replayed(tuple(recordings))
-    if task.prior is not None:
-        loss = loss + OfNetwork(task.prior)
+    loss = Replayed(tuple(recordings))
     if task.where is not None:
         result = _fitted(task, trial, loss, _variable(task), steps=steps, patience=_IDLE)
         return Made(result.model, result)
-    variable = _entries(task, trial, all_of_them=task.prior is not None)
+    variable = _entries(task, trial, all_of_them=False)
     with hushed(FitWarning):  # not all of them may matter
         result = _fitted(task, trial, loss, variable, steps=steps, patience=_IDLE)
     small = Trial(result.model.network.merged(), result.model.saliency)
