@@ -43,7 +43,8 @@ class Switches(eqx.Module):
     A switch is a crossing of $|m_{source}|$ and $|m_{target}|$ at which a new memory takes the
     lead; crossings with all overlaps below 0.1 are not counted.
 
-    - `time`: when they happened, in fast time constants.
+    - `time`: when they happened, in fast time constants. Of one that did not it is NaN, and so is
+      its derivative.
     - `source`, `target`: from which memory to which.
     - `retrieved`: whether the new memory passes $|m| = 1/2$ before the next crossing.
     - `count`: how many there were; it is larger than the log where that was too short.

@@ -30,7 +30,7 @@ from ._nesting import (
 )
 from ._noise import OrnsteinHeun
 from ._switches import Divergence, Log, SwitchLog, UserEvent, locate
-from ._task import Settings, Task, blanked
+from ._task import Settings, Task, blanked, dated
 from .kinks import SeriesStep
 
 _FIXED_STEP = 0.05  # of noisy runs, in fast time constants
@@ -339,6 +339,8 @@ def _harvest(
     }
     path = solution.interpolation
     switches = _until(locate(log, solver, driven.terms), task.ts[-1])
+    time = dated(switches.time, (task, driven.strength))
+    switches = dataclasses.replace(switches, time=time)
     return Trajectory(
         ts=task.ts,
         overlaps=overlaps,

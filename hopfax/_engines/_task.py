@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .._types import Network
+from .._undefined import undefined
 from ..networks import AbstractSystem, Core
 
 
@@ -40,3 +41,9 @@ def blanked(saves: Any, reached: Bool[Array, " T"]) -> Any:
         return leaf if leaf.dtype == bool else jnp.where(mask, leaf, -1)
 
     return jax.tree.map(blank, saves)
+
+
+def dated(times: Float[Array, " K"], source: Any) -> Float[Array, " K"]:
+    """The times of a log of switches. Those of switches that the run does not make are NaN, and so
+    are their derivatives by all that the run depends on, `source`."""
+    return jnp.where(jnp.isnan(times), undefined(times, source), times)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from .._errors import as_indices, check_shape, check_type
 from .._trajectory import Trajectory
 from .._types import ArrayLike, is_concrete
+from .._undefined import undefined
 from ..networks import TwoTimescaleHopfield, check_kind
 
 #: The names of the regimes that `classify` tells apart; the code of a regime is its place here.
@@ -55,7 +56,8 @@ def switch_times(trajectory: Trajectory) -> Float[Array, "... K"]:
 
     They are roots of the solver's own interpolation between its steps, so as exact as the run, and
     differentiable. In units of the fast time constant. Under a trace (or in a batch) padded with
-    NaN to a fixed length, otherwise only as many as there were.
+    NaN to a fixed length, otherwise only as many as there were. The derivative of a time that is
+    missing is NaN, too: a mean over many runs is `jnp.nanmean`, of those that made the switch.
 
     **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches.
 
@@ -71,7 +73,8 @@ def switch_times(trajectory: Trajectory) -> Float[Array, "... K"]:
     """
     _check_run(trajectory, "switch_times", batch=True)
     log = trajectory.switches
-    return _cut(jnp.sort(jnp.where(log.retrieved, log.time, jnp.nan), axis=-1))
+    missing = undefined(log.time, log.time)
+    return _cut(jnp.sort(jnp.where(log.retrieved, log.time, missing), axis=-1))
 
 
 def dwell_times(trajectory: Trajectory) -> Float[Array, "... L"]:

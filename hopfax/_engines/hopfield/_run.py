@@ -14,7 +14,7 @@ from ..._programs import jitted
 from ..._trajectory import Switches, Trajectory
 from ...networks import Core, HardTanhLaw, HopfieldSystem
 from .._methods import EventDriven
-from .._task import Settings, Task, blanked
+from .._task import Settings, Task, blanked, dated
 from ._integrate import integrate
 from ._problem import Options, Pieces, Problem
 from ._series import Law
@@ -56,7 +56,11 @@ def run(
         final=system.state(jnp.where(done, ts[-1], ts[0] + facts.t), end),
         status=status,
         switches=Switches(
-            ts[0] + values.switch, facts.source, facts.target, facts.retrieved, facts.switches
+            dated(ts[0] + values.switch, task),
+            facts.source,
+            facts.target,
+            facts.retrieved,
+            facts.switches,
         ),
         counters={"steps": facts.steps, "jumps": facts.jumps},
         reduction=settings.reduction,
