@@ -36,6 +36,23 @@ def test_a_memory_that_leaves_too_early_is_a_residual(times):
     assert_close(several(NETWORK)[2], (times[2] - 95.0) / 2.0, 1e-6, "the last sigma")
 
 
+def test_only_until_is_a_datum_of_the_time_after_the_last_switch(times):
+    """The third switch, at 91.4, is no residual however long the run is, unless `until` says so."""
+    for end in (85.0, 110.0):
+        loss = hx.losses.switch_times(times[:2], init=INIT, end=end)
+        assert_close(loss(NETWORK), [0.0, 0.0], 1e-6, "tolerance of the run")
+    watched = hx.losses.switch_times(times[:2], init=INIT, end=110.0, until=110.0)
+    assert_close(watched(NETWORK)[2], times[2] - 110.0, 1e-6, "tolerance of the run")
+
+
+def test_the_loss_of_the_order_sees_no_times():
+    def loss(*times, **options):
+        return float(hx.losses.order(hx.Events([0, 1, 2], *times, **options), P=4)(NETWORK))
+
+    seen = [0.0, 30.0, 60.0]
+    assert loss() == loss(seen) == loss(seen, end=61.0) == loss(seen, until=900.0)
+
+
 def test_its_derivative_is_that_of_the_switch(times):
     def of(until):
         loss = hx.losses.switch_times(times[:2], init=INIT, until=until)

@@ -29,6 +29,10 @@ def switch_times(
     its derivatives are exact where the run is event-driven. A switch that does not take place, or
     leads elsewhere than `order` says, counts as one at the end of the run.
 
+    What counts of the time after the last $\hat t_k$ is `until`: without it the network may switch
+    again at once, at no cost. `end` is no datum, only where the run is cut off. What was watched to
+    the end of a recording, and seen to stay, is said by `until`.
+
     **Where its gradient vanishes:** in all residuals from the first missing switch on; entirely if
     nothing moves (a network that stays in its first memory, or retrieves none). Then begin with
     `order` or `event_map`.
@@ -80,7 +84,8 @@ def dwell_times(
 
     Differences of successive switch times, so the time before the first switch does not count. Use
     it where the errors of the dwells are independent of each other; in `switch_times` those of the
-    times are.
+    times are. Only dwells whose end was seen count; one that was still going on when a recording
+    ended is for `switch_times`, with `until`.
 
     **Where its gradient vanishes:** as for `switch_times`.
 

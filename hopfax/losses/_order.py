@@ -76,6 +76,10 @@ def order(
     is followed by different ones cannot be met, for a window knows nothing of earlier memories: use
     `event_map` there.
 
+    **What it does not see:** times. Neither `time` nor `end` and `until` of `Events` count, and the
+    last memory of an open sequence has no window, so that whatever follows it costs nothing. Dwells
+    are compared by `event_map` and `switch_times`, which count `end` and `until`, too.
+
     **Arguments:**
 
     - `target`: `Events`, several, or a list of memories, read as a cycle.
