@@ -261,7 +261,7 @@ def test_what_cannot_be_shown_is_said():
 def test_bad_arguments_are_named(target, options, error, match):
     with pytest.raises(error, match=match):
         hx.fit_sequence(network(4), target, **options)
-    with pytest.raises(TypeError, match="`network` must be a TwoTimescaleHopfield, got Hopfield"):
+    with pytest.raises(TypeError, match="`network` must be a TwoTimescale.*, got Hopfield"):
         hx.fit_sequence(hx.Hopfield(hx.patterns.hadamard(3, 8)), [0, 1, 2])
 
 

@@ -20,6 +20,7 @@ chain or a cycle of memories, which the network shows by construction.
 
 import dataclasses
 import math
+from typing import cast
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -43,7 +44,7 @@ _SLOW = 0.7  # of the error that a correction leaves, from which on no more are 
 
 def enlarged(task: Task, item: np.ndarray) -> Task:
     """The task for a network with a memory for each of these items (Q,), each in a context."""
-    network = task.network
+    network = cast(TwoTimescaleHopfield, task.network)  # `plan` refuses others
     patterns = _copies(network.patterns, item)
     Q, tau = item.size, np.asarray(network.tau)
     reach = float(np.abs(np.asarray(patterns.xi).sum(axis=0)).max())

@@ -5,9 +5,9 @@ import numpy as np
 from .._errors import as_float, as_indices, check_at_least, check_shape
 from .._types import ArrayLike
 from ..losses import Events
-from ..networks import TwoTimescaleHopfield
 from ._contexts import enlarged, steady
-from ._strategies import Made, Task, chain_gain, designed, slope
+from ._moving import Moving, slope
+from ._strategies import Made, Task, chain_gain, designed
 from ._suffixes import suffixes
 from ._trial import Trial
 
@@ -56,7 +56,7 @@ def _followed(trial: Trial, items: np.ndarray, events: Events) -> int:
 
 
 def listened(
-    network: TwoTimescaleHopfield, items: np.ndarray, memory: ArrayLike, dwell: ArrayLike | None
+    network: Moving, items: np.ndarray, memory: ArrayLike, dwell: ArrayLike | None
 ) -> np.ndarray:
     """The saliency of each item at the end of each entry; see `SequenceFit.listen`."""
     heard = np.asarray(as_indices(memory, "memory"))

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from ..losses import Events
 from ._automaton import follows_itself, memory_span
+from ._moving import of_rates
 from ._strategies import Task
 
 Memory = Literal["transition", "contexts", "suffixes"]
@@ -29,6 +30,8 @@ def plan(task: Task, memory: str, strategy: str) -> Plan:
     **Raises:** ValueError naming the argument that does not go with `memory`, or the target that
     the network as it is cannot show.
     """
+    if of_rates(task.network):
+        return _of_rates(task, memory, strategy)
     obstacle = _obstacle(task, strategy)
     if memory in LARGER and obstacle:
         raise ValueError(f"{obstacle}, but memory={memory!r} makes a network of its own.")
@@ -49,6 +52,25 @@ def plan(task: Task, memory: str, strategy: str) -> Plan:
     if memory == "transition" or obstacle:
         return Plan(names, {"transition": obstacle if obstacle else "as asked"})
     return _chosen(task.targets, twice, names)
+
+
+def _of_rates(task: Task, memory: str, strategy: str) -> Plan:
+    """The design, which is all that there is for firing rates."""
+    kind = "for a TwoTimescaleHopfield"
+    if memory in LARGER:
+        raise ValueError(f"memory={memory!r} is {kind}: of firing rates only 'transition'.")
+    instead = "of firing rates hopfax.fit fits all else, with losses.switch_times"
+    if strategy not in ("auto", "design"):
+        raise ValueError(f"strategy={strategy!r} is {kind}; {instead}.")
+    for name in ("where", "constraint"):
+        if getattr(task, name) is not None:
+            raise ValueError(f"`{name}` is {kind}; {instead}.")
+    if (twice := follows_itself(task.targets)) is not None:
+        raise ValueError(
+            f"`target`: memory {twice} follows itself, which the network cannot show. Join the two "
+            "entries to one longer stay."
+        )
+    return Plan(["design"], {"transition": "as asked" if memory != "auto" else "of firing rates"})
 
 
 def _obstacle(task: Task, strategy: str) -> str:

@@ -10,8 +10,8 @@ from .._engines import Auto, Diffrax, EventDriven
 from .._simulate import simulate
 from .._trajectory import Trajectory
 from ..losses import Events
-from ..networks import TwoTimescaleHopfield
 from ..observables import switch_times, visited
+from ._moving import Moving, slope
 from ._trial import Trial
 
 ROUNDS = 2  # of a cycle that are looked at
@@ -52,9 +52,7 @@ def without_end(events: Events) -> Events:
     return events if events.cycle else Events(events.memory, events.time)
 
 
-def replay(
-    network: TwoTimescaleHopfield, saliency: Float[Array, " P"], events: Events
-) -> Trajectory:
+def replay(network: Moving, saliency: Float[Array, " P"], events: Events) -> Trajectory:
     """The network's own run, long enough to show a sequence (a cycle twice)."""
     count = events.switches[0].size * (ROUNDS if events.cycle else 1)
     slots = 1 << max(2 * count, 32).bit_length()
@@ -63,13 +61,13 @@ def replay(
     return simulate(network, network.init(saliency=saliency), ts, method=method, throw=False)
 
 
-def _length(network: TwoTimescaleHopfield, events: Events) -> float:
+def _length(network: Moving, events: Events) -> float:
     """How long such a run is."""
     rounds = ROUNDS if events.cycle else 1
     if events.time is None:
         tau = float(np.max(np.asarray(network.tau)))
         gain = np.max(np.asarray(network.kappa * network.transition.T))
-        gain = gain * float(network.activation.slope(jnp.zeros((), network.patterns.dtype)))
+        gain = gain * slope(network)
         stay = np.clip(np.log(max(gain, 1.0)) + 0.5, _LONGEST, _ENOUGH)  # the steady one is less
         return float((rounds * events.switches[0].size + 1) * stay * tau)
     known = (events.end, events.until, events.time[-1])

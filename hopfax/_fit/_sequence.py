@@ -29,11 +29,12 @@ from .._types import ArrayLike
 from ..losses import Events
 from ..losses._events import events_of
 from ..losses._order import check_memories
-from ..networks import TwoTimescaleHopfield, check_kind
+from ..networks import TwoTimescaleHopfield, TwoTimescaleRateMemory
 from ._choice import Optimizer
 from ._contexts import contexts
 from ._listening import listened, predicting
 from ._memory import LARGER, Memory, plan
+from ._moving import Moving, of_rates
 from ._proof import look, without_end
 from ._result import FitResult
 from ._strategies import Made, Task, design, gradient, refine, surrogate
@@ -94,7 +95,7 @@ class SequenceFit:
     ```
     """
 
-    network: TwoTimescaleHopfield
+    network: Moving
     saliency: Float[Array, "S P"]
     score: float
     error: float
@@ -163,7 +164,7 @@ def _off(error: float, deviation: float) -> str:
 
 
 def fit_sequence(
-    network: TwoTimescaleHopfield,
+    network: Moving,
     target: Any,
     *,
     strategy: Strategy = "auto",
@@ -223,7 +224,10 @@ def fit_sequence(
 
     **Arguments:**
 
-    - `network`: a network with the memories, and with all that is known of its parameters.
+    - `network`: a network with the memories, and with all that is known of its parameters. For a
+        `TwoTimescaleRateMemory` there are the transition between the memories that it has, the
+        design and, with times, the refinement: its saliencies follow the same map, with the
+        critical saliency (`theory.rate.critical_saliency_planar`) in place of 1.
     - `target`: `hopfax.Events`, a list of them (one network shall show all), or an order such as
         [0, 2, 1], read as a cycle.
     - `strategy`: which are tried, see above.
@@ -265,8 +269,9 @@ def fit_sequence(
     hx.observables.visited(run, items=found.items)  # 0, 0, 1, 0, 0, 1, 0, 0, 2
     ```
     """
-    why = ": only that one moves by itself"
-    check_kind(network, TwoTimescaleHopfield, why=why)
+    kinds = (TwoTimescaleHopfield, TwoTimescaleRateMemory)
+    moving = "a TwoTimescaleHopfield or TwoTimescaleRateMemory: only these move by themselves"
+    check_type(network, "network", kinds, moving)
     check_option(strategy, "strategy", ("auto", "design", "surrogate", "gradient"))
     check_option(memory, "memory", ("auto", "transition", "contexts", "suffixes"))
     _check_options(sigma, absolute_sigma, steps, starts, key, progress)
@@ -325,9 +330,7 @@ def _targets(target: Any, P: int) -> list[Events]:
     return targets
 
 
-def _given(
-    saliency: ArrayLike | None, network: TwoTimescaleHopfield, S: int
-) -> Float[Array, "S P"] | None:
+def _given(saliency: ArrayLike | None, network: Moving, S: int) -> Float[Array, "S P"] | None:
     """The saliencies at the starts, one row a sequence."""
     if saliency is None:
         return None
@@ -396,9 +399,10 @@ class _Search:
             made = Made(Trial(task.network, task.starts()), None)
             best = _Found(made, 0.0, float("nan"), "transition")
         if best.score < 1 and best.memory != "suffixes":  # which is there to predict
+            larger = "" if of_rates(task.network) else ", or memory='contexts'"
             why = (
                 "A memory with several successors needs a history that tells them apart and does "
-                "not lie far back (two or three dwells), or memory='contexts'; dwells"
+                f"not lie far back (two or three dwells){larger}; dwells"
             )
             warn(
                 f"only {best.score:.0%} of the target's transitions are reproduced. "

@@ -26,11 +26,11 @@ from .._errors import FitWarning, hushed
 from .._types import ArrayLike
 from ..constraints import AbstractConstraint, Masked, Simplex
 from ..losses import AbstractLoss, Events, Recording, event_map, order as order_loss, switch_times
-from ..networks import TwoTimescaleHopfield
 from ..theory.sequential import critical_gain
 from ._choice import Optimizer, adam
 from ._design import design_cycle, handover
 from ._fit import fit
+from ._moving import Moving, of_rates, slope
 from ._proof import ROUNDS, look
 from ._result import FitResult
 from ._trial import Forced, OfNetwork, Replayed, Trial
@@ -62,7 +62,7 @@ class Made(NamedTuple):
 class Task:
     """What is asked of `fit_sequence`: a network, what it shall show, and what may be changed."""
 
-    network: TwoTimescaleHopfield
+    network: Moving
     targets: list[Events]
     saliency: Float[Array, "S P"] | None
     where: Callable | None
@@ -93,12 +93,16 @@ class Task:
 
     @functools.cached_property
     def gain(self) -> float:
-        """The slope of the activation at zero, by which saliencies of a design are divided."""
+        """The inverse of the saliency at which a memory ends, by which those of a design are
+        divided."""
         return slope(self.network)
 
     @functools.cached_property
     def delay(self) -> float:
-        """How long a handover takes, in slow time constants."""
+        """How long a handover takes, in slow time constants. Of rates it is not known: they fall
+        and rise at once, but a bias lets the next memory begin before the last one ends."""
+        if of_rates(self.network):
+            return 0.0
         bias = self.gain * float(np.mean(np.asarray(self.network.bias)))
         return handover(self.tau, bias)
 
@@ -114,11 +118,6 @@ class Task:
                 stay = float(events.dwells[0]) / self.tau - self.delay
                 rows[s, int(events.memory[0])] = np.exp(max(stay, 0.1)) / self.gain
         return jnp.asarray(rows, dtype)
-
-
-def slope(network: TwoTimescaleHopfield) -> float:
-    """The slope of the activation at zero."""
-    return float(network.activation.slope(jnp.zeros((), network.patterns.dtype)))
 
 
 def design(task: Task) -> Made | None:

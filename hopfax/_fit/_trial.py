@@ -6,13 +6,13 @@ from jaxtyping import Array, Float
 
 from .._types import Network
 from ..losses import AbstractLoss, Recording
-from ..networks import TwoTimescaleHopfield
+from ._moving import Moving
 
 
 class Trial(eqx.Module):
     """A network and the saliencies with which each of its sequences starts."""
 
-    network: TwoTimescaleHopfield
+    network: Moving
     saliency: Float[Array, "S P"]
 
 
