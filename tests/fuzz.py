@@ -513,6 +513,8 @@ def of_runs():
             derivative="reverse",
         ),
     )
+    followed = loss.event_map(hx.Events([0, 1, 2]), saliency=start["saliency"])
+    yield "losses.joint", loss.joint, dict(model=(network, followed), derivative="reverse")
     yield (
         "event_map",
         loss.event_map,

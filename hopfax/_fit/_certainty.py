@@ -55,7 +55,8 @@ def certainty_of(
         residuals, jacobian = (jnp.stack(parts) for parts in zip(*pairs, strict=True))
     else:
         residuals, jacobian = _jacobians(problem, vectors, aside, data)
-    layout = columns(problem.loss, data, lambda: jax.eval_shape(problem.output, vectors, data))
+    parts = problem.loss, problem.model
+    layout = columns(parts, data, lambda: jax.eval_shape(problem.output, vectors, data))
     tolerance = job.settings.tolerance
     return _judged(problem.variables, vectors, residuals[0], jacobian, layout, absolute, tolerance)
 

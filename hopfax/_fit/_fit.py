@@ -5,10 +5,12 @@ import os
 from collections.abc import Callable
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import Array, Float
 
 from .._errors import (
     FitWarning,
@@ -26,20 +28,24 @@ from .._errors import (
     check_shape,
     warn,
 )
+from .._programs import jitted
 from .._progress import check_progress
 from .._types import is_concrete
-from ..losses import Recording
-from ..networks import merged
+from ..losses import Recording, joint
+from ..networks import AbstractFlow, merged
 from ..patterns import Patterns
-from ._certainty import certainty_of
+from ._certainty import Certainty, certainty_of
 from ._choice import Optimizer, choose
 from ._loop import TRACED, Carry, Job, Progress, Settings, advance, begin, best, watch
 from ._profile import Origin
-from ._result import CONVERGED, ENDINGS, INTERRUPTED, POOR, FitResult, poor
+from ._result import CONVERGED, ENDINGS, INTERRUPTED, POOR, FitResult, poor, vague
 from ._search import searched
 from ._steppers import ByLeastSquares, ByOptax, Problem
 from ._variables import Variables, variables_of
 
+_PATH = "].noise"  # ends the name of a recording's noise
+_BESIDE = 1.001  # times a memory is another, if its values are real numbers
+_SEEN = 5.0  # standard errors, from which on a path is taken to be that of the data
 _SURE = 512  # parameters up to which the Gauss-Newton matrix is made at the end
 
 
@@ -71,7 +77,8 @@ def fit(
 
     **Arguments:**
 
-    - `model`: a network, or any pytree that the loss understands, e.g. `(network, recording)`.
+    - `model`: a network, or any pytree that the loss understands, e.g. `(network, recording)` for
+        `losses.joint`, by which the start and the inputs of a run are fitted.
     - `loss`: one of `hopfax.losses`, or a function `loss(model)`, `loss(model, data)` that returns
         residuals (an array; $\frac12 \sum r^2$ is minimised) or a number.
     - `where`: the arrays to fit, e.g. `lambda net: net.kappa` or
@@ -114,7 +121,8 @@ def fit(
 
     **Raises:** ValueError/TypeError naming the argument; ConfigMismatch or LoadError for a
     `checkpoint` of another fit or a damaged one. Warns (FitWarning) if the gradient is exactly
-    zero, if the loss is not finite, and if the data leave a parameter undetermined.
+    zero, if the loss is not finite, and if the data leave a parameter undetermined, or determine it
+    so little that its standard error is larger than its value.
 
     **Example:**
 
@@ -140,6 +148,7 @@ def fit(
     outer, labels = variables_of(model, where, constraint)
     if any("patterns" in name for name in outer.names):
         model = _real_valued(model)
+        _check_memories(model)
         outer, labels = variables_of(model, where, constraint)
     network = _smaller(model, loss, outer)
     variables = outer if network is model else variables_of(network, where, constraint)[0]
@@ -233,11 +242,12 @@ def _smaller(model: Any, loss: Callable[..., Any], variables: Variables) -> Any:
     This is done here, before anything is traced: inside a compiled program the patterns are not
     known, and classes of many neurons cannot be found.
     """
-    if not isinstance(loss, Recording):
+    network, seen = model if loss is joint and isinstance(model, tuple) else (model, loss)
+    if not isinstance(seen, Recording):
         return model
-    if any("patterns" in name for name in variables.names) or not loss.sees_classes_only:
+    if any("patterns" in name for name in variables.names) or not seen.sees_classes_only:
         return model
-    return merged(model)
+    return (merged(network), seen) if loss is joint else merged(network)
 
 
 def _real_valued(model: Any) -> Any:
@@ -249,6 +259,31 @@ def _real_valued(model: Any) -> Any:
         return Patterns(node.xi, binary=False, counts=node.counts, check_patterns=False)
 
     return jax.tree.map(loosened, model, is_leaf=lambda node: isinstance(node, Patterns))
+
+
+def _check_memories(model: Any) -> None:
+    """ValueError for a network whose memories cannot move, because its domain forbids the values
+    beside those that they have."""
+    for network in filter(_is_flow, jax.tree.leaves(model, is_leaf=_is_flow)):
+        if is_concrete(network.patterns.xi):
+            beside = eqx.tree_at(lambda n: n.patterns.xi, network, network.patterns.xi * _BESIDE)
+            if not bool(_allowed(beside)):
+                raise ValueError(
+                    f"`where` selects patterns.xi, but a {type(network).__name__} allows no "
+                    "values beside those that its memories have (of firing rates entries 0 and 1): "
+                    "no gradient leads from one set to another. Compare the losses of candidates."
+                )
+
+
+def _is_flow(node: Any) -> bool:
+    return isinstance(node, AbstractFlow)
+
+
+@jitted
+def _allowed(network: AbstractFlow) -> Array:
+    """Whether the domain of the network allows its memories."""
+    held = [bound.holds() for bound in network.domain() if bound.name == "patterns.xi"]
+    return jnp.stack([jnp.asarray(True), *held]).all()
 
 
 def _result(
@@ -270,6 +305,8 @@ def _result(
     stopped = is_concrete(carry.status) and bool((carry.status == INTERRUPTED).any())
     if not stopped and residual and variables.size <= _SURE and job.settings.batch is None:
         sure, found, scale = certainty_of(job, vectors, absolute)
+        if problem.loss is joint:
+            sure = _of_paths(sure, variables.moving(vectors), labels)
     status = carry.status[winner] if several else carry.status
     if found is not None:
         status = jnp.where(found.poor & (status == CONVERGED), POOR, status)
@@ -293,6 +330,23 @@ def _result(
         method=method,
         scale=scale,
         origin=Origin(problem, job.data, job.settings.tolerance) if here else None,
+    )
+
+
+def _of_paths(sure: Certainty, values: Float[Array, " n"], labels: tuple[str, ...]) -> Certainty:
+    """The errors, infinite for the noise of a recording that the data do not show.
+
+    It is the strength of noise along one path. Data that have another path determine it no more
+    than data without noise: what comes out is zero but for a few standard errors.
+    """
+    along = np.array([label.endswith(_PATH) for label in labels])
+    lost = jnp.asarray(along) & ~(jnp.abs(values) > _SEEN * sure.stderr)
+    either = lost[:, None] | lost[None, :]
+    return Certainty(
+        jnp.where(lost, jnp.inf, sure.stderr),
+        jnp.where(either, jnp.nan, sure.covariance),
+        sure.undetermined | lost,
+        sure.left,
     )
 
 
@@ -322,12 +376,31 @@ def _warn(result: FitResult) -> None:
         )
     if result.undetermined is not None and bool(result.undetermined.any()):
         lost = [label for k, label in enumerate(result.labels) if bool(result.undetermined[k])]
-        more = f" and {len(lost) - 6} more" if len(lost) > 6 else ""
         _say(
-            f"the data do not determine {', '.join(lost[:6])}{more}: their standard errors are "
+            f"the data do not determine {_listed(lost)}: their standard errors are "
             "infinite, and their values one choice of many. A column of `transition` is seen only "
             "while its memory is active, and an entry only if it makes a difference."
         )
+        if any(label.endswith(_PATH) for label in lost):
+            _say(
+                "the data do not show the noise of this `key`. A run that was not simulated with "
+                "it has a path of its own, which no other tells anything of. The strength of such "
+                "noise is seen in the mean of many neurons: fit `activation.std` of "
+                "hopfax.GaussianAverage, which is noise / sqrt(2)."
+            )
+    if little := vague(result):
+        _say(
+            f"the data hardly determine {_listed(little)}: a standard error is larger than the "
+            "value itself. What they tell may be a combination of several entries; "
+            "hopfax.identifiability of the fitted model and the same loss says which. Fit fewer "
+            "entries, add what is known of them (hopfax.losses.prior), or record what depends on "
+            "each alone."
+        )
+
+
+def _listed(labels: list[str]) -> str:
+    more = f" and {len(labels) - 6} more" if len(labels) > 6 else ""
+    return ", ".join(labels[:6]) + more
 
 
 def _say(text: str) -> None:

@@ -193,9 +193,11 @@ class FitResult(eqx.Module):
             lines.append(f"  {self.goodness}")
         values = np.asarray(self.values)
         errors = None if self.stderr is None else np.asarray(self.stderr)
+        little = vague(self)
         for k, label in enumerate(self.labels[:_SHOWN]):
             error = "" if errors is None or np.isnan(errors[k]) else f" +- {errors[k]:.2g}"
-            lines.append(f"  {label} = {values[k]:.8g}{error}")
+            hardly = ", hardly determined" if label in little else ""
+            lines.append(f"  {label} = {values[k]:.8g}{error}{hardly}")
         if len(self.labels) > _SHOWN:
             lines.append(f"  and {len(self.labels) - _SHOWN} more")
         return "\n".join(lines)
@@ -211,3 +213,21 @@ _NO_ERRORS = (
 def poor(result: FitResult) -> bool:
     """Whether it is known that the fitted model does not describe the data."""
     return result.goodness is not None and bool(result.goodness.poor)
+
+
+def vague(result: FitResult) -> list[str]:
+    """The entries whose standard error is finite, yet larger than every number of their array, as
+    it was at the start and as it was fitted: of these the data tell next to nothing."""
+    observed = result.goodness is not None  # and not, for example, a margin
+    if not observed or result.stderr is None or result.scale is None or result.stderr.ndim > 1:
+        return []
+    variables = result.scale.variables
+    sizes, at = [], 0
+    for value, entries in zip(variables.values(variables.start()), variables.entries, strict=True):
+        fitted = result.values[at : at + entries.size]
+        at += entries.size
+        size = max(float(np.abs(value).max()), float(np.abs(fitted).max()))
+        sizes += [size if size > 0 else np.inf] * entries.size
+    errors = np.asarray(result.stderr)
+    large = np.isfinite(errors) & (errors > np.asarray(sizes))
+    return [label for label, beyond in zip(result.labels, large, strict=True) if beyond]

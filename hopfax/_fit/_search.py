@@ -164,7 +164,7 @@ def _parts(job: Job) -> Iterator[Job]:
 
 def _with_part(job: Job, share: float) -> Job:
     def parts(one: Job) -> Any:
-        return one.problem.loss, one.data
+        return one.problem.loss, one.problem.model, one.data
 
     def early(node: Any) -> Any:
         return _early(node, share) if _is_term(node) else node
@@ -178,7 +178,8 @@ def _is_term(node: Any) -> bool:
 
 
 def _terms(job: Job) -> list[AbstractTerm]:
-    parts = jax.tree.leaves((job.problem.loss, job.data), is_leaf=_is_term)
+    parts = (job.problem.loss, job.problem.model, job.data)
+    parts = jax.tree.leaves(parts, is_leaf=_is_term)
     return [part for part in parts if _is_term(part)]
 
 

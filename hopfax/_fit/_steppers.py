@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
 
 from .._errors import shown
-from ..losses import AbstractLoss, each, value
+from ..losses import AbstractLoss, each, joint, value
 from ._variables import Variables, Vectors
 
 
@@ -78,7 +78,7 @@ class Problem(AbstractProblem):
 
 def derivative_matters(loss: Any) -> bool:
     """Whether a loss wants to be told which derivative its runs will serve."""
-    return isinstance(loss, AbstractLoss) or loss is each
+    return isinstance(loss, AbstractLoss) or loss is each or loss is joint
 
 
 def _jacobian(function: Callable[[Array], Array], flat: Float[Array, " n"]) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ losses of a run are made from how it begins (`init`) and what was seen of it. Lo
 number times a loss weighs it. The documentation of each says where its gradient vanishes.
 """
 
-from ._base import AbstractLoss, each, stack, value
+from ._base import AbstractLoss, each, joint, stack, value
 from ._events import Events, events_of as events_of
 from ._observed import (
     dwell_times,
@@ -28,6 +28,7 @@ __all__ = [
     "each",
     "event_map",
     "field_path",
+    "joint",
     "order",
     "overlap_path",
     "prior",

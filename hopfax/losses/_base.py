@@ -131,6 +131,44 @@ def each(
     return outputs if outputs.ndim > 1 else outputs.mean()
 
 
+def joint(
+    model: tuple[Network, AbstractLoss], *, derivative: Derivative = "reverse"
+) -> Float[Array, "..."]:
+    """The output of a loss that is fitted together with its network: for what a run has beside the
+    network, its start, stimulus, current or noise.
+
+    **Arguments:** `model`: a network and a loss, of which `where` of `hopfax.fit` selects arrays,
+    such as `lambda both: (both[0].kappa, both[1].init["saliency"])`.
+
+    **Returns:** the residuals, or the number, of the loss.
+
+    **Example:**
+
+    ```python
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    seen = hx.losses.switch_times([32.0], init=dict(saliency=[4.0, 0.0, 0.0, 0.0]))
+    found = hx.fit(
+        (network, seen),
+        hx.losses.joint,
+        where=lambda both: both[1].init["saliency"],
+        constraint=hx.constraints.Masked(jnp.array([True, False, False, False])),
+        absolute_sigma=True,
+        progress=False,
+    )
+    found.model[1].init["saliency"]  # 4.24, 0, 0, 0
+    ```
+    """
+    if not isinstance(model, tuple) or len(model) != 2:
+        raise TypeError("`model` must be a network and a loss, (network, loss).")
+    network, loss = model
+    check_type(network, "model[0]", AbstractNetwork, "a hopfax network")
+    check_type(loss, "model[1]", AbstractLoss, "a loss, as hopfax.losses.overlap_path(...)")
+    check_option(derivative, "derivative", ("reverse", "forward"))
+    return loss(network, derivative=derivative)
+
+
 def stack(losses: Iterable[AbstractLoss]) -> Any:
     """Losses of one kind and size as a single one, for `each` and `hopfax.fit(data=...)`.
 
