@@ -157,7 +157,7 @@ def joint(
         absolute_sigma=True,
         progress=False,
     )
-    found.model[1].init["saliency"]  # 4.24, 0, 0, 0
+    found.model[1].init["saliency"][1:]  # 0, 0, 0: only the first one moves
     ```
     """
     if not isinstance(model, tuple) or len(model) != 2:
