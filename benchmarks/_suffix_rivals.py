@@ -179,7 +179,7 @@ def hidden_markov(lines: list[Line], P: int, states: int, seed: int = 0) -> Pred
         n_features=P,
         transmat_prior=1 + 1 / states,
         emissionprob_prior=1 + 1 / P,
-        n_iter=20,
+        n_iter=40,
         tol=1.0,
         random_state=seed,
     )
