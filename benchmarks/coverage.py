@@ -11,7 +11,6 @@ import argparse
 import json
 import time
 import warnings
-from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,10 +19,7 @@ import numpy as np
 
 import hopfax as hx
 
-POSITIVE = hx.constraints.Positive()
-START = (4.0, 0.0, 0.0, 0.0)
-LIVELY = 0.1  # strength of the noise that moves the field
-PATH = 7  # the seed of its realisation, which is known
+START = dict(saliency=[4.0, 0.0, 0.0, 0.0])
 
 
 def network(kappa=5.0, tau=20.0, bias=0.01):
@@ -32,147 +28,58 @@ def network(kappa=5.0, tau=20.0, bias=0.01):
     )
 
 
-def run(ts, **options):
-    net = network()
-    return hx.simulate(net, net.init(saliency=START), ts, **options)
+def times_of(net, number):
+    run = hx.simulate(net, net.init(**START), jnp.linspace(0.0, 32.0 * number, 3))
+    return hx.observables.switch_times(run)[:number]
 
 
-def saliencies(ts, **options):
-    found = run(ts, **options).saliency
-    assert found is not None
-    return found
-
-
-class Design(NamedTuple):
-    """What is recorded and what is fitted.
-
-    - `truth`: the model that is recorded. `where`: which arrays of it are fitted.
-    - `shape`: of the errors of one recording. `loss`: the loss with these errors.
-    - `constraint`, `known`: of the fit, and whether it is told the standard deviations.
-    """
-
-    truth: Any
-    where: Any
-    shape: tuple[int, ...]
-    loss: Any
-    constraint: Any = POSITIVE
-    known: bool = True
-
-
-def by_switches(number, sigma, where, known=True):
+def by_switches(number, sigma, where):
     """Switch times with independent errors."""
-    seen = hx.observables.switch_times(run(jnp.linspace(0.0, 32.0 * number, 3)))[:number]
+    seen = times_of(network(), number)
 
     def loss(noise):
-        times = seen + sigma * noise
-        return hx.losses.switch_times(
-            times, init=dict(saliency=START), sigma=sigma if known else 1.0
-        )
+        return hx.losses.switch_times(seen + sigma * noise, init=START, sigma=sigma)
 
-    return Design(network(), where, (number,), loss, known=known)
+    return (number,), loss, where
 
 
-def by_saliency(end, sigma, where, constraint: Any = POSITIVE):
+def by_saliency(end, sigma, where):
     """A trace of all saliencies."""
     ts = jnp.linspace(0.0, end, 40)
-    seen = saliencies(ts)
+    net = network()
+    seen = hx.simulate(net, net.init(**START), ts).saliency
 
     def loss(noise):
-        return hx.losses.saliency_path(
-            ts, seen + sigma * noise, init=dict(saliency=START), sigma=sigma
-        )
+        return hx.losses.saliency_path(ts, seen + sigma * noise, init=START, sigma=sigma)
 
-    return Design(network(), where, seen.shape, loss, constraint)
+    return (40, 4), loss, where
 
 
-def of_the_start(end, sigma):
-    """A trace whose start is not known either."""
-    ts = jnp.linspace(0.0, end, 40)
-    seen = saliencies(ts)
-
-    def loss(noise):
-        def residuals(model):
-            net, start = model
-            trace = hx.losses.saliency_path(
-                ts, seen + sigma * noise, init=dict(saliency=start), sigma=sigma
-            )
-            return trace(net, derivative="forward")
-
-        return residuals
-
-    where = lambda model: (model[0].kappa, model[1])  # noqa: E731
-    return Design((network(), jnp.asarray(START)), where, seen.shape, loss, None)
-
-
-def of_the_noise(end, sigma):
-    """A trace that is moved by a known realisation of noise, whose strength is not known."""
-    ts = jnp.linspace(0.0, end, 40)
-    key = jax.random.key(PATH)
-    seen = saliencies(ts, noise=LIVELY, key=key)
-
-    def loss(noise):
-        def residuals(model):
-            net, strength = model
-            trace = hx.losses.saliency_path(
-                ts,
-                seen + sigma * noise,
-                init=dict(saliency=START),
-                sigma=sigma,
-                noise=strength,
-                key=key,
-            )
-            return trace(net, derivative="forward")
-
-        return residuals
-
-    where = lambda model: (model[0].kappa, model[1])  # noqa: E731
-    return Design((network(), jnp.asarray(LIVELY)), where, seen.shape, loss)
-
-
-def kappa(net):
-    return net.kappa
-
-
-def two(net):
-    return net.kappa, net.tau
-
-
-def three(net):
+def all_three(net):
     return net.kappa, net.tau, net.bias
 
 
-def gains(net):
-    return net.kappa, net.activation.gain
-
-
 DESIGNS = {
-    "kappa, 10 switches, sigma 0.3": lambda: by_switches(10, 0.3, kappa),
-    "kappa, 10 switches, sigma not known": lambda: by_switches(10, 0.3, kappa, known=False),
-    "kappa and tau, 10 switches, sigma 0.3": lambda: by_switches(10, 0.3, two),
-    "kappa, tau, bias, 10 switches, sigma 0.3": lambda: by_switches(10, 0.3, three),
-    "kappa, tau, bias, saliencies to 100, sigma 0.05": lambda: by_saliency(100.0, 0.05, three),
-    "kappa and gain, saliencies to 100, sigma 0.05": lambda: by_saliency(100.0, 0.05, gains),
-    "kappa and start, saliencies to 100, sigma 0.05": lambda: of_the_start(100.0, 0.05),
-    "kappa and noise, saliencies to 100, sigma 0.05": lambda: of_the_noise(100.0, 0.05),
-    "A, saliencies to 140, sigma 0.05": lambda: by_saliency(
-        140.0, 0.05, lambda net: net.transition, None
-    ),
+    "kappa, 10 switches, sigma 0.3": by_switches(10, 0.3, lambda net: net.kappa),
+    "kappa and tau, 10 switches, sigma 0.3": by_switches(10, 0.3, lambda net: (net.kappa, net.tau)),
+    "kappa, tau, bias, 10 switches, sigma 0.3": by_switches(10, 0.3, all_three),
+    "kappa, tau, bias, saliencies to 100, sigma 0.05": by_saliency(100.0, 0.05, all_three),
 }
 
 
 def measure(name, seeds, profiles):
-    design = DESIGNS[name]()
-    noise = jax.random.normal(jax.random.key(1), (seeds, *design.shape))
-    truth = np.concatenate([np.ravel(v) for v in jax.tree.leaves(design.where(design.truth))])
-    begun = eqx.tree_at(design.where, design.truth, replace_fn=lambda value: 1.02 * value)
+    shape, loss, where = DESIGNS[name]
+    noise = jax.random.normal(jax.random.key(1), (seeds, *shape))
+    truth = np.asarray(jnp.stack(jax.tree.leaves(where(network()))))
+    begun = eqx.tree_at(where, network(), replace_fn=lambda value: 1.02 * value)
 
     def fitted(noise):
         return hx.fit(
             begun,
-            design.loss(noise),
-            where=design.where,
-            constraint=design.constraint,
-            absolute_sigma=design.known,
+            loss(noise),
+            where=where,
+            constraint=hx.constraints.Positive(),
+            absolute_sigma=True,
             starts=1,
             derivative="forward",
             progress=False,
@@ -183,41 +90,33 @@ def measure(name, seeds, profiles):
     low, high = (np.asarray(end) for end in found.interval(0.95))
     seconds = time.perf_counter() - began
     values, errors = np.asarray(found.values), np.asarray(found.stderr)
-    rows = dict(
-        interval=(low <= truth) & (truth <= high),
-        symmetric=np.abs(values - truth) <= 1.959964 * errors,
-        open=~np.isfinite(high - low),
-        poor=np.isnan(errors),
-    )
-    print(f"{name}: {seeds} seeds in {seconds:.0f} s", flush=True)
-    rows["profile"] = by_profile(fitted, noise[:profiles], truth)
-    for k, label in enumerate(found.labels):
+    covered = ((low <= truth) & (truth <= high)).mean(0)
+    plain = (np.abs(values - truth) <= 1.959964 * errors).mean(0)
+    by_profile = np.full((profiles, truth.size), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", hx.FitWarning)
+        for seed in range(profiles):
+            one = fitted(noise[seed])
+            for k, label in enumerate(one.labels):
+                ends = one.profile(label).interval(0.95)
+                by_profile[seed, k] = float(ends.low) <= truth[k] <= float(ends.high)
+            labels = one.labels
+    labels = labels if profiles else fitted(noise[0]).labels
+    for k, label in enumerate(labels):
         row = dict(
             design=name,
             parameter=label,
             seeds=seeds,
+            interval=round(float(covered[k]), 3),
+            symmetric=round(float(plain[k]), 3),
             error=round(float(np.sqrt(0.95 * 0.05 / seeds)), 3),
+            profile=round(float(by_profile[:, k].mean()), 3) if profiles else None,
             profiles=profiles,
             median=float(np.median(values[:, k])),
+            open=round(float(np.isinf(errors[:, k]).mean()), 3),
+            seconds=round(seconds, 1),
         )
-        shares = {
-            kind: round(float(inside[:, k].mean()), 3)
-            for kind, inside in rows.items()
-            if len(inside)
-        }
-        print(json.dumps(row | shares), flush=True)
-
-
-def by_profile(fitted, noise, truth):
-    """Whether the intervals of profiles contain the truth, one fit after the other."""
-    inside = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", hx.FitWarning)
-        for one in map(fitted, noise):
-            ends = [one.profile(label).interval(0.95) for label in one.labels]
-            low, high = np.asarray([(float(e.low), float(e.high)) for e in ends]).T
-            inside.append((low <= truth) & (truth <= high))
-    return np.asarray(inside)
+        print(json.dumps(row), flush=True)
 
 
 def main():
