@@ -140,12 +140,18 @@ def pitfalls(given: Arguments) -> list[str]:
     return found
 
 
+def _as_array(leaf: Any) -> Any:
+    return jnp.asarray(leaf) if isinstance(leaf, float | int) else leaf
+
+
 def quarantine(given: Arguments) -> tuple[Arguments, Bool[Array, ""]]:
     """Put something harmless in place of a run that has a value outside its domain, so that a bad
     point of a batch takes a few steps like any other; its status says INVALID_PARAMETER and its
     output is discarded."""
     if all(is_concrete(leaf) for leaf in jax.tree.leaves(given)):
-        return given, jnp.asarray(True)  # `checked` has refused whatever is out of bounds
+        # `checked` has refused whatever is out of bounds. A number of Python's that was put into a
+        # network must not stay one: it would be a constant of the program, compiled for it alone.
+        return jax.tree.map(_as_array, given), jnp.asarray(True)
     network, state0, ts = given.network, given.state0, given.ts
     inputs = [v for v in (given.stimulus, given.current) if isinstance(v, jax.Array)]
     valid = in_domain(network) & (jnp.diff(ts) >= 0).all()

@@ -1,4 +1,4 @@
-"""What is asked of `fit_sequence`, checked: sequences, starts, a prior, and options."""
+"""What is asked of `fit_sequence`, checked: sequences, starts and options."""
 
 from typing import Any
 
@@ -12,7 +12,6 @@ from .._errors import (
     check_at_least,
     check_bool,
     check_shape,
-    check_type,
 )
 from .._progress import check_progress
 from .._types import ArrayLike
