@@ -489,3 +489,19 @@ def test_partial_pooling_brings_subjects_nearer_to_the_truth(page):
         assert after < 0.85 * before
     assert page["together"].stderr.mean() < page["alone"].stderr.mean()
     assert np.var(page["together"].values) < np.var(page["alone"].values)
+
+
+# Calibration
+
+
+@pytest.mark.long
+def test_shares_of_the_posterior_below_the_truth_are_uniform(monkeypatch):
+    """By the benchmark; a right posterior fails once in 10,000 choices of seeds."""
+    monkeypatch.syspath_prepend(PAGE.parents[1])
+    from benchmarks import posteriors
+
+    share, effective = posteriors.shares(50, seed=1)
+    assert effective.min() > 50
+    for k in (0, 1):
+        p, counts = posteriors.p_value(share[:, k])
+        assert counts.sum() == 50 and p > 5e-5

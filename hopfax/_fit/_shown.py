@@ -179,8 +179,12 @@ class SequenceFit:
             known = np.isfinite(stage.error)
             error = f", times within {stage.error:.3g} fast time constants" if known else ""
             lines.append(f"  {stage.name}: {stage.score:.0%}{error} ({stage.seconds:.1f} s)")
-        more = [str(part) for part in (self.fit, self.known) if part is not None]
-        return "\n".join(lines + more)
+        if self.fit is not None:
+            lines.append(str(self.fit))
+        if self.known is not None:
+            share = str(self.known).split("\n")[0]
+            lines.append(f"with all entries of the matrix free, {share}; `known` names them")
+        return "\n".join(lines)
 
 
 def off(error: float, deviation: float) -> str:

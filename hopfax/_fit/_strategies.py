@@ -164,7 +164,7 @@ def designed(task: Task, gains: ArrayLike, starts: ArrayLike) -> Trial:
     return Trial(network, starts if task.saliency is None else task.saliency)
 
 
-def _designs(task: Task, chain: bool) -> Iterator[tuple[ArrayLike, ArrayLike]]:
+def _designs(task: Task, chain: bool = False) -> Iterator[tuple[ArrayLike, ArrayLike]]:
     """Gains and starts, for hard tanh of unit gain."""
     if _once(task):
         events = task.targets[0]

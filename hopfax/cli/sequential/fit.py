@@ -123,8 +123,10 @@ class Fit:
             with _interrupt.once():
                 found = hx.fit_sequence(network, targets, **options)
             say(str(found))
-            if found.fit is not None and (open_ := undetermined(found.fit)) is not None:
-                warn(open_, hx.FitWarning)
+            # What is open where all of a matrix is free, stands in the report.
+            if found.fit is not None and found.known is None:
+                if (open_ := undetermined(found.fit)) is not None:
+                    warn(open_, hx.FitWarning)
             for k, row in enumerate(np.asarray(found.saliency)):
                 start = " ".join(f"{value:.6g}" for value in row)
                 say(f"start of sequence {k}: saliency0 {start}")
