@@ -70,6 +70,24 @@ def test_the_global_minimum_is_found_where_the_start_leads_to_a_false_one(seen, 
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(
+    strict=False,
+    reason="On several cores XLA's concurrent scheduler does not give a fit the same last digits "
+    "each time, which a loss with steps makes large; with "
+    "--xla_cpu_enable_concurrency_optimized_scheduler=false it does.",
+)
+def test_a_search_is_the_same_bits_each_time(seen, tmp_path):
+    """What a fit promises; a known fault."""
+    network, loss = seen
+    guess, file = moved(network, 1.25, 1.25, 0.7), tmp_path / "fit.ckpt"
+    with pytest.warns(hx.FitWarning, match="this is a false minimum"):
+        stuck = fit(guess, loss, starts=1)
+    found, again = (fit(guess, loss, checkpoint=file) for _ in range(2))
+    assert_close(found.losses[0], stuck.loss, 1e-9, "the fit from the given start is the first")
+    np.testing.assert_array_equal(found.values, again.values)
+
+
+@pytest.mark.slow
 def test_a_good_fit_is_not_searched(seen):
     network, loss = seen
     found = fit(moved(network, 1.02, 1.0, 1.0), loss)
