@@ -94,11 +94,13 @@ def letting_go(P, tau, bias):
     return (1 - 1 / tau) * (1 + b2 - b1 + offsets[-1])
 
 
-def handover(z2, kappa, P, tau, bias, *, z1=None, steps=STEPS) -> Handover:
+def handover(z2, kappa, P, tau, bias, *, z1=None, steps=STEPS, going=None) -> Handover:
     """One handover, by a fixed number of fourth-order Runge-Kutta steps.
 
     The number is fixed, so that the function can be differentiated and mapped. `z2` is the saliency
     of the next memory at the start, `z1` that of the active one, by default that of `letting_go`.
+    With `going` the steps end with the handover: this has no derivative in reverse mode, and where
+    `going` is false there is no handover, but whatever is returned.
     """
     b1, b2, offsets, weights = _seeds(P, bias)
     weights = jnp.asarray(weights, bias.dtype)
@@ -106,34 +108,50 @@ def handover(z2, kappa, P, tau, bias, *, z1=None, steps=STEPS) -> Handover:
     top = offsets[-1]
     window = jnp.minimum(12 + 6 * jnp.sqrt(tau), 1.0 * steps)  # the slowest takes ~ sqrt(2 tau)
     h = window / steps
+    # exp(-t/tau) at the starts and middles of all steps: an exponential costs more than the rest
+    decays = jnp.exp(-(h / (2 * tau)) * jnp.arange(2 * steps + 1, dtype=bias.dtype))
 
     def overlaps(y):
         agree = jnp.sum(weights * jnp.clip(y[0] + offsets, -1.0, 1.0))
         differ = jnp.sum(weights * jnp.clip(y[1] + offsets, -1.0, 1.0))
         return (agree + differ) / 2, (agree - differ) / 2
 
-    def slope(t, y):  # y = s, d, z2 and the discounted areas under m1 and m2
+    def slope(decay, y):  # y = s, d, z2 and the discounted areas under m1 and m2
         m1, m2 = overlaps(y)
-        active, discount = z1 * jnp.exp(-t / tau), jnp.exp(t / tau) / tau
+        active, discount = z1 * decay, 1 / (decay * tau)
         s = -y[0] + active * m1 + y[2] * m2 + b1 + b2
         d = -y[1] + active * m1 - y[2] * m2 + b1 - b2
         return jnp.stack([s, d, (kappa * m1 - y[2]) / tau, discount * m1, discount * m2])
 
-    def step(carry, _):
+    def step(carry, decays):
         t, y, done = carry
-        k1 = slope(t, y)
-        k2 = slope(t + h / 2, y + h / 2 * k1)
-        k3 = slope(t + h / 2, y + h / 2 * k2)
-        k4 = slope(t + h, y + h * k3)
+        k1 = slope(decays[0], y)
+        k2 = slope(decays[1], y + h / 2 * k1)
+        k3 = slope(decays[1], y + h / 2 * k2)
+        k4 = slope(decays[2], y + h * k3)
         new = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
         t, y = jnp.where(done, t, t + h), jnp.where(done, y, new)
-        done = done | ((y[1] <= -1 - top) & (y[0] >= 1 + top))
-        return (t, y, done), None
+        return t, y, done | ((y[1] <= -1 - top) & (y[0] >= 1 + top))
 
     lag = z1 / (1 - 1 / tau)
     zero = jnp.zeros_like(lag + z2 + kappa)
     y = jnp.stack([lag + b1 + b2 + zero, lag + b1 - b2 + zero, z2 + zero, zero, zero])
-    (t, y, done), _ = jax.lax.scan(step, (zero, y, zero > 1), None, length=steps)
+    if going is None:
+        start = (zero, y, zero > 1)
+        each = jnp.stack([decays[:-1:2], decays[1::2], decays[2::2]], axis=1)
+        t, y, done = jax.lax.scan(lambda c, d: (step(c, d), None), start, each)[0]
+    else:
+
+        def more(carry):
+            k, (_, _, done) = carry
+            return (k < steps) & ~done
+
+        def next_step(carry):
+            k, state = carry
+            return k + 1, step(state, jax.lax.dynamic_slice(decays, (2 * k,), (3,)))
+
+        start = (zero, y, ~going | (zero > 1))
+        t, y, done = jax.lax.while_loop(more, next_step, (jnp.zeros((), jnp.int32), start))[1]
     rise = jnp.log(jnp.maximum(jnp.exp(t / tau) - y[4], 1e-6))
     return Handover(jnp.log1p(y[3]), rise, t / tau, done)
 
@@ -226,19 +244,23 @@ def fixed_points(kappa, P, tau, bias):
 
         def beyond(grids):  # on each branch, from the fold outwards: is the gain it needs above k?
             cycle = jax.vmap(jax.vmap(lambda Z: _cycle(Z, k, P, t, b)))(grids)
-            return ~cycle.done | (cycle.gain > k)
+            return ~cycle.done | (cycle.gain > k), cycle
 
         ends = jnp.stack([jnp.full_like(fold, 0.75), k + 1])
         start = jnp.stack([fold, fold])
-        Z = stop_gradient(multisect(beyond, start, ends, 33, 4))
-        cycle = jax.vmap(lambda Z: _cycle(Z, k, P, t, b))(Z)
+        Z, cycle = stop_gradient(multisect(beyond, start, ends, 33, 4))
         # the search also stops where the cycles of a branch end; there the gain is not k
         found = exists & cycle.done & (jnp.abs(cycle.gain - k) < 1e-3 * k)
         Z = jnp.where(found, Z, jnp.where(found[1], Z[1], 2.0))
 
-        def polish(Z):
-            Z = _newton(lambda Z: _cycle(Z, kappa, P, tau, bias).gain - kappa, Z)
-            return Z, _cycle(Z, kappa, P, tau, bias).dwell
+        def polish(Z):  # one Newton step from Z, and the dwell along the tangent: both change by 1e-6
+            def at(Z):
+                cycle = _cycle(Z, kappa, P, tau, bias)
+                return cycle.gain - kappa, cycle.dwell
+
+            (excess, dwell), slopes = jax.jvp(at, (Z,), (jnp.ones_like(Z),))
+            rise, change = stop_gradient(slopes)
+            return Z - excess / rise, dwell - change * excess / rise
 
         Z, dwell = (jnp.where(found, x, jnp.nan) for x in jax.vmap(polish)(Z))
         return Z[0], Z[1], dwell[1]
@@ -246,13 +268,13 @@ def fixed_points(kappa, P, tau, bias):
     return jnp.vectorize(one)(kappa, tau, bias)
 
 
-def _transition(z, kappa, P, tau, bias):
+def _transition(z, kappa, P, tau, bias, going):
     """Saliencies, that of the active memory first, at the end of a handover, from those at the end
-    of the one before; and whether this handover ends at all."""
+    of the one before; and whether this handover ends at all. None is made unless `going`."""
     edge = letting_go(P, tau, bias)
     wait = jnp.log(jnp.maximum(z[0] / edge, 1.0))
     z = (z * jnp.exp(-wait)).at[1].add(-kappa * jnp.expm1(-wait))
-    passage = handover(z[1], kappa, P, tau, bias, z1=z[0], steps=COARSE_STEPS)
+    passage = handover(z[1], kappa, P, tau, bias, z1=z[0], steps=COARSE_STEPS, going=going)
     z = z.at[1].add(kappa * jnp.expm1(passage.fall))
     z = z.at[2].add(kappa * (jnp.exp(passage.end) - jnp.exp(passage.rise)))
     z = jnp.roll(z * jnp.exp(-passage.end), -1)
@@ -264,7 +286,7 @@ def _survives(Z0, kappa, P, tau, bias):
 
     def step(carry, _):
         z, alive = carry
-        z, done = _transition(z, kappa, P, tau, bias)
+        z, done = _transition(z, kappa, P, tau, bias, alive)
         return (z, alive & done), None
 
     size = 3 if P == math.inf else int(P)
@@ -291,7 +313,7 @@ def basin_edge(kappa, P, tau, bias):
         k, t, b = stop_gradient((kappa, tau, bias))
         alive = jax.vmap(lambda x: _survives(-1 / x, k, P, t, b))
         start, end = jnp.full_like(k, -1 / EDGE_LEAST), jnp.full_like(k, -0.01)  # x = -1/Z0
-        x = multisect(lambda x: alive(x[0])[None], start[None], end[None], GRID, ROUNDS)[0]
+        (x,), _ = multisect(lambda x: (alive(x[0])[None], ()), start[None], end[None], GRID, ROUNDS)
         lowest = x - start <= 1.5 * (end - start) / (GRID - 1) ** ROUNDS  # it began alive
         edge = jnp.where(lowest, EDGE_LEAST, jnp.where(x < end, -1 / x, jnp.inf))
         return _found_by_search(edge, kappa, tau, bias)
