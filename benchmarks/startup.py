@@ -20,7 +20,6 @@ import jax.numpy as jnp
 
 import hopfax as hx
 from hopfax.cli._console import number, table
-from hopfax.cli._machine import compilation_cache
 
 from ._measure import report
 
@@ -57,7 +56,7 @@ def call(name: str) -> dict[str, float]:
         "diffrax": lambda kappa: second_switch(kappa, hx.Tanh(), "forward"),
     }
     jax.config.update("jax_enable_x64", True)
-    with compilation_cache():
+    with hx.compilation_cache():
         kappa = jnp.asarray(5.0)
         values, times = [], []
         for _ in range(2):

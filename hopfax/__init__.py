@@ -23,7 +23,7 @@ Many runs       sweep, Point, sweep_plan, SweepPlan, open_sweep, refine. `design
 Fits            fit, FitResult, Goodness, ENDINGS; fit_sequence, SequenceFit, Events; design_cycle,
                 Design; identifiability, Identifiability, Interval, Profile, Experiment;
                 log_density, LogDensity, Laplace. `losses`, `constraints`
-Files           save, load
+Files           save, load; compilation_cache, which keeps compiled programs
 Figures         `plots`
 Layers          `nn`: memories inside other models
 Theory          `theory`: sequential, dense, rate
@@ -50,6 +50,7 @@ from ._activations import (
     Rational as Rational,
     Tanh as Tanh,
 )
+from ._cache import compilation_cache as compilation_cache
 from ._engines import Diffrax as Diffrax, EventDriven as EventDriven
 from ._errors import (
     ConfigMismatch as ConfigMismatch,
@@ -229,6 +230,7 @@ __all__ = [
     "Trajectory",
     "TwoTimescaleHopfield",
     "TwoTimescaleRateMemory",
+    "compilation_cache",
     "constraints",
     "cyclic",
     "design_cycle",

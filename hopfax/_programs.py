@@ -32,8 +32,12 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
+import jaxlib.version
+import numpy as np
 
+from ._cache import traced_folder
 from ._errors import in_words, machine_memory, warn
+from ._traced import kept_traced
 
 _Function = TypeVar("_Function", bound=Callable)
 
@@ -46,6 +50,13 @@ _SHARE = 0.4
 _GROWTH, _MANY = 0.1, 0.1
 #: Linux's own limit. Where it has been raised, the memory that the programs take is still bounded.
 _USUAL = 65530
+
+
+#: What is called by itself is compiled by the older emitters of fused loops, where jaxlib has both:
+#: in 0.10 they take 40 % off the time to compile, and add 10 % to that of a long run.
+_QUICK: Any = None
+if jaxlib.version.__version__.startswith("0.10."):
+    _QUICK = {"xla_cpu_use_fusion_emitters": False}
 
 
 class _Kept:
@@ -70,15 +81,60 @@ jax.monitoring.register_event_duration_secs_listener(_count)
 
 
 def jitted(function: _Function) -> _Function:
-    """`equinox.filter_jit` of a function, which looks first whether too many programs are kept."""
-    run: Any = eqx.filter_jit(function)
+    """`equinox.filter_jit` of a function, which looks first whether too many programs are kept.
+    What is called by itself, not from within another program, is compiled with `_QUICK`."""
+    inside: Any = eqx.filter_jit(function)
+    alone: Any = eqx.filter_jit(function, compiler_options=_QUICK) if _QUICK else inside
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         tidy()
+        run = alone if alone is not inside and _is_alone(args, kwargs) else inside
         return run(*args, **kwargs)
 
     return call  # pyright: ignore[reportReturnType]
+
+
+def kept(function: _Function) -> _Function:
+    """`jitted` for a function of the theory, of positional arguments and with arrays as outputs,
+    that is also kept traced (`hopfax._traced`) where programs are kept at all."""
+    traced: Any = jitted(function)
+    name = f"{function.__module__}.{function.__qualname__}"
+    programs: dict[Any, Any] = {}
+    kept_in(programs.clear)
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        if traced_folder() is None or not _is_alone(args):
+            return traced(*args)
+        tidy()
+        arrays, static = eqx.partition(args, eqx.is_array)
+        leaves, structure = jax.tree.flatten(arrays)
+        structs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves]
+        weak = tuple(getattr(a, "weak_type", False) for a in leaves)
+        place = (tuple(structs), weak, structure, static, bool(jax.config.read("jax_enable_x64")))
+        if any(weak) or any(leaf.devices() != {jax.devices()[0]} for leaf in leaves):
+            return traced(*args)
+        if place not in programs:
+
+            def plain(arrays):
+                return function(*eqx.combine(arrays, static))
+
+            shapes = jax.tree.unflatten(structure, structs)
+            found = kept_traced(name, plain, static, (shapes,))
+            programs[place] = jax.jit(found, compiler_options=_QUICK)
+        return programs[place](arrays)
+
+    return call  # pyright: ignore[reportReturnType]
+
+
+def _is_alone(*trees: Any) -> bool:
+    """Whether a call, on a CPU, is no part of a traced program, a `vmap` or a derivative."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees)):
+        return False
+    if jax.default_backend() != "cpu":
+        return False
+    return not isinstance(jax.lax.full((), 0, np.int32), jax.core.Tracer)
 
 
 def kept_in(clear: Callable[[], Any]) -> None:

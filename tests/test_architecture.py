@@ -16,7 +16,7 @@ PACKAGE = ROOT / "hopfax"
 FLOORS = (
     (
         *("_types", "_misc", "_roots", "_values", "_errors", "_status", "_progress"),
-        *("_interrupt", "_code", "_identity", "_programs", "_undefined"),
+        *("_interrupt", "_code", "_identity", "_cache", "_traced", "_programs", "_undefined"),
     ),
     ("_files",),
     ("patterns", "_activations", "_rate_activations", "_interactions", "_inputs"),

@@ -16,6 +16,7 @@ from helpers import run_python
 from jax.experimental.compilation_cache import compilation_cache as programs
 
 import hopfax as hx
+from hopfax import _cache
 from hopfax.cli import _families, _machine, _memories, _settings, main
 from hopfax.cli._claims import Claim, Outcome, claim
 from hopfax.cli._console import number, table
@@ -248,7 +249,7 @@ CACHE = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_sec
 @pytest.fixture
 def unconfigured():
     """No folder of compiled programs is set, whatever the test run has."""
-    before = _machine.jax_option(CACHE[0])
+    before = _cache.jax_option(CACHE[0])
     jax.config.update(CACHE[0], None)
     programs.reset_cache()
     yield
@@ -257,7 +258,7 @@ def unconfigured():
 
 
 def cache_options():
-    return tuple(_machine.jax_option(name) for name in CACHE)
+    return tuple(_cache.jax_option(name) for name in CACHE)
 
 
 def cache_row(command):
@@ -280,7 +281,7 @@ def test_compiled_programs_are_kept_and_found_again(unconfigured, tmp_path, monk
         folder = tmp_path / name / "hopfax/jax"
         for _ in range(2):
             with pytest.raises(KeyError):
-                with _machine.compilation_cache():
+                with hx.compilation_cache():
                     assert cache_options() == (str(folder), 0.0)
                     compile_with(17.0)
                     raise KeyError
@@ -294,13 +295,12 @@ def test_a_second_process_compiles_no_event_driven_program_again():
 import os
 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # of the test run
 import jax, numpy as np, hopfax as hx
-from hopfax.cli import _machine
 misses = []
 jax.monitoring.register_event_listener(lambda name, **_: misses.append(name))
 network = hx.TwoTimescaleHopfield(
     hx.patterns.hadamard(3, 8), hx.cyclic(3), kappa=5.0, tau=20.0, bias=0.01
 )
-with _machine.compilation_cache():
+with hx.compilation_cache():
     run = hx.simulate(network, network.init(saliency=[2.0, 0.0, 0.0]), np.linspace(0.0, 1.0, 3))
 assert run.stats["method"] == "event-driven"
 print(sum(name.endswith("cache_misses") for name in misses))
@@ -312,15 +312,15 @@ print(sum(name.endswith("cache_misses") for name in misses))
 @pytest.mark.parametrize("folder", ["", "/nowhere/to/be/found"])
 def test_a_configured_cache_is_left_alone(unconfigured, tmp_path, folder):
     jax.config.update(CACHE[0], folder)
-    with _machine.compilation_cache():
-        assert _machine.jax_option(CACHE[0]) == folder
+    with hx.compilation_cache():
+        assert _cache.jax_option(CACHE[0]) == folder
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_cache_that_cannot_be_written_fails_nothing(unconfigured, command, tmp_path):
     (tmp_path / "cache").write_text("a file, not a folder")
     before = cache_options()
-    with _machine.compilation_cache():
+    with hx.compilation_cache():
         assert cache_options() == before
     row = cache_row(command)
     assert row.startswith("off: cannot write") and str(tmp_path / "cache") in row
@@ -330,9 +330,9 @@ def test_the_cache_is_the_users_own(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for ignored in ("", "relative/folder"):
         monkeypatch.setenv("XDG_CACHE_HOME", ignored)
-        assert _machine.cache_folder() == tmp_path / ".cache/hopfax/jax"
+        assert _cache.cache_folder() == tmp_path / ".cache/hopfax/jax"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert _machine.cache_folder() == tmp_path / ".cache/hopfax/jax"
+    assert _cache.cache_folder() == tmp_path / ".cache/hopfax/jax"
 
 
 def test_doctor_reports_the_cache(unconfigured, command, tmp_path):

@@ -29,6 +29,7 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from .._programs import kept_in, tidy
+from .._traced import kept_traced
 
 if TYPE_CHECKING:
     Device: TypeAlias = Any  # its package has no types
@@ -208,8 +209,10 @@ def _compiled(
 
         return lax.fori_loop(0, counts[0], step, out)
 
-    program = strip
-    if len(devices) > 1:
+    if len(devices) == 1:
+        with home:
+            program = kept_traced("sweep", strip, static.tree, structs.tree)
+    else:
         mesh = Mesh(np.array(devices), ("device",), axis_types=(AxisType.Auto,))
         split = PartitionSpec("device")
         program = jax.shard_map(

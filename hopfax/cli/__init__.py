@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Annotated, Any, Union
 
+from .._cache import compilation_cache
 from .._errors import SimulationError, SweepFailed
 from . import _families, _interrupt
 from ._console import complain
-from ._machine import compilation_cache, precision
+from ._machine import precision
 from ._settings import arguments_from, family_in
 
 __all__ = ["main"]

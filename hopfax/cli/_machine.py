@@ -1,14 +1,10 @@
-"""The machine that a command runs on: precision, devices, a Dask cluster, compiled programs."""
+"""The machine that a command runs on: precision, devices, a Dask cluster."""
 
 import contextlib
-import os
-import pathlib
-import tempfile
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache as _programs
 
 from .._errors import missing
 
@@ -27,46 +23,6 @@ def precision(name: Precision) -> Iterator[None]:
         yield
     finally:
         jax.config.update("jax_enable_x64", before)
-
-
-@contextlib.contextmanager
-def compilation_cache() -> Iterator[None]:
-    """Programs compiled inside are kept in `cache_folder()`, where the next process finds them.
-
-    Not those that diffrax integrates with: they call back into Python, so JAX cannot store them.
-    Nothing is changed where a cache is configured already (JAX_COMPILATION_CACHE_DIR=FOLDER; empty
-    for none) or the folder cannot be written. Everything is put back afterwards.
-    """
-    folder = cache_folder()
-    wanted = {
-        "jax_compilation_cache_dir": str(folder),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,  # small programs, too: there are many
-    }
-    if jax_option("jax_compilation_cache_dir") is not None or not _writable(folder):
-        yield
-        return
-    before = {name: jax_option(name) for name in wanted}
-    try:
-        for name, value in wanted.items():
-            jax.config.update(name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
-        _programs.reset_cache()  # which holds on to its folder
-
-
-def cache_folder() -> pathlib.Path:
-    """The user's folder of compiled programs: hopfax/jax in $XDG_CACHE_HOME or ~/.cache."""
-    base = pathlib.Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():  # unset, or to be ignored, as that standard says
-        base = pathlib.Path(os.path.expanduser("~")) / ".cache"
-    return base / "hopfax" / "jax"
-
-
-def jax_option(name: str) -> Any:
-    """The value of one of JAX's options."""
-    return getattr(jax.config, name)  # `read` refuses some
 
 
 def host_devices(number: int) -> None:
@@ -102,13 +58,3 @@ def dask_client(address: str) -> Iterator[Any]:
         raise OSError(f"`dask`: no scheduler answers at {address}: {error}") from error
     with client:
         yield client
-
-
-def _writable(folder: pathlib.Path) -> bool:
-    """Whether files can be written to the folder, which is made if need be."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False

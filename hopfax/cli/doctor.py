@@ -9,8 +9,8 @@ import jax
 
 import hopfax
 
+from .._cache import cache_folder, jax_option
 from ._console import say
-from ._machine import cache_folder, jax_option
 from ._requirements import installed, unmet
 
 _CORE = ("jax", "jaxlib", "diffrax", "equinox", "optimistix", "lineax", "optax", "numpy")

@@ -2,14 +2,13 @@
 
 import json
 import math
-from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from .._types import Dataset
 from ..theory import sequential
+from ..theory.sequential._map import known_edge
 from ._axes import Axes, Line, tau_text
 
 #: How the separation of timescales reads where it is infinite.
@@ -142,8 +141,10 @@ def edges(dataset: Dataset, x: str, y: str, largest: float) -> list[Edge]:
         critical = float(sequential.critical_gain(P, **options))
         if math.isfinite(critical):
             kappa = gains(critical, largest)
-            # Under a trace, an edge that is not derived is NaN.
-            start = np.asarray(jax.vmap(partial(sequential.basin_edge, P=P, **options))(kappa))
+            if tau == math.inf:
+                start = np.asarray(sequential.basin_edge(kappa, P))
+            else:
+                start = np.asarray(known_edge(kappa, P, tau, options["bias"]))
             known = np.isfinite(start)
             found.append(Edge(P, tau, critical, kappa[known], start[known]))
     return found

@@ -2,14 +2,13 @@
 
 import math
 import textwrap
-from functools import partial
 
-import jax
 import numpy as np
 
 from .._types import Dataset
 from ..observables import REGIMES
 from ..theory import sequential
+from ..theory.sequential._times import known_dwell
 from ._axes import (
     COLOURS,
     REGIME_COLOURS,
@@ -233,9 +232,7 @@ def _predicted_dwells(ax: Axes, cycle: Cycle, high: float) -> None:
     critical = threshold(cycle) if cycle.finite else math.nan
     if math.isfinite(critical):
         grid = gains(critical, high)
-        # Under a trace, a dwell that is not derived is NaN.
-        settings = dict(tau=cycle.tau, P=cycle.P, bias=cycle.bias)
-        curve = jax.vmap(partial(sequential.dwell_time, **settings))(grid)
+        curve = known_dwell(grid, cycle.tau, cycle.P, cycle.bias)
         text = f"theory, {size_text(cycle.P)}, {tau_text(cycle.tau)}"
         ax.plot(grid, np.asarray(curve) / cycle.tau, color="black", lw=1.3, label=text)
     for P, style in ((cycle.P, "--"), (math.inf, ":")):

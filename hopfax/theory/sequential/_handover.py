@@ -35,7 +35,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from ..._misc import differentiable_once
-from ..._programs import jitted
+from ..._programs import kept
 from .._search import minimise, multisect
 from ._domain import EDGE_LEAST
 
@@ -216,7 +216,7 @@ def _fold(P, tau, bias):
     return minimise(gain, jnp.full_like(tau, 0.75), jnp.full_like(tau, 2.75))
 
 
-@jitted
+@kept
 def critical_gain(P, tau, bias):
     """The smallest gain of a steady cycle; NaN where none was found."""
 
@@ -232,7 +232,7 @@ def critical_gain(P, tau, bias):
     return jnp.vectorize(one)(tau, bias)
 
 
-@jitted
+@kept
 def fixed_points(kappa, P, tau, bias):
     """Saliencies (unstable, stable) of the steady cycles at gain `kappa`, and the stable dwell."""
     kappa, tau, bias = differentiable_once((kappa, tau, bias), _SECOND)
@@ -253,7 +253,9 @@ def fixed_points(kappa, P, tau, bias):
         found = exists & cycle.done & (jnp.abs(cycle.gain - k) < 1e-3 * k)
         Z = jnp.where(found, Z, jnp.where(found[1], Z[1], 2.0))
 
-        def polish(Z):  # one Newton step from Z, and the dwell along the tangent: both change by 1e-6
+        def polish(
+            Z,
+        ):  # one Newton step from Z, and the dwell along the tangent: both change by 1e-6
             def at(Z):
                 cycle = _cycle(Z, kappa, P, tau, bias)
                 return cycle.gain - kappa, cycle.dwell
@@ -305,7 +307,7 @@ def _(primals, tangents):
     return primals[0], jnp.nan * sum(tangents[1:], tangents[0])  # linear, for reverse mode
 
 
-@jitted
+@kept
 def basin_edge(kappa, P, tau, bias):
     """Smallest initial saliency from which the cycle survives; infinite where none does."""
 

@@ -191,6 +191,18 @@ def basin_edge(
     check_finite_tau(P, tau, bias, kappa)
     edge = _handover.basin_edge(kappa, P, tau, bias)
     check_edge(edge, kappa)
+    return _derived(edge, kappa, P, tau, bias)
+
+
+def known_edge(
+    kappa: ArrayLike, P: int | float, tau: ArrayLike, bias: ArrayLike
+) -> Float[Array, "..."]:
+    """`basin_edge` at finite `tau`, with NaN in place of an error where it is not derived."""
+    kappa, tau, bias = floats(kappa=kappa, tau=tau, bias=bias)
+    return _derived(_handover.basin_edge(kappa, P, tau, bias), kappa, P, tau, bias)
+
+
+def _derived(edge, kappa, P, tau, bias):
     return only_inside(jnp.where(edge > EDGE_LEAST, edge, jnp.nan), P, tau, bias, kappa)
 
 

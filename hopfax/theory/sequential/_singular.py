@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from ..._misc import differentiable_once
-from ..._programs import jitted
+from ..._programs import kept
 from ..._roots import implicit_root
 from .._search import bisect
 
@@ -21,7 +21,7 @@ _SECOND = (
 _LEAST = 1e-6  # the slope of the gain below which a fixed point counts as the fold
 
 
-@jitted
+@kept
 def critical_gain(P, s):
     possible = s < 1
     s = jnp.where(possible, s, 0.0)
@@ -58,7 +58,7 @@ def _polynomial(q, coefficients):
     return jnp.polyval(jnp.asarray(coefficients[::-1], q.dtype), q, unroll=1)
 
 
-@jitted
+@kept
 def orbit(Z0, kappa, steps, P):
     return jnp.vectorize(lambda Z, k: _one_orbit(Z, k, steps, P), signature="(),()->(t)")(Z0, kappa)
 
@@ -78,7 +78,7 @@ def _one_orbit(Z0, kappa, steps, P):
     return jnp.concatenate([jnp.where(Z0 > 1, Z0, jnp.nan)[None], rest])
 
 
-@jitted
+@kept
 def fixed_points(kappa, P):
     if P == math.inf:
         exists = kappa >= 4
@@ -117,7 +117,7 @@ def _excess_gain(kappa, P, q):
     return gain(q, P, 0.0) - kappa
 
 
-@jitted
+@kept
 def basin_edge(kappa, P):
     kappa = differentiable_once(kappa, _SECOND)
 
@@ -144,7 +144,7 @@ def basin_edge(kappa, P):
     return jnp.vectorize(one)(kappa)
 
 
-@jitted
+@kept
 def visited(Z0, kappa):
     Z0, kappa = jnp.broadcast_arrays(Z0, kappa)
     below = (kappa < 4) & (kappa > 0)
@@ -172,7 +172,7 @@ def _growth(r, target, s):
     return s**2 * second + s * first - target
 
 
-@jitted
+@kept
 def switch_time(Z0, kappa, tau, bias):
     z1 = (1 - 1 / tau) * (1 + bias)
     r = (z1 + kappa * (1 - z1 / Z0)) / 2 - 1

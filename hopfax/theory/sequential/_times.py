@@ -104,6 +104,14 @@ def dwell_time(
     P = check_P(P)
     kappa, tau, bias = floats(kappa=kappa, tau=tau, bias=bias)
     check_finite_tau(P, tau, bias, kappa)
+    return known_dwell(kappa, tau, P, bias)
+
+
+def known_dwell(
+    kappa: ArrayLike, tau: ArrayLike, P: int | float, bias: ArrayLike
+) -> Float[Array, "..."]:
+    """`dwell_time`, with NaN in place of an error where it is not derived."""
+    kappa, tau, bias = floats(kappa=kappa, tau=tau, bias=bias)
     dwell = tau * _handover.fixed_points(kappa, P, tau, bias)[2]
     return only_inside(dwell, P, tau, bias, kappa)
 
