@@ -249,11 +249,13 @@ CACHE = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_sec
 @pytest.fixture
 def unconfigured():
     """No folder of compiled programs is set, whatever the test run has."""
-    before = _cache.jax_option(CACHE[0])
+    before = cache_options()
     jax.config.update(CACHE[0], None)
     programs.reset_cache()
     yield
-    jax.config.update(CACHE[0], before)
+    for name, value in zip(CACHE, before, strict=True):
+        jax.config.update(name, value)
+    _cache._Traced.folder = None
     programs.reset_cache()
 
 
@@ -317,6 +319,28 @@ def test_a_configured_cache_is_left_alone(unconfigured, tmp_path, folder):
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_call_keeps_programs_from_then_on(unconfigured, tmp_path):
+    compile_with(18.0)  # JAX has looked for a folder before
+    hx.compilation_cache()
+    compile_with(19.0)
+    (kept,) = (tmp_path / "cache/hopfax/jax").glob("*-cache")
+    with hx.compilation_cache(tmp_path / "own") as folder:
+        compile_with(20.0)
+    assert folder == tmp_path / "own" and len(list(folder.glob("*-cache"))) == 1
+    compile_with(21.0)
+    assert len(list(kept.parent.glob("*-cache"))) == 2
+
+
+def test_a_folder_that_is_named_must_be_writable(tmp_path):
+    (tmp_path / "file").write_text("")
+    before = cache_options()
+    with pytest.raises(OSError, match="`folder`: cannot write to .*file; name another one"):
+        hx.compilation_cache(tmp_path / "file")
+    with pytest.raises(TypeError, match="`folder`"):
+        hx.compilation_cache(3)
+    assert cache_options() == before
+
+
 def test_a_cache_that_cannot_be_written_fails_nothing(unconfigured, command, tmp_path):
     (tmp_path / "cache").write_text("a file, not a folder")
     before = cache_options()
@@ -337,10 +361,14 @@ def test_the_cache_is_the_users_own(tmp_path, monkeypatch):
 
 def test_doctor_reports_the_cache(unconfigured, command, tmp_path):
     folder = tmp_path / "cache/hopfax/jax"
-    assert cache_row(command) == f"on: {folder} (0 programs, 0.0 MiB)"
+    row = f"on: {folder} ({{}} programs, {{}} MiB; traced: {{}} programs, {{}} MiB); in Python by {{}}"
+    how = "hopfax.compilation_cache()"
+    assert cache_row(command) == row.format(0, 0.0, 0, 0.0, how)
     (folder / "jit_f-0-cache").write_bytes(bytes(3 * 2**19))
     (folder / "jit_f-0-atime").write_bytes(bytes(8))
-    assert cache_row(command) == f"on: {folder} (1 programs, 1.5 MiB)"
+    (folder / "traced").mkdir()
+    (folder / "traced/0.program").write_bytes(bytes(2**20))
+    assert cache_row(command) == row.format(1, 1.5, 1, 1.0, how)
     jax.config.update("jax_enable_compilation_cache", False)
     try:
         assert cache_row(command).startswith("off (jax_enable_compilation_cache")

@@ -23,6 +23,7 @@ _EXTRAS = {
     "matplotlib": "plot",
     "tyro": "cli",
     "tqdm": "cli",
+    "flatbuffers": "cli",
     "scikit-learn": "data",
     "distributed": "dask",
 }
@@ -72,6 +73,13 @@ def _cache() -> str:
             f"off: cannot write to {cache_folder()} (JAX_COMPILATION_CACHE_DIR=FOLDER "
             "names another)"
         )
-    files = [file.stat() for file in pathlib.Path(folder).glob("*-cache")]
-    size = sum(file.st_size for file in files) / 2**20
-    return f"on: {folder} ({len(files)} programs, {size:.1f} MiB)"
+    compiled, traced = (
+        _size(pathlib.Path(folder), each) for each in ("*-cache", "traced/*.program")
+    )
+    return f"on: {folder} ({compiled}; traced: {traced}); in Python by hopfax.compilation_cache()"
+
+
+def _size(folder: pathlib.Path, pattern: str) -> str:
+    """How many programs there are in a folder, and how large they are."""
+    files = [file.stat() for file in folder.glob(pattern)]
+    return f"{len(files)} programs, {sum(file.st_size for file in files) / 2**20:.1f} MiB"

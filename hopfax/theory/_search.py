@@ -4,8 +4,6 @@ None of them is differentiated: callers freeze the result and add one Newton ste
 which carries the derivatives.
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
@@ -29,7 +27,10 @@ def multisect(holds, start, end, points, rounds):
     `start` and `end` have shape (n,); `start` may be the greater one. `holds` is evaluated at
     (n, points) places at once, and each round keeps one of the `points` - 1 parts. Where `holds` is
     false at the end, the result is exactly `end`. `holds` also returns a tree of whatever else it
-    found at these places; with the result comes what was found there.
+    found at these places.
+
+    **Returns:** the two ends of the last part, of which the second is the place, and what was found
+    at each.
     """
 
     def divide(ends):
@@ -39,14 +40,16 @@ def multisect(holds, start, end, points, rounds):
         true = true.astype(jnp.int32)
         last = jnp.cumprod(true[:, ::-1], axis=1).sum(axis=1, keepdims=True)  # true up to the end
         first = jnp.clip(points - last, 1, points - 1)
-        at = lambda i, grid: jnp.take_along_axis(grid, i, axis=1)[:, 0]  # noqa: E731
-        missed = last[:, 0] == 0
-        ends = jnp.where(missed, end, at(first - 1, grid)), jnp.where(missed, end, at(first, grid))
-        return ends, jax.tree.map(partial(at, jnp.where(missed[:, None], points - 1, first)), more)
+        both = jnp.where(last == 0, points - 1, jnp.concatenate([first - 1, first], axis=1))
+
+        def at(found):
+            return tuple(jnp.take_along_axis(found, both, axis=1).T)
+
+        return at(grid), jax.tree.map(at, more)
 
     none = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(divide, (start, end)))
     loop = jax.lax.fori_loop(0, rounds, lambda _, state: divide(state[0]), ((start, end), none[1]))
-    return loop[0][1], loop[1]
+    return loop
 
 
 def minimise(function, low, high, points=33, rounds=3):

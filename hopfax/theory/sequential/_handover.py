@@ -22,12 +22,14 @@ A steady cycle is found in four stages.
 4. `_fold` looks for the Z at which that gain is smallest, the saddle-node bifurcation of cycles. On
    either side of it `fixed_points` finds the two cycles of a given gain.
 
-The searches are frozen. One Newton step from their result carries the derivatives.
+The searches are frozen. Derivatives are those of the equation that their result solves.
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,6 +38,7 @@ from jaxtyping import Array, Bool, Float
 
 from ..._misc import differentiable_once
 from ..._programs import kept
+from ..._roots import implicit_root
 from .._search import minimise, multisect
 from ._domain import EDGE_LEAST
 
@@ -216,6 +219,11 @@ def _fold(P, tau, bias):
     return minimise(gain, jnp.full_like(tau, 0.75), jnp.full_like(tau, 2.75))
 
 
+def _gain_missing(P, Z, tau, bias, kappa):
+    """How much larger than `kappa` the gain of a steady cycle must be if it runs at `kappa`."""
+    return _cycle(Z, kappa, P, tau, bias).gain - kappa
+
+
 @kept
 def critical_gain(P, tau, bias):
     """The smallest gain of a steady cycle; NaN where none was found."""
@@ -226,10 +234,29 @@ def critical_gain(P, tau, bias):
         Z, kappa = _fold(P, tau, bias)
         found = jnp.isfinite(kappa)
         Z, kappa = jnp.where(found, Z, 2.0), jnp.where(found, kappa, 4.0)
-        kappa = _newton(lambda k: _cycle(stop_gradient(Z), k, P, tau, bias).gain - k, kappa)
+        kappa = implicit_root(eqx.Partial(_gain_missing, P, Z, tau, bias), kappa)
         return jnp.where(found, kappa, jnp.nan)
 
     return jnp.vectorize(one)(tau, bias)
+
+
+def _excess_gain(P, kappa, tau, bias, Z):
+    """How much larger than `kappa` the gain of steady cycles with saliencies `Z` must be."""
+    return jax.vmap(lambda Z: _cycle(Z, kappa, P, tau, bias).gain - kappa)(Z)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _dwell_at(P, dwell, Z, kappa, tau, bias):
+    """`dwell`, which is known to be that of this cycle, with its derivatives."""
+    return dwell
+
+
+@_dwell_at.defjvp
+def _(P, primals, tangents):
+    def at(Z, kappa, tau, bias):
+        return _cycle(Z, kappa, P, tau, bias).dwell
+
+    return primals[0], jax.jvp(at, primals[1:], tangents[1:])[1]
 
 
 @kept
@@ -248,23 +275,18 @@ def fixed_points(kappa, P, tau, bias):
 
         ends = jnp.stack([jnp.full_like(fold, 0.75), k + 1])
         start = jnp.stack([fold, fold])
-        Z, cycle = stop_gradient(multisect(beyond, start, ends, 33, 4))
+        Z, cycles = stop_gradient(multisect(beyond, start, ends, 33, 4))
+        within, cycle = (Cycle(*(part[i] for part in cycles)) for i in (0, 1))  # of both ends
         # the search also stops where the cycles of a branch end; there the gain is not k
         found = exists & cycle.done & (jnp.abs(cycle.gain - k) < 1e-3 * k)
+        # in the last part of the search, of width 1e-6, the gain and the dwell are straight lines
+        rise = cycle.gain - within.gain
+        share = (k - within.gain) / jnp.where(found & (rise != 0), rise, 1.0)
+        Z, dwell = (x[0] + share * (x[1] - x[0]) for x in (Z, (within.dwell, cycle.dwell)))
         Z = jnp.where(found, Z, jnp.where(found[1], Z[1], 2.0))
-
-        def polish(
-            Z,
-        ):  # one Newton step from Z, and the dwell along the tangent: both change by 1e-6
-            def at(Z):
-                cycle = _cycle(Z, kappa, P, tau, bias)
-                return cycle.gain - kappa, cycle.dwell
-
-            (excess, dwell), slopes = jax.jvp(at, (Z,), (jnp.ones_like(Z),))
-            rise, change = stop_gradient(slopes)
-            return Z - excess / rise, dwell - change * excess / rise
-
-        Z, dwell = (jnp.where(found, x, jnp.nan) for x in jax.vmap(polish)(Z))
+        Z = implicit_root(eqx.Partial(_excess_gain, P, kappa, tau, bias), Z)
+        dwell = jax.vmap(lambda dwell, Z: _dwell_at(P, dwell, Z, kappa, tau, bias))(dwell, Z)
+        Z, dwell = (jnp.where(found, x, jnp.nan) for x in (Z, dwell))
         return Z[0], Z[1], dwell[1]
 
     return jnp.vectorize(one)(kappa, tau, bias)
@@ -315,7 +337,8 @@ def basin_edge(kappa, P, tau, bias):
         k, t, b = stop_gradient((kappa, tau, bias))
         alive = jax.vmap(lambda x: _survives(-1 / x, k, P, t, b))
         start, end = jnp.full_like(k, -1 / EDGE_LEAST), jnp.full_like(k, -0.01)  # x = -1/Z0
-        (x,), _ = multisect(lambda x: (alive(x[0])[None], ()), start[None], end[None], GRID, ROUNDS)
+        both, _ = multisect(lambda x: (alive(x[0])[None], ()), start[None], end[None], GRID, ROUNDS)
+        x = both[1][0]
         lowest = x - start <= 1.5 * (end - start) / (GRID - 1) ** ROUNDS  # it began alive
         edge = jnp.where(lowest, EDGE_LEAST, jnp.where(x < end, -1 / x, jnp.inf))
         return _found_by_search(edge, kappa, tau, bias)
