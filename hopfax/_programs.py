@@ -95,6 +95,14 @@ def jitted(function: _Function) -> _Function:
     return call  # pyright: ignore[reportReturnType]
 
 
+def traced_once(function: _Function, static: tuple[int, ...] = ()) -> _Function:
+    """A part of programs that is traced once for equal shapes, however often it stands in them.
+
+    What is written into a program is the same: its operations, not a call. `static` are the places
+    of arguments that are no arrays. To be called from within a program only."""
+    return jax.jit(function, static_argnums=static, inline=True)  # pyright: ignore
+
+
 def kept(function: _Function) -> _Function:
     """`jitted` for a function of the theory, of positional arguments and with arrays as outputs,
     that is also kept traced (`hopfax._traced`) where programs are kept at all."""

@@ -450,13 +450,14 @@ print(time.process_time() - start)
 
 
 #: What changes an option of the whole process, for all threads, and where that may stand: the
-#: command line, whose process it is, and the worker processes of a sweep.
+#: command line, whose process it is, the worker processes of a sweep, and what a user calls for just
+#: that (hx.compilation_cache).
 GLOBAL = re.compile(
     r"config\.update\(|catch_warnings|simplefilter|filterwarnings|np\.seterr|random\.seed\("
     r"|rcParams|matplotlib\.use\(|os\.environ\[[^]]*\] =|os\.putenv|os\.chdir|set_printoptions"
     r"|setrecursionlimit|setswitchinterval"
 )
-MAY_BE_GLOBAL = ("cli/", "examples/", "_sweep/_remote.py")
+MAY_BE_GLOBAL = ("cli/", "examples/", "_sweep/_remote.py", "_cache.py")
 
 
 def _global_changes(source):

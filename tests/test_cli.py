@@ -361,8 +361,8 @@ def test_the_cache_is_the_users_own(tmp_path, monkeypatch):
 
 def test_doctor_reports_the_cache(unconfigured, command, tmp_path):
     folder = tmp_path / "cache/hopfax/jax"
-    row = f"on: {folder} ({{}} programs, {{}} MiB; traced: {{}} programs, {{}} MiB); in Python by {{}}"
-    how = "hopfax.compilation_cache()"
+    row = f"on: {folder} ({{}} programs, {{}} MiB; traced: {{}} programs, {{}} MiB); in {{}}"
+    how = "Python by hopfax.compilation_cache()"
     assert cache_row(command) == row.format(0, 0.0, 0, 0.0, how)
     (folder / "jit_f-0-cache").write_bytes(bytes(3 * 2**19))
     (folder / "jit_f-0-atime").write_bytes(bytes(8))

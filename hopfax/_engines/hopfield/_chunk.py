@@ -6,17 +6,18 @@ stores its record, in row n of a `Trace` (the same row for all lanes), and after
 `read_off` gathers from these rows what belongs to each save time and to each entry of the logs.
 """
 
-from functools import partial
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from ..._programs import traced_once
 from ._plateau import plateau
 from ._problem import Options, Problem, State, readout_slope
 from ._step import Plan, Record, step
+
+_step = traced_once(step)  # for the shapes of its outputs, and in the loop
 
 
 class Trace(eqx.Module):
@@ -50,16 +51,19 @@ class Readings(eqx.Module):
 
 
 def chunk(
-    problem: Problem, options: Options, state: State, keep: bool = False
+    problem: Problem, options: Options, state: State, repeated: Bool[Array, ""] | None = None
 ) -> tuple[State, Trace]:
     """Up to `options.chunk` steps, while a lane is not yet at its end.
 
-    With `keep` also the state before every step, for steps that are repeated. These go on until
-    the chunk ends where it ended in the run. In a batch of another width they may round otherwise,
-    so that more of them are needed: there is room for half as many again."""
-    size = options.chunk + (options.chunk // 2 if keep else 0)
+    Unless `repeated` is None, the state before every step is kept as well. Where it is true the
+    steps go on until the chunk ends where it ended in the run: in a batch of another width they may
+    round otherwise, so that more of them are needed, and there is room for half as many again."""
+    keep, most = repeated is not None, options.chunk
+    size = most + most // 2 if keep else most
+    if keep:
+        most = jnp.where(repeated, size, most)
     # All rows are there from the start, as a loop cannot make its carry longer.
-    plan, record = jax.eval_shape(partial(step, problem, options), state)[1:]
+    plan, record = jax.eval_shape(_step, problem, options, state)[1:]
     rows = (state if keep else None, plan, record)
     empty = jax.tree.map(lambda row: jnp.zeros((size, *row.shape), row.dtype), rows)
     end = lax.stop_gradient(problem.until)
@@ -67,11 +71,11 @@ def chunk(
     def going(carry):
         # The chunk ends with the lanes: a loop of a fixed number of steps would go on without any.
         state, trace = carry
-        return (trace.number < size) & state.active(end, options.max_steps).any()
+        return (trace.number < most) & state.active(end, options.max_steps).any()
 
     def body(carry):
         state, trace = carry
-        after, plan, record = step(problem, options, state)
+        after, plan, record = _step(problem, options, state)
 
         def put(all, one):
             return lax.dynamic_update_index_in_dim(all, one, trace.number, 0)

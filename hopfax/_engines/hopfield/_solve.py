@@ -256,14 +256,18 @@ def _chunks_in_stretch(way: _Way, first, begun: Mark, end):
         return carry[1].state.active(end, way.options.max_steps).any()
 
     def more(carry):
-        return carry[0] + 1, _forward(way, end, 0, carry[1])
+        return carry[0] + 1, _forward(way, end, carry[1])
 
     return lax.while_loop(short, more, (jnp.zeros_like(first), begun))[0]
 
 
-def _forward(way: _Way, stop, _, mark: Mark) -> Mark:
+def _forward(way: _Way, stop, mark: Mark) -> Mark:
     """The start of the next chunk."""
-    state, trace = chunk(_stopped(way.problem, stop), way.options.onward, mark.state)
+    return _next(mark, *chunk(_stopped(way.problem, stop), way.options.onward, mark.state))
+
+
+def _next(mark: Mark, state: State, trace: Trace) -> Mark:
+    """The end of the chunk that began at `mark`, at which the next one begins."""
     switches, escapes = (
         v.sum(0, dtype=jnp.int32) for v in (trace.plan.switched, trace.plan.escaped)
     )
@@ -274,10 +278,20 @@ def _back_over_chunk(way: _Way, i, carry, begun: Mark, end, count):
     """From the end of a chunk to its start; `i` counts from the last of the `count` chunks in the
     stretch from the mark `begun` to `end`. `carry` also has the time at which the chunk ends."""
     total, moving_bar, stop = carry
+
+    def onward(k, carry):
+        following, *_ = carry
+        repeated = k == count - 1 - i
+        problem = _stopped(way.problem, jnp.where(repeated, stop, end))
+        state, trace = chunk(problem, way.options.onward, following.state, repeated)
+        return _next(following, state, trace), following, trace
+
     # Chunks before this one are run again and thrown away. With a stride of s that is (s - 1) / 2
     # runs more for each chunk on average; to keep their states would take memory without bound.
-    mark = lax.fori_loop(0, count - 1 - i, partial(_forward, way, end), begun)
-    _, trace = chunk(_stopped(way.problem, stop), way.options.onward, mark.state, keep=True)
+    # They are run by the same loop, which makes a fifth of the program less to compile.
+    shapes = jax.eval_shape(partial(onward, i), (begun,))[2]
+    blank = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+    _, mark, trace = lax.fori_loop(0, count - i, onward, (begun, begun, blank))
 
     # At the turn, cotangents of the outputs that lie in this chunk become those of its records.
     def outputs(parts, record):

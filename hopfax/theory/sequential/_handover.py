@@ -37,7 +37,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from ..._misc import differentiable_once
-from ..._programs import kept
+from ..._programs import kept, traced_once
 from ..._roots import implicit_root
 from .._search import minimise, multisect
 from ._domain import EDGE_LEAST
@@ -159,6 +159,7 @@ def handover(z2, kappa, P, tau, bias, *, z1=None, steps=STEPS, going=None) -> Ha
     return Handover(jnp.log1p(y[3]), rise, t / tau, done)
 
 
+@partial(traced_once, static=(2,))
 def _cycle(Z, kappa, P, tau, bias) -> Cycle:
     """The gain and dwell that close a cycle, if the handover runs as it would at gain `kappa`.
 
