@@ -29,12 +29,13 @@ def steps(x, number):
 def folder(tmp_path, monkeypatch):
     """Where programs are kept, as by a process that began after the last change of a file."""
     monkeypatch.setattr(_traced, "_BEGUN", float("inf"))
-    _traced._house.cache_clear()
+    house = _traced._house
+    house.cache_clear()
     forget()
     with hx.compilation_cache(tmp_path / "programs") as place:
         yield place / "traced"
     forget()
-    _traced._house.cache_clear()
+    house.cache_clear()
 
 
 def forget():
@@ -113,6 +114,7 @@ def test_another_program_in_the_place_of_this_one_is_never_used(folder):
 
 def test_no_program_is_kept_of_files_that_were_changed_since_the_process_began(folder, monkeypatch):
     monkeypatch.setattr(_traced, "_BEGUN", 0.0)
+    _traced._house.cache_clear()
     assert [results()[1], results()[1]] == [True, True]
     assert not folder.exists()
 
