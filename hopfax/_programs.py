@@ -38,6 +38,7 @@ import numpy as np
 from ._cache import traced_folder
 from ._errors import in_words, machine_memory, warn
 from ._traced import kept_traced
+from ._types import is_concrete
 
 _Function = TypeVar("_Function", bound=Callable)
 
@@ -83,8 +84,9 @@ jax.monitoring.register_event_duration_secs_listener(_count)
 def jitted(function: _Function) -> _Function:
     """`equinox.filter_jit` of a function, which looks first whether too many programs are kept.
     What is called by itself, not from within another program, is compiled with `_QUICK`."""
-    inside: Any = eqx.filter_jit(function)
-    alone: Any = eqx.filter_jit(function, compiler_options=_QUICK) if _QUICK else inside
+    jit: Any = eqx.filter_jit
+    inside = jit(function)
+    alone = jit(function, compiler_options=_QUICK) if _QUICK else inside
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -138,11 +140,10 @@ def kept(function: _Function) -> _Function:
 
 def _is_alone(*trees: Any) -> bool:
     """Whether a call, on a CPU, is no part of a traced program, a `vmap` or a derivative."""
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees)):
+    arrays = [leaf for leaf in jax.tree.leaves(trees) if isinstance(leaf, jax.Array)]
+    if jax.default_backend() != "cpu" or not all(map(is_concrete, arrays)):
         return False
-    if jax.default_backend() != "cpu":
-        return False
-    return not isinstance(jax.lax.full((), 0, np.int32), jax.core.Tracer)
+    return is_concrete(jax.lax.full((), 0, np.int32))  # in a program nothing is known
 
 
 def kept_in(clear: Callable[[], Any]) -> None:

@@ -450,8 +450,8 @@ print(time.process_time() - start)
 
 
 #: What changes an option of the whole process, for all threads, and where that may stand: the
-#: command line, whose process it is, the worker processes of a sweep, and what a user calls for just
-#: that (hx.compilation_cache).
+#: command line, whose process it is, the worker processes of a sweep, and `compilation_cache`,
+#: which a user calls for just that.
 GLOBAL = re.compile(
     r"config\.update\(|catch_warnings|simplefilter|filterwarnings|np\.seterr|random\.seed\("
     r"|rcParams|matplotlib\.use\(|os\.environ\[[^]]*\] =|os\.putenv|os\.chdir|set_printoptions"

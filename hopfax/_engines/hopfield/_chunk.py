@@ -58,9 +58,10 @@ def chunk(
     Unless `repeated` is None, the state before every step is kept as well. Where it is true the
     steps go on until the chunk ends where it ended in the run: in a batch of another width they may
     round otherwise, so that more of them are needed, and there is room for half as many again."""
-    keep, most = repeated is not None, options.chunk
-    size = most + most // 2 if keep else most
-    if keep:
+    size = most = options.chunk
+    keep = repeated is not None
+    if repeated is not None:
+        size += size // 2
         most = jnp.where(repeated, size, most)
     # All rows are there from the start, as a loop cannot make its carry longer.
     plan, record = jax.eval_shape(_step, problem, options, state)[1:]
