@@ -331,7 +331,7 @@ def test_a_call_keeps_programs_from_then_on(unconfigured, tmp_path):
     assert len(list(kept.parent.glob("*-cache"))) == 2
 
 
-def test_a_folder_that_is_named_must_be_writable(tmp_path):
+def test_a_folder_that_is_named_must_be_writable(tmp_path, as_a_user_runs_it):
     (tmp_path / "file").write_text("")
     before = cache_options()
     with pytest.raises(OSError, match="`folder`: cannot write to .*file; name another one"):
