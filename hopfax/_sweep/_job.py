@@ -14,8 +14,10 @@ import numpy as np
 from .. import _status
 from .._errors import PhysicsWarning, as_count, as_key, check_array, shown, warn
 from ..networks import check_domain
+from . import _names
 from ._grid import Blocks, Grid, parse
-from ._point import FunctionPoint, Point, takes_seed, unknown
+from ._names import unknown
+from ._point import FunctionPoint, Point, takes_seed
 from ._program import Device, Program, tile_width
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,+\[\]-]*")
@@ -149,10 +151,11 @@ def job_of(
     else:
         _check_values(point, axes, names)
         _warn_of_pitfalls(point, axes, names)
-        if point.noise is None and key is not None:
+        noisy = point.noise is not None or "noise" in names
+        if not noisy and key is not None:
             given = 'an axis "seed"' if seeded else "`key`"
             raise ValueError(f"{given} is given, but the point has no `noise`.")
-        if point.noise is not None and key is None:
+        if noisy and key is None:
             raise ValueError("a point with `noise` needs sweep(..., key=jax.random.key(seed)).")
     return Job(point, axes, None if key is None else as_key(key), seeded, tile)
 
@@ -162,7 +165,7 @@ def _check_values(point: Point, axes: Grid, names: list[str]) -> None:
     check_domain(point.network)
     for name in names:
         array = axes.parameters[name]
-        _, _, shape = point.target(name)
+        shape = _names.find(point, name).shape
         if array.ndim > 1 and array.shape[1:] != shape:
             raise ValueError(
                 f"axis {name!r} has values of shape {array.shape[1:]}, but the parameter has "
@@ -173,7 +176,7 @@ def _check_values(point: Point, axes: Grid, names: list[str]) -> None:
 def _warn_of_pitfalls(point: Point, axes: Grid, names: list[str]) -> None:
     """PhysicsWarning if some points of a noiseless sweep will hardly show what they are meant to
     show. A few are looked at, spread over the grid: inside the program values are not known."""
-    if point.noise is not None or not axes.size:
+    if point.noise is not None or "noise" in names or not axes.size:
         return
     lanes = np.unique(np.linspace(0, axes.size - 1, _LOOKED_AT).round().astype(int))
     values = axes.at(lanes)

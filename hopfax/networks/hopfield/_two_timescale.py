@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation, HardTanh
-from ..._errors import as_float, check_finite, check_option, check_shape
+from ..._errors import as_float, check_finite, check_option, check_shape, filled
 from ..._types import ArrayLike, PerPattern, is_concrete
 from ...patterns import Patterns
 from .._base import Bound, parameter
@@ -121,13 +121,13 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
     ) -> FieldState:
         r"""A start state.
 
-        **Arguments:** `saliency`: $z(0)$, (P,). Then the field: by default
+        **Arguments:** `saliency`: $z(0)$, (P,) or one number. Then the field: by default
         $x(0) = \sum_\mu (z_\mu + b_\mu) \xi^\mu$; or `weights` (P,) in place of $z + b$; or any
         `field` (N,), which excludes the reduction to site classes.
         """
         check_finite(self.bias, "bias")
         saliency = as_float(saliency, "saliency", self.patterns.xi.dtype)
-        check_shape(saliency, "saliency", (self.patterns.P,), "(P,)")
+        saliency = filled(saliency, "saliency", (self.patterns.P,), "(P,)")
         return start(self, field, weights, saliency + self.bias, saliency)
 
     def saliency(self, slow, evidence):
