@@ -90,7 +90,8 @@ def check_times(ts) -> None:
 
 
 def checked_input(value: Any, name: str, network: Any, ts: Any) -> Any:
-    """A constant input as a finite array (N,), also if it is one number; a path as it is, and None."""
+    """A constant input, an array or one number, as a finite array (N,); a path and None as they
+    are."""
     if value is None:
         return None
     N, dtype = network.patterns.N, network.patterns.xi.dtype

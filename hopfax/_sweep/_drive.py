@@ -17,7 +17,7 @@ from .. import _status
 from .._progress import progress
 from ._grid import Blocks
 from ._job import Record
-from ._plan import Prepared
+from ._plan import AnyPrepared
 
 #: Is told how a block went, as soon as it is done.
 Count = Callable[[Record], None]
@@ -49,7 +49,7 @@ def counted(points: int, done: dict[int, Record], show: bool | Literal["auto"]) 
 
 
 def by_threads(
-    prepared: Prepared,
+    prepared: AnyPrepared,
     blocks: Blocks,
     order: Iterable[int],
     keep: Callable[[int, dict[str, np.ndarray], Record], None],

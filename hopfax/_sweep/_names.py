@@ -180,4 +180,3 @@ def _entries(
 
     where = tuple(places(part) if part in sizes else int(part) for part in parts)
     return where, tuple(sizes.values())
-

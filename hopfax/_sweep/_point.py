@@ -32,6 +32,7 @@ from ..observables import Selected, summary
 from . import _names
 from ._names import unknown
 
+
 class Point(eqx.Module):
     r"""One point of a sweep: a run reduced to numbers, as a function of named parameters.
 
@@ -54,9 +55,9 @@ class Point(eqx.Module):
     A sweep varies parameters by name: any array of the network ("kappa", "activation.gain"), a
     start value ("init.saliency"), an input ("stimulus", "current", "stimulus.weights",
     "stimulus.values" of `Pulses`) or "noise", also those that the point is not given. One entry is
-    "transition[1,0]"; a letter stands for all places, so "transition[i,i]" is the diagonal. The last
-    word of a name will do ("gain") where there is only one. What decides how the network is made,
-    such as its sizes, is swept by a `Recipe`.
+    "transition[1,0]"; a letter stands for all places, so "transition[i,i]" is the diagonal. The
+    last word of a name will do ("gain") where there is only one. What decides how the network is
+    made, such as its sizes, is swept by a `Recipe`.
 
     **Raises:** TypeError or ValueError naming the argument at fault.
 
@@ -67,7 +68,7 @@ class Point(eqx.Module):
     network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
     start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
     point = hx.Point(network, start, jnp.linspace(0.0, 100.0, 51))
-    point.names()  # ['patterns.xi', 'transition', 'kappa', 'tau', ..., 'noise', 'current', 'stimulus']
+    point.names()  # 'patterns.xi', 'transition', 'kappa', ..., 'noise', 'current', 'stimulus'
     point({"kappa": 6.0})["switches"]  # 3
     ```
     """
@@ -217,8 +218,8 @@ def _input(value: Any, name: str, network: AbstractFlow, ts: Array) -> Any:
         return checked_input(value, name, network, ts)
     if set(value) != {"weights"}:
         raise ValueError(
-            f"`{name}` must be an array (N,), a path, or dict(weights=...), its coefficients in the "
-            f"memories; got a dict of {sorted(map(str, value))}."
+            f"`{name}` must be an array (N,), a path, or dict(weights=...), its coefficients in "
+            f"the memories; got a dict of {sorted(map(str, value))}."
         )
     weights = as_float(value["weights"], f"{name}.weights", network.patterns.dtype)
     return {"weights": filled(weights, f"{name}.weights", (network.patterns.P,), "(P,)")}

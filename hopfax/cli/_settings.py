@@ -18,7 +18,7 @@ FILE = "settings.toml"
 PLACES = ("config", "out", "overwrite", "store", "resume", "devices", "dask", "part")
 PLACES += ("chunk", "dry_run")
 #: Fields that came later: left out at their default, as in settings from before.
-_LATER = {"transpose": False}
+_LATER: dict[str, Any] = {"transpose": False, "axis": (), "noise": 0.0, "model": None}
 _BYTES = 1 << 20  # of a file of settings at most
 
 
@@ -179,6 +179,9 @@ def _flags(found: Mapping[str, Any], kind: type, file: pathlib.Path, prefix: str
             arguments += _flags(value, inner, file, f"{prefix}{name}.")
         elif isinstance(value, bool):
             arguments.append(flag if value else flag[:2] + "no-" + flag[2:])
+        elif isinstance(value, list) and value and all(isinstance(v, list) for v in value):
+            for each in value:  # an option that may be given more than once
+                arguments += [flag, *map(str, each)]
         elif isinstance(value, str) and value.startswith("-"):  # no option
             arguments.append(f"{flag}={value}")
         else:
