@@ -1,6 +1,7 @@
 """What can be an axis: inputs, starts, entries, what a point lacks, and what points are made of."""
 
 import concurrent.futures
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ def last_overlaps(run):
     return {"m": run.overlaps[-1], "all": run.overlaps}
 
 
-def driven(**options):
+def driven(**options) -> Any:
     """An input-driven network, for which nothing but its stimulus decides."""
     patterns = hx.patterns.hadamard(3, 16)
     network = hx.InputDrivenHopfield(patterns)
@@ -74,7 +75,7 @@ def test_a_stimulus_and_a_current_as_arrays_and_as_one_number():
 )
 def test_letters_in_brackets_stand_for_all_places(name, value, entries):
     network, _ = zoo.cycle()
-    point = hx.Point(network, dict(saliency=4.0), TIMES)
+    point: Any = hx.Point(network, dict(saliency=4.0), TIMES)
     expected = np.array(hx.cyclic(3))
     for place, entry in entries.items():
         expected[place] = entry
@@ -83,7 +84,7 @@ def test_letters_in_brackets_stand_for_all_places(name, value, entries):
 
 def test_names_are_found_by_their_last_word_and_what_is_missing_has_one():
     network, _ = zoo.cycle()
-    point = hx.Point(network, dict(saliency=4.0), TIMES)
+    point: Any = hx.Point(network, dict(saliency=4.0), TIMES)
     assert {"init.saliency", "activation.gain", "noise", "current", "stimulus"} <= set(
         point.names()
     )
@@ -91,7 +92,9 @@ def test_names_are_found_by_their_last_word_and_what_is_missing_has_one():
         "stimulus"
         not in hx.Point(zoo.networks()["Hopfield"].network, dict(weights=1.0), TIMES).names()
     )
-    changed = point.with_values({"saliency": 2.0, "noise": 0.1, "current[3]": 1.0, "gain": 3.0})
+    changed: Any = point.with_values(
+        {"saliency": 2.0, "noise": 0.1, "current[3]": 1.0, "gain": 3.0}
+    )
     assert changed.init["saliency"] == 2.0 and changed.noise == 0.1
     np.testing.assert_array_equal(changed.current, np.eye(16)[3])
     assert changed.network.activation.gain == 3.0

@@ -73,8 +73,8 @@ def memories_of(
     level = _level(given.threshold or _THRESHOLD)
     if not named(given.patterns) and not path.exists():
         raise FileNotFoundError(
-            f"`patterns` must be {', '.join(NAMES)}, correlated:RHO, a .npy or .npz file, or a folder of images; "
-            f"there is no {given.patterns!r}."
+            f"`patterns` must be {', '.join(NAMES)}, correlated:RHO, a .npy or .npz file, or a "
+            f"folder of images; there is no {given.patterns!r}."
         )
     _check_useful(given, shown)
     if given.patterns in ("hadamard", "random") or given.patterns.startswith(_CORRELATED):

@@ -17,8 +17,9 @@ FILE = "settings.toml"
 #: Fields that say where and how, not what is computed.
 PLACES = ("config", "out", "overwrite", "store", "resume", "devices", "dask", "part")
 PLACES += ("chunk", "dry_run")
-#: Fields that came later: left out at their default, as in settings from before.
-_LATER: dict[str, Any] = {"transpose": False, "axis": (), "noise": 0.0, "model": None}
+#: Fields that came later: left out at their default, as in settings from before. A command has
+#: those that it alone got later in its own `LATER`.
+_LATER = {"transpose": False}
 _BYTES = 1 << 20  # of a file of settings at most
 
 
@@ -27,11 +28,12 @@ def settings(command: Any) -> dict[str, Any]:
 
     The first family of networks is left out: it is what settings without `network` are of.
     """
+    later = _LATER | getattr(command, "LATER", {})
     found = {
         field.name: getattr(command, field.name)
         for field in dataclasses.fields(command)
         if field.name not in PLACES
-        and (field.name not in _LATER or getattr(command, field.name) != _LATER[field.name])
+        and (field.name not in later or getattr(command, field.name) != later[field.name])
     }
     if found.get("network") == _families.FAMILIES[0]:
         del found["network"]
