@@ -166,6 +166,15 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
             return None
         return 1 / self.activation.slope(jnp.zeros((), self.patterns.xi.dtype))
 
+    def for_theory(self):
+        """All parameters; the memories count as orthogonal with the pseudo-inverse rule."""
+        patterns = self.patterns.for_theory()
+        if self.learning == "pseudo_inverse":
+            patterns["gram"] = jnp.eye(self.patterns.P, dtype=self.patterns.xi.dtype)
+        numbers = dict(transition=self.transition, kappa=self.kappa, tau=self.tau, bias=self.bias)
+        how = dict(readout=self.readout, keep_diagonal=self.keep_diagonal)
+        return patterns | numbers | how | {"activation": self.activation}
+
     def pitfalls(self, state, current, noise):
         """A start that cannot move, or seeds of the wrong sign."""
         looked_at = (self.patterns, self.bias, self.transition, self.activation, state)

@@ -268,6 +268,12 @@ def start(network: AbstractRateMemory, rates: Any, weights: Any) -> PerNeuron:
     return possible(rates, "rates", "has entries")
 
 
+def design_told(network: AbstractRateMemory) -> dict[str, Any]:
+    """What the theory of rate memories reads of a network without a slow variable."""
+    own = dict(phi=network.activation, a=network.a, b=network.b, learning=network.learning)
+    return network.patterns.for_theory() | own
+
+
 #: How far below 0 a start may lie: a perturbation of a silent neuron.
 _BELOW = 0.01
 
