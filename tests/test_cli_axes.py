@@ -74,6 +74,31 @@ def test_a_saved_model_is_swept(command):
         assert status == 2 and text in refusal(err)
 
 
+@pytest.mark.slow
+def test_a_saved_network_of_another_kind_is_swept_by_its_inputs(command):
+    patterns = hx.patterns.hadamard(3, 16)
+    hx.save("driven.hopfax", hx.InputDrivenHopfield(patterns))
+    options = ["--model", "driven.hopfax", "--init", "weights", "0.3,0.3,0", "--stimulus", "2"]
+    axes = ["--axis", "stimulus.weights[1]", "0,3", "--axis", "gain", "1,2"]
+    status, _, err = command("sweep", *options, *axes, "--horizon", "20", "--out", "d")
+    assert status == 0 and not err
+    ds = hx.open_sweep("d/sweep").load()
+    start, times = dict(weights=[0.3, 0.3, 0]), np.linspace(0.0, 20.0, 101)
+    point = hx.Point(
+        hx.InputDrivenHopfield(patterns), start, times, stimulus=dict(weights=[2.0, 0, 0])
+    )
+    alone = hx.sweep(point, {"stimulus.weights[1]": [0.0, 3.0], "gain": [1.0, 2.0]}, tile=4)
+    np.testing.assert_array_equal(ds.overlap, alone.overlap)
+    hx.save("dense.hopfax", hx.DenseMemory(patterns, hx.Power(3)))
+    for options, text in [
+        (["--model", "dense.hopfax"], "`model` must hold a network in continuous time"),
+        (["--model", "driven.hopfax", "--stimulus", *"1111"], "4 coefficients, but there are 3"),
+        (["--model", "driven.hopfax", "--init", "weights"], "`init` must be NAME VALUE,VALUE"),
+    ]:
+        status, _, err = command("sweep", *axes, *options)
+        assert status == 2 and text in refusal(err)
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

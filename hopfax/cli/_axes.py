@@ -63,6 +63,19 @@ def _values(
     return np.unique(values.round().astype(np.int64)) if whole else values
 
 
+def numbers_of(option: str, name: str, rest: Sequence[str]) -> np.ndarray:
+    """The numbers of an option NAME VALUE,VALUE,...: an array, or one number.
+
+    **Raises:** ValueError naming the option for anything else.
+    """
+    said = " ".join([name, *rest])
+    wrong = ValueError(f"`{option}` must be NAME VALUE,VALUE,...; got {said!r}.")
+    if len(rest) != 1:
+        raise wrong
+    values = np.array([_number(text, wrong) for text in rest[0].split(",")])
+    return values if values.size > 1 else values[0]
+
+
 def _number(text: str, wrong: ValueError) -> float:
     try:
         value = float(text)

@@ -36,14 +36,28 @@ def activation_of(text: str) -> Any:
     return ACTIVATIONS[name]() if slope == 1.0 else ACTIVATIONS[name](slope)
 
 
+def load_flow(model: pathlib.Path) -> Any:
+    """The network in continuous time in a file, of whatever family.
+
+    **Raises:** FileNotFoundError; LoadError; ValueError for anything else.
+    """
+    if not model.exists():
+        raise FileNotFoundError(f"`model`: there is no file {str(model)!r}.")
+    network = hx.load(model)
+    if not isinstance(network, hx.AbstractFlow):
+        raise ValueError(
+            f"`model` must hold a network in continuous time, but {model} holds a "
+            f"{type(network).__name__}."
+        )
+    return network
+
+
 def load(model: pathlib.Path) -> Any:
     """The network of two timescales in a file.
 
     **Raises:** FileNotFoundError; LoadError; ValueError for a network of another kind.
     """
-    if not model.exists():
-        raise FileNotFoundError(f"`model`: there is no file {str(model)!r}.")
-    network = hx.load(model)
+    network = load_flow(model)
     if not isinstance(network, hx.TwoTimescaleHopfield):
         raise ValueError(
             f"`model` must hold a TwoTimescaleHopfield, but {model} holds a "

@@ -11,7 +11,7 @@ import hopfax as hx
 from ..._serialise import notes
 from .. import _axes
 from .._memories import memories_of, named
-from ._networks import ACTIVATIONS, Readout, activation_of, load
+from ._networks import ACTIVATIONS, Readout, activation_of, load_flow
 
 _SAVES = 100  # over the horizon; they decide the regime
 #: Other words for axes.
@@ -29,6 +29,22 @@ _OF_THE_MODEL = ("patterns", "memories", "neurons", "transpose", "image_shape", 
 _OF_THE_MODEL += ("kappa", "tau", "bias", "readout", "learning", "activation")
 #: Gain and start saliency of memory 0 where one of them is not swept.
 KAPPA, SALIENCY = 5.0, 4.0
+
+
+def fixed(asked: Any) -> Any:
+    """The options with one gain and one start saliency, as --axis leaves them.
+
+    **Raises:** ValueError for more of them, or for points that belong to no axis.
+    """
+    given = {}
+    for name, usual in (("kappa", KAPPA), ("saliency", SALIENCY)):
+        value = getattr(asked, name)
+        if len(value) != 1 and value != getattr(type(asked), name):
+            raise ValueError(f"`{name}` is one number with --axis; --axis {name} sweeps it.")
+        given[name] = value if len(value) == 1 else (usual,)
+    if asked.points != type(asked).points:
+        raise ValueError("`points` is for gain and start saliency; an --axis has its COUNT.")
+    return dataclasses.replace(asked, **given)
 
 
 def grid_of(asked: Any) -> dict[str, Any]:
@@ -97,23 +113,45 @@ def cycle_memories(asked: Any) -> hx.Patterns:
 def point(asked: Any, memories: Any) -> hx.Point:
     """The point that the options describe."""
     network = _network(asked, memories)
-    start = np.zeros(network.patterns.P)
-    start[0] = asked.saliency[0]
-    if asked.model is not None and asked.saliency == (SALIENCY,):
-        noted = np.ravel(notes(asked.model).get("saliency0", start))
-        start = noted if noted.size == start.size else start  # as `hopfax fit` wrote it
     return hx.Point(
         network,
-        {"saliency": start},
+        _start(asked, network),
         np.linspace(0.0, asked.horizon, _SAVES + 1),
-        per_tau=True,
+        per_tau=network.slow_constant() is not None,
         noise=asked.noise if asked.noise else None,
+        stimulus=_coefficients(asked.stimulus, "stimulus", network.patterns.P),
+        current=_coefficients(asked.current, "current", network.patterns.P),
     )
 
 
-def _network(asked: Any, memories: Any) -> hx.TwoTimescaleHopfield:
+def _start(asked: Any, network: Any) -> dict[str, Any]:
+    """The arguments of `init`: as --init has them, or else memory 0 alone, salient where there are
+    saliencies."""
+    if asked.init:
+        return {name: _axes.numbers_of("init", name, rest) for name, *rest in asked.init}
+    P = network.patterns.P
+    start = np.eye(P)[0]
+    if network.slow_constant() is None:
+        return {"weights": start}
+    start = asked.saliency[0] * start
+    if asked.model is not None and asked.saliency == (SALIENCY,):
+        noted = np.ravel(notes(asked.model).get("saliency0", start))
+        start = noted if noted.size == P else start  # as `hopfax fit` wrote it
+    return {"saliency": start}
+
+
+def _coefficients(given: tuple[float, ...], name: str, P: int) -> dict[str, Any] | None:
+    """An input by its coefficients in the first memories."""
+    if not given:
+        return None
+    if len(given) > P:
+        raise ValueError(f"`{name}` has {len(given)} coefficients, but there are {P} memories.")
+    return {"weights": np.pad(np.asarray(given, float), (0, P - len(given)))}
+
+
+def _network(asked: Any, memories: Any) -> Any:
     if asked.model is not None:
-        return load(asked.model)
+        return load_flow(asked.model)
     return hx.TwoTimescaleHopfield(
         memories,
         hx.cyclic(memories.P),

@@ -22,7 +22,7 @@ from .._machine import Precision, dask_client, host_devices, precision
 from .._memories import digest, named, path_of
 from .._picture import require
 from . import _sweep_task
-from ._networks import activation_of, load
+from ._networks import activation_of, load_flow
 from ._run_result import ORTHOGONAL, crosstalk
 
 PICTURE = "phase_diagram.png"
@@ -87,8 +87,16 @@ class Sweep:
     """Activation of the neurons, hard_tanh, tanh, erf, rational or arctan, with a gain: tanh:4."""
     noise: float = 0.0
     """Strength of the noise on every neuron, of the same seed as random patterns."""
+    init: AxisOptions = ()
+    """NAME VALUE,VALUE,... of a start, e.g. weights 0.6,0.3,0 (default: memory 0); may be given
+    again."""
+    stimulus: tuple[float, ...] = ()
+    """Coefficients of a stimulus in the memories, e.g. 2 0 0."""
+    current: tuple[float, ...] = ()
+    """Coefficients of a current in the memories."""
     model: pathlib.Path | None = None
-    """A saved two-timescale network to sweep in place of one made from the options above."""
+    """A saved network, of any kind in continuous time, in place of one made from the options above;
+    without a slow time constant `horizon` is in fast ones."""
     precision: Precision = "float64"
     """Floating-point precision."""
     config: pathlib.Path | None = None
@@ -113,26 +121,14 @@ class Sweep:
     """Only say how long it would take and how large the result would be."""
 
     #: Options that came later: settings from before do not have them.
-    LATER: ClassVar[dict[str, Any]] = {"axis": (), "activation": "hard_tanh", "noise": 0.0}
+    LATER: ClassVar[dict[str, Any]] = {
+        **{"axis": (), "activation": "hard_tanh", "noise": 0.0},
+        **{"init": (), "stimulus": (), "current": ()},
+    }
 
     def __call__(self) -> int:
         """Compute, go on with or find the dataset, draw it, print the table."""
-        return self._fixed()._swept() if self.axis else self._swept()
-
-    def _fixed(self) -> "Sweep":
-        """With one gain and one start saliency, as axes leave them.
-
-        **Raises:** ValueError for more of them, or for points that belong to no axis.
-        """
-        given = {}
-        for name, usual in (("kappa", _sweep_task.KAPPA), ("saliency", _sweep_task.SALIENCY)):
-            value = getattr(self, name)
-            if len(value) != 1 and value != getattr(type(self), name):
-                raise ValueError(f"`{name}` is one number with --axis; --axis {name} sweeps it.")
-            given[name] = value if len(value) == 1 else (usual,)
-        if self.points != type(self).points:
-            raise ValueError("`points` is for gain and start saliency; an --axis has its COUNT.")
-        return dataclasses.replace(self, **given)
+        return _sweep_task.fixed(self)._swept() if self.axis else self._swept()
 
     def _swept(self) -> int:
         self._check()
@@ -199,7 +195,7 @@ class Sweep:
 
     def _memories(self) -> hx.Patterns:
         """The memories, at least two of them."""
-        return load(self.model).patterns if self.model else _sweep_task.cycle_memories(self)
+        return load_flow(self.model).patterns if self.model else _sweep_task.cycle_memories(self)
 
     def _place(self, memories: hx.Patterns) -> _output.Output:
         """The output folder; its settings say also which memories they meant."""
@@ -317,7 +313,8 @@ def predictions(memories: Any, settings: Sweep) -> list[tuple[str, str]]:
     theory, P = hx.theory.sequential, memories.P
     apart = crosstalk(memories) < ORTHOGONAL
     plain = settings.activation == "hard_tanh" and not settings.noise and settings.model is None
-    plain = plain and settings.readout == "linear"
+    driven = settings.init or settings.stimulus or settings.current
+    plain = plain and settings.readout == "linear" and not driven
     if not plain or not (apart or settings.learning == "pseudo_inverse"):
         return [("theory: no prediction is derived for these settings", "-")]
     rows = []
