@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import recipes
@@ -14,6 +15,7 @@ from scipy import stats
 
 import hopfax as hx
 from hopfax._sweep._ensemble import wilson
+from hopfax.plots._cycle import cycle_of
 
 TIMES = np.linspace(0.0, 20.0, 5)
 
@@ -197,10 +199,41 @@ def test_words_and_seeds_make_points_and_so_does_a_function_without_axes():
     assert ds.faces.dims == ("sides", "kind", "faces_0") and ds.faces.dtype == np.int64
     np.testing.assert_array_equal(ds.faces[1], [[0, 1, 2], [0, -1, -1]])  # blank beyond
     assert ds.kind.values.tolist() == [0, 1] and ds.kind.attrs["flag_meanings"] == "fair loaded"
+    (ax,) = hx.plots.curves(ds.isel(sides=0)[["status"]])
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["fair", "loaded"]
+    plt.close(ax.figure)
     ds = hx.sweep(hx.Recipe(recipes.dice), {"shift": [0, 5], "seed": [1, 2], "sides": [2]})
     assert ds.faces.dims[:3] == ("seed", "sides", "shift")
     np.testing.assert_array_equal(ds.faces[:, 0, 1], [[6, 7], [7, 8]])
     assert hx.sweep(hx.Recipe(recipes.usual), {"shift": [0, 5]}).faces.shape == (2, 2)
+
+
+def test_every_point_of_a_recipe_has_random_numbers_of_its_own():
+    grid = {"draw": [0, 1, 2], "shift": np.zeros(5)}
+    ds = hx.sweep(hx.Recipe(recipes.luck), grid, key=jax.random.key(0), tile=2)
+    assert len(np.unique(ds.drawn)) == 15
+    one = hx.sweep(recipes.Luck(), {"shift": np.zeros(15)}, key=jax.random.key(0), tile=2)
+    np.testing.assert_array_equal(ds.drawn.values.ravel(), one.drawn)  # told by their numbers
+    seeded = {"draw": [0, 1], "shift": [0.0], "seed": [3, 4]}
+    ds = hx.sweep(hx.Recipe(recipes.luck), seeded)
+    np.testing.assert_array_equal(ds.drawn[0], ds.drawn[1])
+    assert ds.drawn[0, 0, 0] != ds.drawn[0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("grid", "known"),
+    [
+        ({"kappa": [], "init.saliency[0]": []}, True),
+        ({"kappa": [], "gain": []}, False),
+        ({"kappa": [], "transition[i,i]": []}, False),
+        ({"kappa": [], "noise": [], "seed": np.zeros(0, int)}, False),
+        ({"kappa": [], "current": []}, False),
+    ],
+)
+def test_no_theory_is_drawn_where_an_axis_leaves_its_domain(grid, known):
+    network, _ = zoo.cycle()
+    ds = hx.sweep(hx.Point(network, dict(saliency=[4.0, 0.0, 0.0]), TIMES), grid)
+    assert (cycle_of(ds) is not None) == known
 
 
 @pytest.mark.parametrize(
