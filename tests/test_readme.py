@@ -36,7 +36,7 @@ def test_the_code_of_the_readme(tmp_path, monkeypatch):
     assert abs(derivative - float(shown)) < 0.5 * 10.0 ** -len(shown.split(".")[1])
     assert run.stats["method"] == "event-driven"
     assert space["sizes"].regime.shape == (2, 2, 2) and (space["sizes"].status == 0).all()
-    assert float(space["many"].regime_fraction.sum()) == 1.0 and space["many"]["count"] == 4
+    assert float(space["runs"].regime_fraction.sum()) == 1.0 and space["runs"]["count"] == 4
     curve = space["curve"]
     np.testing.assert_allclose(curve.kappa[:, 0], [2.962, 3.085], rtol=0, atol=6e-4)  # as shown
     assert curve.attrs["points"] == 154 and curve.sizes["change"] == 1
