@@ -52,7 +52,7 @@ class Place(NamedTuple):
         if self.entries is None:
             new = jnp.broadcast_to(value, self.whole)
         else:
-            filled = jnp.full(self.whole, self.unset, value.dtype) if old is None else old
+            filled = jnp.full(self.whole, self.unset or 0.0, value.dtype) if old is None else old
             new = filled.at[self.entries].set(value)
         return eqx.tree_at(self.getter, point, new, is_leaf=lambda leaf: leaf is None)
 

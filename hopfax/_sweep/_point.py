@@ -153,9 +153,12 @@ class Point(eqx.Module):
 
     def inputs(self) -> tuple[Input, Input]:
         """The stimulus and the current, each one number a neuron, a path or None."""
-        patterns = self.network.patterns
-        found = (self.stimulus, self.current)
-        return tuple(patterns.field(v["weights"]) if isinstance(v, dict) else v for v in found)
+        patterns: Any = self.network.patterns
+
+        def given(value: Any) -> Input:
+            return patterns.field(value["weights"]) if isinstance(value, dict) else value
+
+        return given(self.stimulus), given(self.current)
 
     def pitfalls(self, values: Mapping[str, ArrayLike]) -> list[str]:
         """Why a run with these values, which are known, will hardly show what it is meant to show;

@@ -57,7 +57,7 @@ class _Opened(NamedTuple):
 
     store: Store
     manifest: Manifest
-    job: Work
+    job: Any  # a `Job` or a `Loop`, which takes the program that it has made
     program: Program | Programs
 
 

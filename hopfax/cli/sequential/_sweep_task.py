@@ -52,7 +52,10 @@ def grid_of(asked: Any) -> dict[str, Any]:
 
     **Raises:** ValueError naming the option.
     """
-    axes = [(_ALIASES.get(name, name), *rest) for name, *rest in map(tuple, asked.axis)]
+    axes: list[tuple[str, ...]] = []
+    for given in asked.axis:
+        name = given[0] if given else ""
+        axes.append((_ALIASES[name] if name in _ALIASES else name, *given[1:]))
     grid = _axes.grid_of(axes, (*_WHOLE, "seed"), _WORDS)
     made = [name for name in grid if name in _MADE]
     if made and asked.model is not None:

@@ -215,8 +215,8 @@ class Sweep:
             return _sweep_task.task(self, memories, grid), grid
         gains, starts = gains_and_starts(self.points)
         return _sweep_task.point(self, memories), {
-            "kappa": np.linspace(*self.kappa, gains),
-            "init.saliency[0]": np.linspace(*self.saliency, starts),
+            "kappa": np.linspace(self.kappa[0], self.kappa[1], gains),
+            "init.saliency[0]": np.linspace(self.saliency[0], self.saliency[1], starts),
         }
 
     def _how(self) -> dict[str, Any]:
