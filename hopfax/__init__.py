@@ -19,7 +19,8 @@ Networks        Hopfield, OneTimescaleHopfield, InputDrivenHopfield, TwoTimescal
                 AbstractRateActivation, AbstractInteraction, Bound
 Runs            simulate, iterate; Pulses; methods EventDriven, Diffrax; results Trajectory,
                 Switches, STATUS. `observables` reads them.
-Many runs       sweep, Point, sweep_plan, SweepPlan, open_sweep, refine. `designs` fills ranges.
+Many runs       sweep, Point, Recipe, sweep_plan, SweepPlan, open_sweep, refine, ensemble. `designs`
+                fills ranges.
 Fits            fit, FitResult, Goodness, ENDINGS; fit_sequence, SequenceFit, Events; design_cycle,
                 Design; identifiability, Identifiability, Interval, Profile, Experiment;
                 log_density, LogDensity, Laplace. `losses`, `constraints`
@@ -88,7 +89,9 @@ from ._simulate import simulate as simulate
 from ._status import STATUS as STATUS
 from ._sweep import (
     Point as Point,
+    Recipe as Recipe,
     SweepPlan as SweepPlan,
+    ensemble as ensemble,
     open_sweep as open_sweep,
     refine as refine,
     sweep as sweep,
@@ -208,6 +211,7 @@ __all__ = [
     "RateMemory",
     "RateState",
     "Rational",
+    "Recipe",
     "RectifiedPower",
     "RectifiedTanh",
     "STATUS",
@@ -235,6 +239,7 @@ __all__ = [
     "cyclic",
     "design_cycle",
     "designs",
+    "ensemble",
     "fit",
     "fit_sequence",
     "identifiability",

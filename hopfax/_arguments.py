@@ -17,6 +17,7 @@ from ._errors import (
     check_at_least,
     check_finite,
     check_shape,
+    filled,
     warn,
 )
 from ._types import is_concrete
@@ -89,13 +90,13 @@ def check_times(ts) -> None:
 
 
 def checked_input(value: Any, name: str, network: Any, ts: Any) -> Any:
-    """A constant input as a finite array (N,); a path as it is, and None."""
+    """A constant input, an array or one number, as a finite array (N,); a path and None as they
+    are."""
     if value is None:
         return None
     N, dtype = network.patterns.N, network.patterns.xi.dtype
     if not isinstance(value, diffrax.AbstractPath):
-        value = as_float(value, name, dtype)
-        check_shape(value, name, (N,), "(N,)")
+        value = filled(as_float(value, name, dtype), name, (N,), "(N,)")
         check_finite(value, name)
         return value
     shape = jax.eval_shape(value.evaluate, ts[0])

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from ._types import Dataset, is_concrete
@@ -257,6 +258,17 @@ def check_shape(value: Any, name: str, shape: tuple, meaning: str, hint: str = "
     if tuple(value.shape) != tuple(shape):
         text = f"`{name}` must have shape {meaning} = {tuple(shape)}, got {tuple(value.shape)}."
         raise ValueError(f"{text} {hint}".rstrip())
+
+
+def filled(value: Any, name: str, shape: tuple, meaning: str) -> Any:
+    """An array that must have `shape`, for which one number stands for all of its entries.
+
+    **Raises:** ValueError for any other shape.
+    """
+    if tuple(value.shape) == ():
+        return jnp.broadcast_to(value, shape)
+    check_shape(value, name, shape, meaning)
+    return value
 
 
 def check_scalar_or(value: Any, name: str, size: int, meaning: str) -> None:

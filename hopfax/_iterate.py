@@ -21,7 +21,7 @@ from ._errors import (
     check_callable,
     check_finite,
     check_memory,
-    check_shape,
+    filled,
     shown,
 )
 from ._programs import jitted
@@ -91,7 +91,7 @@ def iterate(
     _check_room(network, state0, steps, watched.size, observe)
     if stimulus is not None:
         stimulus = as_float(stimulus, "stimulus", patterns.dtype)
-        check_shape(stimulus, "stimulus", (patterns.N,), "(N,)")
+        stimulus = filled(stimulus, "stimulus", (patterns.N,), "(N,)")
         check_finite(stimulus, "stimulus")
     if key is not None:
         key = as_key(key)

@@ -283,5 +283,5 @@ def test_bad_points_speak_up_early(as_a_user_runs_it):
         given = dict(init=dict(saliency=[4.0, 0.0, 0.0]), ts=[0.0, 1.0]) | options
         with pytest.raises(error, match=text):
             hx.Point(points.network_point().network, **given)
-    with pytest.raises(ValueError, match="'noise' cannot be swept.*noise=0.1"):
+    with pytest.raises(ValueError, match="with `noise` needs sweep"):
         hx.sweep(points.network_point(), {"noise": [0.1]}, progress=False)

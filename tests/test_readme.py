@@ -17,7 +17,7 @@ def test_the_code_of_the_readme(tmp_path, monkeypatch):
     matplotlib.use("Agg")
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 10
+    assert len(blocks) == 11
     space: dict = {}
     source = "\n".join(blocks).replace("jnp.linspace(2, 7, 50)", "jnp.linspace(2, 7, 6)")
     source = source.replace("0.02, 40)", "0.02, 4)")
@@ -35,6 +35,8 @@ def test_the_code_of_the_readme(tmp_path, monkeypatch):
     assert abs(derivative - 3.0920043446) < 1e-7  # the default `tol` of 1e-9, times the sensitivity
     assert abs(derivative - float(shown)) < 0.5 * 10.0 ** -len(shown.split(".")[1])
     assert run.stats["method"] == "event-driven"
+    assert space["sizes"].regime.shape == (2, 2, 2) and (space["sizes"].status == 0).all()
+    assert float(space["runs"].regime_fraction.sum()) == 1.0 and space["runs"]["count"] == 4
     curve = space["curve"]
     np.testing.assert_allclose(curve.kappa[:, 0], [2.962, 3.085], rtol=0, atol=6e-4)  # as shown
     assert curve.attrs["points"] == 154 and curve.sizes["change"] == 1

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..patterns import Patterns
 from ._grid import Grid
 from ._job import Variable
 from ._point import Point
+from ._recipe import Recipe
 
 _FEW = 1024  # memories of which all pairs are compared
 _LISTED = 256  # entries of an array that are written out
@@ -46,15 +47,26 @@ def coordinates(grid: Grid, attributes: dict[str, Any]) -> Dataset:
     for axis in grid.axes:
         for name, array in axis.values.items():
             inner = tuple(f"{name}_{k}" for k in range(array.ndim - 1))
-            units = {"units": _UNITS[name]} if name in _UNITS else {}
+            units: dict[str, Any] = {"units": _UNITS[name]} if name in _UNITS else {}
+            if array.dtype.kind == "U":
+                array, units = coded(array)
             own = array.ndim == 1 or name != axis.dim
             found[name if own else f"{name}_value"] = ((axis.dim, *inner), array, units)
     return xarray("sweep").Dataset(coords=found, attrs=attributes)
 
 
+def coded(words: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Words as whole numbers, and the attributes that say which stands for which; a file holds
+    them like any others."""
+    listed = list(dict.fromkeys(words.tolist()))
+    codes = np.array([listed.index(word) for word in words.tolist()], np.int8)
+    return codes, {"flag_values": list(range(len(listed))), "flag_meanings": " ".join(listed)}
+
+
 def dims_of(variable: Variable, grid: Grid) -> tuple[str, ...]:
     """The names of a variable's dimensions: those of the grid, then its own."""
-    return grid.dims + tuple(f"{variable.name}_{k}" for k in range(len(variable.shape)))
+    numbered = tuple(f"{variable.name}_{k}" for k in range(len(variable.shape)))
+    return grid.dims + (variable.dims or numbered)
 
 
 def attributes_of(variable: Variable) -> dict[str, Any]:
@@ -65,9 +77,12 @@ def attributes_of(variable: Variable) -> dict[str, Any]:
     return {"units": _UNITS[variable.name]} if variable.name in _UNITS else {}
 
 
-def attributes(point: Point | Callable, tile: int, key: jax.Array | None) -> dict[str, Any]:
+def attributes(
+    point: Point | Callable, tile: int, key: jax.Array | None, axes: Iterable[str] = ()
+) -> dict[str, Any]:
     """What a reader needs to know of how a dataset was made: settings, versions and device."""
-    name = getattr(point, "__qualname__", type(point).__name__)
+    made = point.make if isinstance(point, Recipe) else point
+    name = getattr(made, "__qualname__", type(made).__name__)
     found = {
         "title": f"hopfax sweep of {name}",
         **environment(),
@@ -81,7 +96,9 @@ def attributes(point: Point | Callable, tile: int, key: jax.Array | None) -> dic
         found["parameters"] = json.dumps(_parameters(point))
         if (crosstalk := _crosstalk(point)) is not None:
             found["crosstalk"] = crosstalk
-        found["driven"] = int(point.stimulus is not None or point.current is not None)
+        inputs = {name.partition(".")[0].partition("[")[0] for name in axes}
+        driven = point.stimulus is not None or point.current is not None
+        found["driven"] = int(driven or bool(inputs & {"stimulus", "current"}))
     return found
 
 

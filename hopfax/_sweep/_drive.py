@@ -8,7 +8,7 @@ import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ from .. import _status
 from .._progress import progress
 from ._grid import Blocks
 from ._job import Record
-from ._plan import Prepared
+from ._plan import AnyPrepared
 
 #: Is told how a block went, as soon as it is done.
 Count = Callable[[Record], None]
@@ -49,7 +49,7 @@ def counted(points: int, done: dict[int, Record], show: bool | Literal["auto"]) 
 
 
 def by_threads(
-    prepared: Prepared,
+    prepared: AnyPrepared,
     blocks: Blocks,
     order: Iterable[int],
     keep: Callable[[int, dict[str, np.ndarray], Record], None],
@@ -62,10 +62,11 @@ def by_threads(
     **Returns:** how every block went.
     """
     stop, wide = threading.Event(), bool(jax.config.read("jax_enable_x64"))
+    job: Any = prepared.job  # which takes the program that it has made
 
     def work(k: int) -> Record:
         with jax.enable_x64(wide):  # as in this thread, which may have it from a context
-            outputs, record = prepared.job.block(blocks, k, prepared.program, stop.is_set)
+            outputs, record = job.block(blocks, k, prepared.program, stop.is_set)
         keep(k, outputs, record)
         return record
 

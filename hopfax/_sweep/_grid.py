@@ -6,7 +6,7 @@ a stored array and a range of lanes to compute.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -66,6 +66,8 @@ class Grid(NamedTuple):
 
     def at(self, lanes: np.ndarray) -> dict[str, np.ndarray]:
         """The value of every parameter at some lanes, which come first in the arrays."""
+        if not self.axes:
+            return {}
         places = np.unravel_index(lanes, self.shape)
         return {
             name: array[place]
@@ -74,8 +76,10 @@ class Grid(NamedTuple):
         }
 
 
-def parse(grid: Mapping[Any, Any]) -> Grid:
+def parse(grid: Mapping[Any, Any], words: Collection[str] = ()) -> Grid:
     """A grid from `{"kappa": values, ("tau", "bias"): (values, values)}`; a tuple zips.
+
+    `words`: the parameters whose values may also be words.
 
     **Raises:** ValueError for zipped axes of unequal lengths, a parameter on two axes, or too many
     points; TypeError for names that are no strings and values that are no numbers.
@@ -93,7 +97,8 @@ def parse(grid: Mapping[Any, Any]) -> Grid:
                 f"`grid`: zipped axis {names} has {len(names)} names but {len(values)} lists of "
                 "values."
             )
-        arrays = {name: _array(name, value) for name, value in zip(names, values, strict=True)}
+        pairs = zip(names, values, strict=True)
+        arrays = {n: _words(v) if n in words and _wordy(v) else _array(n, v) for n, v in pairs}
         lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name!r}: {length}" for name, length in lengths.items())
@@ -106,6 +111,16 @@ def parse(grid: Mapping[Any, Any]) -> Grid:
     if found.size > _POINTS:
         raise ValueError(f"`grid` has {found.size} points; at most 2^31 - 1 are possible.")
     return found
+
+
+def _wordy(values: Any) -> bool:
+    """Whether values are a list of words, each of which can stand in an attribute."""
+    listed = isinstance(values, list | tuple | np.ndarray) and len(values) > 0
+    return listed and all(isinstance(v, str) and v.split() == [v] for v in values)
+
+
+def _words(values: Any) -> np.ndarray:
+    return np.array([str(value) for value in values])
 
 
 def _array(name: Any, values: Any) -> np.ndarray:

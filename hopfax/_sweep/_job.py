@@ -4,7 +4,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -13,11 +13,16 @@ import numpy as np
 
 from .. import _status
 from .._errors import PhysicsWarning, as_count, as_key, check_array, shown, warn
+from .._identity import describe
 from ..networks import check_domain
-from ._grid import Blocks, Grid, parse
-from ._point import FunctionPoint, Point, takes_seed, unknown
+from . import _names
+from ._grid import Blocks, Grid, cut, parse
+from ._names import unknown
+from ._point import FunctionPoint, Point, takes_seed
 from ._program import Device, Program, tile_width
 
+#: Names for the dimensions of some outputs, by the name of the output.
+Dims: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,+\[\]-]*")
 _LOOKED_AT = 9  # points of a sweep of which it is known before what they will show
 _SOME = 5  # failed points of a block that its record names
@@ -36,11 +41,17 @@ class Record(NamedTuple):
 
 
 class Variable(NamedTuple):
-    """An output of every point: its name, its shape at one point, and its dtype as it is kept."""
+    """An output of every point: its name, its shape at one point, its dtype as it is kept, and the
+    names of its dimensions if it was given some."""
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
+    dims: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        named = f" ({', '.join(self.dims)})" if self.dims else ""
+        return f"{self.name} {self.dtype}{list(self.shape)}{named}"
 
     @property
     def blank(self) -> np.generic:
@@ -48,6 +59,15 @@ class Variable(NamedTuple):
         if np.issubdtype(self.dtype, np.inexact):
             return self.dtype.type(np.nan)
         return self.dtype.type(-1 if np.issubdtype(self.dtype, np.signedinteger) else 0)
+
+    def fill(self, values: np.ndarray, axes: int) -> np.ndarray:
+        """Values over `axes` axes of a grid in the shape of this variable, blank beyond theirs."""
+        own = values.shape[axes:]
+        if own == self.shape:
+            return values
+        found = np.full(values.shape[:axes] + self.shape, self.blank, self.dtype)
+        found[(..., *(slice(n) for n in own))] = values
+        return found
 
     @property
     def bytes(self) -> int:
@@ -59,7 +79,9 @@ class Job(eqx.Module):
     """What a sweep computes: `function(values, key)` at every point of `grid`, in tiles.
 
     `key`: the key of the sweep, or None. `seeded`: whether the key of a point comes from the grid's
-    axis "seed" in place of its lane. `tile`: how many lanes are computed together.
+    axis "seed" in place of its lane. `tile`: how many lanes are computed together. `dims`: names
+    for the dimensions of some outputs. `first`: the number of the first lane, by which its random
+    numbers are told from those of others.
     """
 
     function: Callable
@@ -67,11 +89,28 @@ class Job(eqx.Module):
     key: jax.Array | None
     seeded: bool = eqx.field(static=True)
     tile: int = eqx.field(static=True)
+    dims: Dims = eqx.field(static=True, default=())
+    first: int = eqx.field(static=True, default=0)
 
     @property
     def tiles(self) -> int:
         """The number of tiles; the last one may reach beyond the last point."""
         return -(-self.grid.size // self.tile)
+
+    def cut(self, lanes: int) -> Blocks:
+        """The grid in blocks of about `lanes` points."""
+        return cut(self.grid.shape, lanes, self.tile)
+
+    def variables(self) -> list[Variable]:
+        """The variables of the dataset, without compiling.
+
+        **Raises:** as `variables`.
+        """
+        return variables(output_shapes(self), self.grid, self.dims)
+
+    def identity(self, tag: str | None) -> dict[str, str]:
+        """What is computed at every point, as text."""
+        return describe(self.function, "point", tag)
 
     def program(self, devices: Sequence[Device]) -> Program:
         """Compile the function for tiles of lanes."""
@@ -85,7 +124,7 @@ class Job(eqx.Module):
     ) -> dict[str, np.ndarray]:
         """The outputs of whole tiles of lanes by flat names, blank where a point failed."""
         values = self.grid.at(lanes)
-        numbers = values.pop("seed") if self.seeded else lanes
+        numbers = values.pop("seed") if self.seeded else self.first + lanes
         return blank(flat(program.run(values, numbers, stop)))
 
     def block(
@@ -115,14 +154,32 @@ class Job(eqx.Module):
 
 
 def job_of(
-    point: Point | Callable, grid: Mapping[Any, Any], key: jax.Array | None, tile: int | None
+    point: Point | Callable,
+    grid: Mapping[Any, Any],
+    key: jax.Array | None,
+    tile: int | None,
+    dims: Any = None,
 ) -> Job:
-    """What `sweep(point, grid, key=key, tile=tile)` computes.
+    """What `sweep(point, grid, key=key, tile=tile, dims=dims)` computes, if it is no recipe.
 
     **Raises:** ValueError or TypeError for an unknown name, a shape that does not fit, a key that
     is missing or of no use.
     """
-    axes = parse(grid)
+    job = job_on(point, parse(grid), key, tile, checked_dims(dims))
+    if isinstance(job.function, Point):
+        warn_of_pitfalls(job.function, job.grid)
+    return job
+
+
+def job_on(
+    point: Point | Callable,
+    axes: Grid,
+    key: jax.Array | None,
+    tile: int | None,
+    dims: Dims = (),
+    first: int = 0,
+) -> Job:
+    """What a sweep over a parsed grid computes. **Raises:** as `job_of`."""
     check_names(axes)
     if tile is None:  # no wider than the whole sweep needs
         tile = min(tile_width(), 1 << max(axes.size - 1, 0).bit_length())
@@ -139,8 +196,6 @@ def job_of(
         names.remove("seed")
         key = jax.random.key(0) if key is None else key
     if not isinstance(point, Point):
-        if not callable(point):
-            raise TypeError(f"`point` must be a hopfax.Point or a function, got {point!r}.")
         point = FunctionPoint(point, names)
         if point.wants_key and key is None:
             raise ValueError("the function takes a `key`: pass sweep(..., key=jax.random.key(0)).")
@@ -148,13 +203,32 @@ def job_of(
             raise unknown("seed", ["key"])
     else:
         _check_values(point, axes, names)
-        _warn_of_pitfalls(point, axes, names)
-        if point.noise is None and key is not None:
+        noisy = point.noise is not None or "noise" in names
+        if not noisy and key is not None:
             given = 'an axis "seed"' if seeded else "`key`"
             raise ValueError(f"{given} is given, but the point has no `noise`.")
-        if point.noise is not None and key is None:
+        if noisy and key is None:
             raise ValueError("a point with `noise` needs sweep(..., key=jax.random.key(seed)).")
-    return Job(point, axes, None if key is None else as_key(key), seeded, tile)
+    return Job(point, axes, None if key is None else as_key(key), seeded, tile, dims, first)
+
+
+def checked_dims(dims: Any) -> Dims:
+    """Names of dimensions by the names of outputs, as the user gives them.
+
+    **Raises:** TypeError or ValueError for anything else.
+    """
+    if dims is None:
+        return ()
+    if not isinstance(dims, Mapping):
+        raise TypeError(f"`dims` must be a dict of names by output, got {shown(dims)}.")
+    found = []
+    for output, given in dims.items():
+        listed = (given,) if isinstance(given, str) else given
+        whole = isinstance(listed, tuple | list) and all(isinstance(n, str) for n in listed)
+        if not whole or len(set(listed)) < len(listed):
+            raise TypeError(f"`dims`: {output!r} must have different names, got {shown(given)}.")
+        found.append((str(output), tuple(listed)))
+    return tuple(found)
 
 
 def _check_values(point: Point, axes: Grid, names: list[str]) -> None:
@@ -162,7 +236,7 @@ def _check_values(point: Point, axes: Grid, names: list[str]) -> None:
     check_domain(point.network)
     for name in names:
         array = axes.parameters[name]
-        _, _, shape = point.target(name)
+        shape = _names.find(point, name).shape
         if array.ndim > 1 and array.shape[1:] != shape:
             raise ValueError(
                 f"axis {name!r} has values of shape {array.shape[1:]}, but the parameter has "
@@ -170,10 +244,11 @@ def _check_values(point: Point, axes: Grid, names: list[str]) -> None:
             )
 
 
-def _warn_of_pitfalls(point: Point, axes: Grid, names: list[str]) -> None:
+def warn_of_pitfalls(point: Point, axes: Grid) -> None:
     """PhysicsWarning if some points of a noiseless sweep will hardly show what they are meant to
     show. A few are looked at, spread over the grid: inside the program values are not known."""
-    if point.noise is not None or not axes.size:
+    names = [name for name in axes.parameters if name != "seed"]
+    if point.noise is not None or "noise" in names or not axes.size:
         return
     lanes = np.unique(np.linspace(0, axes.size - 1, _LOOKED_AT).round().astype(int))
     values = axes.at(lanes)
@@ -197,15 +272,17 @@ def output_shapes(job: Job) -> dict[str, jax.ShapeDtypeStruct]:
     return flat(eqx.filter_eval_shape(job.function, structs, job.key))
 
 
-def variables(outputs: dict[str, Any], grid: Grid) -> list[Variable]:
+def variables(outputs: dict[str, Any], grid: Grid, dims: Dims = ()) -> list[Variable]:
     """The variables of a dataset that holds these outputs.
 
     **Arguments:** `outputs`: shape and dtype of every output of one point, by name.
 
-    **Raises:** ValueError for a name that could not name a file, or names an axis; TypeError for a
-    dtype that cannot be stored.
+    **Raises:** ValueError for a name that could not name a file, or names an axis, and for names of
+    dimensions that do not fit; TypeError for a dtype that cannot be stored.
     """
-    found = []
+    found, named, sizes = [], dict(dims), dict[str, int]()
+    if strange := set(named) - set(outputs):
+        raise ValueError(f"`dims` names {min(strange)!r}; the points return {sorted(outputs)}.")
     for name, leaf in outputs.items():
         if not NAME.fullmatch(name) or len(name) > 100 or ".." in name:
             raise ValueError(
@@ -218,8 +295,28 @@ def variables(outputs: dict[str, Any], grid: Grid) -> list[Variable]:
         dtype = np.dtype(np.float32 if leaf.dtype == jnp.bfloat16 else leaf.dtype)
         if not (np.issubdtype(dtype, np.number) or dtype.kind == "b"):
             raise TypeError(f"the output {name!r} must hold numbers, but its dtype is {dtype}.")
-        found.append(Variable(name, tuple(leaf.shape), dtype))
+        found.append(Variable(name, tuple(leaf.shape), dtype, named.get(name, ())))
+        if name in named:
+            _check_dims(found[-1], grid, sizes)
     return found
+
+
+def _check_dims(variable: Variable, grid: Grid, sizes: dict[str, int]) -> None:
+    """ValueError unless the names of dimensions fit the shape, the axes and other variables, whose
+    sizes are noted in `sizes`."""
+    if len(variable.dims) != len(variable.shape):
+        raise ValueError(
+            f"`dims`: {variable.name!r} has shape {variable.shape} at every point, so it needs "
+            f"{len(variable.shape)} names, got {list(variable.dims)}."
+        )
+    for dim, size in zip(variable.dims, variable.shape, strict=True):
+        if not NAME.fullmatch(dim) or dim in grid.parameters or dim in grid.dims:
+            raise ValueError(f"`dims`: {dim!r} is the name of an axis, or can be none.")
+        if sizes.setdefault(dim, size) != size:
+            raise ValueError(
+                f"`dims`: {dim!r} would have both {sizes[dim]} and {size} entries; name it "
+                f"otherwise for {variable.name!r}."
+            )
 
 
 def check_names(grid: Grid) -> None:

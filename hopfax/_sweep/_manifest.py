@@ -40,7 +40,10 @@ class Manifest(NamedTuple):
                 "config": self.config,
                 "shape": self.blocks.shape,
                 "block": self.blocks.block,
-                "variables": [[v.name, v.shape, str(v.dtype)] for v in self.variables],
+                "variables": [
+                    [v.name, v.shape, str(v.dtype), *([v.dims] if v.dims else [])]
+                    for v in self.variables
+                ],
                 "files": self.files,
                 "environment": self.environment,
             }
@@ -102,8 +105,8 @@ def read(file: pathlib.Path) -> Manifest | None:
                 config={str(k): str(v) for k, v in found["config"].items()},
                 blocks=Blocks(_counts(found["shape"], 0), _counts(found["block"], 1)),
                 variables=[
-                    Variable(name, _counts(shape, 0), np.dtype(dtype))
-                    for name, shape, dtype in found["variables"]
+                    Variable(name, _counts(shape, 0), np.dtype(dtype), *map(tuple, dims))
+                    for name, shape, dtype, *dims in found["variables"]
                 ],
                 files=found["files"],
                 environment=found["environment"],

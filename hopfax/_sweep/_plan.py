@@ -11,16 +11,17 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 
 from .._errors import as_count, shown
-from ._grid import Blocks, cut
-from ._job import Job, Variable, flat, job_of, variables
+from ._grid import Blocks
+from ._job import Job, Variable, flat, variables
 from ._point import Point
 from ._program import Device, Program, workers_of
+from ._recipe import Loop, Programs, Recipe, Work, work_of
 
 _SECONDS = 3.0  # that a block takes: what a killed sweep may lose
 _BYTES = 2**26  # of a block's outputs at most
@@ -109,13 +110,12 @@ class Prepared(NamedTuple):
 
     def blocks(self, chunk: int | Literal["auto"]) -> Blocks:
         """The grid in blocks of about `chunk` points, or of a few seconds' work."""
-        shape, tile = self.job.grid.shape, self.job.tile
         if chunk != "auto":
-            return cut(shape, chunk, tile)
-        lanes = _block_points(self)
-        blocks = cut(shape, lanes, tile)
+            return self.job.cut(chunk)
+        lanes, tile = _block_points(self), self.job.tile
+        blocks = self.job.cut(lanes)
         if math.prod(blocks.block) % tile and self.job.tiles >= _WORTH:
-            blocks = cut(shape, max(lanes, _FEW * tile), tile)
+            blocks = self.job.cut(max(lanes, _FEW * tile))
         return blocks
 
     def order(self, blocks: Blocks) -> list[int]:
@@ -139,9 +139,7 @@ class Prepared(NamedTuple):
             blocks=blocks.number,
             devices=tuple(_named(d) for d in devices),
             workers=self.workers,
-            variables={
-                v.name: f"{v.dtype}{list(v.shape) if v.shape else ''}" for v in self.variables
-            },
+            variables=_kinds(self.variables),
             bytes=each * job.grid.size,
             memory=self.workers * (program.memory + 2 * each * lanes),
             compile_seconds=program.compile_seconds,
@@ -149,7 +147,60 @@ class Prepared(NamedTuple):
         )
 
 
-def prepare(job: Job, devices: Sequence[Device], measure: bool = False) -> Prepared:
+class PreparedLoop(NamedTuple):
+    """The jobs of a recipe. Measured are the first one and, for a plan, one in the middle and the
+    last: each has to be compiled for that."""
+
+    job: Loop
+    program: Programs
+    workers: int
+    variables: list[Variable]
+    measured: list[Prepared]
+
+    def blocks(self, chunk: int | Literal["auto"]) -> Blocks:
+        """The grid in blocks of one made point each, as large as the first point asks for."""
+        if chunk != "auto" or not self.job.inside.axes:
+            return self.job.cut(self.job.tile if chunk == "auto" else chunk)
+        return self.job.cut(math.prod(self.measured[0].blocks("auto").block))
+
+    def order(self, blocks: Blocks) -> list[int]:
+        """The blocks as they come, so that every point is made once."""
+        return list(range(blocks.number))
+
+    def plan(self, blocks: Blocks) -> SweepPlan:
+        """What the whole sweep will cost in these blocks."""
+        each = [one.plan(Blocks((1,), (1,))) for one in self.measured]
+        made = self.job.around.size
+        size = sum(variable.bytes for variable in self.variables) * self.job.grid.size
+        return dataclasses.replace(
+            each[0],
+            points=self.job.grid.size,
+            tiles=self.job.tiles,
+            block=blocks.block,
+            blocks=blocks.number,
+            workers=self.workers,
+            variables=_kinds(self.variables),
+            bytes=size,
+            memory=max(plan.memory for plan in each),
+            compile_seconds=self.job.programs() * float(np.mean([p.compile_seconds for p in each])),
+            seconds=made * float(np.mean([plan.seconds for plan in each])),
+        )
+
+
+AnyPrepared: TypeAlias = Prepared | PreparedLoop
+
+
+def prepare(job: Work, devices: Sequence[Device], measure: bool = False) -> AnyPrepared:
+    """Compile a job, or of a recipe's what is measured. **Raises:** as `prepare_one`."""
+    if isinstance(job, Job):
+        return prepare_one(job, devices, measure)
+    last = job.around.size - 1
+    looked_at = np.unique([0, last // 2, last]) if measure else [0]
+    parts = [prepare_one(job.made(int(n)), devices, measure) for n in looked_at]
+    return PreparedLoop(job, job.program(devices), parts[0].workers, job.variables(), parts)
+
+
+def prepare_one(job: Job, devices: Sequence[Device], measure: bool = False) -> Prepared:
     """Compile a job and, with `measure` or where it has many tiles, run one tile to measure it.
 
     There are fewer workers than cores where their programs would fill half of the memory.
@@ -162,7 +213,14 @@ def prepare(job: Job, devices: Sequence[Device], measure: bool = False) -> Prepa
     while workers > 1 and workers * program.memory > _capacity(devices[0]) / 2:
         workers -= 1
     probe = _probe(job, program) if measure or job.tiles >= _WORTH else None
-    return Prepared(job, program, workers, variables(flat(program.outputs), job.grid), probe)
+    return Prepared(
+        job, program, workers, variables(flat(program.outputs), job.grid, job.dims), probe
+    )
+
+
+def _kinds(variables: list[Variable]) -> dict[str, str]:
+    """Dtype and shape of every variable, as text."""
+    return {v.name: f"{v.dtype}{list(v.shape) if v.shape else ''}" for v in variables}
 
 
 class _Probe(NamedTuple):
@@ -303,7 +361,7 @@ def checked_chunk(chunk: Any) -> int | Literal["auto"]:
 
 
 def sweep_plan(
-    point: Point | Callable,
+    point: Point | Recipe | Callable,
     grid: Mapping[Any, Any],
     *,
     key: jax.Array | None = None,
@@ -313,7 +371,8 @@ def sweep_plan(
 ) -> SweepPlan:
     """How long `hopfax.sweep` would take with the same arguments, and how large its results are.
 
-    Compiles the points and runs one tile of them, spread evenly over the grid.
+    Compiles the points and runs one tile of them, spread evenly over the grid; of a `Recipe`, one
+    of the first point that it makes, of one in the middle and of the last.
 
     **Arguments:** as of `hopfax.sweep`.
 
@@ -329,7 +388,7 @@ def sweep_plan(
     print(plan)  # points   10,000 in 40 tiles of 256 ...
     ```
     """
-    job = job_of(point, grid, key, tile)
+    job = work_of(point, grid, key, tile)
     if job.grid.size == 0:
         raise ValueError("`grid` has an axis of no points: there is nothing to plan.")
     prepared = prepare(job, local_devices(devices), measure=True)

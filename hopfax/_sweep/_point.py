@@ -1,9 +1,6 @@
 """`Point`: one run of a network as a pure function of named values."""
 
-import difflib
 import inspect
-import operator
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -25,18 +22,19 @@ from .._errors import (
     check_bool,
     check_mapping,
     check_shape,
+    filled,
     shown,
 )
 from .._simulate import simulate
 from .._types import ArrayLike, Input, is_concrete
 from ..networks import AbstractFlow, check_flow
 from ..observables import Selected, summary
-
-_NAME = re.compile(r"^([A-Za-z_][A-Za-z0-9_.]*)(?:\[([-0-9, ]+)\])?$")
+from . import _names
+from ._names import unknown
 
 
 class Point(eqx.Module):
-    """One point of a sweep: a run reduced to numbers, as a function of named parameters.
+    r"""One point of a sweep: a run reduced to numbers, as a function of named parameters.
 
     **Arguments:**
 
@@ -51,10 +49,15 @@ class Point(eqx.Module):
       `hopfax.observables.summary`, which gives `regime` (a code; the dataset's `regime.attrs` has
       the meanings), `switches`, `dwell` and `overlap`.
     - `noise`, `stimulus`, `current`, `method`, `max_steps`: as in `hopfax.simulate`; by default
-      hard tanh is integrated exactly, event by event.
+      hard tanh is integrated exactly, event by event. An input may also be given by its
+      coefficients, `dict(weights=...)` (P,), and is then $\sum_\mu$ `weights`$_\mu \xi^\mu$.
 
-    A sweep varies parameters by name: any array of the network ("kappa", "activation.gain"), one
-    of its elements ("transition[1,0]"), a start value ("init.saliency[0]"), or "noise".
+    A sweep varies parameters by name: any array of the network ("kappa", "activation.gain"), a
+    start value ("init.saliency"), an input ("stimulus", "current", "stimulus.weights",
+    "stimulus.values" of `Pulses`) or "noise", also those that the point is not given. One entry is
+    "transition[1,0]"; a letter stands for all places, so "transition[i,i]" is the diagonal. The
+    last word of a name will do ("gain") where there is only one. What decides how the network is
+    made, such as its sizes, is swept by a `Recipe`.
 
     **Raises:** TypeError or ValueError naming the argument at fault.
 
@@ -65,7 +68,7 @@ class Point(eqx.Module):
     network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
     start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
     point = hx.Point(network, start, jnp.linspace(0.0, 100.0, 51))
-    point.names()  # ['patterns.xi', 'transition', 'kappa', 'tau', 'bias', 'init.saliency']
+    point.names()  # 'patterns.xi', 'transition', 'kappa', ..., 'noise', 'current', 'stimulus'
     point({"kappa": 6.0})["switches"]  # 3
     ```
     """
@@ -75,8 +78,8 @@ class Point(eqx.Module):
     ts: Float[Array, " T"]
     observe: Callable
     noise: Float[Array, ""] | None
-    stimulus: Input
-    current: Input
+    stimulus: Input | dict[str, Array]
+    current: Input | dict[str, Array]
     method: Diffrax | EventDriven | Literal["auto"]
     per_tau: bool = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
@@ -89,8 +92,8 @@ class Point(eqx.Module):
         *,
         observe: Callable | str | Sequence[str] = summary,
         noise: ArrayLike | None = None,
-        stimulus: Input = None,
-        current: Input = None,
+        stimulus: Input | Mapping[str, ArrayLike] = None,
+        current: Input | Mapping[str, ArrayLike] = None,
         method: Diffrax | EventDriven | Literal["auto"] = "auto",
         per_tau: bool = False,
         max_steps: int = 65536,
@@ -116,14 +119,12 @@ class Point(eqx.Module):
             strength = as_float(noise, "noise")
             check_shape(strength, "noise", (), "()")
             check_at_least(strength, "noise", 0.0, strict=False)
-        for name, value in (("stimulus", stimulus), ("current", current)):
-            if not isinstance(value, diffrax.AbstractPath):
-                checked_input(value, name, network, self.ts)
+        self.stimulus = _input(stimulus, "stimulus", network, self.ts)
+        self.current = _input(current, "current", network, self.ts)
         as_method(method)
         self.method = method
         max_steps = as_count(max_steps, "max_steps", most=2**31 - 1)
         self.noise = None if noise is None else as_float(noise, "noise", dtype)
-        self.stimulus, self.current = stimulus, current
         self.per_tau, self.max_steps = per_tau, max_steps
         try:
             network.init(**self.init)  # so that bad start values are refused now
@@ -133,63 +134,37 @@ class Point(eqx.Module):
 
     def names(self) -> list[str]:
         """The names of everything that a sweep can vary."""
-        names = []
-        for path, _ in jax.tree_util.tree_leaves_with_path(self.network):
-            names.append(jax.tree_util.keystr(path).lstrip("."))
-        names += [f"init.{name}" for name in self.init]
-        return names + (["noise"] if self.noise is not None else [])
-
-    def target(self, name: str) -> tuple[Callable, tuple[int, ...] | None, tuple[int, ...]]:
-        """Where a parameter is found: a function from a point to the array that holds it, its index
-        there (None for the whole array), and its shape.
-
-        **Raises:** ValueError for an unknown name, with the nearest known ones.
-        """
-        match = _NAME.match(name)
-        known = self.names()
-        if name == "noise" and self.noise is None:
-            raise ValueError(
-                "'noise' cannot be swept, as the point has none: Point(..., noise=0.1)."
-            )
-        if match is None or match.group(1) not in known:
-            raise unknown(name, known)
-        base, index = match.group(1), match.group(2)
-        if base.startswith("init."):
-            key = base.removeprefix("init.")
-            getter = lambda point: point.init[key]  # noqa: E731
-        elif base == "noise":
-            getter = operator.attrgetter("noise")
-        else:
-            getter = operator.attrgetter("network." + base)
-        shape = getter(self).shape
-        if index is None:
-            return getter, None, shape
-        place = tuple(int(part) for part in index.split(","))
-        bad = len(place) != len(shape) or any(
-            not -size <= k < size for k, size in zip(place, shape, strict=False)
-        )
-        if bad:
-            raise ValueError(f"{name!r} does not exist: `{base}` has shape {shape}.")
-        return getter, place, ()
+        return _names.names(self)
 
     def with_values(self, values: Mapping[str, ArrayLike]) -> "Point":
-        """This point with other values of some parameters."""
+        """This point with other values of some parameters.
+
+        **Raises:** ValueError for an unknown name, or for a value of another shape than it has.
+        """
         point = self
         for name, value in values.items():
-            getter, place, shape = self.target(name)
-            old = getter(point)
-            value = as_float(value, name, old.dtype)
-            if place is not None or value.ndim:
-                check_shape(value, name, shape, "that of the parameter")
-            new = jnp.broadcast_to(value, shape) if place is None else old.at[place].set(value)
-            point = eqx.tree_at(getter, point, new)
+            place = _names.find(self, name)
+            old = place.getter(self)
+            value = as_float(value, name, self.network.patterns.dtype if old is None else old.dtype)
+            if value.ndim:
+                check_shape(value, name, place.shape, "that of the parameter")
+            point = place.put(point, value)
         return point
+
+    def inputs(self) -> tuple[Input, Input]:
+        """The stimulus and the current, each one number a neuron, a path or None."""
+        patterns: Any = self.network.patterns
+
+        def given(value: Any) -> Input:
+            return patterns.field(value["weights"]) if isinstance(value, dict) else value
+
+        return given(self.stimulus), given(self.current)
 
     def pitfalls(self, values: Mapping[str, ArrayLike]) -> list[str]:
         """Why a run with these values, which are known, will hardly show what it is meant to show;
         nothing of values for which there is no run."""
         point = self.with_values(values)
-        inputs = (point.stimulus, point.current)
+        inputs = point.inputs()
         try:
             state = point.network.init(**point.init)
             given = checked(Arguments(point.network, state, point.ts, *inputs, None, None))
@@ -210,12 +185,13 @@ class Point(eqx.Module):
         ts = point.ts
         if point.per_tau:
             ts = ts * jnp.max(jnp.asarray(network.slow_constant()))
+        stimulus, current = point.inputs()
         trajectory = simulate(
             network,
             network.init(**point.init),
             ts,
-            stimulus=point.stimulus,
-            current=point.current,
+            stimulus=stimulus,
+            current=current,
             noise=point.noise,
             key=key if point.noise is not None else None,
             method=point.method,
@@ -232,6 +208,24 @@ class Point(eqx.Module):
             "status": trajectory.status,
             "steps": trajectory.counters["steps"].astype(jnp.int32),
         }
+
+
+def _input(value: Any, name: str, network: AbstractFlow, ts: Array) -> Any:
+    """An input as a point keeps it: a path as it is, an array (N,), or its coefficients (P,).
+
+    **Raises:** ValueError or TypeError for anything else.
+    """
+    if isinstance(value, diffrax.AbstractPath):
+        return value
+    if not isinstance(value, Mapping):
+        return checked_input(value, name, network, ts)
+    if set(value) != {"weights"}:
+        raise ValueError(
+            f"`{name}` must be an array (N,), a path, or dict(weights=...), its coefficients in "
+            f"the memories; got a dict of {sorted(map(str, value))}."
+        )
+    weights = as_float(value["weights"], f"{name}.weights", network.patterns.dtype)
+    return {"weights": filled(weights, f"{name}.weights", (network.patterns.P,), "(P,)")}
 
 
 class FunctionPoint(eqx.Module):
@@ -300,14 +294,6 @@ _UNTRACEABLE = (
 def takes_seed(point: Point | Callable) -> bool:
     """Whether a point is a function with an argument `seed`; the axis "seed" then sets no key."""
     return not isinstance(point, Point) and "seed" in inspect.signature(point).parameters
-
-
-def unknown(name: str, known: list[str]) -> ValueError:
-    """The error for a name that cannot be swept; it lists the nearest that can."""
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
-    listed = ", ".join(map(repr, near))
-    hint = "(`along`, `grid` and `values` name parameters.)"
-    return ValueError(f"unknown parameter {name!r}; did you mean {listed}? {hint}")
 
 
 def _by_name(out: Any, argument: str, function: Callable) -> dict[str, Any]:

@@ -173,6 +173,13 @@ class _Hashed:
         return isinstance(other, _Hashed) and self._key == other._key
 
 
+def signature(tree: Any) -> tuple[_Hashed, _Hashed]:
+    """What decides which program a function is compiled to: all but the values of its arrays."""
+    arrays, static = eqx.partition(tree, eqx.is_array)
+    structs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arrays)
+    return _Hashed(static), _Hashed(structs)
+
+
 @functools.lru_cache(maxsize=_KEPT)
 def _compiled(
     static: _Hashed, structs: _Hashed, devices: tuple[Device, ...], x64: bool

@@ -27,6 +27,7 @@ from ._job import Job, Variable, blank, flat, job_of, succeeded
 from ._plan import local_devices
 from ._point import Point
 from ._program import Device, Program
+from ._recipe import Recipe
 
 _MOST = 8  # changes that are followed at one point of the grid
 _FAILED = -1  # the class of a failed point
@@ -104,6 +105,11 @@ def refine(
     low, high = _limits(along, between, tol, coarse)
     if not isinstance(grid, Mapping):
         raise TypeError(f"`grid` must be a dict of axes, such as {{}}, got {shown(grid)}.")
+    if isinstance(point, Recipe):
+        raise TypeError(
+            "`point` must be a hopfax.Point or a function, got a Recipe: refine the points that it "
+            "makes one by one, hopfax.refine(recipe(P=4), ...)."
+        )
     if along in grid:
         raise ValueError(f"`along`: {along!r} is also an axis of `grid`.")
     tile = as_count(tile, "tile")

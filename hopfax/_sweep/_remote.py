@@ -6,6 +6,7 @@ store; only the block's record comes back. Nothing is lost with a worker that di
 """
 
 import concurrent.futures
+import dataclasses
 import threading
 from typing import Any, NamedTuple
 
@@ -15,10 +16,11 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ._job import Job, Record
+from ._job import Record
 from ._locks import worker
 from ._manifest import Manifest
 from ._program import Program
+from ._recipe import Programs, Work
 from ._store import Store
 
 _RETRIES = 3  # of a block whose worker died, by Dask
@@ -30,8 +32,8 @@ class Remote(NamedTuple):
     path: str  # of the store
     run: str  # the name under which the sweep holds the store
     hash: str  # of the sweep's configuration
-    static: Job  # without its arrays
-    arrays: Job  # zeros in the places of its arrays
+    static: Work  # without its arrays
+    arrays: Work  # zeros in the places of its arrays
     key_kind: str | None  # of the sweep's PRNG key, whose numbers travel as an array
     x64: bool
     cache: str | None  # the folder of compiled programs
@@ -55,15 +57,15 @@ class _Opened(NamedTuple):
 
     store: Store
     manifest: Manifest
-    job: Job
-    program: Program
+    job: Any  # a `Job` or a `Loop`, which takes the program that it has made
+    program: Program | Programs
 
 
 _here: dict[tuple[str, str], _Opened] = {}
 _opening = threading.Lock()
 
 
-def pack(job: Job, store: Store, manifest: Manifest, run: str) -> Remote:
+def pack(job: Work, store: Store, manifest: Manifest, run: str) -> Remote:
     """The job for other processes, workers of the run of that name; puts its arrays into the
     store."""
     kind = None
@@ -107,17 +109,17 @@ def _configure(remote: Remote) -> None:
         jax.config.update("jax_compilation_cache_dir", remote.cache)
 
 
-def _unpacked(remote: Remote, store: Store) -> Job:
+def _unpacked(remote: Remote, store: Store) -> Work:
     """The job, with its arrays from the store."""
     leaves, structure = jax.tree.flatten(remote.arrays)
     arrays = jax.tree.unflatten(structure, store.inputs(len(leaves)))
-    job: Job = eqx.combine(arrays, remote.static)
+    job: Work = eqx.combine(arrays, remote.static)
     held = eqx.filter(job.function, _is_array)
     function = eqx.combine(jax.tree.map(jnp.asarray, held), job.function)
     key = job.key
     if remote.key_kind is not None:
         key = jr.wrap_key_data(jnp.asarray(key), impl=remote.key_kind)
-    return Job(function, job.grid, key, job.seeded, job.tile)
+    return dataclasses.replace(job, function=function, key=key)
 
 
 def executor_of(executor: Any) -> concurrent.futures.Executor:

@@ -36,13 +36,13 @@ from .._progress import check_progress
 from .._types import Dataset
 from . import _dataset
 from ._drive import by_executor, by_threads, counted
-from ._grid import cut
-from ._job import Job, Record, Variable, job_of, output_shapes, variables
+from ._job import Record, Variable
 from ._manifest import Manifest
 from ._open import dataset_of
-from ._plan import Prepared, checked_chunk, local_devices, prepare
+from ._plan import AnyPrepared, checked_chunk, local_devices, prepare
 from ._point import Point
 from ._program import Device
+from ._recipe import Recipe, Work, work_of
 from ._remote import executor_of, pack
 from ._store import Store
 
@@ -50,7 +50,7 @@ _SHOWN = 5  # failed points that a warning names
 
 
 def sweep(
-    point: Point | Callable,
+    point: Point | Recipe | Callable,
     grid: Mapping[Any, Any],
     *,
     key: jax.Array | None = None,
@@ -61,6 +61,7 @@ def sweep(
     overwrite: bool = False,
     part: tuple[int, int] | None = None,
     tag: str | None = None,
+    dims: Mapping[str, Sequence[str]] | None = None,
     devices: int | Sequence[Device] | None = None,
     executor: Any = None,
     on_failure: Literal["warn", "raise", "ignore"] = "warn",
@@ -75,7 +76,9 @@ def sweep(
 
     **Arguments:**
 
-    - `point`: a `Point`, or any pure function of named arguments that returns an array, a dict of
+    - `point`: a `Point`; a `Recipe` that makes points of sizes and other choices, which are then
+      axes, too, the outermost ones (every output is kept in the largest shape that it has, blank
+      beyond); or any pure function of named arguments that returns an array, a dict of
       arrays or a NamedTuple (and may take a `key`). It is compiled, so it must be written with
       jax.numpy. Its status is 0 unless it returns one by that name, or an argument is NaN.
     - `grid`: `{"kappa": values, "init.saliency[0]": values}` makes the product of its axes; a
@@ -101,6 +104,8 @@ def sweep(
     - `tag`: a name for the version of your functions, which takes the place of their source in
       telling one stored sweep from another (the source of what they call is never compared).
       Needed for lambdas and for functions defined inside functions.
+    - `dims`: names for the dimensions that outputs have of their own, `{"overlaps": ("time",
+      "memory")}`; others are numbered, "overlaps_0".
     - `devices`: how many local devices to use, or which (default: all). Each runs tiles of its own.
     - `executor`: a `concurrent.futures.Executor` or a `dask.distributed.Client`, whose workers
       compute the blocks; needs a `store` that they all see.
@@ -134,8 +139,9 @@ def sweep(
         check_path(store, "store")
     if tag is not None:
         check_type(tag, "tag", str, "a name for the version of your functions")
-    job = job_of(point, grid, key, tile)
-    labels = _dataset.coordinates(job.grid, _dataset.attributes(point, job.tile, job.key))
+    job = work_of(point, grid, key, tile, dims)
+    attributes = _dataset.attributes(point, job.tile, job.key, job.grid.parameters)
+    labels = _dataset.coordinates(job.grid, attributes)
     for name, value in (("executor", executor), ("part", part)):
         if value is not None and store is None:
             raise ValueError(f"`{name}` needs a `store`, in which the parts come together.")
@@ -175,7 +181,7 @@ class _How(NamedTuple):
 class _Work(NamedTuple):
     """A sweep that is to be stored: what it computes, its coordinates, and what tells it apart."""
 
-    job: Job
+    job: Work
     labels: Dataset
     config: dict[str, str]
     store: Store
@@ -183,24 +189,24 @@ class _Work(NamedTuple):
 
 
 def _config(
-    job: Job, labels: Dataset, chunk: int | Literal["auto"], tag: str | None
+    job: Work, labels: Dataset, chunk: int | Literal["auto"], tag: str | None
 ) -> dict[str, str]:
     """Everything that the stored data depend on, as text; two sweeps are the same if it is."""
     config = {name: str(labels.attrs[name]) for name in ("tile", "x64", "key")}
     config["axes"] = ", ".join(job.grid.dims)
-    config |= describe(job.function, "point", tag)
+    config |= job.identity(tag)
     for name, values in job.grid.parameters.items():
         config |= describe(values, f"grid.{name}")
     if chunk != "auto":
-        config["chunk"] = str(cut(job.grid.shape, chunk, job.tile).block)
+        config["chunk"] = str(job.cut(chunk).block)
     return config
 
 
-def _in_memory(job: Job, labels: Dataset, how: _How) -> tuple[Dataset, dict[int, Record]]:
+def _in_memory(job: Work, labels: Dataset, how: _How) -> tuple[Dataset, dict[int, Record]]:
     """Compute all blocks without a store. Returns the dataset, and how every block went."""
     records: dict[int, Record] = {}
     prepared = prepare(job, how.devices) if job.grid.size else None
-    found = variables(output_shapes(job), job.grid) if prepared is None else prepared.variables
+    found = job.variables() if prepared is None else prepared.variables
     total = job.grid.size * sum(v.bytes for v in found)
     hint = "Let the points return less, or keep the results in files: sweep(..., store=...)."
     check_memory("grid", total, f"the results of {job.grid.size:,} points", hint)
@@ -209,8 +215,9 @@ def _in_memory(job: Job, labels: Dataset, how: _How) -> tuple[Dataset, dict[int,
         blocks = prepared.blocks(how.chunk)
 
         def keep(k: int, outputs: dict[str, np.ndarray], record: Record) -> None:
-            for name, part in outputs.items():
-                values[name][blocks.slices(k)] = part
+            for variable in found:
+                part = variable.fill(outputs[variable.name], len(job.grid.shape))
+                values[variable.name][blocks.slices(k)] = part
 
         with counted(job.grid.size, {}, how.progress) as count:
             how.stopped()
@@ -286,7 +293,7 @@ def _compute(
     work: _Work,
     run: str,
     manifest: Manifest,
-    prepared: Prepared | None,
+    prepared: AnyPrepared | None,
     executor: concurrent.futures.Executor | None,
     pending: list[int],
     done: dict[int, Record],
@@ -341,7 +348,7 @@ def _warn_of_changes(store: Store, manifest: Manifest) -> None:
 
 def _create(
     work: _Work, executor: concurrent.futures.Executor | None, overwrite: bool
-) -> tuple[Manifest, Prepared | None]:
+) -> tuple[Manifest, AnyPrepared | None]:
     """Make the sweep in the store. Returns it, and the compiled job if it was needed for that.
 
     With an executor, it is compiled here only to measure how long a block may be.
@@ -352,8 +359,8 @@ def _create(
     if prepared is not None:
         found, blocks = prepared.variables, prepared.blocks(how.chunk)
     else:
-        found = variables(output_shapes(job), job.grid)
-        blocks = cut(job.grid.shape, job.tile if how.chunk == "auto" else how.chunk, job.tile)
+        found = job.variables()
+        blocks = job.cut(job.tile if how.chunk == "auto" else how.chunk)
     config = work.config | {"chunk": str(blocks.block)}
     made = Manifest(config, blocks, found, {}, _dataset.environment())
     present = work.store.create(made, job.grid, work.labels, overwrite)
@@ -367,14 +374,14 @@ def _done(store: Store, manifest: Manifest, blocks: Iterable[int]) -> dict[int, 
     return {k: record for k, record in found if record is not None}
 
 
-def _check_variables(prepared: Prepared, manifest: Manifest, store: Store) -> None:
+def _check_variables(prepared: AnyPrepared, manifest: Manifest, store: Store) -> None:
     """ConfigMismatch if the points return other variables than are stored.
 
     A `tag` takes the place of the functions' source, so these may have changed all the same.
     """
 
     def listed(variables: list[Variable]) -> str:
-        return ", ".join(f"{v.name} {v.dtype}{list(v.shape)}" for v in variables)
+        return ", ".join(map(str, variables))
 
     if prepared.variables != manifest.variables:
         raise ConfigMismatch(

@@ -262,7 +262,8 @@ class Store(Folder):
             file = self.path / name
             _refuse_folder(file)
             file.unlink(missing_ok=True)  # or zarr may first read what is damaged there
-            self._array(variable.name)[manifest.blocks.slices(k)] = outputs[variable.name]
+            values = variable.fill(outputs[variable.name], len(manifest.blocks.shape))
+            self._array(variable.name)[manifest.blocks.slices(k)] = values
             files[variable.name] = checksum(file)
             if files[variable.name][0] < 0:
                 raise StoreError(

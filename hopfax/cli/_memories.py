@@ -20,6 +20,8 @@ from ._limits import check_patterns, check_seed
 
 #: Memories that have a name; others are of a file or a folder.
 NAMES = ("hadamard", "random", "digits")
+#: And signs that overlap by so much on average, correlated:0.2.
+_CORRELATED = "correlated:"
 #: Memories and neurons of made-up patterns, and the threshold of images, if nothing else is said.
 MEMORIES, NEURONS, _THRESHOLD = 4, 1024, "median"
 
@@ -69,15 +71,15 @@ def memories_of(
             raise ValueError(f"`image_shape` must be two numbers of at least 1, got {list(shape)}.")
         check_memory("image_shape", 8 * math.prod(shape), f"an image of {shape[0]} x {shape[1]}")
     level = _level(given.threshold or _THRESHOLD)
-    if given.patterns not in NAMES and not path.exists():
+    if not named(given.patterns) and not path.exists():
         raise FileNotFoundError(
-            f"`patterns` must be {', '.join(NAMES)}, a .npy or .npz file, or a folder of images; "
-            f"there is no {given.patterns!r}."
+            f"`patterns` must be {', '.join(NAMES)}, correlated:RHO, a .npy or .npz file, or a "
+            f"folder of images; there is no {given.patterns!r}."
         )
     _check_useful(given, shown)
-    if given.patterns in ("hadamard", "random"):
+    if given.patterns in ("hadamard", "random") or given.patterns.startswith(_CORRELATED):
         found = _made(given)
-    elif path.is_dir() and given.patterns not in NAMES:
+    elif path.is_dir() and not named(given.patterns):
         with options_named():
             images = read_images(path, shape)
             found = binarised(images.levels, level, images.names)
@@ -96,9 +98,9 @@ def memories_of(
 
 def _check_useful(given: Given, shown: bool) -> None:
     """ValueError for an option that does nothing with these patterns."""
-    folder = given.patterns not in NAMES and path_of(given.patterns).is_dir()
+    folder = not named(given.patterns) and path_of(given.patterns).is_dir()
     images = folder or given.patterns == "digits"
-    if given.transpose and (images or given.patterns in NAMES):
+    if given.transpose and (images or named(given.patterns)):
         raise ValueError("`transpose` is for the memories of a .npy or .npz file.")
     if given.threshold not in (None, _THRESHOLD) and not images:
         raise ValueError(
@@ -148,6 +150,8 @@ def _made(given: Given) -> patterns.Patterns:
     check_patterns(P, N)
     if given.patterns == "random":
         return patterns.random(jax.random.key(given.seed), P, N)
+    if given.patterns.startswith(_CORRELATED):
+        return _correlated(given, P, N)
     if P >= N:
         raise ValueError(
             f"`memories` must be fewer than the {N} `neurons` to be orthogonal, got {P}; "
@@ -157,6 +161,22 @@ def _made(given: Given) -> patterns.Patterns:
     many = P >= N.bit_length()
     with options_named():
         return patterns.hadamard(list(range(1, P + 1)) if many else P, N)
+
+
+def _correlated(given: Given, P: int, N: int) -> patterns.Patterns:
+    """Signs that overlap by as much, on average, as the option says."""
+    text = given.patterns.removeprefix(_CORRELATED)
+    try:
+        return patterns.correlated(jax.random.key(given.seed), P, N, float(text))
+    except ValueError as error:
+        raise ValueError(
+            f"`patterns`: correlated:RHO needs an overlap in [0, 1), got {text!r}."
+        ) from error
+
+
+def named(source: str) -> bool:
+    """Whether memories are made or known by a name, and not read from a file."""
+    return source in NAMES or source.startswith(_CORRELATED)
 
 
 def _of_file(path: pathlib.Path, transpose: bool, N: int | None) -> patterns.Patterns:

@@ -17,7 +17,8 @@ FILE = "settings.toml"
 #: Fields that say where and how, not what is computed.
 PLACES = ("config", "out", "overwrite", "store", "resume", "devices", "dask", "part")
 PLACES += ("chunk", "dry_run")
-#: Fields that came later: left out at their default, as in settings from before.
+#: Fields that came later: left out at their default, as in settings from before. A command has
+#: those that it alone got later in its own `LATER`.
 _LATER = {"transpose": False}
 _BYTES = 1 << 20  # of a file of settings at most
 
@@ -27,11 +28,12 @@ def settings(command: Any) -> dict[str, Any]:
 
     The first family of networks is left out: it is what settings without `network` are of.
     """
+    later = _LATER | getattr(command, "LATER", {})
     found = {
         field.name: getattr(command, field.name)
         for field in dataclasses.fields(command)
         if field.name not in PLACES
-        and (field.name not in _LATER or getattr(command, field.name) != _LATER[field.name])
+        and (field.name not in later or getattr(command, field.name) != later[field.name])
     }
     if found.get("network") == _families.FAMILIES[0]:
         del found["network"]
@@ -179,6 +181,9 @@ def _flags(found: Mapping[str, Any], kind: type, file: pathlib.Path, prefix: str
             arguments += _flags(value, inner, file, f"{prefix}{name}.")
         elif isinstance(value, bool):
             arguments.append(flag if value else flag[:2] + "no-" + flag[2:])
+        elif isinstance(value, list) and value and all(isinstance(v, list) for v in value):
+            for each in value:  # an option that may be given more than once
+                arguments += [flag, *map(str, each)]
         elif isinstance(value, str) and value.startswith("-"):  # no option
             arguments.append(f"{flag}={value}")
         else:

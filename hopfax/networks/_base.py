@@ -82,6 +82,15 @@ class AbstractNetwork(eqx.Module):
     def domain(self) -> Iterable[Bound]:
         """The domain of every parameter, checked before a run."""
 
+    def for_theory(self) -> dict[str, Any]:
+        """What functions of `hopfax.theory` that are given this network read of it, by names.
+
+        **Raises:** ValueError where none of them is for such networks.
+        """
+        raise ValueError(
+            f"`network`: no theory reads a {type(self).__name__} as such; give it the numbers."
+        )
+
     def options(self) -> dict[str, Any]:
         """What besides arrays makes the network what it is, by name: its options, and the classes
         of its parts. They are written beside the results of a sweep."""

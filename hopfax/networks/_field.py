@@ -16,6 +16,7 @@ from .._errors import (
     check_finite,
     check_option,
     check_shape,
+    filled,
     shown,
 )
 from .._types import ArrayLike, PerNeuron, PerPattern, is_concrete
@@ -256,13 +257,13 @@ class AbstractQuadraticHopfield(AbstractHopfield):
 
 
 def start(network: AbstractHopfield, field, weights, default, saliency=None) -> FieldState:
-    """A `FieldState` from exactly one of `field`, `weights` or the network's `default` weights."""
+    """A `FieldState` from exactly one of `field`, `weights` or the network's `default` weights;
+    one number stands for equal entries."""
     patterns, dtype = network.patterns, network.patterns.xi.dtype
     if field is not None and weights is not None:
         raise ValueError("give `field` (N,) or `weights` (P,), its coefficients, not both.")
     if field is not None:
-        field = as_float(field, "field", dtype)
-        check_shape(field, "field", (patterns.N,), "(N,)")
+        field = filled(as_float(field, "field", dtype), "field", (patterns.N,), "(N,)")
         check_finite(field, "field")
         return FieldState(field, saliency)
     if weights is None:
@@ -272,8 +273,7 @@ def start(network: AbstractHopfield, field, weights, default, saliency=None) -> 
                 "coefficients of a start field in the span of the patterns."
             )
         weights = default
-    weights = as_float(weights, "weights", dtype)
-    check_shape(weights, "weights", (patterns.P,), "(P,)")
+    weights = filled(as_float(weights, "weights", dtype), "weights", (patterns.P,), "(P,)")
     check_finite(weights, "weights")
     kept = weights if network.keep_diagonal else None
     return FieldState(patterns.field(weights), saliency, kept)

@@ -170,6 +170,10 @@ class Patterns(AbstractPatterns):
         r"""$C_{\mu\nu} = \xi^\mu \cdot \xi^\nu / N$, the overlaps of all pairs of patterns."""
         return jax.vmap(self.overlap)(self.xi)
 
+    def for_theory(self) -> dict[str, Any]:
+        """What functions of `hopfax.theory` that are given these memories read of them."""
+        return {"P": self.P, "gram": self.gram(), "xi": self.xi}
+
     def gauge_cycle(self) -> "Patterns":
         r"""Change the sign of whole patterns so that memories next to each other on the cycle 0, 1,
         ..., P-1, 0 have positive overlap.

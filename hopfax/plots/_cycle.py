@@ -10,6 +10,7 @@ from .._types import Dataset
 from ..theory import sequential
 from ..theory.sequential._map import known_edge
 from ._axes import Axes, Line, tau_text
+from ._grid import dims_of
 
 #: How the separation of timescales reads where it is infinite.
 SINGULAR = r"$\tau \to \infty$"
@@ -82,9 +83,20 @@ def cycle_of(dataset: Dataset) -> Cycle | None:
     if not orthogonal and settings.get("learning", "hebbian") == "hebbian":
         return None
     plain = _single(values, "noise", 0.0) == 0 and _single(values, "activation.gain", 1.0) == 1
-    if _driven(dataset) or not plain:
+    if _driven(dataset) or not plain or _strange(dataset, values):
         return None
     return Cycle(P, _single(values, "tau"), _single(values, "bias"), orthogonal)
+
+
+def _strange(dataset: Dataset, values: dict[str, np.ndarray]) -> list[str]:
+    """Coordinates of which it is not known what they change."""
+    found = []
+    for key, coordinate in dataset.coords.items():
+        swept = coordinate.ndim == 0 or set(coordinate.dims) <= set(dims_of(dataset))
+        base, _ = _parameter(str(key).removesuffix("_value"))
+        if swept and base not in values and base != "seed":
+            found.append(str(key))
+    return found
 
 
 def _orthogonal(dataset: Dataset, values: dict[str, np.ndarray]) -> bool:

@@ -27,11 +27,13 @@ _STATUS = {code: name for code, (name, _) in _status.STATUS.items()}
 
 
 class Scale(NamedTuple):
-    """The coordinate along one side of a picture; without a name it only counts the points."""
+    """The coordinate along one side of a picture; without a name it only counts the points. `words`
+    are what its values stand for, if they do."""
 
     name: str
     label: str
     values: np.ndarray
+    words: tuple[str, ...] = ()
 
     @property
     def log(self) -> bool:
@@ -69,6 +71,8 @@ class Scale(NamedTuple):
     def label_axis(self, ax: Axes, side: str) -> None:
         """Label the side "x" or "y" of an Axes, and make it logarithmic if this is."""
         ax.set(**{f"{side}label": self.label, f"{side}scale": "log" if self.log else "linear"})
+        if self.words:
+            ax.set(**{f"{side}ticks": self.values, f"{side}ticklabels": self.words})
         if not self.name:
             getattr(ax, f"{side}axis").get_major_locator().set_params(integer=True)
 
@@ -156,7 +160,9 @@ def scale(dataset: Dataset, dim: str) -> Scale:
         steps = np.diff(values)
         if np.isfinite(values).all() and ((steps > 0).all() or (steps < 0).all()):
             rest = ", ".join(symbol(other) for other in names if other != name)
-            return Scale(name, label(name) + (f" and {rest}" if rest else ""), values)
+            text = label(name) + (f" and {rest}" if rest else "")
+            words = flags_of(dataset[name])
+            return Scale(name, text, values, tuple(words.get(int(v), "") for v in values if words))
     count = np.arange(dataset.sizes[dim], dtype=float)
     return Scale("", f"number along {dim.replace('_', ' ')}", count)
 

@@ -18,19 +18,10 @@ from .._output import default_folder
 from .._picture import require
 from .._settings import FILE, settings, to_toml
 from . import _run_picture, _run_report
+from ._networks import ACTIVATIONS, Activation, Readout, load
 from ._run_result import Result, simulate
 
 Learning = Literal["hebbian", "pseudo_inverse", "both"]
-Activation = Literal["hard_tanh", "tanh", "erf", "rational", "arctan"]
-Readout = Literal["linear", "abs", "square", "relu"]
-
-_ACTIVATIONS = {
-    "hard_tanh": hx.HardTanh,
-    "tanh": hx.Tanh,
-    "erf": hx.Erf,
-    "rational": hx.Rational,
-    "arctan": hx.Arctan,
-}
 _BOTH = ("hebbian", "pseudo_inverse")
 #: Options that say what the network is: not to be set where it comes from a file.
 _OF_THE_MODEL = ("patterns", "memories", "neurons", "order", "kappa", "tau", "bias", "readout")
@@ -49,8 +40,9 @@ class Run:
     network: Family = "sequential"
     """Family of networks; each has options of its own."""
     patterns: str = "hadamard"
-    """Memories: hadamard, random, digits (scikit-learn's 8 x 8 digits, one of each), a .npy or
-    .npz file, or a folder of PNG or JPEG images."""
+    """Memories: hadamard, random, correlated:RHO (signs that overlap by RHO on average), digits
+    (scikit-learn's 8 x 8 digits, one of each), a .npy or .npz file, or a folder of PNG or JPEG
+    images."""
     memories: int | None = None
     """How many memories (default: 4, or all that the source has)."""
     neurons: int | None = None
@@ -133,7 +125,7 @@ class Run:
         transition = np.zeros((memories.P, memories.P))
         for current, following in zip(order, order[1:] + order[:1], strict=True):
             transition[following, current] = 1.0
-        kind = _ACTIVATIONS[self.activation]
+        kind = ACTIVATIONS[self.activation]
         rules = _BOTH if self.learning == "both" else (self.learning,)
         networks = {
             rule: hx.TwoTimescaleHopfield(
@@ -157,15 +149,7 @@ class Run:
                     f"`{field.name}` cannot be set together with `model`, which has it."
                 )
         assert self.model is not None
-        if not self.model.exists():
-            raise FileNotFoundError(f"`model`: there is no file {str(self.model)!r}.")
-        network = hx.load(self.model)
-        if not isinstance(network, hx.TwoTimescaleHopfield):
-            raise ValueError(
-                f"`model` must hold a TwoTimescaleHopfield, but {self.model} holds a "
-                f"{type(network).__name__}."
-            )
-        return network
+        return load(self.model)
 
     def _noted(self) -> "Run":
         """With start and horizon as the model's file notes them, where none are given."""

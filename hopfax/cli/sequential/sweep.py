@@ -5,30 +5,39 @@ import dataclasses
 import math
 import pathlib
 import time
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
+import jax
 import numpy as np
 
 import hopfax as hx
 
 from ...observables import REGIMES
 from .. import _output
+from .._axes import AxisOptions
 from .._console import number, say, table
 from .._families import Family
 from .._limits import check_points, check_results
 from .._machine import Precision, dask_client, host_devices, precision
-from .._memories import NAMES, digest, memories_of, path_of
+from .._memories import digest, named, path_of
 from .._picture import require
+from . import _sweep_task
+from ._networks import activation_of, load_flow
 from ._run_result import ORTHOGONAL, crosstalk
 
 PICTURE = "phase_diagram.png"
-_SAVES = 100  # over the horizon; they decide the regime
 _ASPECT = 1.6  # gains for every start saliency
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Map what a cycle of memories does over its gain and start saliency, beside the theory.
+    """Map what a cycle of memories does over its gain and start saliency, or over any axes.
+
+    --axis NAME LO HI COUNT [log], given once or more, sweeps anything instead: kappa, tau, bias,
+    saliency (of memory 0 at the start), noise, current, gain, transition[i,i], transition[1,0];
+    memories, neurons, correlation, pattern_seed, of which networks are made, one after the other;
+    learning, readout or activation, by words (--axis learning hebbian,pseudo_inverse); seed, of
+    the noise.
 
     Without options: 4 Hadamard memories in 1024 neurons, timescales 100 apart, 10,240 runs. Written
     are the dataset sweep/, the picture phase_diagram.png and settings.toml for --config. The same
@@ -39,8 +48,9 @@ class Sweep:
     network: Family = "sequential"
     """Family of networks; each has options of its own."""
     patterns: str = "hadamard"
-    """Memories: hadamard, random, digits (scikit-learn's 8 x 8 digits, one of each), a .npy or
-    .npz file, or a folder of PNG or JPEG images."""
+    """Memories: hadamard, random, correlated:RHO (signs that overlap by RHO on average), digits
+    (scikit-learn's 8 x 8 digits, one of each), a .npy or .npz file, or a folder of PNG or JPEG
+    images."""
     memories: int | None = None
     """How many memories (default: 4, or all that the source has)."""
     neurons: int | None = None
@@ -54,10 +64,13 @@ class Sweep:
     number."""
     seed: int = 0
     """Seed of random patterns."""
-    kappa: tuple[float, float] = (2.5, 6.5)
-    """Least and largest gain."""
-    saliency: tuple[float, float] = (1.02, 3.0)
-    """Least and largest start saliency of memory 0; the other memories start at 0."""
+    axis: AxisOptions = ()
+    """NAME LO HI COUNT [log] or NAME VALUE,VALUE,...: sweeps this; may be given again."""
+    kappa: tuple[float, ...] = (2.5, 6.5)
+    """Least and largest gain; with --axis one number (5)."""
+    saliency: tuple[float, ...] = (1.02, 3.0)
+    """Least and largest start saliency of memory 0, with --axis one number (4); the other memories
+    start at 0."""
     points: tuple[int, ...] = (128, 80)
     """How many gains and how many start saliencies, or how many runs in all."""
     tau: float = 100.0
@@ -70,6 +83,20 @@ class Sweep:
     """What the slow equation reads of an overlap."""
     learning: Literal["hebbian", "pseudo_inverse"] = "hebbian"
     """Learning rule; pseudo_inverse undoes correlations between memories."""
+    activation: str = "hard_tanh"
+    """Activation of the neurons, hard_tanh, tanh, erf, rational or arctan, with a gain: tanh:4."""
+    noise: float = 0.0
+    """Strength of the noise on every neuron, of the same seed as random patterns."""
+    init: AxisOptions = ()
+    """NAME VALUE,VALUE,... of a start, e.g. weights 0.6,0.3,0 (default: memory 0); may be given
+    again."""
+    stimulus: tuple[float, ...] = ()
+    """Coefficients of a stimulus in the memories, e.g. 2 0 0."""
+    current: tuple[float, ...] = ()
+    """Coefficients of a current in the memories."""
+    model: pathlib.Path | None = None
+    """A saved network, of any kind in continuous time, in place of one made from the options above;
+    without a slow time constant `horizon` is in fast ones."""
     precision: Precision = "float64"
     """Floating-point precision."""
     config: pathlib.Path | None = None
@@ -93,8 +120,17 @@ class Sweep:
     dry_run: bool = False
     """Only say how long it would take and how large the result would be."""
 
+    #: Options that came later: settings from before do not have them.
+    LATER: ClassVar[dict[str, Any]] = {
+        **{"axis": (), "activation": "hard_tanh", "noise": 0.0},
+        **{"init": (), "stimulus": (), "current": ()},
+    }
+
     def __call__(self) -> int:
         """Compute, go on with or find the dataset, draw it, print the table."""
+        return _sweep_task.fixed(self)._swept() if self.axis else self._swept()
+
+    def _swept(self) -> int:
         self._check()
         require()  # rather now than after the computation
         if self.devices is not None:
@@ -103,7 +139,7 @@ class Sweep:
             memories = self._memories()
             output = self._place(memories)
             store = self.store or output.folder / _output.STORE
-            point, grid = self._task(memories)
+            point, grid = self.task(memories)
             if self.dry_run:
                 say(str(hx.sweep_plan(point, grid, **self._how())))
                 return 0
@@ -119,7 +155,7 @@ class Sweep:
                 say(self._part_done(output))
                 return 0
             dataset = dataset.load()
-            hints = advice(memories, dataset, self)
+            hints = [] if memories is None or self.axis else advice(memories, dataset, self)
         with precision("float64"):  # the theory, whatever the runs had
             tables = "\n".join([report(dataset, memories, self), *hints])
             output.finish(dataset, tables, work, PICTURE, f"{PICTURE}, settings.toml; {store}")
@@ -127,9 +163,15 @@ class Sweep:
 
     def _check(self) -> None:
         for name in ("kappa", "saliency"):
-            low, high = getattr(self, name)
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise ValueError(f"`{name}` needs finite MIN < MAX, got {low:g} {high:g}.")
+            value = getattr(self, name)
+            said = " ".join(f"{number:g}" for number in value)
+            fine = len(value) == (1 if self.axis else 2) and all(map(math.isfinite, value))
+            if not fine or (len(value) == 2 and value[0] >= value[1]):
+                raise ValueError(f"`{name}` needs finite MIN < MAX, got {said}.")
+        _sweep_task.check_model(self)
+        activation_of(self.activation)
+        if not (0 <= self.noise < math.inf):
+            raise ValueError(f"`noise` must be finite and >= 0, got {self.noise:g}.")
         listed = " ".join(map(str, self.points))
         enough = len(self.points) in (1, 2) and min(self.points) > 0
         check_points(self.points)
@@ -153,49 +195,35 @@ class Sweep:
 
     def _memories(self) -> hx.Patterns:
         """The memories, at least two of them."""
-        memories, _ = memories_of(self)
-        if memories.P < 2:
-            name = "patterns" if self.memories is None else "memories"
-            raise ValueError(f"`{name}` must be at least 2 memories for a sequence, got 1.")
-        return memories
+        return load_flow(self.model).patterns if self.model else _sweep_task.cycle_memories(self)
 
     def _place(self, memories: hx.Patterns) -> _output.Output:
         """The output folder; its settings say also which memories they meant."""
         other = {}
-        if self.patterns not in NAMES:
+        if not named(self.patterns):
             other["patterns"] = str(path_of(self.patterns).resolve())
+        if self.model is not None:
+            other["model"] = str(self.model.resolve())
         sha = digest(memories.xi)[:16]
         which = f"memories: {memories.P} of {memories.N} neurons, sha256 {sha}"
         return _output.Output.of(self, which, **other)
 
-    def _task(self, memories: Any) -> tuple[Any, dict[str, np.ndarray]]:
-        """The point and the grid."""
-        network = hx.TwoTimescaleHopfield(
-            memories,
-            hx.cyclic(memories.P),
-            kappa=self.kappa[0],
-            tau=self.tau,
-            bias=self.bias,
-            readout=self.readout,
-            learning=self.learning,
-        )
-        start = np.zeros(memories.P)
-        start[0] = self.saliency[0]
-        point = hx.Point(
-            network,
-            {"saliency": start},
-            np.linspace(0.0, self.horizon, _SAVES + 1),
-            per_tau=True,
-        )
+    def task(self, memories: Any) -> tuple[Any, dict[str, Any]]:
+        """The point, or the recipe of several, and the grid."""
+        if self.axis:
+            grid = _sweep_task.grid_of(self)
+            return _sweep_task.task(self, memories, grid), grid
         gains, starts = gains_and_starts(self.points)
-        return point, {
-            "kappa": np.linspace(*self.kappa, gains),
-            "init.saliency[0]": np.linspace(*self.saliency, starts),
+        return _sweep_task.point(self, memories), {
+            "kappa": np.linspace(self.kappa[0], self.kappa[1], gains),
+            "init.saliency[0]": np.linspace(self.saliency[0], self.saliency[1], starts),
         }
 
     def _how(self) -> dict[str, Any]:
         chunk = "auto" if self.chunk is None else self.chunk
-        return {"chunk": chunk, "devices": None if self.dask else self.devices}
+        noisy = bool(self.noise) or any(name == "noise" for name, *_ in self.axis)
+        key = jax.random.key(self.seed) if noisy else None
+        return {"chunk": chunk, "devices": None if self.dask else self.devices, "key": key}
 
     def _announce(self, point: Any, grid: Any, store: pathlib.Path) -> None:
         """Say how many runs there are, how long they take, and how large the result is.
@@ -204,8 +232,10 @@ class Sweep:
         """
         plan = hx.sweep_plan(point, grid, **self._how())
         if self.part is None and self.dask is None:
-            check_results(self.points, plan.bytes)
-        runs = f"{plan.points:,} runs, {gains_and_starts(self.points)[0]:,} gains"
+            check_results([plan.points], plan.bytes)
+        runs = f"{plan.points:,} runs"
+        if not self.axis:
+            runs += f", {gains_and_starts(self.points)[0]:,} gains"
         if self.dask is not None:
             say(f"{runs}, by the workers of {self.dask}, to {store} ({plan.volume})\n")
             return
@@ -260,14 +290,7 @@ def gains_and_starts(points: tuple[int, ...]) -> tuple[int, int]:
 
 def report(dataset: Any, memories: Any, settings: Sweep) -> str:
     """Thresholds of a cycle, measured and predicted, and the count of every regime."""
-    largest = settings.saliency[1]
-    rows: list[tuple[str, str]] = []
-    found = threshold(dataset)
-    name = f"measured from z_0(0) = {largest:g}, within {settings.horizon:g} tau"
-    rows.append((name, found))
-    rows += predictions(memories, settings)
-    text = table(("threshold of the gain kappa", ""), rows)
-
+    parts = [] if settings.axis else [_thresholds(dataset, memories, settings)]
     status, regime = dataset["status"].values, dataset["regime"].values
     good = status == 0
     counts = [(name, int((good & (regime == code)).sum())) for code, name in enumerate(REGIMES)]
@@ -275,14 +298,24 @@ def report(dataset: Any, memories: Any, settings: Sweep) -> str:
     counts = [(name, count) for name, count in counts if count]
     counts.append(("failed", int((~good).sum())))
     counts += [(f"  {hx.STATUS[int(c)][0]}", int(k)) for c, k in zip(codes, failures, strict=True)]
-    return f"{text}\n\n{table(('regime', 'runs'), counts)}"
+    return "\n\n".join([*parts, table(("regime", "runs"), counts)])
+
+
+def _thresholds(dataset: Any, memories: Any, settings: Sweep) -> str:
+    """The table of thresholds of the gain."""
+    name = f"measured from z_0(0) = {settings.saliency[1]:g}, within {settings.horizon:g} tau"
+    rows = [(name, threshold(dataset)), *predictions(memories, settings)]
+    return table(("threshold of the gain kappa", ""), rows)
 
 
 def predictions(memories: Any, settings: Sweep) -> list[tuple[str, str]]:
     """Critical gains by the theory, as rows of the table: those whose assumptions hold."""
     theory, P = hx.theory.sequential, memories.P
     apart = crosstalk(memories) < ORTHOGONAL
-    if settings.readout != "linear" or not (apart or settings.learning == "pseudo_inverse"):
+    plain = settings.activation == "hard_tanh" and not settings.noise and settings.model is None
+    driven = settings.init or settings.stimulus or settings.current
+    plain = plain and settings.readout == "linear" and not driven
+    if not plain or not (apart or settings.learning == "pseudo_inverse"):
         return [("theory: no prediction is derived for these settings", "-")]
     rows = []
     name = f"theory, P = {P}, tau = {settings.tau:g}, bias {settings.bias:g}"

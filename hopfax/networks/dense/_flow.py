@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation, HardTanh
-from ..._errors import as_float, check_at_least, check_finite, check_shape, shown
+from ..._errors import as_float, check_at_least, check_finite, check_shape, filled, shown
 from ..._interactions import AbstractInteraction, Softmax
 from ..._types import ArrayLike
 from ...patterns import Patterns
@@ -93,7 +93,7 @@ class DenseFlow(AbstractHopfield):
             return state
         w = self.overlaps(state) if saliency is None else saliency
         w = as_float(w, "saliency", self.patterns.dtype)
-        check_shape(w, "saliency", (self.patterns.P,), "(P,)")
+        w = filled(w, "saliency", (self.patterns.P,), "(P,)")
         check_finite(w, "saliency")
         return FieldState(state.field, w, state.weights)
 

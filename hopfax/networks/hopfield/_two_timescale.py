@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation, HardTanh
-from ..._errors import as_float, check_finite, check_option, check_shape
+from ..._errors import as_float, check_finite, check_option, check_shape, filled
 from ..._types import ArrayLike, PerPattern, is_concrete
 from ...patterns import Patterns
 from .._base import Bound, parameter
@@ -121,13 +121,13 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
     ) -> FieldState:
         r"""A start state.
 
-        **Arguments:** `saliency`: $z(0)$, (P,). Then the field: by default
+        **Arguments:** `saliency`: $z(0)$, (P,) or one number. Then the field: by default
         $x(0) = \sum_\mu (z_\mu + b_\mu) \xi^\mu$; or `weights` (P,) in place of $z + b$; or any
         `field` (N,), which excludes the reduction to site classes.
         """
         check_finite(self.bias, "bias")
         saliency = as_float(saliency, "saliency", self.patterns.xi.dtype)
-        check_shape(saliency, "saliency", (self.patterns.P,), "(P,)")
+        saliency = filled(saliency, "saliency", (self.patterns.P,), "(P,)")
         return start(self, field, weights, saliency + self.bias, saliency)
 
     def saliency(self, slow, evidence):
@@ -165,6 +165,15 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
         if not isinstance(self.activation, HardTanh):
             return None
         return 1 / self.activation.slope(jnp.zeros((), self.patterns.xi.dtype))
+
+    def for_theory(self):
+        """All parameters; the memories count as orthogonal with the pseudo-inverse rule."""
+        patterns = self.patterns.for_theory()
+        if self.learning == "pseudo_inverse":
+            patterns["gram"] = jnp.eye(self.patterns.P, dtype=self.patterns.xi.dtype)
+        numbers = dict(transition=self.transition, kappa=self.kappa, tau=self.tau, bias=self.bias)
+        how = dict(readout=self.readout, keep_diagonal=self.keep_diagonal)
+        return patterns | numbers | how | {"activation": self.activation}
 
     def pitfalls(self, state, current, noise):
         """A start that cannot move, or seeds of the wrong sign."""

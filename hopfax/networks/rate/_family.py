@@ -8,7 +8,7 @@ import numpy as np
 from equinox import AbstractVar
 from jaxtyping import Array, Float
 
-from ..._errors import as_float, check_at_least, check_finite, check_shape
+from ..._errors import as_float, check_at_least, check_finite, check_shape, filled
 from ..._rate_activations import AbstractRateActivation, least_gap
 from ..._types import ArrayLike, PerNeuron, PerPattern, is_concrete
 from ...patterns import Patterns
@@ -84,7 +84,7 @@ class AbstractRateMemory(AbstractFlow):
         r"""Rates $\phi(a) + (\phi(b) - \phi(a)) \sum_\mu w_\mu \xi^\mu$: memory $\mu$ for the
         $\mu$-th unit vector."""
         weights = as_float(weights, "weights", self.patterns.dtype)
-        check_shape(weights, "weights", (self.patterns.P,), "(P,)")
+        weights = filled(weights, "weights", (self.patterns.P,), "(P,)")
         check_finite(weights, "weights")
         silent, active = self.activation(self.a), self.activation(self.b)
         return silent + (active - silent) * self.patterns.field(weights)
@@ -263,9 +263,15 @@ def start(network: AbstractRateMemory, rates: Any, weights: Any) -> PerNeuron:
     if rates is None:
         return possible(network.rescaled(weights), "weights", "leads to rates")
     rates = as_float(rates, "rates", network.patterns.dtype)
-    check_shape(rates, "rates", (network.patterns.N,), "(N,)")
+    rates = filled(rates, "rates", (network.patterns.N,), "(N,)")
     check_finite(rates, "rates")
     return possible(rates, "rates", "has entries")
+
+
+def design_told(network: AbstractRateMemory) -> dict[str, Any]:
+    """What the theory of rate memories reads of a network without a slow variable."""
+    own = dict(phi=network.activation, a=network.a, b=network.b, learning=network.learning)
+    return network.patterns.for_theory() | own
 
 
 #: How far below 0 a start may lie: a perturbation of a silent neuron.

@@ -9,7 +9,7 @@ from ...patterns import Patterns
 from .._base import without_stimulus
 from .._states import RateState
 from ._checks import finish
-from ._family import AbstractRateMemory, number, rate_bounds, start
+from ._family import AbstractRateMemory, design_told, number, rate_bounds, start
 from ._wiring import RateLearning, check_design
 
 
@@ -88,6 +88,10 @@ class RateMemory(AbstractRateMemory):
         $\mu$ for the $\mu$-th unit vector, the quiescent background for zeros."""
         return RateState(start(self, rates, weights))
 
+    def for_theory(self):
+        """Activation, currents, design and memories."""
+        return design_told(self)
+
     def domain(self):
         r"""$\rho > 0$, $\phi(b) > \phi(a)$, the rest finite."""
         yield from rate_bounds(self)
@@ -152,6 +156,10 @@ class InputDrivenRateMemory(AbstractRateMemory):
         if evidence is None:
             raise ValueError(without_stimulus(self))
         return evidence
+
+    def for_theory(self):
+        """Activation, currents, design and memories."""
+        return design_told(self)
 
     def domain(self):
         r"""$\rho > 0$, $\phi(b) > \phi(a)$, the rest finite."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._errors import as_float, check_finite, check_option, check_shape
+from ..._errors import as_float, check_finite, check_option, check_shape, filled
 from ..._rate_activations import AbstractRateActivation, Logistic
 from ..._types import ArrayLike, is_concrete
 from ...patterns import Patterns
@@ -106,11 +106,11 @@ class TwoTimescaleRateMemory(AbstractRateMemory):
     ) -> RateState:
         r"""A start state.
 
-        **Arguments:** `saliency`: $z(0)$, (P,). `rates` (N,) or `weights` (P,) as in
+        **Arguments:** `saliency`: $z(0)$, (P,) or one number. `rates` (N,) or `weights` (P,) as in
         `RateMemory.init`; by default the most salient memory is active.
         """
         saliency = as_float(saliency, "saliency", self.patterns.dtype)
-        check_shape(saliency, "saliency", (self.patterns.P,), "(P,)")
+        saliency = filled(saliency, "saliency", (self.patterns.P,), "(P,)")
         check_finite(saliency, "saliency")
         if rates is None and weights is None:
             weights = jax.nn.one_hot(jnp.argmax(saliency), self.patterns.P, dtype=saliency.dtype)

@@ -7,6 +7,8 @@ from jaxtyping import Array, Bool, Float, Inexact, Int
 from ..._programs import jitted
 from ..._rate_activations import AbstractRateActivation
 from ..._types import ArrayLike
+from .._told import takes_network
+from . import _network
 from ._plane import certain
 from ._weights import (
     at_memory,
@@ -43,6 +45,7 @@ class MemoryEigenvalues(NamedTuple):
     residual: Float[Array, ""]
 
 
+@takes_network(_network.memory)
 def memory_eigenvalues(
     xi: ArrayLike,
     phi: AbstractRateActivation,
@@ -62,6 +65,8 @@ def memory_eigenvalues(
     - `phi`, `a`, `b`: as in `design`; activity and overlap are measured on `xi`.
     - `mu`: which memory.
     - `learning`: "projection", "covariance" or "pseudo_inverse".
+
+    A `RateMemory` or `InputDrivenRateMemory`, given first, stands for what it has of these.
 
     **Returns:** a `MemoryEigenvalues`. Differentiable in a, b and `phi`, for simple eigenvalues. At
     a kink of `phi` the steeper side counts. With "covariance" memories of unequal activities or

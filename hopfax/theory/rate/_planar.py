@@ -9,6 +9,8 @@ from ..._errors import as_count, as_float, check_array, check_finite
 from ..._rate_activations import AbstractRateActivation
 from ..._types import ArrayLike
 from .._parameters import check_scalar
+from .._told import takes_network
+from . import _network
 from ._design import Stored, checked_scalars
 from ._equilibria import equilibria
 from ._plane import certain
@@ -59,6 +61,7 @@ class GlobalStability(NamedTuple):
     overlap: Float[Array, ""]
 
 
+@takes_network(_network.memory)
 def planar_equilibria(
     phi: AbstractRateActivation,
     a: ArrayLike,
@@ -96,6 +99,8 @@ def planar_equilibria(
     - `most`: places for equilibria, a Python int. If there are more, those nearest to the memory as
       stored are kept.
 
+    A `RateMemory` or `InputDrivenRateMemory`, given first, stands for what it has of these.
+
     **Returns:** a `PlanarEquilibria`, accurate to 1e-12 in float64. Differentiable. At a kink of
     the activation its slope is that of the steeper side.
 
@@ -117,6 +122,7 @@ def planar_equilibria(
     return _equilibria(stored, drive, as_count(most, "most"))
 
 
+@takes_network(_network.memory)
 def globally_stable(
     phi: AbstractRateActivation,
     a: ArrayLike,
@@ -133,6 +139,8 @@ def globally_stable(
     either a saddle beside the stable equilibrium, or the single equilibrium is unstable.)
 
     **Arguments:** as in `planar_equilibria`.
+
+    A `RateMemory` or `InputDrivenRateMemory`, given first, stands for what it has of these.
 
     **Returns:** a `GlobalStability`, exact for P = 1. For more memories False holds for the network
     as well, True does not: without input the other memories are equilibria too.

@@ -12,6 +12,8 @@ from ..._rate_activations import AbstractRateActivation, HardSigmoid, Logistic, 
 from ..._roots import implicit_root
 from ..._types import ArrayLike
 from .._search import bisect
+from .._told import takes_network
+from . import _network
 from ._design import check_known, checked_design, checked_scalars
 from ._fold import fold
 from ._plane import certain
@@ -62,6 +64,7 @@ class PlanarSaliency(NamedTuple):
     exists: Bool[Array, ""]
 
 
+@takes_network(_network.memory)
 def critical_saliency(
     phi: AbstractRateActivation, a: ArrayLike, b: ArrayLike, q: ArrayLike
 ) -> CriticalSaliency:
@@ -77,6 +80,8 @@ def critical_saliency(
     with $\sinh(2t)/2 - t = \rho I^*$. Hard sigmoid: S = 1, $g^* = I^* + 1/\rho$.
 
     **Arguments:** as in `design`.
+
+    A `RateMemory` or `InputDrivenRateMemory`, given first, stands for what it has of these.
 
     **Returns:** a `CriticalSaliency`, broadcast over a, b and q. NaN for $\gamma > 0$, where the
     silent group loses its state first (see `critical_saliency_planar`), for $I^* < 0$ and for
@@ -146,6 +151,7 @@ def _root_of(function, scaled, high):
     return implicit_root(function, stop_gradient(bisect(function, 0 * high, high)))
 
 
+@takes_network(_network.memory)
 def critical_saliency_planar(
     phi: AbstractRateActivation, a: ArrayLike, b: ArrayLike, q: ArrayLike
 ) -> PlanarSaliency:
@@ -158,6 +164,8 @@ def critical_saliency_planar(
     groups have become equal.
 
     **Arguments:** as in `design`, scalars; one of the four activations of `hopfax`.
+
+    A `RateMemory` or `InputDrivenRateMemory`, given first, stands for what it has of these.
 
     **Returns:** a `PlanarSaliency`, accurate to 1e-10 in float64. NaN if the memory is not stable
     in the plane, or does not end at a positive saliency. For P > 1 (r = q) the equilibrium ends

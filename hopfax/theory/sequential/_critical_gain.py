@@ -9,7 +9,8 @@ from ..._activations import AbstractActivation, GaussianAverage, HardTanh
 from ..._errors import as_float, check_at_least, check_finite, check_shape
 from ..._types import ArrayLike
 from .._parameters import floats
-from . import _drift, _handover, _singular
+from .._told import takes_network
+from . import _drift, _handover, _network, _singular
 from ._arguments import (
     check_activation,
     check_finite_tau,
@@ -21,6 +22,7 @@ from ._arguments import (
 from ._domain import only_inside
 
 
+@takes_network(_network.cycle)
 def critical_gain(
     P: int | float = math.inf,
     *,
@@ -62,6 +64,9 @@ def critical_gain(
     - `self_loop`: $s = \kappa A_{\mu\mu}$, held fixed while $\kappa$ varies; below 1/gain.
     - `noise`: $\sigma$ of the stochastic differential equation; the standard deviation at a site is
         $\sigma / \sqrt 2$. Exact for infinitely many sites.
+
+    A `TwoTimescaleHopfield` that is a plain cycle, given first, stands for all parameters that it
+    has; keywords win.
 
     **Returns:** $\kappa_c$, broadcast over `tau` and `bias`, or over `self_loop`. Infinite where no
     gain sustains a cycle; NaN, which is possible under a trace alone, where no prediction is

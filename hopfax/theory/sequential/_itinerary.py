@@ -17,6 +17,8 @@ from ..._errors import (
 from ..._programs import jitted
 from ..._types import ArrayLike
 from .._parameters import check_scalar, floats
+from .._told import takes_network
+from . import _network
 
 #: Meaning of `Itinerary.outcome`.
 OUTCOMES = {0: "sequence", 1: "collapse", 2: "locked"}
@@ -46,6 +48,7 @@ class Itinerary(NamedTuple):
     contested: Bool[Array, ""]
 
 
+@takes_network(_network.any_order)
 def itinerary(
     transition: ArrayLike,
     kappa: ArrayLike,
@@ -70,6 +73,8 @@ def itinerary(
     - `saliency0`: saliencies at time 0, shape (P,); the largest is active, if it exceeds 1.
     - `steps`: how many memories to follow.
     - `tie_margin`: a runner-up above 1 within this fraction of the winner counts as a tie.
+
+    A `TwoTimescaleHopfield`, given first, stands for `transition`, `kappa` and `tau`.
 
     **Returns:** an `Itinerary`. Its `outcome` says whether the sequence still goes on after `steps`
     memories, has collapsed, or is locked in the last memory. The result is exact if it is not

@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Float
 from ..._errors import as_count, check_array
 from ..._types import ArrayLike
 from .._parameters import floats
-from . import _handover, _singular
+from .._told import takes_network
+from . import _handover, _network, _singular
 from ._arguments import check_edge, check_finite_tau, check_no_bias, check_P, is_value
 from ._domain import EDGE_LEAST, only_inside
 
@@ -105,6 +106,7 @@ def saliency_orbit(
     return _singular.orbit(Z0, kappa, steps, P)
 
 
+@takes_network(_network.cycle)
 def fixed_points(
     kappa: ArrayLike, P: int | float = math.inf, *, tau: ArrayLike = math.inf, bias: ArrayLike = 0.0
 ) -> FixedPoints:
@@ -119,6 +121,9 @@ def fixed_points(
     - `P`: memories in the cycle, an integer >= 2, or `math.inf`.
     - `tau`, `bias`: as in `critical_gain`. With finite `tau`, $Z$ is the saliency of the next
         memory at the moment when the first site lets go of the active one.
+
+    A `TwoTimescaleHopfield` that is a plain cycle, given first, stands for all parameters that it
+    has; keywords win.
 
     **Returns:** `lower` (unstable) and `upper` (stable), broadcast, NaN where there is none; and
     `exists`, whether `upper` does. In the singular limit only $Z > 1$ counts, so `lower` is NaN for
@@ -150,6 +155,7 @@ def fixed_points(
     return FixedPoints(lower, upper, ~jnp.isnan(upper))
 
 
+@takes_network(_network.cycle)
 def basin_edge(
     kappa: ArrayLike, P: int | float = math.inf, *, tau: ArrayLike = math.inf, bias: ArrayLike = 0.0
 ) -> Float[Array, "..."]:
@@ -160,6 +166,9 @@ def basin_edge(
     found by bisection on `saliency_orbit` (300 transitions).
 
     **Arguments:** `kappa`, `P`, `tau`, `bias`: as in `fixed_points`.
+
+    A `TwoTimescaleHopfield` that is a plain cycle, given first, stands for all parameters that it
+    has; keywords win.
 
     **Returns:** the edge, at least 1 in the singular limit, infinite where every start collapses;
     NaN, which is possible under a trace alone, where no prediction is derived. Differentiable in

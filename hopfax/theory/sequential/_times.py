@@ -8,7 +8,8 @@ from jaxtyping import Array, Float
 from ..._errors import check_at_least
 from ..._types import ArrayLike
 from .._parameters import floats
-from . import _handover, _singular
+from .._told import takes_network
+from . import _handover, _network, _singular
 from ._arguments import check_finite_tau, check_P
 from ._domain import only_inside
 
@@ -72,6 +73,7 @@ def switch_time(
     return _singular.switch_time(Z0, kappa, tau, bias)
 
 
+@takes_network(_network.cycle)
 def dwell_time(
     kappa: ArrayLike, tau: ArrayLike, P: int | float = math.inf, bias: ArrayLike = 0.01
 ) -> Float[Array, "..."]:
@@ -86,6 +88,9 @@ def dwell_time(
     - `tau`: the slow time constant, finite and > 1.
     - `P`: memories in the cycle, an integer >= 3, or `math.inf`.
     - `bias`: the seed $b > 0$, on all memories of a cycle or the next one of an endless chain.
+
+    A `TwoTimescaleHopfield` that is a plain cycle, given first, stands for all parameters that it
+    has; keywords win.
 
     **Returns:** the time in fast time constants, broadcast; NaN where no cycle sustains itself.
     Simulation gives the same within 0.001 $\tau$ for P = 4 and $\kappa = 5$ ($\tau$ from 20 to

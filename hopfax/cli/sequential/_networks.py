@@ -1,0 +1,66 @@
+"""Networks of two timescales as the commands' options describe them."""
+
+import math
+import pathlib
+from typing import Any, Literal, TypeAlias
+
+import hopfax as hx
+
+Activation: TypeAlias = Literal["hard_tanh", "tanh", "erf", "rational", "arctan"]
+Readout: TypeAlias = Literal["linear", "abs", "square", "relu"]
+
+ACTIVATIONS: dict[str, Any] = {
+    "hard_tanh": hx.HardTanh,
+    "tanh": hx.Tanh,
+    "erf": hx.Erf,
+    "rational": hx.Rational,
+    "arctan": hx.Arctan,
+}
+
+
+def activation_of(text: str) -> Any:
+    """The activation that a text such as "tanh" or "tanh:4" means.
+
+    **Raises:** ValueError for any other.
+    """
+    name, colon, gain = text.partition(":")
+    try:
+        slope = float(gain) if colon else 1.0
+    except ValueError:
+        slope = math.nan
+    if name not in ACTIVATIONS or not 0 < slope < math.inf:
+        raise ValueError(
+            f"`activation` must be one of {', '.join(ACTIVATIONS)}, with a gain if it is not 1 "
+            f"(tanh:4), got {text!r}."
+        )
+    return ACTIVATIONS[name]() if slope == 1.0 else ACTIVATIONS[name](slope)
+
+
+def load_flow(model: pathlib.Path) -> Any:
+    """The network in continuous time in a file, of whatever family.
+
+    **Raises:** FileNotFoundError; LoadError; ValueError for anything else.
+    """
+    if not model.exists():
+        raise FileNotFoundError(f"`model`: there is no file {str(model)!r}.")
+    network = hx.load(model)
+    if not isinstance(network, hx.AbstractFlow):
+        raise ValueError(
+            f"`model` must hold a network in continuous time, but {model} holds a "
+            f"{type(network).__name__}."
+        )
+    return network
+
+
+def load(model: pathlib.Path) -> Any:
+    """The network of two timescales in a file.
+
+    **Raises:** FileNotFoundError; LoadError; ValueError for a network of another kind.
+    """
+    network = load_flow(model)
+    if not isinstance(network, hx.TwoTimescaleHopfield):
+        raise ValueError(
+            f"`model` must hold a TwoTimescaleHopfield, but {model} holds a "
+            f"{type(network).__name__}."
+        )
+    return network

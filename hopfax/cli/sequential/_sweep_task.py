@@ -1,0 +1,177 @@
+"""What `hopfax sweep` computes: the point that its options describe, or a recipe of points."""
+
+import dataclasses
+from typing import Any, get_args
+
+import equinox as eqx
+import numpy as np
+
+import hopfax as hx
+
+from ..._serialise import notes
+from .. import _axes
+from .._memories import memories_of, named
+from ._networks import ACTIVATIONS, Readout, activation_of, load_flow
+
+_SAVES = 100  # over the horizon; they decide the regime
+#: Other words for axes.
+_ALIASES = {"P": "memories", "N": "neurons", "saliency": "init.saliency[0]"}
+#: Axes of which points are made, one after the other: whole numbers, words, and numbers.
+_WHOLE = ("memories", "neurons", "pattern_seed")
+_WORDS = {
+    "learning": ("hebbian", "pseudo_inverse"),
+    "readout": get_args(Readout),
+    "activation": tuple(ACTIVATIONS),
+}
+_MADE = (*_WHOLE, *_WORDS, "correlation")
+#: What a model has already.
+_OF_THE_MODEL = ("patterns", "memories", "neurons", "transpose", "image_shape", "threshold")
+_OF_THE_MODEL += ("kappa", "tau", "bias", "readout", "learning", "activation")
+#: Gain and start saliency of memory 0 where one of them is not swept.
+KAPPA, SALIENCY = 5.0, 4.0
+
+
+def fixed(asked: Any) -> Any:
+    """The options with one gain and one start saliency, as --axis leaves them.
+
+    **Raises:** ValueError for more of them, or for points that belong to no axis.
+    """
+    given = {}
+    for name, usual in (("kappa", KAPPA), ("saliency", SALIENCY)):
+        value = getattr(asked, name)
+        if len(value) != 1 and value != getattr(type(asked), name):
+            raise ValueError(f"`{name}` is one number with --axis; --axis {name} sweeps it.")
+        given[name] = value if len(value) == 1 else (usual,)
+    if asked.points != type(asked).points:
+        raise ValueError("`points` is for gain and start saliency; an --axis has its COUNT.")
+    return dataclasses.replace(asked, **given)
+
+
+def grid_of(asked: Any) -> dict[str, Any]:
+    """The axes that are asked for by --axis.
+
+    **Raises:** ValueError naming the option.
+    """
+    axes: list[tuple[str, ...]] = []
+    for given in asked.axis:
+        name = given[0] if given else ""
+        axes.append((_ALIASES[name] if name in _ALIASES else name, *given[1:]))
+    grid = _axes.grid_of(axes, (*_WHOLE, "seed"), _WORDS)
+    made = [name for name in grid if name in _MADE]
+    if made and asked.model is not None:
+        raise ValueError(f"`axis`: {made[0]} says how a network is made; that of --model is made.")
+    if "correlation" in grid and not (named(asked.patterns) and asked.patterns != "digits"):
+        raise ValueError("`axis`: correlation is of memories that are made up, not of --patterns.")
+    return grid
+
+
+def task(asked: Any, memories: Any, grid: dict[str, Any]) -> Any:
+    """The point, or a recipe if some axes are of what it is made of."""
+    if any(name in _MADE for name in grid):
+        plain = dict(out=None, store=None, config=None, axis=(), dask=None)
+        return hx.Recipe(Cycle(dataclasses.replace(asked, **plain)))
+    return point(asked, memories)
+
+
+class Cycle(eqx.Module):
+    """Makes the point of a cycle of memories, with some of its options changed."""
+
+    asked: Any
+
+    def __call__(
+        self,
+        memories: int | None = None,
+        neurons: int | None = None,
+        pattern_seed: int | None = None,
+        correlation: float | None = None,
+        learning: str | None = None,
+        readout: str | None = None,
+        activation: str | None = None,
+    ) -> hx.Point:
+        """The point. `correlation` makes memories anew; `activation` keeps the gain."""
+        _, _, gain = self.asked.activation.partition(":")
+        chosen = {
+            "memories": memories,
+            "neurons": neurons,
+            "seed": pattern_seed,
+            "patterns": None if correlation is None else f"correlated:{correlation}",
+            "learning": learning,
+            "readout": readout,
+            "activation": activation if not (activation and gain) else f"{activation}:{gain}",
+        }
+        given = {name: value for name, value in chosen.items() if value is not None}
+        asked = dataclasses.replace(self.asked, **given)
+        return point(asked, cycle_memories(asked))
+
+
+def cycle_memories(asked: Any) -> hx.Patterns:
+    """The memories, at least two of them."""
+    memories, _ = memories_of(asked)
+    if memories.P < 2:
+        name = "patterns" if asked.memories is None else "memories"
+        raise ValueError(f"`{name}` must be at least 2 memories for a sequence, got 1.")
+    return memories
+
+
+def point(asked: Any, memories: Any) -> hx.Point:
+    """The point that the options describe."""
+    network = _network(asked, memories)
+    return hx.Point(
+        network,
+        _start(asked, network),
+        np.linspace(0.0, asked.horizon, _SAVES + 1),
+        per_tau=network.slow_constant() is not None,
+        noise=asked.noise if asked.noise else None,
+        stimulus=_coefficients(asked.stimulus, "stimulus", network.patterns.P),
+        current=_coefficients(asked.current, "current", network.patterns.P),
+    )
+
+
+def _start(asked: Any, network: Any) -> dict[str, Any]:
+    """The arguments of `init`: as --init has them, or else memory 0 alone, salient where there are
+    saliencies."""
+    if asked.init:
+        return {name: _axes.numbers_of("init", name, rest) for name, *rest in asked.init}
+    P = network.patterns.P
+    start = np.eye(P)[0]
+    if network.slow_constant() is None:
+        return {"weights": start}
+    start = asked.saliency[0] * start
+    if asked.model is not None and asked.saliency == (SALIENCY,):
+        noted = np.ravel(notes(asked.model).get("saliency0", start))
+        start = noted if noted.size == P else start  # as `hopfax fit` wrote it
+    return {"saliency": start}
+
+
+def _coefficients(given: tuple[float, ...], name: str, P: int) -> dict[str, Any] | None:
+    """An input by its coefficients in the first memories."""
+    if not given:
+        return None
+    if len(given) > P:
+        raise ValueError(f"`{name}` has {len(given)} coefficients, but there are {P} memories.")
+    return {"weights": np.pad(np.asarray(given, float), (0, P - len(given)))}
+
+
+def _network(asked: Any, memories: Any) -> Any:
+    if asked.model is not None:
+        return load_flow(asked.model)
+    return hx.TwoTimescaleHopfield(
+        memories,
+        hx.cyclic(memories.P),
+        kappa=asked.kappa[0],
+        tau=asked.tau,
+        bias=asked.bias,
+        readout=asked.readout,
+        activation=activation_of(asked.activation),
+        learning=asked.learning,
+    )
+
+
+def check_model(asked: Any) -> None:
+    """ValueError for options that a model has already."""
+    if asked.model is None:
+        return
+    for field in dataclasses.fields(asked):
+        value = getattr(asked, field.name)
+        if field.name in _OF_THE_MODEL and value not in (field.default, (KAPPA,)):
+            raise ValueError(f"`{field.name}` cannot be set together with `model`, which has it.")
