@@ -15,6 +15,9 @@ from helpers import assert_close, rewritten
 
 import hopfax as hx
 from hopfax import constraints, losses
+from hopfax._fit._choice import levenberg_marquardt
+from hopfax._fit._steppers import ByLeastSquares, Problem
+from hopfax._fit._variables import variables_of
 
 ADAM = optax.adam(0.1)
 DESIGN = jr.normal(jr.key(0), (20, 3))
@@ -89,6 +92,26 @@ def test_any_least_squares_solver_will_do():
     found = fit(line(), residuals, optimizer=optx.Dogleg(1e-8, 1e-8))
     assert found.method == "Dogleg"
     assert_close(found.model.slope, SOLUTION, 1e-6, "the tolerance of the fit")
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_another_solver_is_refused_by_name():
+    """Only the steps of Gauss-Newton solvers can be given the derivatives with the residuals."""
+    other = optx.BestSoFarLeastSquares(optx.Dogleg(1e-9, 1e-9))
+    with pytest.raises(TypeError, match="`optimizer`.*Gauss-Newton.*got BestSoFarLeastSquares"):
+        fit(line(), residuals, optimizer=other)
+
+
+def test_a_step_holds_no_square_of_the_residuals():
+    """It has the residuals and their derivatives, which are few where few numbers are fitted."""
+    variables, _ = variables_of(line(), slope, None)
+    many = jnp.linspace(0.0, 1.0, 777)
+    problem = Problem(line(), lambda model: many * model.slope.sum() - 1, variables, True)
+    stepper = ByLeastSquares(levenberg_marquardt(1e-8))
+    start = variables.start()
+    state = stepper.init(problem, start, None)
+    traced = jax.make_jaxpr(lambda: stepper.step(problem, start, state, None).loss)()
+    assert "[777,3]" in str(traced) and "[777,777]" not in str(traced)
 
 
 def test_errors_pass_through_a_constraint():

@@ -13,7 +13,7 @@ from ._steppers import ByLeastSquares, ByOptax, Problem, derivative_matters
 from ._variables import Variables
 
 #: What a user may give as `optimizer`.
-Optimizer: TypeAlias = optax.GradientTransformation | optx.AbstractLeastSquaresSolver | None
+Optimizer: TypeAlias = optax.GradientTransformation | optx.AbstractGaussNewton | None
 
 _FEW = 16  # parameters up to which forward derivatives cost less than reverse ones
 
@@ -35,7 +35,7 @@ def adam(rate: float) -> optax.GradientTransformation:
     return optax.adam(rate)
 
 
-def levenberg_marquardt(tolerance: float) -> optx.AbstractLeastSquaresSolver:
+def levenberg_marquardt(tolerance: float) -> optx.AbstractGaussNewton:
     """Levenberg-Marquardt of optimistix, with longer steps.
 
     By default it lengthens a step only where its linear model predicted the loss to 1 %; here 25 %
@@ -69,20 +69,22 @@ def choose(
     shape = eqx.filter_eval_shape(lambda: probe.output(variables.start(), data)).shape
     residual = shape != ()
     squares = residual and not projects and batch_size is None
-    if isinstance(optimizer, optx.AbstractLeastSquaresSolver) and not squares:
+    if isinstance(optimizer, optx.AbstractGaussNewton) and not squares:
         raise ValueError(
             "`optimizer`: least squares needs a loss that returns residuals, all data at once, and "
             "reparametrisations (hopfax.constraints) in place of projections."
         )
     if optimizer is None:
         optimizer = levenberg_marquardt(tolerance) if squares else adam(0.05)
-    if isinstance(optimizer, optx.AbstractLeastSquaresSolver):
+    if isinstance(optimizer, optx.AbstractGaussNewton):
         if derivative == "auto" and known:
             forward = variables.size <= max(_FEW, 4 * shape[0])
         return Choice(ByLeastSquares(optimizer), forward, True)
     if not isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(
-            "`optimizer` must be an optax optimizer or an optimistix least-squares solver, got "
+            "`optimizer` must be an optax optimizer or a Gauss-Newton solver of optimistix "
+            "(GaussNewton, LevenbergMarquardt, IndirectLevenbergMarquardt, Dogleg, or one of your "
+            "own that is an optimistix.AbstractGaussNewton), got "
             f"{type(optimizer).__name__}."
         )
     return Choice(ByOptax(optimizer), forward, residual)

@@ -99,7 +99,7 @@ def fit(
         `optax.projections`; one for all, or one for each array of `where`.
     - `data`: passed to the loss. With a `batch_size`, every step sees only so many entries along
         the leading axis of its arrays, drawn anew (this needs a `key`).
-    - `optimizer`: optax's or, for residuals, a least-squares solver of optimistix. Default:
+    - `optimizer`: optax's or, for residuals, a Gauss-Newton solver of optimistix. Default:
         Levenberg-Marquardt for residuals, `optax.adam(0.05)` for a number, projections or batches.
     - `steps`: the most steps (200, with optax 1000).
     - `patience`: stop when the loss has not fallen by the fraction `tolerance` for so many steps

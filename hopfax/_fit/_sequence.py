@@ -164,7 +164,7 @@ def fit_sequence(
     check_option(memory, "memory", ("auto", "transition", "contexts", "suffixes"))
     check_options(sigma, absolute_sigma, steps, starts, key, progress)
     if optimizer is not None:
-        kinds = (optax.GradientTransformation, optx.AbstractLeastSquaresSolver)
+        kinds = (optax.GradientTransformation, optx.AbstractGaussNewton)
         check_type(optimizer, "optimizer", kinds, "one of optax")
     check_constraint(constraint)
     if strategy == "design" and where is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import lineax as lx
 import numpy as np
 import optax
 import optimistix as optx
@@ -133,32 +134,82 @@ class ByOptax(eqx.Module):
         return Step(moved, state, vectors, loss, norm, jnp.zeros((), bool))
 
 
+class Tried(eqx.Module):
+    """What a least-squares solver remembers.
+
+    - `trial`: where it looks next, or, before the first step, where it begins.
+    - `f_info`: residuals and their derivatives at the last trial that was accepted.
+    - `search`, `descent`: the states of the solver's two parts.
+    - `first`, `done`: whether no step has been made, and whether it has converged.
+    """
+
+    trial: Float[Array, " n"]
+    f_info: Any
+    search: Any
+    descent: Any
+    first: Bool[Array, ""]
+    done: Bool[Array, ""]
+
+
 class ByLeastSquares(eqx.Module):
-    """A step of an optimistix least-squares solver."""
+    """A step of a Gauss-Newton solver of optimistix.
 
-    solver: optx.AbstractLeastSquaresSolver
+    It is the solver's own step (`optimistix.AbstractGaussNewton.step`: its search decides whether
+    the last trial is accepted, its descent where the next one is), but for one thing: the solver
+    takes the derivatives of a function itself, by as many pullbacks as there are residuals, and
+    here they come along with the residuals, as `AbstractProblem.jacobian` computes them. Of a
+    function that is known by its pullback alone, r residuals need r pullbacks, and r * r numbers.
+    """
 
-    def init(self, problem: AbstractProblem, vectors: Vectors, data: Any) -> Any:
+    solver: optx.AbstractGaussNewton
+
+    def init(self, problem: AbstractProblem, vectors: Vectors, data: Any) -> Tried:
         """The solver's state before the first step."""
         flat, _ = ravel_pytree(vectors)
-        residuals = _residuals(problem, vectors, data)
-        struct = jax.eval_shape(lambda v: residuals(v, None)[0], flat)
-        return self.solver.init(residuals, flat, None, _OPTIONS, struct, None, frozenset())
+        shapes = jax.eval_shape(lambda v: problem.jacobian(v, data), vectors)
+        f_info = _info(*(jnp.zeros(shape.shape, shape.dtype) for shape in shapes))
+        search = self.solver.search.init(flat, f_info)
+        descent = self.solver.descent.init(flat, f_info)
+        return Tried(flat, f_info, search, descent, jnp.asarray(True), jnp.asarray(False))
 
-    def step(self, problem: AbstractProblem, vectors: Vectors, state: Any, data: Any) -> Step:
+    def step(self, problem: AbstractProblem, vectors: Vectors, state: Tried, data: Any) -> Step:
         """To the next trial; the first one is the start itself.
 
         What is recorded belongs to the last trial that the solver has accepted.
         """
-        flat, back = ravel_pytree(vectors)
-        residuals, tags = _residuals(problem, vectors, data), frozenset()
-        flat, state, _ = self.solver.step(residuals, flat, None, _OPTIONS, state, tags)
-        done, _ = self.solver.terminate(residuals, flat, None, _OPTIONS, state, tags)
-        r, jacobian = state.f_info.residual, state.f_info.jac
-        slope = jacobian.transpose().mv(r)
-        vectors = back(flat)
-        done = done | _exhausted(jacobian.as_matrix(), r)
-        return Step(vectors, state, vectors, value(r), jnp.linalg.norm(slope), done)
+        solver, (flat, back) = self.solver, ravel_pytree(vectors)
+        tried = _info(*problem.jacobian(back(state.trial), data))
+        size, accept, _, search = solver.search.step(
+            state.first, flat, state.trial, state.f_info, tried, state.search
+        )
+
+        def accepted(descent):
+            descent = solver.descent.query(state.trial, tried, descent)
+            change = tried.residual - state.f_info.residual
+            still = _small(solver, state.trial - flat, state.trial)
+            done = still & _small(solver, change, tried.residual)
+            return state.trial, tried, descent, done
+
+        def rejected(descent):
+            return flat, state.f_info, descent, jnp.asarray(False)
+
+        flat, f_info, descent, done = jax.lax.cond(accept, accepted, rejected, state.descent)
+        forth, _ = solver.descent.step(size, descent)
+        state = Tried(flat + forth, f_info, search, descent, jnp.asarray(False), done)
+        r, jacobian = f_info.residual, f_info.jac.as_matrix()
+        done = done | _exhausted(jacobian, r)
+        at = back(flat)
+        return Step(at, state, at, value(r), jnp.linalg.norm(r @ jacobian), done)
+
+
+def _small(solver: optx.AbstractGaussNewton, change: Array, value: Array) -> Bool[Array, ""]:
+    """Whether a change is within the solver's tolerances of a value."""
+    return solver.norm(jnp.abs(change) / (solver.atol + solver.rtol * jnp.abs(value))) < 1
+
+
+def _info(r: Float[Array, " r"], jacobian: Float[Array, "r n"]) -> Any:
+    """Both, as the parts of a solver want them: an `optimistix.FunctionInfo.ResidualJac`."""
+    return optx.FunctionInfo.ResidualJac(r, lx.MatrixLinearOperator(jacobian))
 
 
 def _exhausted(jacobian: Float[Array, "r n"], r: Float[Array, " r"]) -> Bool[Array, ""]:
@@ -172,32 +223,3 @@ def _exhausted(jacobian: Float[Array, "r n"], r: Float[Array, " r"]) -> Bool[Arr
 
 
 _ROUNDING = 1024  # of a loss, in units of its last place
-_OPTIONS = {"jac": "bwd"}  # which for `_residuals` means: the matrix that came with the values
-
-
-def _residuals(problem: AbstractProblem, like: Vectors, data: Any) -> Callable[..., Any]:
-    """The residuals as a function whose pullback is a product with a matrix.
-
-    The Jacobian is computed along with the residuals, by forward mode if the problem says so, and
-    kept for the pullback. Otherwise the solver would keep the pullback as a linear function, that
-    is, a compiled program in its state, and every fit would compile anew.
-    """
-    _, back = ravel_pytree(like)
-
-    @jax.custom_vjp
-    def residuals(flat):
-        return problem.output(back(flat), data).ravel()
-
-    def forward(flat):
-        return problem.jacobian(back(flat), data)
-
-    def backward(jacobian, bar):
-        return (bar @ jacobian,)
-
-    residuals.defvjp(forward, backward)
-
-    def with_nothing(flat, args):
-        del args
-        return residuals(flat), None
-
-    return with_nothing
