@@ -294,6 +294,20 @@ def test_long_traces_are_cut_into_windows(run):
 # Bad input
 
 
+def test_recordings_and_pulses_are_made_inside_a_compiled_program():
+    """As in many fits side by side, where the values are traced and the times are known."""
+    ts, edges = jnp.array([0.0, 1.0]), jnp.array([0.0, 1.0, 2.0])
+
+    def made(values):
+        pulses = hx.Pulses(edges, values)
+        loss = hx.losses.overlap_path(ts, values, init=dict(weights=jnp.ones(4)), current=pulses)
+        return loss.terms[0].ts, loss.current.edges
+
+    found = jax.jit(made)(jnp.ones((2, 4)))
+    np.testing.assert_array_equal(found[0], ts)
+    np.testing.assert_array_equal(found[1], edges)
+
+
 @pytest.mark.usefixtures("as_a_user_runs_it")
 def test_bad_arguments_are_named():
     good = dict(init=INIT)
