@@ -282,11 +282,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=400)
     parser.add_argument("--profiles", type=int, default=0, help="seeds whose profile is made")
-    parser.add_argument("--only", default="", help="a part of the design's name")
+    parser.add_argument("--only", default="", help="parts of names, between |")
     options = parser.parse_args()
-    for name in DESIGNS:
-        if options.only in name:
-            measure(name, options.seeds, options.profiles)
+    for part in options.only.split("|"):
+        for name in DESIGNS:
+            if part in name:
+                measure(name, options.seeds, options.profiles)
 
 
 if __name__ == "__main__":
