@@ -275,7 +275,9 @@ def by_ratio(design, noise, found):
 
     own = (noise, scale.free, scale.covariance, found.loss, scale.left)
     found = eqx.filter_jit(jax.vmap(deviance))(*own)
-    return np.asarray(found <= jax.vmap(lambda left: quantile(0.95, left))(scale.left)[:, None] ** 2)
+    return np.asarray(
+        found <= jax.vmap(lambda left: quantile(0.95, left))(scale.left)[:, None] ** 2
+    )
 
 
 def main():

@@ -1,7 +1,7 @@
 """Does a fit find what it should, and what does it cost?
 
-`python -m benchmarks.fitting [--only success,cost,...] [--seeds 100] [--rivals a,b] [--minima a,b]`,
-in float64:
+`python -m benchmarks.fitting [--only success,cost,...] [--seeds 100] [--rivals a,b]
+[--minima a,b]`, in float64:
 
 - success: how often is the order of a random cycle learnt, and in what time? (Most of the time.)
 - cost: what a fit costs, each in a process of its own, with its error: gain and transition matrix

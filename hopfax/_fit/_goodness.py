@@ -80,13 +80,13 @@ class Goodness(eqx.Module):
 
     def __str__(self) -> str:
         of = f"chi-squared {float(self.chi_squared):.4g} at {int(self.degrees)} degrees of freedom"
-        p, p_of_neighbours = float(self.p_value), float(self.correlation)
+        p, near = float(self.p_value), float(self.correlation)
         if self.test == "Ljung-Box":
             of = "correlation of residuals (Ljung-Box)"
         elif self.poor and not p < _POOR:
             return (
-                f"{of}, p = {p:.2g}, but residuals of neighbouring times are correlated (Ljung-Box), "
-                f"p = {p_of_neighbours:.2g}"
+                f"{of}, p = {p:.2g}, but residuals of neighbouring times are correlated "
+                f"(Ljung-Box, p = {near:.2g})"
             )
         if self.overstated:
             reduced = float(self.chi_squared) / int(self.degrees)
