@@ -300,12 +300,11 @@ def test_recordings_and_pulses_are_made_inside_a_compiled_program():
 
     def made(values):
         pulses = hx.Pulses(edges, values)
-        loss = hx.losses.overlap_path(ts, values, init=dict(weights=jnp.ones(4)), current=pulses)
-        return loss.terms[0].ts, loss.current.edges
+        return hx.losses.overlap_path(ts, values, init=dict(weights=jnp.ones(4)), current=pulses)
 
     found = jax.jit(made)(jnp.ones((2, 4)))
-    np.testing.assert_array_equal(found[0], ts)
-    np.testing.assert_array_equal(found[1], edges)
+    leaves = [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(found)]
+    assert ts.tolist() in leaves and edges.tolist() in leaves
 
 
 @pytest.mark.usefixtures("as_a_user_runs_it")

@@ -8,8 +8,8 @@ standard deviations are known. So there are two tests:
 
 The second one needs no scale. A run that is late by a part of a dwell, or that decays too fast, is
 wrong at many times in a row. Chi-squared hardly sees that where data are many: its standard
-deviation is 37 with 680 degrees of freedom, so that a false minimum 70 above the global one (141 more)
-had p = 0.02. The correlation of residuals tells it.
+deviation is 37 with 680 degrees of freedom, so that a false minimum 70 above the global one (141
+more) had p = 0.02. The correlation of residuals tells it.
 """
 
 import math
