@@ -40,7 +40,6 @@ from ._workloads import BIAS
 P, N = 4, 16
 START = dict(saliency=jnp.array([4.0, 0.0, 0.0, 0.0]))
 AWAY = 1.02  # times the truth is where a fit begins
-NORMAL = 1.959964  # its quantile of 97.5 %
 
 
 class Design(NamedTuple):
@@ -225,7 +224,8 @@ def measure(name, seeds, profiles):
     values, errors = np.asarray(found.values), np.asarray(found.stderr)
     poor = np.asarray(found.goodness.poor)
     inside = (low <= truth) & (truth <= high)
-    plain = np.abs(values - truth) <= NORMAL * errors
+    q = np.asarray(jax.vmap(lambda left: quantile(0.95, left))(found.scale.left))
+    plain = np.abs(values - truth) <= q[:, None] * errors
     for k, label in enumerate(found.labels):
         fine = ~poor & np.isfinite(errors[:, k])
         rows = max(int(fine.sum()), 1)
@@ -243,7 +243,7 @@ def measure(name, seeds, profiles):
             profile=round(float(by_profile[:, k].mean()), 3) if profiles else None,
             profiles=profiles,
             median=float(np.median(values[:, k])),
-            stderr=float(np.median(errors[:, k])),
+            stderr=float(np.nanmedian(errors[:, k])),
             poor=int(poor.sum()),
             open=int((~poor & ~np.isfinite(errors[:, k])).sum()),
             seconds=round(seconds, 1),
