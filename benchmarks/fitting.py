@@ -1,12 +1,13 @@
 """Does a fit find what it should, and what does it cost?
 
-`python -m benchmarks.fitting [--only success,cost,...] [--seeds 100] [--rivals a,b]`, in float64:
+`python -m benchmarks.fitting [--only success,cost,...] [--seeds 100] [--rivals a,b]
+[--minima a,b]`, in float64:
 
 - success: how often is the order of a random cycle learnt, and in what time? (Most of the time.)
 - cost: what a fit costs, each in a process of its own, with its error: gain and transition matrix
   from five periods of switch times, and `_fit_costs`.
 - gradient: a reverse-mode gradient of switch times over the run alone, and its error.
-- minima: how often is the global minimum found from starts within 30 %?
+- minima: how often is the global minimum found from starts within 30 %? (A row for each truth.)
 - batch: many fits side by side over the same in a loop.
 - rivals: the same fit by hopfax, diffrax with optax, and torchdiffeq (`requirements-torch.txt`).
 
@@ -296,17 +297,22 @@ def error_along(function, exact, parameters) -> float:
 
 
 def minima(given) -> None:
-    """One row for what is fitted, from the start alone and with the search."""
-    for kind in _fit_minima.KINDS:
-        for starts in (1, "auto"):
-            row, _ = quiet(_fit_minima.table, kind, starts, given.seeds)
-            report("fitting", part="minima", kind=kind, starts=starts, truths=given.seeds, **row)
-            print(
-                f"{kind:<10} starts={starts}: {row['arrived']}/{given.seeds} arrived, "
-                f"{row['warned']} warned, {row['unsaid']} wrong without a word, "
-                f"{row['alarm']} right but called poor; median {row['median_s']:.1f} s, "
-                f"at most {row['max_s']:.1f} s"
-            )
+    """One row for each truth, and one for what is fitted: how many are found, and how many by the
+    first fit of the search."""
+    for kind in given.minima.split(","):
+        rows = []
+        for seed in range(given.seeds):
+            rows.append(quiet(_fit_minima.attempt, kind, seed))
+            report("fitting", part="one of minima", kind=kind, seed=seed, **rows[-1])
+        row = _fit_minima.table(rows)
+        report("fitting", part="minima", kind=kind, truths=given.seeds, **row)
+        print(
+            f"{kind:<10} {row['arrived']}/{given.seeds} arrived, {row['first_arrived']} of them "
+            f"at once, {row['warned']} warned, {row['unsaid']} wrong without a word, "
+            f"{row['alarm']} right but called poor; median {row['median_s']:.1f} s, "
+            f"at most {row['max_s']:.1f} s",
+            flush=True,
+        )
 
 
 # batch
@@ -419,13 +425,16 @@ def main():
     parser.add_argument("--only", default=",".join(PARTS), help="separated by commas")
     parser.add_argument("--seeds", type=int, default=100, help="a fifth of it where fits are slow")
     parser.add_argument("--rivals", default=",".join(_fit_rivals.RIVALS))
+    kinds = _fit_minima.KINDS
+    parser.add_argument("--minima", default=",".join(kinds), help="of what, separated by commas")
     parser.add_argument("--cost", nargs=2, help="print only this fit, in this process")
     given = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     if given.cost:
         print(json.dumps(fitted_once(*given.cost)))
         return
-    for name, known in ((given.only, PARTS), (given.rivals, _fit_rivals.RIVALS)):
+    choices = (given.only, PARTS), (given.rivals, _fit_rivals.RIVALS), (given.minima, kinds)
+    for name, known in choices:
         if unknown := set(name.split(",")) - set(known):
             parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(known)}")
     for name in given.only.split(","):

@@ -1,7 +1,7 @@
 """Are sequences with a long history shown, and how well is the next item predicted?
 
-`python -m benchmarks.sequences [--only span,replay,prediction] [--seeds 20] [--lines N] [--folds 5]
-[--stored FILE]`, in float64:
+`python -m benchmarks.sequences [--only span,replay,prediction] [--seeds 20] [--lines N] [--skip N]
+[--folds 5] [--stored FILE]`, in float64:
 
 - span: cycles of 8 memories, each three times, in random order: how many are shown?
 - replay: every soprano line of up to 60 notes of Bach's chorales is learnt, and replayed from its
@@ -102,6 +102,7 @@ def replay(given) -> None:
     chosen = sorted(short, key=lambda name: len(short[name]))  # few programs at a time
     if given.lines is not None:
         chosen = chosen[:: max(len(chosen) // given.lines, 1)]
+    chosen = chosen[given.skip :]
     blank = network(len(kinds))
     proved, replayed, notes, times = 0, 0, 0, []
     for count, name in enumerate(chosen, 1):
@@ -112,6 +113,7 @@ def replay(given) -> None:
         seen = shown(found, len(line), count)
         proved, replayed = proved + found.reproduced, replayed + (seen == line)
         notes += len(line)
+        print(f"{len(line)} notes, {times[-1]:.1f} s", flush=True)
         if seen != line:
             print(f"{name}: {found}; shown {seen} of {line}", flush=True)
         if count % 10 == 0 or count == len(chosen):
@@ -229,6 +231,7 @@ def main() -> None:
     parser.add_argument("--only", default="span,replay,prediction")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--lines", type=int, default=None, help="about how many (default: all)")
+    parser.add_argument("--skip", type=int, default=0, help="of replay: so many of the shortest")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--models", default="network,tree,markov,hidden", help="of prediction")
     parser.add_argument("--stored", default=None)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -228,6 +229,8 @@ FITTED = [
     ("OneTimescaleHopfield", "field_path", ("gain", "start", "current")),
     ("TwoTimescaleHopfield", "field_path", ("gain", "tau", "bias", "start", "current")),
     ("TwoTimescaleHopfield", "field_path", ("memories",)),
+    # With gain, bias and start, overlaps to t = 40 leave the time constant at 26 +- 13: that is the
+    # global minimum, and it is said that a bias is hardly determined.
     ("TwoTimescaleHopfield", "overlap_path", ("tau",)),
     ("TwoTimescaleHopfield", "switch_times", ("tau",)),
     ("RateMemory", "field_path", ("gain", "threshold", "start", "current")),
@@ -236,7 +239,8 @@ FITTED = [
     ("TwoTimescaleRateMemory", "saliency_path", ("tau", "bias", "start")),
     ("TwoTimescaleRateMemory", "switch_times", ("tau",)),
     ("DaleRateMemory", "field_path", ("current",)),
-    # Overlaps alone leave gain, threshold and time constant nearly exchangeable.
+    # Overlaps alone leave gain, threshold and time constant nearly exchangeable: all of them from a
+    # tenth off end in a false minimum, 6.3 above the global one, with p = 0.023.
     ("DaleRateMemory", "overlap_path", ("tau", "start")),
     ("DenseFlow", "field_path", ("gain", "tau", "start", "current")),
     ("from outside", "overlap_path", ("strength", "tau")),
@@ -248,13 +252,13 @@ OPEN = [
     ("Hopfield", "field_path", "memories"),
     ("InputDrivenHopfield", "field_path", "memories"),
     ("from outside", "field_path", "memories"),
+    # By fields the first memory is found, and the others along a curved valley: the overlap with
+    # the third one is small and counts by its square, so that it is known to about its own size.
+    ("DenseFlow", "overlap_path", "memories"),
     # Of the stimulus only what it makes of the saliencies is seen: P of its N numbers.
     ("InputDrivenHopfield", "overlap_path", "stimulus"),
     ("InputDrivenRateMemory", "overlap_path", "stimulus"),
 ]
-#: What is neither found nor told: from a tenth off the fit ends in other memories, which describe
-#: the data as well (p = 0.3), and its standard errors are too small.
-MISSED = {("DenseFlow", "memories")}
 #: Whose path of noise is looked at.
 NOISY = ("Hopfield", "RateMemory")
 #: What is not looked at.
@@ -293,7 +297,7 @@ PARAMETERS = (
 
 def test_every_cell_of_the_table_has_a_place():
     cells = {(name, one) for name, _, these in FITTED for one in these}
-    cells |= {(name, one) for name, _, one in OPEN} | set(REFUSED) | MISSED
+    cells |= {(name, one) for name, _, one in OPEN} | set(REFUSED)
     cells |= {(name, "noise") for name in NOISY} | UNTESTED
     wanted = {(name, one) for name in FAMILIES for one in PARAMETERS}
     assert wanted <= cells, sorted(wanted - cells)
@@ -322,6 +326,19 @@ def cells():
 @pytest.mark.parametrize(("name", "loss", "these", "parameter"), list(cells()))
 def test_a_parameter_is_found_again(name, loss, these, parameter):
     check_fitted(fitted(name, loss, these), parameter, these)
+
+
+def test_memories_are_fitted_inside_a_compiled_program():
+    """Where the memories are known, whether they can move is known, too."""
+    family = FAMILIES["OneTimescaleHopfield"]
+
+    def found(values):
+        loss = hx.losses.field_path(family.ts, values, init=family.init)
+        where = lambda n: n.patterns.xi  # noqa: E731
+        return hx.fit(family.network, loss, where=where, steps=1, starts=1, progress=False).values
+
+    values = jnp.zeros((family.ts.size, 16))
+    assert jax.eval_shape(found, values).shape == (SIGNS.xi.size,)  # traced, not run
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Whether a fit describes its data: chi-squared, correlated residuals, and what is said of it."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -70,18 +72,41 @@ def test_ljung_box_is_the_published_statistic():
     assert_close(found, scipy.stats.chi2.sf(Q, 10), 1e-10, "machine precision")
 
 
+def test_a_systematic_misfit_that_chi_squared_does_not_see_is_named():
+    """Errors as large as was said in sum, but of one sign for a while."""
+    with pytest.warns(hx.FitWarning, match="neighbouring times are correlated"):
+        found = fit(seen_of(2.0, bend=0.112), absolute_sigma=True)
+    goodness = found.goodness
+    assert goodness.poor and goodness.p_value > _goodness._POOR
+    assert goodness.correlation < _goodness._UNLIKELY
+    assert found.ending == "converged, poor fit" and np.isnan(found.stderr).all()
+
+
+def test_correlations_far_below_the_known_errors_are_no_misfit():
+    found = fit(seen_of(2.0, noise=0.01 * jnp.sin(6 * TS)[:, None]), absolute_sigma=True)
+    assert not found.goodness.poor and found.goodness.correlation > 0.5
+    with pytest.warns(hx.FitWarning, match="does not fit the data"):
+        found = fit(seen_of(2.0, noise=0.01 * jnp.sin(6 * TS)[:, None]))
+    assert found.goodness.poor and found.goodness.correlation == found.goodness.p_value
+
+
+@pytest.mark.parametrize("variance", [0.0, 1.0])
 @pytest.mark.parametrize("columns", [1, 4])
-def test_ljung_box_is_calibrated_with_gaps(columns):
+def test_ljung_box_is_calibrated_with_gaps(columns, variance):
     """p-values of white noise: 5 % lie below 0.05, also where a third is not observed."""
     draws = 4000
     noise = jr.normal(jr.key(1), (draws, 60, columns))
     seen = jr.uniform(jr.key(2), noise.shape) > 1 / 3
-    p = jax.vmap(_goodness.ljung_box)(jnp.where(seen, noise, 0.0), seen)
+    test = functools.partial(_goodness.ljung_box, variance=variance)
+    p = jax.vmap(test)(jnp.where(seen, noise, 0.0), seen)
     share = float((p < 0.05).mean())
-    # Four standard errors, and what the distribution of short series differs from its limit.
-    assert abs(share - 0.05) < 4 * np.sqrt(0.05 * 0.95 / draws) + 0.01
+    # Four standard errors, and what the distribution of short series differs from its limit; where
+    # a smaller power counts as one, alarms are fewer.
+    least = 0.05 - 4 * np.sqrt(0.05 * 0.95 / draws) - (0.01 if variance == 0 else 0.02)
+    assert least < share < 0.05 + 4 * np.sqrt(0.05 * 0.95 / draws) + 0.01
     # One false alarm in a thousand is promised; few series are a little more liberal.
     assert float((p < _goodness._POOR).mean()) < 0.005
+    assert float((p < _goodness._UNLIKELY).mean()) < 0.002
 
 
 def test_residuals_of_the_size_of_the_tolerance_are_no_misfit():

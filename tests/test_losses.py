@@ -294,6 +294,19 @@ def test_long_traces_are_cut_into_windows(run):
 # Bad input
 
 
+def test_recordings_and_pulses_are_made_inside_a_compiled_program():
+    """As in many fits side by side, where the values are traced and the times are known."""
+    ts, edges = jnp.array([0.0, 1.0]), jnp.array([0.0, 1.0, 2.0])
+
+    def made(values):
+        pulses = hx.Pulses(edges, values)
+        return hx.losses.overlap_path(ts, values, init=dict(weights=jnp.ones(4)), current=pulses)
+
+    found = eqx.filter_jit(made)(jnp.ones((2, 4)))
+    leaves = [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(found)]
+    assert ts.tolist() in leaves and edges.tolist() in leaves
+
+
 @pytest.mark.usefixtures("as_a_user_runs_it")
 def test_bad_arguments_are_named():
     good = dict(init=INIT)

@@ -282,8 +282,10 @@ def _check_memories(model: Any) -> None:
     beside those that they have."""
     for network in filter(_is_flow, jax.tree.leaves(model, is_leaf=_is_flow)):
         if is_concrete(network.patterns.xi):
-            beside = eqx.tree_at(lambda n: n.patterns.xi, network, network.patterns.xi * _BESIDE)
-            if not bool(_allowed(beside)):
+            with jax.ensure_compile_time_eval():  # also where the fit itself is traced
+                xi = network.patterns.xi * _BESIDE
+                fine = bool(_allowed(eqx.tree_at(lambda n: n.patterns.xi, network, xi)))
+            if not fine:
                 raise ValueError(
                     f"`where` selects patterns.xi, but a {type(network).__name__} allows no "
                     "values beside those that its memories have (of firing rates entries 0 and 1): "

@@ -57,7 +57,7 @@ _BRIEF = 5  # steps with a part of the data: more lead astray what it does not d
 _ASIDE = 4.0  # standard errors beside a minimum is where others are looked for
 _BRIEF_HOP = 40  # steps from there, before it is known whether they lead anywhere
 _BETTER = 1e-2  # by which another minimum must be lower
-_HOPS = 3  # at most, from one minimum to the next
+_HOPS = 8  # at most, from one minimum to the next; each as long as it leads lower
 _ENDED = ("stopped", "interrupted")
 
 

@@ -230,7 +230,7 @@ def _path(ts: ArrayLike, values: ArrayLike, sigma: ArrayLike | None, of: str) ->
             f"got {values.shape}."
         )
     check_finite(ts, "ts")
-    if is_concrete(ts) and bool((jnp.diff(ts) < 0).any()):
+    if is_concrete(ts) and (np.asarray(ts)[1:] < np.asarray(ts)[:-1]).any():
         raise ValueError("`ts` must not decrease.")
     return Path(ts, values, _sigma(sigma, values), of)
 
