@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from .._errors import as_count, shown
+from .._progress import duration
 from ._grid import Blocks, cut
 from ._job import Job, Variable, flat, job_of, variables
 from ._point import Point
@@ -282,17 +283,6 @@ def size(number: int | float) -> str:
             return f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:.3g} TB"
-
-
-def duration(seconds: float) -> str:
-    """A number of seconds in the unit that reads best."""
-    if np.isnan(seconds):
-        return "an unknown time"
-    if seconds < 100:
-        return f"{seconds:.2g} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def checked_chunk(chunk: Any) -> int | Literal["auto"]:
