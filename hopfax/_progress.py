@@ -140,10 +140,14 @@ def _bar() -> Any:
     """The bar of tqdm that fits here, as `tqdm.auto` chooses it but without its warning; None if
     tqdm is not installed. In a notebook without ipywidgets it is the one in letters."""
     try:
-        from tqdm import notebook, tqdm
+        from tqdm import tqdm
     except ImportError:
         return None
-    return notebook.tqdm if in_kernel() and notebook.IProgress is not None else tqdm
+    if in_kernel():
+        from tqdm import notebook
+
+        return tqdm if notebook.IProgress is None else notebook.tqdm
+    return tqdm
 
 
 def duration(seconds: float) -> str:

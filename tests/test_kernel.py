@@ -141,3 +141,10 @@ found = hx.fit(jnp.array(1.0), lambda m: m - jnp.array([1.0, 2.0]), where=lambda
         if kind == "comm_msg" and "bar_style" in content["data"].get("state", {})
     ]
     assert styles == (["success"] * 2 if kernel.widgets else [])
+
+
+def test_things_show_themselves_in_html(kernel):
+    code = "hx.TwoTimescaleHopfield(hx.patterns.hadamard(3, 16), hx.cyclic(3), kappa=5.0, tau=20.0)"
+    (data,) = [c["data"] for k, c in kernel.run(code) if k == "execute_result"]
+    assert "<table" in data["text/html"] and "<svg" in data["text/html"]
+    assert data["text/plain"].startswith("TwoTimescaleHopfield of 3 memories")

@@ -18,6 +18,7 @@ import numpy as np
 
 from .._errors import as_count, shown
 from .._progress import duration
+from .._report import Report, Reported
 from ._grid import Blocks, cut
 from ._job import Job, Variable, flat, job_of, variables
 from ._point import Point
@@ -30,8 +31,8 @@ _FEW = 32  # tiles at least in blocks with cut tiles, which are computed twice: 
 _WORTH = 64  # tiles of a sweep from which on it is worth to run one beforehand
 
 
-@dataclasses.dataclass(frozen=True)
-class SweepPlan:
+@dataclasses.dataclass(frozen=True, repr=False)
+class SweepPlan(Reported):
     """How a sweep would be computed. Times are estimates from one tile spread over the grid.
 
     - `points`, `tile`, `tiles`: points in all, points computed together, and how often.
@@ -83,7 +84,7 @@ class SweepPlan:
         """The size of the outputs before compression, in words."""
         return size(self.bytes)
 
-    def __str__(self) -> str:
+    def _report(self) -> Report:
         outputs = ", ".join(f"{name} ({kind})" for name, kind in self.variables.items())
         rows = (
             ("points", f"{self.points:,} in {self.tiles:,} tiles of {self.tile:,}"),
@@ -96,7 +97,7 @@ class SweepPlan:
                 f"about {self.duration}, after {self.compile_seconds:.1f} s to compile",
             ),
         )
-        return "\n".join(f"{name:<8} {text}" for name, text in rows)
+        return Report("", rows)
 
 
 class Prepared(NamedTuple):
