@@ -42,3 +42,11 @@ def look_of(number: int) -> Look:
     ones with other dashes; from `DIFFERENT` on they repeat."""
     row = number // len(COLOURS) % len(DASHES)
     return Look(COLOURS[number % len(COLOURS)], DASHES[row], SVG_DASHES[row])
+
+
+def ink_on(colour: str) -> str:
+    """Black or white, whichever is read better on a colour."""
+    channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "black" if luminance > 0.18 else "white"  # where both have the same contrast

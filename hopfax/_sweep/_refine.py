@@ -236,13 +236,15 @@ def _labelled(
     codes = {} if target is not None else _dataset.attributes_of(Variable(of, (), np.dtype(int)))
     attributes = _dataset.attributes(point, job.tile, job.key)
     dataset = _dataset.coordinates(curve, attributes | {"points": points})
-    return dataset.assign(
-        {
-            along: (dims, spread(middle, np.nan)),
-            "width": (dims, spread(found.width, np.nan)),
-            "below": (dims, spread(found.below, _FAILED), codes),
-            "above": (dims, spread(found.above, _FAILED), codes),
-        }
+    return _dataset.named(
+        dataset.assign(
+            {
+                along: (dims, spread(middle, np.nan)),
+                "width": (dims, spread(found.width, np.nan)),
+                "below": (dims, spread(found.below, _FAILED), codes),
+                "above": (dims, spread(found.above, _FAILED), codes),
+            }
+        )
     )
 
 

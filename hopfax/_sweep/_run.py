@@ -220,7 +220,7 @@ def _in_memory(job: Job, labels: Dataset, how: _How) -> tuple[Dataset, dict[int,
         v.name: (_dataset.dims_of(v, job.grid), values[v.name], _dataset.attributes_of(v))
         for v in found
     }
-    return labels.assign(data), records
+    return _dataset.named(labels.assign(data)), records
 
 
 def _in_store(
