@@ -146,7 +146,7 @@ def _bar() -> Any:
     if in_kernel():
         from tqdm import notebook
 
-        return tqdm if notebook.IProgress is None else notebook.tqdm
+        return tqdm if getattr(notebook, "IProgress", None) is None else notebook.tqdm
     return tqdm
 
 

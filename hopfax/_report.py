@@ -207,7 +207,9 @@ def _key(number: int) -> str:
     """The numbers of some lines, each underlined as its line looks."""
     if not 1 < number <= _NAMED:
         return ""
-    styles = dict(zip(SVG_DASHES, ("solid", "dashed", "dotted", "double"), strict=True))
+    styles: dict[str, str] = dict(
+        zip(SVG_DASHES, ("solid", "dashed", "dotted", "double"), strict=True)
+    )
     found = []
     for k in range(number):
         look = look_of(k)

@@ -26,7 +26,8 @@ def swept(points, **options):
 class Kernel:
     """A kernel of a notebook, and what it says to code that it is given."""
 
-    def __init__(self):
+    def __init__(self, widgets):
+        self.widgets = widgets
         manager = pytest.importorskip("jupyter_client.manager")
         self.manager, self.client = manager.start_new_kernel(kernel_name="python3")
 
@@ -54,11 +55,10 @@ class Kernel:
     scope="module", params=["", 'sys.modules["ipywidgets"] = None'], ids=["widgets", ""]
 )
 def kernel(request, tmp_path_factory):
-    found = Kernel()
+    found = Kernel(not request.param)
     try:
         setup = SETUP.format(widgets=request.param, loops=400_000)
         assert not errors(found.run(setup))
-        found.widgets = not request.param
         yield found
     finally:
         found.client.stop_channels()

@@ -194,7 +194,7 @@ def _over_gain(ax: Axes, cycle: Cycle, high: float) -> list[Any]:
         label = rf"{words}: $\kappa_c = {critical:.3f}$"
         lines.append(ax.axvline(critical, **style, label=label))
         grid = gains(critical, high)
-        if how is not None:  # under a trace, a dwell that is not derived is NaN
+        if how is not None and cycle.tau is not None:  # under a trace, what is not derived is NaN
             dwell = jax.vmap(partial(sequential.dwell_time, P=cycle.P, **how))(grid) / cycle.tau
         elif cycle.tau is not None and not cycle.loop:
             dwell = np.log(np.asarray(sequential.fixed_points(grid, cycle.P).upper))

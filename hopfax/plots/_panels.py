@@ -328,7 +328,7 @@ def _finish(figure: Figure, axes: np.ndarray, groups: dict[str, list[Artist]]) -
         lowest = ax.xaxis.get_tick_params()["labelbottom"]
         ax.set(ylabel="", xlabel=ax.get_xlabel() if lowest else "")
     there = {title: handles for title, handles in groups.items() if handles}
-    sides = ("center",) if len(there) == 1 else ("left", "right")
+    sides = ("center",) if len(there) == 1 else ("left", "right")[: len(there)]
     for side, (title, handles) in zip(sides, there.items(), strict=True):
         columns = 2 if title != "theory" and len(handles) > 3 else 1
         place: Style = dict(loc=f"outside lower {side}", ncols=columns, alignment="left")

@@ -7,7 +7,7 @@ from .._palette import DIFFERENT
 from .._trajectory import Trajectory
 from .._types import ArrayLike
 from ..networks import AbstractFlow, AbstractNetwork
-from ._axes import Artist, Axes, Line, Panels, look_of, new_column, panels
+from ._axes import Artist, Axes, Line, Panels, Style, look_of, new_column, panels
 
 
 def trajectory(
@@ -104,7 +104,7 @@ def _name(ax: Axes, lines: list[Line], marks: list[Artist], coarse: bool) -> Non
         notes.append("saves are too far apart to show the handovers: use dense=True")
     handles += [Line2D([], [], ls="none", label=text) for text in notes]
     if handles:
-        place = dict(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        place: Style = dict(loc="lower center", bbox_to_anchor=(0.5, 1.0))
         columns = 1 if notes and len(handles) == len(notes) else min(len(handles), 7)
         ax.legend(handles=handles, fontsize="small", frameon=False, ncols=columns, **place)
 
