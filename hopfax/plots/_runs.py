@@ -95,18 +95,24 @@ def _name(ax: Axes, lines: list[Line], marks: list[Artist], coarse: bool) -> Non
     """The legend: memories up to so many as differ, of more a sentence."""
     from matplotlib.lines import Line2D
 
-    handles = [*lines[:DIFFERENT], *marks]
-    notes = []
+    handles, notes, title = [*lines[:DIFFERENT], *marks], [], None
+    if len(lines) > _SPELT:  # of many, the number alone finds room
+        title = "memory"
+        for mu, line in enumerate(lines):
+            line.set_label(str(mu))
     if len(lines) > DIFFERENT:
-        handles = marks
+        handles, title = [*marks], None
         notes.append(f"{len(lines)} memories; colours and dashes repeat every {DIFFERENT}")
     if coarse:
         notes.append("saves are too far apart to show the handovers: use dense=True")
     handles += [Line2D([], [], ls="none", label=text) for text in notes]
     if handles:
         place: Style = dict(loc="lower center", bbox_to_anchor=(0.5, 1.0))
-        columns = 1 if notes and len(handles) == len(notes) else min(len(handles), 7)
-        ax.legend(handles=handles, fontsize="small", frameon=False, ncols=columns, **place)
+        columns = 1 if notes and len(handles) == len(notes) else min(len(handles), _SPELT)
+        if title:
+            columns = 8 if not marks and not notes else 6
+        style: Style = dict(fontsize="small", frameon=False, ncols=columns, title=title)
+        ax.legend(handles=handles, **style, **place)
 
 
 def _switches(traj: Trajectory) -> np.ndarray:
@@ -138,5 +144,6 @@ def _sampled(traj: Trajectory) -> tuple[np.ndarray, np.ndarray, np.ndarray | Non
     return times[order], overlaps, saliency, False
 
 
+_SPELT = 7  # memories up to which the legend says "memory 0"
 _FINE = 1.5  # fast time constants between two saves that show a handover
 _HANDOVER = 8.0  # fast time constants before and after a switch
