@@ -172,9 +172,12 @@ def _intervals(ax: Axes, found: FitResult) -> None:
         known = np.isfinite([low[k], high[k]]).all() and high[k] - low[k] < 2 * _WIDE
         colour = COLOURS[0] if known else COLOURS[1]
         if np.isfinite([low[k], high[k]]).all():
-            ax.plot([low[k], high[k]], [k, k], "-", color=colour, lw=2.5, solid_capstyle="butt")
+            bar: Style = dict(ls="-", lw=2.5) if known else dict(ls=":", lw=1.5)
+            ax.plot([low[k], high[k]], [k, k], color=colour, solid_capstyle="butt", **bar)
         ax.plot(0.0, k, "o", ms=4, color=colour)
         text = f"{ends[0][k]:.4g} to {ends[1][k]:.4g}" if not np.isnan(low[k]) else "not given"
+        if np.isinf([ends[0][k], ends[1][k]]).all():
+            text = "not determined by the data"
         drawn = drawn or bool(np.isfinite([low[k], high[k]]).all())
         texts.append(f"{found.labels[k]} = {values[k]:.4g}\n{text}")
     ax.axvline(0.0, color=_DARK, lw=0.6, zorder=0)
