@@ -71,7 +71,16 @@ def heard() -> Iterator[Callable[[], None]]:
             raise
         stop = KeyboardInterrupt()
         for note in getattr(error, "__notes__", ()):
-            stop.add_note(note)
+            tell(stop, note)
         raise stop from error
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def tell(error: BaseException, text: str) -> None:
+    """Have an error say what is kept and how to go on: a KeyboardInterrupt, which says nothing by
+    itself, in its message, which notebooks show; any other in a note after its own message."""
+    if isinstance(error, KeyboardInterrupt):
+        error.args = ("\n".join([*map(str, error.args), text]),)
+    else:
+        error.add_note(text)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from . import _status
 from ._errors import as_float, check_memory, check_within, in_words, missing
+from ._report import Report, Reported, in_brief, lines_svg
 from ._types import ArrayLike, Dataset, Network, State, is_concrete
 
 FLOOR = 0.1  # where all overlaps are below, no memory is in the lead
@@ -37,7 +38,7 @@ def check_observed(observe: Any, state: State, network: Network, saves: int, nam
 _LESS = "Let `observe` return less, or save at fewer times."
 
 
-class Switches(eqx.Module):
+class Switches(Reported, eqx.Module):
     r"""The switches of a run in order: a log of fixed size, padded with NaN and -1.
 
     A switch is a crossing of $|m_{source}|$ and $|m_{target}|$ at which a new memory takes the
@@ -67,8 +68,18 @@ class Switches(eqx.Module):
     retrieved: Bool[Array, " K"]
     count: Int[Array, ""]
 
+    def _report(self) -> Report:
+        there = np.flatnonzero(np.isfinite(np.asarray(self.time)))[:_VISITS]
+        listed = (np.asarray(values)[there] for values in (self.source, self.target, self.time))
+        rows = [(f"{a} -> {b}", f"at {t:.6g}") for a, b, t in zip(*listed, strict=True)]
+        more = int(self.count) - len(rows)
+        tail = [f"  and {more} more"] if more > 0 else []
+        return Report(
+            "1 switch" if int(self.count) == 1 else f"{int(self.count)} switches", rows, tail=tail
+        )
 
-class Trajectory(eqx.Module):
+
+class Trajectory(Reported, eqx.Module):
     r"""The result of a run: what was saved, how it ended, and its switches.
 
     - `ts`: (T,) the save times, in units of the fast time constant.
@@ -115,6 +126,36 @@ class Trajectory(eqx.Module):
     def stats(self) -> dict[str, Any]:
         """The counters of the solver, and the method and the reduction of the run."""
         return {**self.counters, "method": self.method, "reduction": self.reduction}
+
+    def _report(self) -> Report:
+        *many, saves, P = self.overlaps.shape
+        ts = np.asarray(self.ts)
+        span = f"{ts.min():.6g} to {ts.max():.6g}" if ts.size else "no time"
+        unit = "steps" if self.method == "iterate" else "fast time constants"
+        title = f"run from {span} {unit}: {P} memories, {saves} saves"
+        how = [f"{self.method}, on {self.reduction}"]
+        if many:
+            codes, counts = np.unique(np.asarray(self.status), return_counts=True)
+            ends = ", ".join(
+                f"{n} {_status.name(int(c))}" for c, n in zip(codes, counts, strict=True)
+            )
+            title = f"{' x '.join(map(str, many))} runs, each a {title}"
+            return Report(title, [("status", ends), ("method", how[0])])
+        how += [f"{name} {int(count):,}" for name, count in self.counters.items()]
+        rows = [("status", _status.name(int(self.status)))]
+        rows += [] if self.method == "iterate" else [("visited", _visits(self))]
+        rows.append(("overlaps at the end", in_brief(self.overlaps[-1])))
+        if self.saliency is not None:
+            rows.append(("saliencies at the end", in_brief(self.saliency[-1])))
+        rows.append(("method", ", ".join(how)))
+
+        def picture() -> str:
+            found = lines_svg(ts, np.asarray(self.overlaps), "overlaps")
+            if self.saliency is not None:
+                found += lines_svg(ts, np.asarray(self.saliency), "saliencies", 60)
+            return found
+
+        return Report(title, rows, picture=picture)
 
     def evaluate(self, t: ArrayLike) -> dict[str, Array]:
         r"""Overlaps and saliency at any time or times `t` inside the run.
@@ -171,3 +212,18 @@ class Trajectory(eqx.Module):
         attributes["method"] = self.method
         attributes |= {key: int(value) for key, value in self.counters.items()}
         return xr.Dataset(data, {"time": time, "memory": memory}, attributes)
+
+
+_VISITS = 12  # that a report lists
+
+
+def _visits(run: Trajectory) -> str:
+    """Which memories were retrieved, in order, and when each took the lead."""
+    log, start = run.switches, np.abs(np.asarray(run.overlaps)[0])
+    kept = np.flatnonzero(np.asarray(log.retrieved))
+    times, targets = np.asarray(log.time)[kept], np.asarray(log.target)[kept]
+    first = [str(int(start.argmax()))] if np.nanmax(start, initial=0.0) > FLOOR else []
+    later = [f"{mu} at {t:.5g}" for t, mu in zip(times, targets, strict=True)]
+    words = (first + later)[:_VISITS]
+    more = len(first) + len(later) - len(words)
+    return ", ".join(words) + (f" and {more} more" if more else "") if words else "none"

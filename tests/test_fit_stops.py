@@ -75,6 +75,28 @@ def test_progress_is_lines_where_there_is_no_terminal(capsys, monkeypatch):
     fit(progress=True)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in lines[:2]] == ["20/100", "40/100"] and len(lines) == 6
+    assert "left" in lines[0] and "left" not in lines[-1]
+    fit(progress="auto")  # said what it had to say, and then that it has ended
+    assert len(capsys.readouterr().err.splitlines()) == 6
+    fit(progress=False)
+    assert not capsys.readouterr().err
+
+
+def test_a_line_estimates_the_rest_from_what_was_done_here(capsys, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: clock[0])
+    with _progress.progress(800, "point", "auto", done=600) as lines:
+        clock[0] = 9.0
+        lines.update(10)
+        clock[0] = 200.0
+        lines.update(90)
+        clock[0] = 201.0
+        lines.update(100)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "hopfax: 700/800 point, 200 s, about 3 min left",
+        "hopfax: 800/800 point, 201 s",
+    ]
 
 
 def test_a_unit_that_takes_long_is_spoken_of_by_a_thread(capsys, monkeypatch):

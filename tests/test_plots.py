@@ -5,11 +5,13 @@ import json
 import math
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
 import pytest
 import xarray as xr
+import zoo
 from helpers import assert_close
 
 import hopfax as hx
@@ -21,6 +23,9 @@ from hopfax.theory.sequential import _handover
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.container import ErrorbarContainer  # noqa: E402
+from matplotlib.legend import Legend  # noqa: E402
+from matplotlib.patches import Rectangle  # noqa: E402
 
 KAPPA = np.linspace(3.0, 6.0, 7)
 START = np.array([1.1, 1.5, 3.0])
@@ -59,7 +64,13 @@ def made_up(**changes: Any):
 
 
 def texts(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
+    """What all legends of an Axes say, one after the other."""
+    legends = ax.findobj(Legend)
+    return [text.get_text() for legend in legends for text in legend.get_texts()]
+
+
+def titles(ax):
+    return [legend.get_title().get_text() for legend in ax.findobj(Legend)]
 
 
 def line(ax, part):
@@ -76,7 +87,10 @@ def test_phase_diagram_names_the_regimes_that_are_there_and_both_limits():
     assert "4.00" in names[2] and r"P \to \infty" in names[2]
     assert "3.61" in names[3] and "P = 4" in names[3]
     assert "kappa" in ax.get_xlabel() and "z_{0}(0)" in ax.get_ylabel()
-    assert "10" in ax.get_title() and "20" in ax.get_title()  # horizon and tau
+    assert titles(ax) == ["regime", "theory"]
+    first, second, third = ax.get_title().split("\n")
+    assert first == r"cycle, $P = 4$, $\tau = 20$, $b = 0$, horizon $10\,\tau$"
+    assert second == "hard tanh, no noise" and "none is derived" in third  # without a seed
 
 
 def test_the_drawn_edges_are_those_of_the_theory():
@@ -146,7 +160,7 @@ def test_a_network_outside_the_theory_gets_no_curves():
 
 def test_a_selected_panel_tells_its_own_parameters(asked):
     data = made_up().assign_coords(tau=50.0, bias=0.02)
-    assert cycle_of(data) == (4, 50.0, 0.02, True)
+    assert cycle_of(data) == (4, 50.0, 0.02, True, 0.0)
     assert cycle_of(data.assign_coords({"transition[1,0]": 0.5})) is None
     assert cycle_of(data.assign_coords({"transition[1,0]": 1.0})) is not None  # as it was
     assert cycle_of(made_up(noise=0.1).assign_coords(noise=0.0)) is not None
@@ -165,8 +179,8 @@ def test_a_dataset_says_what_was_run_in_attributes_of_its_own():
         attributes = _dataset.attributes(hx.Point(network, start, ts, **options), 16, None)
         return cycle_of(xr.Dataset(coords=grid, attrs=attributes))
 
-    assert cycle({}) == (4, 20.0, 0.01, True)
-    assert cycle({"tau": ("tau", [1.0, 2.0])}) == (4, None, 0.01, True)
+    assert cycle({}) == (4, 20.0, 0.01, True, 0.0)
+    assert cycle({"tau": ("tau", [1.0, 2.0])}) == (4, None, 0.01, True, 0.0)
     assert cycle({"transition[1,0]": 0.5}) is None
     assert cycle({}, current=np.ones(16)) is None and cycle({}, noise=0.1) is None
 
@@ -187,7 +201,7 @@ def test_phase_diagram_refuses_what_is_no_map():
 
 def test_dwell_curve_takes_the_largest_start_and_only_sequences():
     ax = plots.dwell_curve(made_up())
-    kappa, dwell = line(ax, "simulation")
+    kappa, dwell = line(ax, "last dwell")
     expected = np.where(kappa >= 4, np.log(kappa), np.nan)
     np.testing.assert_allclose(dwell, expected, rtol=1e-12)  # in units of tau
     kappa, dwell = line(ax, "P = 4")
@@ -201,7 +215,7 @@ def test_dwell_curve_takes_the_largest_start_and_only_sequences():
 def test_the_predicted_dwell_is_that_of_the_drawn_row():
     taus = np.array([10.0, 40.0, 20.0])
     ax = plots.dwell_curve(cube(tau=taus).isel({"init.saliency[0]": 2}))
-    _, dwell = line(ax, "simulation")
+    _, dwell = line(ax, "last dwell")
     assert_close(dwell[-1], np.log(6.0) / 2, 1e-12, "made with tau = 20, drawn in units of 40")
     assert r"$\tau = 40$" in ax.get_title()
 
@@ -273,8 +287,9 @@ def test_every_panel_has_the_theory_of_its_own_parameters(asked):
     assert [len(ax.lines) for ax in axes] == [2, 3] * 3
     kappa, _ = line(axes[5], r"$\tau = 50$")
     assert_close(kappa[0], np.array(2.02), 1e-12, "starts at its critical gain")
-    (legend,) = axes[0].figure.legends
-    words = [text.get_text() for text in legend.get_texts()]
+    legends = axes[0].figure.legends
+    assert [legend.get_title().get_text() for legend in legends] == ["regime", "theory"]
+    words = [text.get_text() for legend in legends for text in legend.get_texts()]
     assert words[:2] == ["sequence", "collapse"] and len(words) == 5
     assert r"$\kappa_c = 3.00$" in words[2] and "of the panel" in words[4]
 
@@ -286,7 +301,8 @@ def test_facets_choose_evenly_and_say_so():
     assert len(axes) == 4 * 3
     assert axes[0].get_title() == r"$\tau$ = 10, a = 0"
     assert axes[-1].get_title() == r"$\tau$ = 22, a = 2"
-    assert r"$\tau$ = 10, 14, 18, 22 (4 of 13 values)" == axes[0].figure.get_suptitle()
+    last = axes[0].figure.get_suptitle().splitlines()[-1]
+    assert r"$\tau$ = 10, 14, 18, 22 (4 of 13 values)" == last
     codes = [np.asarray(ax.collections[0].get_array()) for ax in axes]
     assert (codes[0] == made_up()["regime"].values.T).all()  # gain along x
     assert (codes[-1] == 2).all() and (codes[-2] == codes[0]).all()
@@ -409,7 +425,8 @@ def replicates():
 
 def test_seeds_are_averaged_and_sequences_counted():
     figure = plots.overview(replicates())
-    assert figure.get_suptitle() == "mean over 4 seeds, of those that succeeded"
+    first, *_, last = figure.get_suptitle().splitlines()
+    assert last == "mean over 4 seeds, of those that succeeded" and "P = 4" in first
     names = [ax.get_ylabel() for ax in figure.axes[-4:]]
     assert names == ["share of sequence", "dwell (fast time constants)", "switches", "status"]
     share, dwell, _, _ = (ax.collections[0].get_array().reshape(3, 7) for ax in figure.axes[:4])
@@ -423,13 +440,13 @@ def test_without_a_sequence_the_most_frequent_regime_is_counted():
     data = replicates()
     data["regime"] = data["regime"] + 1  # locked and collapse
     figure = plots.overview(data.isel({"init.saliency[0]": 2}))
-    assert figure.axes[0].get_ylabel() == "share of collapse"
+    assert figure.axes[1].get_ylabel() == "share of collapse"
     assert len(plots.overview(data[["status", "dwell"]].isel(kappa=1, seed=slice(1))).axes) == 1
 
 
 def test_overview_draws_any_number_of_axes():
     data = made_up()
-    assert [len(plots.overview(data).axes), len(plots.overview(data.isel(kappa=0)).axes)] == [2, 3]
+    assert [len(plots.overview(data).axes), len(plots.overview(data.isel(kappa=0)).axes)] == [2, 2]
     figure = plt.figure()
     assert plots.overview(data.drop_vars("dwell"), figure) is figure and len(figure.axes) == 1
     single = cube(a=[7.0])
@@ -444,16 +461,16 @@ def test_overview_draws_any_number_of_axes():
 
 def test_overview_puts_an_axis_in_order():
     data = made_up().isel({"init.saliency[0]": 2, "kappa": [3, 0, 5]})
-    (curve,) = plots.overview(data).axes[0].lines
-    assert_close(curve.get_xdata(), KAPPA[[0, 3, 5]], 0, "sorted")
-    assert_close(curve.get_ydata(), data["regime"].values[[1, 0, 2]], 0, "along with it")
+    kappa, dwell = line(plots.overview(data, theory=False).axes[0], "last dwell")
+    assert_close(kappa, KAPPA[[0, 3, 5]], 0, "sorted")
+    np.testing.assert_array_equal(dwell, [np.nan, *data["dwell"].values[[0, 2]] / 20.0])
 
 
-def run_by_hand(saliency=True):
+def run_by_hand(saliency=True, switches=True):
     ts = np.linspace(0.0, 10.0, 11)
     m = np.stack([ts < 5, ts >= 5], axis=1).astype(float)
-    no = jnp.zeros(0)
-    log = hx.Switches(no, no.astype(int), no.astype(int), no.astype(bool), jnp.array(0))
+    at = jnp.array([5.0])[: int(switches)]
+    log = hx.Switches(at, at.astype(int), at.astype(int), at > 0, jnp.array(at.size))
     return hx.Trajectory(
         ts=jnp.asarray(ts),
         overlaps=jnp.asarray(m),
@@ -479,6 +496,8 @@ def test_trajectory_draws_overlaps_above_saliencies():
     assert "z = 0.5" in axes[1].texts[0].get_text()  # 1 / gain
     assert "fast time constants" in axes[1].get_xlabel()
     assert len(axes[0].lines) == 3  # of the predictions one lies inside the run
+    still = plots.trajectory(run_by_hand(switches=False), network, predicted=[5.0])
+    assert len(still[0].lines) == 2 and texts(still[0]) == ["memory 0", "memory 1"]
 
 
 def test_trajectory_without_saliency_needs_one_axes():
@@ -648,3 +667,109 @@ def test_a_fit_shows_its_data_residuals_intervals_and_what_is_open(as_a_user_run
     with pytest.raises(TypeError, match="`profiles`"):
         hx.plots.fit(found, profiles=["kappa"])
     plt.close(figure)
+
+
+# One axis
+
+
+def test_a_bifurcation_shows_dwells_regimes_and_both_thresholds():
+    data = made_up().isel({"init.saliency[0]": 2})
+    data["steps"] = data["switches"]
+    ax = plots.bifurcation(data)
+    assert titles(ax) == ["regime", "simulation", "theory"]
+    kappa, dwell = line(ax, "last dwell")
+    expected = np.where(KAPPA >= 4, np.log(KAPPA), np.nan)
+    np.testing.assert_allclose(dwell, expected, rtol=1e-12)  # in units of tau; collapses have none
+    assert_close(line(ax, "threshold")[0], [3.75, 3.75], 1e-12, "between two neighbours")
+    assert r"$\kappa$ = 3.75" in texts(ax)[3]
+    critical = float(hx.theory.sequential.critical_gain(4))
+    assert_close(line(ax, r"\tau \to \infty")[0], [critical] * 2, 1e-12, "same function")
+    grid = [c for c in ax.lines if len(c.get_xdata()) > 10][0]
+    upper = hx.theory.sequential.fixed_points(np.asarray(grid.get_xdata()), 4).upper
+    assert_close(grid.get_ydata(), np.log(upper), 1e-12, "same function")
+    patches = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+    bands = [(p.get_x(), p.get_x() + p.get_width()) for p in patches]
+    assert_close(bands, [(3.75, 6.25), (2.75, 3.75)], 1e-12, "sequence, then collapse")
+    figure = plots.overview(data)
+    labels = [panel.get_ylabel() for panel in figure.axes]
+    assert labels == [r"dwell / $\tau$", "switches"]  # no solver steps
+    with pytest.raises(ValueError, match="`dataset` must have `dwell` and `regime`"):
+        plots.bifurcation(made_up())
+
+
+def test_every_dwell_is_drawn_where_there_are_all():
+    data = made_up().isel({"init.saliency[0]": 2})
+    times = np.arange(21.0).reshape(7, 3)
+    times[0] = np.nan
+    data["dwell_times"] = (("kappa", "dwell_times_0"), times)
+    kappa, dwell = line(plots.bifurcation(data, theory=False), "every dwell")
+    assert_close(kappa, np.repeat(KAPPA[1:], 3), 1e-12, "each at its gain")
+    assert_close(dwell, times[1:].ravel() / 20.0, 1e-12, "in units of tau")
+
+
+def test_means_over_seeds_have_error_bars():
+    data = replicates().isel({"init.saliency[0]": 2})
+    ax = plots.bifurcation(data, theory=False)
+    assert texts(ax) == ["mean of seeds, standard error"]
+    (bars,) = (container for container in ax.containers if isinstance(container, ErrorbarContainer))
+    # At the fifth gain dwells of 1, 2 and 3: their mean is 2, its standard error 1 / sqrt(3).
+    (at,) = [s for s in bars.lines[2][0].get_segments() if len(s) and s[0, 0] == KAPPA[4]]
+    assert_close(at[:, 1], (2 + np.array([-1, 1]) / np.sqrt(3)) / 20, 1e-12, "by hand")
+    assert len(plots.curves(data)[0].containers) == 1
+
+
+def test_critical_gains_are_drawn_over_tau_also_with_self_loops():
+    data = made_up().rename({"init.saliency[0]": "tau"}).assign_coords(tau=[10.0, 20.0, 40.0])
+    assert cycle_of(data) == (4, None, 0.0, True, 0.0)  # no seed: nothing at finite tau
+    ax = plots.phase_diagram(data)
+    assert_close(line(ax, r"P \to \infty")[0], [4.0, 4.0], 1e-12, "upright")
+    assert len(ax.lines) == 2
+    loops = np.roll(np.eye(4), 1, axis=0) + 0.2 * np.eye(4)
+    data = data.assign_coords(kappa=np.linspace(2.0, 6.0, 7))
+    looped = plots.phase_diagram(
+        data.assign_attrs(made_up(**{"network.transition": loops.tolist()}).attrs)
+    )
+    assert "A_{\\mu\\mu} = 0.2" in looped.get_title()
+    gain = line(looped, r"\tau \to \infty")[0][0]
+    own = hx.theory.sequential.critical_gain(4, self_loop=0.2 * gain)
+    assert_close(own, np.array(gain), 1e-9, "critical for its own self-loop")
+    assert_close(line(looped, "held for ever")[0], [5.0, 5.0], 1e-12, "1 / 0.2")
+
+
+def test_what_lies_outside_is_not_listed():
+    ax = plots.phase_diagram(made_up().isel(kappa=slice(4)))  # gains up to 4.5
+    assert len(ax.lines) == 2
+    ax = plots.phase_diagram(made_up().isel(kappa=slice(2)))  # up to 3.75
+    assert [r"P = 4" in text for text in texts(ax)[1:]] == [True] and len(ax.lines) == 1
+
+
+def test_more_memories_than_colours_have_dashes_and_many_are_said_to_repeat():
+    def run(P):
+        one = run_by_hand(saliency=False)
+        overlaps = jnp.tile(one.overlaps[:, :1], (1, P))
+        return eqx.tree_at(lambda r: r.overlaps, one, overlaps)
+
+    (ax,) = plots.trajectory(run(20))
+    looks = {(curve.get_color(), curve.get_linestyle()) for curve in ax.lines}
+    assert len(looks) == 20 and texts(ax) == [str(mu) for mu in range(20)]
+    assert titles(ax) == ["memory"]
+    (ax,) = plots.trajectory(run(40))
+    assert texts(ax) == ["40 memories; colours and dashes repeat every 32"]
+
+
+def test_a_handover_between_two_saves_is_drawn_where_it_happens():
+    network, start = zoo.cycle()
+    ts = jnp.linspace(0.0, 100.0, 6)  # 20 apart; a handover takes some fast time constants
+    plain, dense = (
+        hx.simulate(network, start, ts, method=hx.EventDriven(dense=dense))
+        for dense in (False, True)
+    )
+    ax = plots.trajectory(plain)[0]
+    assert texts(ax)[-1].startswith("saves are too far apart") and len(ax.lines[0].get_xdata()) == 6
+    ax = plots.trajectory(dense)[0]
+    times, overlap = (np.asarray(v) for v in (ax.lines[0].get_xdata(), ax.lines[0].get_ydata()))
+    first = float(dense.switches.time[0])
+    near = np.abs(times - first) < 8
+    assert near.sum() > 40 and (np.diff(times) >= 0).all()
+    assert_close(overlap[near], dense.evaluate(times[near])["overlaps"][:, 0], 1e-12, "exact")
+    assert "too far apart" not in " ".join(texts(ax))

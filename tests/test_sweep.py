@@ -160,3 +160,21 @@ def test_memory_does_not_grow_with_the_network():
     job = job_of(big, {"kappa": np.linspace(3.0, 7.0, 256)}, None, 256)
     memory = job.program(jax.devices()[:1]).memory
     assert memory < 5e6, "one field for each of the 256 lanes would be 34 MB"
+
+
+def test_a_plot_of_xarray_names_the_regimes(tmp_path):
+    """As `ds.regime.plot()` labels its bar of colours; in memory and from a store alike."""
+    from matplotlib import pyplot as plt
+
+    network, _ = zoo.cycle()
+    start = dict(saliency=[4.0, 0.0, 0.0])
+    point = hx.Point(network, start, np.linspace(0.0, 100.0, 51))
+    grid = {"kappa": [1.0, 5.0], "init.saliency[0]": [2.0, 4.0]}
+    here = hx.sweep(point, grid)
+    there = hx.sweep(point, grid, store=tmp_path / "store").load()
+    assert here.regime.attrs["long_name"] == there.regime.attrs["long_name"]
+    drawn = here.regime.plot()  # type: ignore[operator]
+    text = " ".join(drawn.colorbar.ax.get_ylabel().split())
+    assert text.startswith("regime: 0 sequence, 1 collapse, 2 locked")
+    assert "0 ok, 1 max_steps" in there.status.attrs["long_name"]
+    plt.close("all")

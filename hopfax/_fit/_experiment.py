@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._errors import as_count, as_number, check_at_least, check_callable, check_type
+from .._report import Report, Reported
 from ..losses import AbstractLoss
 from ._choice import choose
 from ._identify import jacobian_of
@@ -23,7 +24,7 @@ from ._steppers import Problem
 from ._variables import variables_of
 
 
-class Experiment(eqx.Module):
+class Experiment(Reported, eqx.Module):
     """Which candidates to record next.
 
     - `chosen`: their numbers, in order. `gains`: how much each adds to the logarithm of the volume
@@ -57,12 +58,12 @@ class Experiment(eqx.Module):
         """Standard errors when all chosen candidates are recorded."""
         return self.steps[-1]
 
-    def __str__(self) -> str:
+    def _report(self) -> Report:
         worst = [float(jnp.max(row)) for row in (self.before, *self.steps)]
         lines = [f"largest standard error now: {worst[0]:.3g}"]
         for k, gain, after in zip(self.chosen, self.gains, worst[1:], strict=True):
             lines.append(f"  record candidate {k}: {after:.3g} (information {float(gain):.3g})")
-        return "\n".join(lines)
+        return Report(lines[0], head=lines[1:])
 
 
 def next_experiment(

@@ -125,8 +125,8 @@ def fit(
     - `checkpoint`: a file that keeps the state of a long fit. The same call goes on from it; a call
         with other arrays, functions or settings is refused. Functions count with their code and the
         values that they reach, so it holds for one version of Python.
-    - `progress`: show a bar; "auto": on a terminal. Where there is none, True says every ten
-        seconds how far it is.
+    - `progress`: show a bar, on a terminal or in a notebook; elsewhere a line every ten seconds
+        says how far it is, with True also one at the end.
 
     Ctrl-C ends the fit, which returns the best so far, with the status "interrupted" and without
     errors; a `checkpoint` goes on from there.

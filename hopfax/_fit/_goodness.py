@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammainc, gammaincc
 from jaxtyping import Array, Bool, Float, Int
 
+from .._report import Report, Reported
 from ..losses._order import EventMap
 from ..losses._terms import AbstractTerm, Path
 
@@ -32,7 +33,7 @@ _FEWEST = 10  # degrees of freedom with which correlations are tested
 _LAGS = 10  # at most, and a fifth of the times: as is usual
 
 
-class Goodness(eqx.Module):
+class Goodness(Reported, eqx.Module):
     r"""Whether the residuals $r_k$ at the end of a fit are those of the right model.
 
     - `chi_squared`: $\sum_k r_k^2$.
@@ -79,25 +80,25 @@ class Goodness(eqx.Module):
     correlation: Float[Array, ""]
     test: Literal["chi-squared", "Ljung-Box"] = eqx.field(static=True)
 
-    def __str__(self) -> str:
+    def _report(self) -> Report:
         of = f"chi-squared {float(self.chi_squared):.4g} at {int(self.degrees)} degrees of freedom"
         p, near = float(self.p_value), float(self.correlation)
         if self.test == "Ljung-Box":
             of = "correlation of residuals (Ljung-Box)"
         elif self.poor and not p < _POOR:
-            return (
+            return Report(
                 f"{of}, p = {p:.2g}, but residuals of neighbouring times are correlated "
                 f"(Ljung-Box, p = {near:.2g})"
             )
         if self.overstated:
             reduced = float(self.chi_squared) / int(self.degrees)
-            return (
+            return Report(
                 f"{of}, far below what is expected (p = {float(self.lower_tail):.2g} of the lower "
                 "tail): the standard deviations of the data are smaller than was said, about "
                 f"{reduced**0.5:.2g} of it, and so are all standard errors. Give a smaller "
                 "`sigma`, or leave `absolute_sigma` out, which estimates it"
             )
-        return f"{of}, p = {p:.2g}"
+        return Report(f"{of}, p = {p:.2g}")
 
 
 def goodness(

@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float
 
 from .._errors import as_number, check_at_least, check_callable
 from .._programs import jitted
+from .._report import Report, Reported
 from ._choice import choose
 from ._result import FitResult, poor
 from ._steppers import Problem, derivative_matters
@@ -32,7 +33,7 @@ _LITTLE = 1e-3  # and below which it is not even mentioned that there is one
 _PART = 0.2  # share of an entry in a combination from which on the report names it
 
 
-class Identifiability(eqx.Module):
+class Identifiability(Reported, eqx.Module):
     r"""What a data set says of each entry, and of their combinations.
 
     - `labels`: a name for each of the n entries.
@@ -77,7 +78,7 @@ class Identifiability(eqx.Module):
         """How many combinations the data determine to `within`."""
         return int((self.sizes <= self.within).sum())
 
-    def __str__(self) -> str:
+    def _report(self) -> Report:
         n = len(self.labels)
         known = np.flatnonzero(np.asarray(self.known))
         lines = [
@@ -89,7 +90,7 @@ class Identifiability(eqx.Module):
             lines.append(f"  and {known.size - _SHOWN} more")
         for names, text in self._groups()[:_SHOWN]:
             lines.append(f"  {', '.join(names)}: {text}")
-        return "\n".join(lines)
+        return Report(lines[0], head=lines[1:])
 
     def _error(self, combination: np.ndarray) -> float:
         """The standard error of a combination of the entries."""

@@ -228,7 +228,7 @@ def watch(
                 return _ended(carry, STOPPED)
     if stopped.pressed:
         if made == 0:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("the fit was interrupted before its first step.")
         return _ended(carry, INTERRUPTED)
     return carry
 

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 
 from .._errors import FitWarning, warn
 from .._programs import jitted
+from .._report import Report, Reported
 from ..losses import value
 from ._choice import levenberg_marquardt
 from ._intervals import Interval, Scale, check_level, quantile
@@ -46,7 +47,7 @@ class Origin(eqx.Module):
     tolerance: float = eqx.field(static=True)
 
 
-class Profile(eqx.Module):
+class Profile(Reported, eqx.Module):
     r"""How well the data can be met at each value of one parameter.
 
     - `label`: which parameter. `best`: its fitted value.
@@ -110,9 +111,11 @@ class Profile(eqx.Module):
             return float(self.scale.at(k, jnp.asarray(free, self.best.dtype)))
         return float(np.interp(free, np.asarray(self.free), np.asarray(self.values)))
 
-    def __str__(self) -> str:
+    def _report(self) -> Report:
         low, high = (float(end) for end in self.interval())
-        return f"{self.label} = {float(self.best):.8g}, 95 % between {low:.6g} and {high:.6g}"
+        return Report(
+            f"{self.label} = {float(self.best):.8g}, 95 % between {low:.6g} and {high:.6g}"
+        )
 
 
 def _crossing(free: np.ndarray, roots: np.ndarray, bound: float) -> float | None:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._errors import FitWarning, check_type, missing, shown, warn
 from .._programs import jitted
-from .._types import is_concrete
+from .._report import Report, Reported, lines_svg
 from ._goodness import Goodness
 from ._intervals import Interval, Scale, check_level, interval_of
 from ._profile import Origin, Profile, profile_of
@@ -29,7 +29,7 @@ class History(eqx.Module):
     values: Float[Array, "... S n"] | None
 
 
-class FitResult(eqx.Module):
+class FitResult(Reported, eqx.Module):
     """A fitted model, how the fit went, and how sure it is.
 
     - `model`: the model with the best parameters that were met.
@@ -186,21 +186,16 @@ class FitResult(eqx.Module):
         attributes = {"method": self.method, "derivative": self.derivative, "ending": self.ending}
         return xr.Dataset(data, coords, attributes)
 
-    def __repr__(self) -> str:
-        known = all(is_concrete(leaf) for leaf in (self.loss, self.values, self.stderr))
-        return str(self) if known and np.ndim(self.loss) == 0 else eqx.tree_pformat(self)
-
-    def __str__(self) -> str:
-        lines = [
+    def _report(self) -> Report:
+        title = (
             f"{self.ending} after {int(self.steps)} steps of {self.method} ({self.derivative} "
             f"derivatives): loss {float(self.loss):.6g}"
-        ]
-        if self.goodness is not None and np.isfinite(self.goodness.p_value):
-            lines.append(f"  {self.goodness}")
+        )
+        tested = self.goodness is not None and np.isfinite(self.goodness.p_value)
         values = np.asarray(self.values)
         errors = None if self.stderr is None else np.asarray(self.stderr)
         ends = None if errors is None or self.scale is None else self.interval()
-        little = vague(self)
+        little, rows = vague(self), []
         for k, label in enumerate(self.labels[:_SHOWN]):
             error = ""
             if errors is not None and not np.isnan(errors[k]):
@@ -208,10 +203,23 @@ class FitResult(eqx.Module):
                 if ends is not None and np.isfinite([ends.low[k], ends.high[k]]).all():
                     error += f" (95 %: {ends.low[k]:.6g} to {ends.high[k]:.6g})"
             hardly = ", hardly determined" if label in little else ""
-            lines.append(f"  {label} = {values[k]:.8g}{error}{hardly}")
-        if len(self.labels) > _SHOWN:
-            lines.append(f"  and {len(self.labels) - _SHOWN} more")
-        return "\n".join(lines)
+            rows.append((label, f"{values[k]:.8g}{error}{hardly}"))
+        more = len(self.labels) - _SHOWN
+
+        def picture() -> str:
+            losses = np.atleast_2d(np.asarray(self.trace.loss, float))[:, : int(self.steps)]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                lines = np.log10(losses).T
+            return lines_svg(np.arange(len(lines)), lines, "logarithm of the loss", 60)
+
+        return Report(
+            title,
+            rows,
+            [f"  {self.goodness}"] if tested else [],
+            [f"  and {more} more"] if more > 0 else [],
+            " = ",
+            picture,
+        )
 
 
 _SHOWN = 12

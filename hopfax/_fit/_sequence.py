@@ -128,7 +128,7 @@ def fit_sequence(
     - `optimizer`: of the strategy "gradient" (`optax.adam(0.1)`).
     - `steps`: the most steps, of the strategy "gradient" (400) and of the refinement (200).
     - `starts`, `key`: of the surrogate, as in `hopfax.fit`.
-    - `progress`: show a bar; "auto": on a terminal.
+    - `progress`: whether to show bars, as in `hopfax.fit`.
 
     Ctrl-C ends the search, which returns the best network so far, with a FitWarning; before there
     is any, it raises KeyboardInterrupt.
@@ -272,7 +272,7 @@ class _Search:
         best, task = self.best, self.task
         if interrupted:
             if best is None:
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt("the search was interrupted before it had found a network.")
             warn("the search was interrupted; the best network so far is returned.", FitWarning)
         if best is None:  # a design that does not exist, and nothing else was asked for
             made = Made(Trial(task.network, task.starts()), None)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._errors import as_float, check_at_least, check_shape
+from .._report import Report, Reported
 from .._types import ArrayLike
 from ._identify import Identifiability
 from ._listening import listened
@@ -30,8 +31,8 @@ class Stage:
     seconds: float
 
 
-@dataclasses.dataclass(frozen=True)
-class SequenceFit:
+@dataclasses.dataclass(frozen=True, repr=False)
+class SequenceFit(Reported):
     """A network that shows a sequence.
 
     - `network`: the network. `saliency`: (S, P), where each sequence starts:
@@ -161,30 +162,28 @@ class SequenceFit:
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         return weights / weights.sum(axis=1, keepdims=True)
 
-    def __repr__(self) -> str:
-        return str(self)
-
-    def __str__(self) -> str:
+    def _report(self) -> Report:
         kept = "is reproduced" if self.reproduced else "is not reproduced"
-        lines = ["interrupted; this is the best so far"] if self.interrupted else []
-        lines.append(f"the order {kept}: {self.score:.0%} of the transitions")
+        title, lines = f"the order {kept}: {self.score:.0%} of the transitions", []
+        if self.interrupted:
+            title, lines = "interrupted; this is the best so far", [title]
         if np.isfinite(self.error):
             lines.append(f"the times are off by {off(self.error, self.deviation)}")
         patterns = self.network.patterns
         why = "" if self.reason == "as asked" else f", {self.reason}"
-        lines.append(f"  memory: {self.memory}{why}")
-        if self.memory in LARGER:
-            lines.append(f"  {patterns.P} memories of {patterns.N} neurons")
+        size = f", {patterns.P} memories of {patterns.N} neurons" if self.memory in LARGER else ""
+        rows = [("memory", f"{self.memory}{why}{size}")]
         for stage in self.stages:
             known = np.isfinite(stage.error)
             error = f", times within {stage.error:.3g} fast time constants" if known else ""
-            lines.append(f"  {stage.name}: {stage.score:.0%}{error} ({stage.seconds:.1f} s)")
-        if self.fit is not None:
-            lines.append(str(self.fit))
+            rows.append((stage.name, f"{stage.score:.0%}{error} ({stage.seconds:.1f} s)"))
+        parts = [] if self.fit is None else [self.fit._report()]
         if self.known is not None:
             share = str(self.known).split("\n")[0]
-            lines.append(f"with all entries of the matrix free, {share}; `known` names them")
-        return "\n".join(lines)
+            text = f"with all entries of the matrix free, {share}; `known` names them"
+            parts.append(Report("", head=[text]))
+        picture = self.network._report().picture
+        return Report(title, rows, lines, join=": ", picture=picture, parts=parts)
 
 
 def off(error: float, deviation: float) -> str:

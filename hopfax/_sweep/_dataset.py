@@ -77,6 +77,20 @@ def attributes_of(variable: Variable) -> dict[str, Any]:
     return {"units": _UNITS[variable.name]} if variable.name in _UNITS else {}
 
 
+def named(dataset: Dataset) -> Dataset:
+    """A dataset whose variables of codes have the names of these in their `long_name`, too, which
+    plots of xarray write beside their colours. Stores keep what they have had from the start."""
+    dataset = dataset.copy(deep=False)
+    for variable in dataset.data_vars.values():
+        attrs = variable.attrs
+        if "flag_meanings" in attrs:
+            codes = np.atleast_1d(attrs["flag_values"])
+            pairs = zip(codes, str(attrs["flag_meanings"]).split(), strict=True)
+            listed = ", ".join(f"{code} {word}" for code, word in pairs)
+            variable.attrs = attrs | {"long_name": f"{variable.name}: {listed}"}
+    return dataset
+
+
 def attributes(
     point: Point | Callable, tile: int, key: jax.Array | None, axes: Iterable[str] = ()
 ) -> dict[str, Any]:

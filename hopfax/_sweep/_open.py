@@ -17,7 +17,7 @@ from .._errors import (
 )
 from .._files import check_zarr
 from .._types import Dataset
-from ._dataset import xarray
+from ._dataset import named, xarray
 from ._manifest import Manifest
 from ._store import Store
 
@@ -87,4 +87,4 @@ def dataset_of(
 
     source = Shown(store, manifest, there, partial)
     dataset = xr.open_zarr(source, zarr_format=3, consolidated=False)
-    return dataset[[variable.name for variable in manifest.variables]]
+    return named(dataset[[variable.name for variable in manifest.variables]])

@@ -17,6 +17,8 @@ import jax
 import numpy as np
 
 from .._errors import as_count, shown
+from .._progress import duration
+from .._report import Report, Reported
 from ._grid import Blocks
 from ._job import Job, Variable, flat, variables
 from ._point import Point
@@ -30,8 +32,8 @@ _FEW = 32  # tiles at least in blocks with cut tiles, which are computed twice: 
 _WORTH = 64  # tiles of a sweep from which on it is worth to run one beforehand
 
 
-@dataclasses.dataclass(frozen=True)
-class SweepPlan:
+@dataclasses.dataclass(frozen=True, repr=False)
+class SweepPlan(Reported):
     """How a sweep would be computed. Times are estimates from one tile spread over the grid.
 
     - `points`, `tile`, `tiles`: points in all, points computed together, and how often.
@@ -83,7 +85,7 @@ class SweepPlan:
         """The size of the outputs before compression, in words."""
         return size(self.bytes)
 
-    def __str__(self) -> str:
+    def _report(self) -> Report:
         outputs = ", ".join(f"{name} ({kind})" for name, kind in self.variables.items())
         rows = (
             ("points", f"{self.points:,} in {self.tiles:,} tiles of {self.tile:,}"),
@@ -96,7 +98,7 @@ class SweepPlan:
                 f"about {self.duration}, after {self.compile_seconds:.1f} s to compile",
             ),
         )
-        return "\n".join(f"{name:<8} {text}" for name, text in rows)
+        return Report("", rows)
 
 
 class Prepared(NamedTuple):
@@ -340,17 +342,6 @@ def size(number: int | float) -> str:
             return f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:.3g} TB"
-
-
-def duration(seconds: float) -> str:
-    """A number of seconds in the unit that reads best."""
-    if np.isnan(seconds):
-        return "an unknown time"
-    if seconds < 100:
-        return f"{seconds:.2g} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def checked_chunk(chunk: Any) -> int | Literal["auto"]:

@@ -12,13 +12,15 @@ lanes is of use: one interval is divided into 65 parts at once, 64 intervals are
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 
 from .. import _status
 from .._errors import as_count, as_float, as_number, check_array, shown
+from .._interrupt import heard
+from .._progress import check_progress, progress as bar
 from .._types import ArrayLike, Dataset
 from ..observables import REGIMES
 from . import _dataset
@@ -63,6 +65,7 @@ def refine(
     key: jax.Array | None = None,
     tile: int = 64,
     devices: int | Sequence[Device] | None = None,
+    progress: bool | Literal["auto"] = "auto",
 ) -> Dataset:
     r"""Where a class of outcome changes along one parameter: phase boundaries without a fine grid.
 
@@ -75,7 +78,7 @@ def refine(
 
     **Arguments:**
 
-    - `point`, `key`, `devices`: as of `hopfax.sweep`.
+    - `point`, `key`, `devices`, `progress`: as of `hopfax.sweep`.
     - `grid`: the axes of the curve, as of `hopfax.sweep`; `{}` for a single boundary.
     - `along`, `between`: the parameter, and its least and largest value.
     - `of`: an output of whole numbers, such as "regime" or "status"; a failed point is a class of
@@ -113,32 +116,54 @@ def refine(
     if along in grid:
         raise ValueError(f"`along`: {along!r} is also an axis of `grid`.")
     tile = as_count(tile, "tile")
+    check_progress(progress)
     job = job_of(point, {**grid, along: np.array([low, high])}, key, tile)
     curve = Grid(job.grid.axes[:-1])
     check_array("the points", 24, coarse=coarse + 1, curve=curve.size)
     program = job.program(local_devices(devices))
     target = _class(of, into, flat(program.outputs))
-    run = _Runner(job, curve, program, along, of, target)
     lanes = np.arange(curve.size)
     ticks = np.linspace(low, high, coarse + 1)
-    classes = run(np.repeat(lanes, coarse + 1), np.tile(ticks, curve.size))
-    found = _changes(lanes, np.tile(ticks, (curve.size, 1)), classes.reshape(-1, coarse + 1))
-    while found.lane.size and (wide := found.width > tol).any():
-        found = _divide(run, found, wide, tol, tile)
+    steps = _halvings((high - low) / coarse, tol)
+    with heard() as stopped, bar(1 + steps, "halving", progress) as moved:
+        run = _Runner(job, curve, program, along, of, target, stopped, moved)
+        classes = run(np.repeat(lanes, coarse + 1), np.tile(ticks, curve.size))
+        found = _changes(lanes, np.tile(ticks, (curve.size, 1)), classes.reshape(-1, coarse + 1))
+        moved.update(1)
+        while found.lane.size and (wide := found.width > tol).any():
+            found = _divide(run, found, wide, tol, tile)
+            left = _halvings(float(found.width.max(initial=0.0)), tol)
+            moved.update(steps - left)
+            steps = left
     return _labelled(found, curve, job, along, of, target, run.points, point)
+
+
+def _halvings(width: float, tol: float) -> int:
+    """How often an interval must be halved until it is narrower than the tolerance."""
+    return max(math.ceil(math.log2(width / tol)), 0) if width > 0 else 0
 
 
 class _Runner:
     """Computes the classes at points of the curves' grid and values of the parameter.
 
     `points` counts the runs. With a `target` there are two classes: 1 is the target, 0 the rest.
+    `stopped` raises KeyboardInterrupt if Ctrl-C was pressed; `shown` is the progress bar.
     """
 
     def __init__(
-        self, job: Job, curve: Grid, program: Program, along: str, of: str, target: int | None
+        self,
+        job: Job,
+        curve: Grid,
+        program: Program,
+        along: str,
+        of: str,
+        target: int | None,
+        stopped: Callable[[], None],
+        shown: Any,
     ):
         self.job, self.curve, self.program = job, curve, program
         self.along, self.of, self.target, self.points = along, of, target, 0
+        self.stopped, self.shown = stopped, shown
 
     def __call__(self, lanes: np.ndarray, values: np.ndarray) -> np.ndarray:
         """The classes at `values` of the parameter, each at one lane of the curves' grid."""
@@ -149,12 +174,18 @@ class _Runner:
         inputs = self.curve.at(lanes[filled]) if self.curve.axes else {}
         inputs[self.along] = values[filled]
         numbers = inputs.pop("seed") if self.job.seeded else lanes[filled]
-        out = blank(flat(self.program.run(inputs, numbers)))
+        out = blank(flat(self.program.run(inputs, numbers, self.look)))
+        self.shown.set_postfix_str(f"{self.points:,} runs")
         classes = out[self.of][:count].astype(np.int64)
         good = succeeded(out["status"][:count]) | (self.of == "status")
         if self.target is not None:
             classes = (classes == self.target).astype(np.int64)
         return np.where(good, classes, _FAILED)
+
+    def look(self) -> bool:
+        """Between two calls of the program, whether it is to give up: by Ctrl-C, with an error."""
+        self.stopped()
+        return False
 
 
 def _changes(lanes: np.ndarray, values: np.ndarray, classes: np.ndarray) -> _Brackets:
@@ -211,13 +242,15 @@ def _labelled(
     codes = {} if target is not None else _dataset.attributes_of(Variable(of, (), np.dtype(int)))
     attributes = _dataset.attributes(point, job.tile, job.key)
     dataset = _dataset.coordinates(curve, attributes | {"points": points})
-    return dataset.assign(
-        {
-            along: (dims, spread(middle, np.nan)),
-            "width": (dims, spread(found.width, np.nan)),
-            "below": (dims, spread(found.below, _FAILED), codes),
-            "above": (dims, spread(found.above, _FAILED), codes),
-        }
+    return _dataset.named(
+        dataset.assign(
+            {
+                along: (dims, spread(middle, np.nan)),
+                "width": (dims, spread(found.width, np.nan)),
+                "below": (dims, spread(found.below, _FAILED), codes),
+                "above": (dims, spread(found.above, _FAILED), codes),
+            }
+        )
     )
 
 

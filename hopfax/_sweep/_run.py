@@ -9,7 +9,7 @@ look for a sweep in the store and compare it with the one asked for (`_present`)
 import concurrent.futures
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -31,7 +31,7 @@ from .._errors import (
     warn,
 )
 from .._identity import describe
-from .._interrupt import heard
+from .._interrupt import heard, tell
 from .._progress import check_progress
 from .._types import Dataset
 from . import _dataset
@@ -110,7 +110,8 @@ def sweep(
     - `executor`: a `concurrent.futures.Executor` or a `dask.distributed.Client`, whose workers
       compute the blocks; needs a `store` that they all see.
     - `on_failure`: what to do, at the end, if points failed: "warn", "raise" or "ignore".
-    - `progress`: whether to show a progress bar; "auto" does on a terminal.
+    - `progress`: whether to show a progress bar, on a terminal or in a notebook; elsewhere a line
+      every ten seconds says how far it is, with True also one at the end.
 
     **Returns:** an `xarray.Dataset` with the grid as coordinates, every output as a variable, and
     `status` (see `hopfax.STATUS`); its attributes hold all settings and versions.
@@ -155,12 +156,12 @@ def sweep(
         raise ValueError("`resume='must'` and `overwrite=True` contradict each other.")
     if part is not None and overwrite:
         raise ValueError("`part` with `overwrite`: every part would delete what the others did.")
-    with heard() as stopped:
+    place = None if store is None else Store(store)
+    with _explained(place), heard() as stopped:
         how = how._replace(stopped=stopped)
-        if store is None:
+        if place is None:
             dataset, records = _in_memory(job, labels, how)
         else:
-            place = Store(store)
             place.check(overwrite)
             work = _Work(job, labels, _config(job, labels, how.chunk, tag), place, how)
             workers = None if executor is None else executor_of(executor)
@@ -205,28 +206,28 @@ def _config(
 def _in_memory(job: Work, labels: Dataset, how: _How) -> tuple[Dataset, dict[int, Record]]:
     """Compute all blocks without a store. Returns the dataset, and how every block went."""
     records: dict[int, Record] = {}
-    prepared = prepare(job, how.devices) if job.grid.size else None
-    found = job.variables() if prepared is None else prepared.variables
-    total = job.grid.size * sum(v.bytes for v in found)
-    hint = "Let the points return less, or keep the results in files: sweep(..., store=...)."
-    check_memory("grid", total, f"the results of {job.grid.size:,} points", hint)
-    values = {v.name: np.full(job.grid.shape + v.shape, v.blank, v.dtype) for v in found}
-    if prepared is not None:
-        blocks = prepared.blocks(how.chunk)
+    with counted(job.grid.size, {}, how.progress) as count:  # from the start: compiling lasts, too
+        prepared = prepare(job, how.devices) if job.grid.size else None
+        found = job.variables() if prepared is None else prepared.variables
+        total = job.grid.size * sum(v.bytes for v in found)
+        hint = "Let the points return less, or keep the results in files: sweep(..., store=...)."
+        check_memory("grid", total, f"the results of {job.grid.size:,} points", hint)
+        values = {v.name: np.full(job.grid.shape + v.shape, v.blank, v.dtype) for v in found}
+        if prepared is not None:
+            blocks = prepared.blocks(how.chunk)
 
-        def keep(k: int, outputs: dict[str, np.ndarray], record: Record) -> None:
-            for variable in found:
-                part = variable.fill(outputs[variable.name], len(job.grid.shape))
-                values[variable.name][blocks.slices(k)] = part
+            def keep(k: int, outputs: dict[str, np.ndarray], record: Record) -> None:
+                for variable in found:
+                    part = variable.fill(outputs[variable.name], len(job.grid.shape))
+                    values[variable.name][blocks.slices(k)] = part
 
-        with counted(job.grid.size, {}, how.progress) as count:
             how.stopped()
             records = by_threads(prepared, blocks, prepared.order(blocks), keep, count)
     data = {
         v.name: (_dataset.dims_of(v, job.grid), values[v.name], _dataset.attributes_of(v))
         for v in found
     }
-    return labels.assign(data), records
+    return _dataset.named(labels.assign(data)), records
 
 
 def _in_store(
@@ -269,7 +270,8 @@ def _in_store(
             work.how.stopped()
             records |= _compute(work, run, present, prepared, executor, pending, records)
         except BaseException as error:
-            error.add_note(_what_is_left(store, present, mine))
+            refused = {"overwrite=True": overwrite, "resume='never'": resume == "never"}
+            tell(error, _what_is_left(store, present, mine, [k for k in refused if refused[k]]))
             raise
         there = mine if alone else _done(store, present, range(present.blocks.number))
     if not alone and len(there) == present.blocks.number:
@@ -278,14 +280,35 @@ def _in_store(
     return dataset_of(store, present, list(there), partial=not alone), records
 
 
-def _what_is_left(store: Store, manifest: Manifest, blocks: Sequence[int]) -> str:
-    """What a sweep that was stopped has in its store, and how it is gone on with."""
+@contextlib.contextmanager
+def _explained(store: Store | None) -> Iterator[None]:
+    """Have a KeyboardInterrupt that says nothing yet say what is kept, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if not error.args and store is None:
+            text = "the sweep was interrupted, and nothing of it is kept. With sweep(..., store="
+            tell(error, f"{text}'a folder') it is kept block by block, and the same call goes on.")
+        elif not error.args and store is not None:
+            whole = "the same call goes on"
+            tell(error, f"the sweep was interrupted; {whole} with what is stored in {store.path}.")
+        raise
+
+
+def _what_is_left(
+    store: Store, manifest: Manifest, blocks: Sequence[int], without: Sequence[str] = ()
+) -> str:
+    """What a sweep that was stopped has in its store, and how it is gone on with.
+
+    **Arguments:** `without`: the arguments of this call that must be left out for that.
+    """
     if not (store.path / "sweep.json").is_file():
         return f"The store {store.path} was removed while the sweep ran: nothing can be resumed."
     there = len(_done(store, manifest, blocks))
+    but = f" without {' and '.join(without)}" if without else ""
     return (
-        f"{there} of {len(blocks)} blocks are stored in {store.path}; run the same sweep again to "
-        "resume it."
+        f"{there} of {len(blocks)} blocks are stored in {store.path}; run the same sweep again"
+        f"{but} to resume it."
     )
 
 

@@ -170,8 +170,10 @@ def _status(error: Exception) -> int | None:
 
 
 def _notes(error: BaseException) -> list[str]:
-    """What was added to an error on its way: how to go on after it."""
-    return list(getattr(error, "__notes__", []))
+    """What was added to an error on its way: how to go on after it, and what is kept."""
+    notes = list(getattr(error, "__notes__", []))
+    own = isinstance(error, KeyboardInterrupt) and notes and str(error)
+    return [str(error), *notes] if own else notes
 
 
 def _one_line(message, category, filename, lineno, file=None, line=None) -> None:

@@ -21,6 +21,7 @@ from .._errors import (
     shown,
     warn,
 )
+from .._report import Report, Reported, fields_report, in_brief, matrix_svg
 from .._types import ArrayLike, Input, PerNeuron, PerPattern, State
 from ..patterns import AbstractPatterns, Patterns
 from ..patterns._base import unsigned
@@ -56,7 +57,7 @@ class Bound(NamedTuple):
         return (jnp.isfinite(self.value) & above).all()
 
 
-class AbstractNetwork(eqx.Module):
+class AbstractNetwork(Reported, eqx.Module):
     """Patterns, parameters and an equation of motion, for one network and one state.
 
     Batches are made with `jax.vmap`. Subclasses are final.
@@ -90,6 +91,20 @@ class AbstractNetwork(eqx.Module):
         raise ValueError(
             f"`network`: no theory reads a {type(self).__name__} as such; give it the numbers."
         )
+
+    def _report(self) -> Report:
+        found = fields_report(self, f"{type(self).__name__} of {in_brief(self.patterns)}")
+        rows = [(name, text) for name, text in found.rows if name != "patterns"]
+
+        def picture() -> str:
+            fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+            return "".join(
+                matrix_svg(value, f"{name}: from column to row")
+                for name, value in fields.items()
+                if name != "patterns" and np.ndim(value) == 2
+            )
+
+        return found._replace(rows=rows, picture=picture)
 
     def options(self) -> dict[str, Any]:
         """What besides arrays makes the network what it is, by name: its options, and the classes

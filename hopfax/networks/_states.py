@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from .._report import Reported
 from .._types import PerNeuron, PerPattern, State
 
 
@@ -31,7 +32,7 @@ def neurons_of(state: State) -> PerNeuron:
     return jax.tree.leaves(state)[0]
 
 
-class FieldState(eqx.Module):
+class FieldState(Reported, eqx.Module):
     r"""State of a Hopfield network.
 
     - `field`: $x$, one value a neuron.
@@ -60,7 +61,7 @@ class FieldState(eqx.Module):
         return self.field
 
 
-class RateState(eqx.Module):
+class RateState(Reported, eqx.Module):
     r"""State of a firing-rate network.
 
     - `rates`: $x \ge 0$, one firing rate a neuron.

@@ -12,6 +12,7 @@ from equinox import AbstractVar
 from jaxtyping import Array, Bool, Float, Integer, UInt32
 
 from .._errors import as_count, as_index, as_key, shown
+from .._report import Report, Reported, fields_report
 from .._types import PerNeuron, PerPattern, is_concrete
 
 #: The number of a pattern or a neuron, which may be traced.
@@ -20,7 +21,7 @@ Index: TypeAlias = int | np.integer | Integer[Array, ""]
 WORD = 32  # entries of a packed word: bit j of word w belongs to neuron 32 w + j
 
 
-class AbstractPatterns(eqx.Module):
+class AbstractPatterns(Reported, eqx.Module):
     """P memories of N neurons, wherever they are kept.
 
     `DenseMemory` reads them in blocks, one after the other, so that no more than one block need
@@ -52,6 +53,13 @@ class AbstractPatterns(eqx.Module):
     @abc.abstractmethod
     def dtype(self) -> np.dtype:
         """Floating type of the patterns, and of all that is computed with them."""
+
+    def _report(self) -> Report:
+        kind = "" if type(self).__name__ == "Patterns" else f", {type(self).__name__}"
+        sign = " of signs" if self.binary else ""
+        memories = "1 memory" if self.P == 1 else f"{self.P:,} memories"
+        title = f"{memories}{sign}, {self.N:,} neurons{kind}, {self.dtype}"
+        return fields_report(self, title, without=("binary",))
 
     @abc.abstractmethod
     def rows(self, first: Index, size: int) -> Float[Array, "size N"]:

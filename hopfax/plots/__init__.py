@@ -4,6 +4,7 @@ Every function draws into the Axes given as `ax` or `axes`, or into new ones, an
 `facets` and `overview`, whose panels depend on the dataset, draw into a `figure`.
 """
 
+from ._bifurcation import bifurcation as bifurcation
 from ._dense import retrieval_diagram as retrieval_diagram
 from ._film import film_strip as film_strip
 from ._fit import fit as fit
@@ -23,6 +24,7 @@ from ._sweeps import (
 )
 
 __all__ = [
+    "bifurcation",
     "curves",
     "dwell_curve",
     "facets",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .._errors import check_bool, check_type, missing, shown
+from .._palette import COLOURS as COLOURS, REGIME_COLOURS as REGIME_COLOURS, look_of as look_of
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist as Artist
@@ -21,22 +22,6 @@ Panels: TypeAlias = Axes | Sequence[Axes] | np.ndarray
 #: Keyword arguments of a function of matplotlib.
 Style: TypeAlias = dict[str, Any]
 
-#: Okabe and Ito's colours, told apart by colour-blind readers too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#000000")
-#: Fills of the regimes: pale where a curve has to be read on top.
-REGIME_COLOURS = {
-    "sequence": "#8FC6EA",
-    "collapse": "#E4E4E4",
-    "locked": "#66B99B",
-    "mixed": "#DDA6C5",
-    "tie": "#F2E88A",
-    "undecided": "#F0B98B",
-    "spurious": "#B08BC9",
-    "failed": "#555555",
-    "unstable": "#E4E4E4",
-    "stable": "#66B99B",
-    "certified": "#BFDDF2",
-}
 _LABELS = {
     "kappa": r"gain $\kappa$",
     "tau": r"separation of timescales $\tau$ (fast time constants)",

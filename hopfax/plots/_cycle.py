@@ -2,44 +2,53 @@
 
 import json
 import math
+from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from .._types import Dataset
 from ..theory import sequential
 from ..theory.sequential._map import known_edge
 from ._axes import Axes, Line, tau_text
-from ._grid import dims_of
+from ._grid import Scale, dims_of
 
 #: How the separation of timescales reads where it is infinite.
 SINGULAR = r"$\tau \to \infty$"
 SEPARATION = r"$\tau$ and $b$"
+_SYMBOLS = {"kappa": r"\kappa", "tau": r"\tau", "bias": "b"}
+_ACTIVATIONS = {"HardTanh": "hard tanh", "Tanh": "tanh", "Erf": "erf"}
 _ORTHOGONAL = 1e-6  # overlap of two memories up to which the theory takes them for orthogonal
 
 
 class Cycle(NamedTuple):
     """A cycle of `P` memories, as far as the theory needs it; None for what is no single number.
 
-    `orthogonal`: whether the memories are, as far as the dataset tells."""
+    `orthogonal`: whether the memories are, as far as the dataset tells. `loop`: the weight with
+    which each memory calls itself."""
 
     P: int
     tau: float | None
     bias: float | None
     orthogonal: bool = True
+    loop: float = 0.0
 
     @property
     def finite(self) -> bool:
         """Whether the theory of a finite separation of timescales applies."""
-        if self.tau is None or self.bias is None or not self.orthogonal:
+        if self.tau is None or self.bias is None or not self.orthogonal or self.loop:
             return False
         return not sequential.domain(self.P, self.tau, self.bias)
 
 
 class Edge(NamedTuple):
-    """A predicted boundary: the smallest start saliency that sustains the sequence, over the gain.
+    """A predicted boundary over the gain: the smallest start saliency that sustains the sequence,
+    or the critical gain at each separation of timescales.
 
-    `P`, `tau`: of which theory. `critical`: the gain below which there is none.
+    `P`, `tau`: of which theory. `critical`: the gain below which there is none, from which on the
+    boundary goes straight up. `text`: what it is, where that is no theory of one `P` and `tau`.
     """
 
     P: int | float
@@ -47,6 +56,7 @@ class Edge(NamedTuple):
     critical: float
     kappa: np.ndarray
     start: np.ndarray
+    text: str = ""
 
     @property
     def finite(self) -> bool:
@@ -56,16 +66,20 @@ class Edge(NamedTuple):
     @property
     def name(self) -> str:
         """What the prediction assumes, for a legend."""
-        return f"theory, {size_text(self.P)}, {tau_text(self.tau) if self.finite else SINGULAR}"
+        if self.text:
+            return self.text
+        separation = tau_text(self.tau) if self.finite else SINGULAR
+        return rf"{size_text(self.P)}, {separation}: $\kappa_c = {self.critical:.2f}$"
 
 
 def cycle_of(dataset: Dataset) -> Cycle | None:
     """The cycle that a sweep of two-timescale networks ran, read from the dataset's attributes.
 
     A scalar coordinate, as a selected panel has, takes the place of the value of its name. None
-    unless the network is a plain cycle (each memory calls the next with weight 1) with hard tanh, a
-    linear readout, self-couplings kept, no noise, and memories that are orthogonal or made so by
-    the pseudo-inverse rule: for these the theory holds. `tau` or `bias` is None where it is no
+    unless the network is a cycle (each memory calls the next with weight 1, and all call themselves
+    equally or not at all) with hard tanh, a linear readout, self-couplings kept, no noise, and
+    memories that are orthogonal or made so by the pseudo-inverse rule: for these the theory holds.
+    `tau` or `bias` is None where it is no
     single number.
     """
     values, settings = _values(dataset), _settings(dataset)
@@ -73,7 +87,8 @@ def cycle_of(dataset: Dataset) -> Cycle | None:
     if transition is None or transition.ndim != 2:
         return None
     P = len(transition)
-    cyclic = P > 1 and np.array_equal(transition, np.roll(np.eye(P), 1, axis=0))
+    loop = float(transition[0, 0]) if P > 2 else 0.0
+    cyclic = P > 1 and np.array_equal(transition, np.roll(np.eye(P), 1, axis=0) + loop * np.eye(P))
     kind = (dataset.attrs.get("network"), settings.get("activation"))
     if kind != ("TwoTimescaleHopfield", "HardTanh") or not cyclic:
         return None
@@ -85,7 +100,7 @@ def cycle_of(dataset: Dataset) -> Cycle | None:
     plain = _single(values, "noise", 0.0) == 0 and _single(values, "activation.gain", 1.0) == 1
     if _driven(dataset) or not plain or _strange(dataset, values):
         return None
-    return Cycle(P, _single(values, "tau"), _single(values, "bias"), orthogonal)
+    return Cycle(P, _single(values, "tau"), _single(values, "bias"), orthogonal, loop)
 
 
 def _strange(dataset: Dataset, values: dict[str, np.ndarray]) -> list[str]:
@@ -140,7 +155,7 @@ def edges(dataset: Dataset, x: str, y: str, largest: float) -> list[Edge]:
     **Returns:** the boundaries, without those that no gain has.
     """
     cycle = cycle_of(dataset)
-    if cycle is None or x != "kappa" or not _single_start(dataset, y):
+    if cycle is None or x != "kappa" or cycle.loop or not single_start(dataset, y):
         return []
     cases = [(math.inf, math.inf), (cycle.P, math.inf)]
     if cycle.finite:
@@ -163,17 +178,92 @@ def edges(dataset: Dataset, x: str, y: str, largest: float) -> list[Edge]:
 
 
 def draw_edges(ax: Axes, found: list[Edge], top: float) -> list[Line]:
-    """Draw the predicted boundaries, labelled with their critical gains, and return the lines."""
+    """Draw the predicted boundaries, labelled with their critical gains, and return the lines that
+    can be seen."""
+    from matplotlib import patheffects
+    from matplotlib.transforms import Bbox
+
+    (left, right), (bottom, above) = ax.get_xlim(), ax.get_ylim()
+    view = Bbox([[left, bottom], [right, above]])
     lines = []
     for edge in found:
         style = "-" if edge.finite else ":" if edge.P == math.inf else "--"
         colour, width = ("black", 1.6) if edge.finite else ("0.2", 1.3)
         # The boundary goes on straight up at the critical gain, below which no start suffices.
-        kappa = np.concatenate([[edge.critical], edge.kappa])
-        start = np.concatenate([[top], edge.start])
-        text = rf"{edge.name}: $\kappa_c = {edge.critical:.2f}$"
-        lines += ax.plot(kappa, start, ls=style, color=colour, lw=width, label=text)
+        vertical = [] if math.isnan(edge.critical) else [edge.critical]
+        kappa = np.concatenate([vertical, edge.kappa])
+        start = np.concatenate([[top] * len(vertical), edge.start])
+        (line,) = ax.plot(kappa, start, ls=style, color=colour, lw=width, label=edge.name)
+        if not line.get_path().intersects_bbox(view, filled=False):
+            line.remove()
+            continue
+        # A pale outline, so that it is seen on dark fills, too.
+        line.set_path_effects([patheffects.withStroke(linewidth=width + 1.8, foreground="white")])
+        lines.append(line)
     return lines
+
+
+def boundaries(dataset: Dataset, x: Scale, y: Scale) -> list[Edge]:
+    """The predicted boundaries of the sequence in a map with the scales `x` and `y`: `edges` over a
+    start saliency, `thresholds` over the separation of timescales."""
+    if y.name == "tau":
+        return thresholds(dataset, x.name, y.limits)
+    return edges(dataset, x.name, y.name, x.limits[1])
+
+
+def thresholds(dataset: Dataset, x: str, limits: tuple[float, float]) -> list[Edge]:
+    r"""The critical gains in a map of the gain and the separation of timescales.
+
+    In the limit $\tau \to \infty$ for an endless chain (without self-loops) and for this cycle, and
+    for this cycle at each finite $\tau$ where that is derived. A cycle with self-loops of weight
+    $d$ holds its memories for ever from $\kappa = 1/d$ on.
+
+    **Arguments:** `x`: name of the other coordinate. `limits`: of y.
+    """
+    cycle = cycle_of(dataset)
+    if cycle is None or x != "kappa":
+        return []
+    low, high = limits
+    found = []
+    for P in (cycle.P,) if cycle.loop else (math.inf, cycle.P):
+        critical = looped_gain(P, cycle.loop)
+        if math.isfinite(critical):
+            found.append(Edge(P, math.inf, critical, np.array([critical]), np.array([low])))
+    if cycle.loop > 0:
+        hold = 1 / cycle.loop
+        text = rf"held for ever from $\kappa = {hold:.2f}$ on"
+        found.append(Edge(math.inf, math.inf, hold, np.array([hold]), np.array([low]), text))
+    bias = cycle.bias
+    if bias is None or cycle.loop or not cycle.orthogonal or sequential.domain(cycle.P, 50.0, bias):
+        return found
+    grid = np.geomspace(max(low, 1.5), high, 24)
+    one = partial(sequential.critical_gain, cycle.P, bias=bias)
+    kappa = np.asarray(jax.vmap(lambda tau: one(tau=tau))(grid))  # NaN where it is not derived
+    known = np.isfinite(kappa)
+    text = rf"{size_text(cycle.P)}: $\kappa_c(\tau)$"
+    if known.any():
+        found.append(Edge(cycle.P, math.nan, math.nan, kappa[known], grid[known], text))
+    return found
+
+
+def looped_gain(P: int | float, loop: float) -> float:
+    r"""The critical gain of a cycle whose memories call themselves with the weight `loop`, in the
+    singular limit: infinite if the memories are held for ever before the sequence sustains itself.
+
+    The theory is for a self-loop $s = \kappa A_{\mu\mu}$ that does not grow with the gain, so that
+    the gain is the smallest one that is critical for its own $s$.
+    """
+    if loop == 0:
+        return float(sequential.critical_gain(P))
+    low, high = 1e-3, 1 / loop if loop > 0 else 1e3
+    for _ in range(4):  # a thousandth of the interval each time
+        kappa = np.linspace(low, high, 1001)[:-1]
+        enough = kappa >= np.asarray(sequential.critical_gain(P, self_loop=loop * kappa))
+        if not enough.any():
+            return math.inf
+        first = int(enough.argmax())
+        low, high = float(kappa[max(first - 1, 0)]), float(kappa[first]) + 1e-12
+    return high
 
 
 def gains(low: float, high: float, number: int = 40) -> np.ndarray:
@@ -191,12 +281,47 @@ def size_text(P: int | float) -> str:
     return r"$P \to \infty$" if P == math.inf else f"$P = {int(P)}$"
 
 
-def setting_text(cycle: Cycle) -> str:
-    """The parameters of a cycle, for a title."""
-    parts = [f"cycle of {cycle.P} memories"]
-    parts += [] if cycle.tau is None else [tau_text(cycle.tau)]
-    parts += [] if cycle.bias is None else [rf"$b = {cycle.bias:g}$"]
-    return ", ".join(parts)
+def heading(dataset: Dataset) -> str:
+    """What was run, for a title of two lines: size, time constant and seed, how long; then readout,
+    learning, activation and noise. As far as the dataset tells."""
+    values, settings = _values(dataset), _settings(dataset)
+    first, second = ", ".join(_sizes(dataset, values, settings)), _kinds(values, settings)
+    first += horizon_text(dataset) if first else ""
+    return "\n".join(line for line in (first, ", ".join(second)) if line)
+
+
+def _sizes(
+    dataset: Dataset, values: dict[str, np.ndarray], settings: dict[str, Any]
+) -> Iterator[str]:
+    """How many memories and neurons, and the parameters that are not swept."""
+    transition, xi = values.get("transition"), settings.get("network.patterns.xi")
+    cycle = cycle_of(dataset)
+    if transition is not None and transition.ndim == 2:
+        yield ("cycle, " if cycle else "") + f"$P = {len(transition)}$"
+    shape = np.shape(xi) if isinstance(xi, list) else (xi or {}).get("shape", ())
+    if len(shape) == 2:
+        yield f"$N = {shape[1]}$"
+    for name in ("kappa", "tau", "bias"):
+        if (value := _single(values, name)) is not None:
+            yield rf"${_SYMBOLS[name]} = {value:.4g}$"
+    if cycle and cycle.loop:
+        yield rf"self-loops $A_{{\mu\mu}} = {cycle.loop:g}$"
+
+
+def _kinds(values: dict[str, np.ndarray], settings: dict[str, Any]) -> list[str]:
+    """Readout, learning, activation and noise in words."""
+    found = [
+        f"{settings[name]} {name}".replace("_", " ")
+        for name in ("readout", "learning")
+        if isinstance(settings.get(name), str)
+    ]
+    if "activation" in settings:
+        kind = str(settings["activation"])
+        found.append(_ACTIVATIONS.get(kind, kind))
+    noise = _single(values, "noise", 0.0)
+    if settings and noise is not None:
+        found.append(rf"noise $\sigma = {noise:g}$" if noise else "no noise")
+    return found
 
 
 def horizon_text(dataset: Dataset) -> str:
@@ -274,7 +399,7 @@ def _single(values: dict[str, np.ndarray], name: str, default: float | None = No
     return float(array.flat[0]) if same else None
 
 
-def _single_start(dataset: Dataset, y: str) -> bool:
+def single_start(dataset: Dataset, y: str) -> bool:
     """Whether all start saliencies but the one along `y` are zero."""
     base, place = _parameter(y)
     start = _values(dataset).get("init.saliency")

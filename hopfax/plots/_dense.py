@@ -10,8 +10,8 @@ from .._types import Dataset
 from ..theory import dense
 from ._axes import Artist, Axes, Figure, Style, check_drawing, new_axes
 from ._grid import gaps, ordered, values_of
+from ._legends import legend_below
 from ._paint import Paint, gap_handles, mesh, paint_of
-from ._sweeps import legend_below
 
 if TYPE_CHECKING:
     from matplotlib.patheffects import AbstractPathEffect

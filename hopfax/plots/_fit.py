@@ -13,6 +13,7 @@ from ._axes import COLOURS, Axes, Figure, Style, check_figure, new_figure
 _ENTRIES = 16  # fitted numbers whose intervals are drawn
 _NORMAL = 1.959964  # standard errors of an interval of 95 %
 _WIDE = 150.0  # per cent at which an interval is cut off
+_WRITTEN, _SIGNED = 8, 32  # rows of a matrix whose entries, or whose signs, are written
 _DARK, _PALE = "0.15", "0.85"
 
 
@@ -171,9 +172,12 @@ def _intervals(ax: Axes, found: FitResult) -> None:
         known = np.isfinite([low[k], high[k]]).all() and high[k] - low[k] < 2 * _WIDE
         colour = COLOURS[0] if known else COLOURS[1]
         if np.isfinite([low[k], high[k]]).all():
-            ax.plot([low[k], high[k]], [k, k], "-", color=colour, lw=2.5, solid_capstyle="butt")
+            bar: Style = dict(ls="-", lw=2.5) if known else dict(ls=":", lw=1.5)
+            ax.plot([low[k], high[k]], [k, k], color=colour, solid_capstyle="butt", **bar)
         ax.plot(0.0, k, "o", ms=4, color=colour)
         text = f"{ends[0][k]:.4g} to {ends[1][k]:.4g}" if not np.isnan(low[k]) else "not given"
+        if np.isinf([ends[0][k], ends[1][k]]).all():
+            text = "not determined by the data"
         drawn = drawn or bool(np.isfinite([low[k], high[k]]).all())
         texts.append(f"{found.labels[k]} = {values[k]:.4g}\n{text}")
     ax.axvline(0.0, color=_DARK, lw=0.6, zorder=0)
@@ -206,6 +210,7 @@ def _matrix(ax: Axes, found: FitResult) -> None:
     # What is open may be of any size, and must not take the colours from what is known.
     top = float(np.abs(matrix[known]).max(initial=0.0)) or float(np.abs(matrix).max()) or 1.0
     image = ax.imshow(matrix, cmap="RdBu_r", vmin=-top, vmax=top)
+    signed(ax, np.where(known, matrix, 0.0), top)
     marks = set()
     for nu in range(P):
         for mu in range(P):
@@ -229,6 +234,18 @@ def _matrix(ax: Axes, found: FitResult) -> None:
     if handles:
         place: Style = dict(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize="x-small")
         ax.legend(handles=handles, frameon=False, **place)
+
+
+def signed(ax: Axes, matrix: np.ndarray, top: float) -> None:
+    """Write the entries of a small matrix into its cells, and of a larger one the sign of those
+    below zero: in greyscale red and blue are alike."""
+    P = len(matrix)
+    for (row, column), entry in np.ndenumerate(matrix):
+        if abs(entry) < 0.02 * top or (P > _WRITTEN and (entry > 0 or P > _SIGNED)):
+            continue
+        text = f"{entry:.2g}" if P <= _WRITTEN else "\u2212"
+        colour = "white" if abs(entry) > 0.6 * top else "black"
+        ax.text(column, row, text, ha="center", va="center", fontsize="x-small", color=colour)
 
 
 def _profile(ax: Axes, profile: Profile) -> None:

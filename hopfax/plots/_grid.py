@@ -23,6 +23,8 @@ GAPS = ("", "failed", "not run", "no value")
 FAILED, NOT_RUN, NO_VALUE = 1, 2, 3
 #: How the names of variables begin that are shares of seeds.
 SHARE = "share of"
+#: How the names of coordinates begin that are standard errors of means over seeds.
+ERROR = "error of"
 _STATUS = {code: name for code, (name, _) in _status.STATUS.items()}
 
 
@@ -133,6 +135,13 @@ def values_of(dataset: Dataset, name: str) -> np.ndarray:
     return np.where(gaps(dataset, name) == 0, variable.values.astype(float), np.nan)
 
 
+def error_of(dataset: Dataset, name: str) -> np.ndarray | None:
+    """The standard errors of means over seeds, over the dataset's axes; None without seeds."""
+    if f"{ERROR} {name}" not in dataset.coords:
+        return None
+    return np.asarray(dataset[f"{ERROR} {name}"].transpose(*dims_of(dataset)).values)
+
+
 def flags_of(variable: DataArray) -> dict[int, str]:
     """The codes that a variable can have and their meanings; empty if it holds numbers."""
     if variable.dtype.kind == "b":
@@ -148,7 +157,11 @@ def flags_of(variable: DataArray) -> dict[int, str]:
 
 def coordinates(dataset: Dataset, dim: str) -> list[str]:
     """The names of the one-dimensional coordinates along `dim`, its own first."""
-    names = [str(name) for name, value in dataset.coords.items() if value.dims == (dim,)]
+    names = [
+        str(name)
+        for name, value in dataset.coords.items()
+        if value.dims == (dim,) and not str(name).startswith(ERROR)
+    ]
     return sorted(names, key=lambda name: name != dim)
 
 
@@ -213,16 +226,16 @@ def without_single(dataset: Dataset) -> tuple[Dataset, str]:
 def over_seeds(dataset: Dataset) -> tuple[Dataset, str]:
     """The dataset averaged over its axis `seed`, and a remark for a title.
 
-    Numbers become their mean over the seeds that have one. Codes have no mean: `regime` becomes the
-    share of seeds with a sequence, other codes (and a `regime` without any sequence) the share of
-    seeds with the most frequent code; shares come first. A point counts as run if one of its seeds
-    succeeded.
+    Numbers become their mean over the seeds that have one; `error_of` has its standard error. Codes
+    have no mean: `regime` becomes the share of seeds with a sequence, other codes (and a `regime`
+    without any sequence) the share of seeds with the most frequent code; shares come first. A point
+    counts as run if one of its seeds succeeded.
     """
     dims = dims_of(dataset)
     if "seed" not in dims or len(dims) == 1:
         return dataset, ""
     number, state = dataset.sizes["seed"], states(dataset)
-    axis, found = dims.index("seed"), {}
+    axis, found, errors = dims.index("seed"), {}, {}
     rest = tuple(dim for dim in dims if dim != "seed")
     for name in (name for name in scalars(dataset) if name != "status"):
         variable, values = dataset[name], values_of(dataset, name)
@@ -234,9 +247,9 @@ def over_seeds(dataset: Dataset) -> tuple[Dataset, str]:
             code = next(code for code, other in flags.items() if other == word)
             values = np.where(np.isnan(values), np.nan, values == code)
             name, attrs = f"{SHARE} {word}", {}
-        good = ~np.isnan(values)
-        total, some = np.where(good, values, 0.0).sum(axis), good.sum(axis)
-        found[name] = (rest, np.where(some > 0, total / np.maximum(some, 1), np.nan), attrs)
+        average, spread = _average(values, axis)
+        found[name] = (rest, average, attrs)
+        errors[f"{ERROR} {name}"] = (rest, spread)
     if "status" in dataset:
         status = dataset["status"].values
         worst = np.where((status == _status.NOT_RUN).any(axis), _status.NOT_RUN, status.max(axis))
@@ -244,8 +257,21 @@ def over_seeds(dataset: Dataset) -> tuple[Dataset, str]:
         found["status"] = (rest, code, dataset["status"].attrs)
     found = {name: found[name] for name in sorted(found, key=lambda n: not n.startswith(SHARE))}
     mean = dataset.drop_vars([*dataset.data_vars, *coordinates(dataset, "seed")]).assign(found)
+    mean = mean.assign_coords(errors)
     text = f"mean over {number} seeds" if number > 1 else ""
     return mean, text + (", of those that succeeded" if text and state.any() else "")
+
+
+def _average(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean along an axis of what is not NaN, and its standard error, NaN for less than two."""
+    good = ~np.isnan(values)
+    some = good.sum(axis)
+    average = np.where(
+        some > 0, np.where(good, values, 0.0).sum(axis) / np.maximum(some, 1), np.nan
+    )
+    apart = np.where(good, values - np.expand_dims(average, axis), 0.0)
+    variance = np.square(apart).sum(axis) / np.maximum(some - 1, 1)
+    return average, np.where(some > 1, np.sqrt(variance / np.maximum(some, 1)), np.nan)
 
 
 def most_along(dims: tuple[str, ...]) -> dict[str, int]:

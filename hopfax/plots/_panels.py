@@ -18,7 +18,8 @@ from ._axes import (
     new_figure,
     panels,
 )
-from ._cycle import cycle_of, draw_edges, edges, horizon_text, setting_text
+from ._bifurcation import bifurcation, is_bifurcation
+from ._cycle import boundaries, draw_edges, edges, heading
 from ._dense import diagrams, is_diagram
 from ._grid import (
     Scale,
@@ -37,9 +38,10 @@ from ._grid import (
     unstructured,
     without_single,
 )
+from ._legends import legend_above, legends_below
 from ._paint import cloud, gap_handles, mesh, paint_of
 from ._rate import is_storage, storage_diagram
-from ._sweeps import curves, dwell_curve, legend_above, legend_below, phase_diagram
+from ._sweeps import curves, dwell_curve, phase_diagram, shown_scalars
 
 _MOST = 6  # variables in one figure
 
@@ -47,12 +49,12 @@ _MOST = 6  # variables in one figure
 def overview(dataset: Dataset, figure: Figure | None = None, *, theory: bool = True) -> Figure:
     r"""Draw a sweep over any axes in the way that fits them.
 
-    Over one axis: `curves`, or `scatter` for a cloud of points. Over two: `phase_diagram` (and
-    `dwell_curve` over the gain), or `maps` where there is no `regime`. Over more: `facets`. Axes of
-    one value go into the title. An axis `seed` is averaged over: numbers become their mean, and
-    `regime` the share of seeds with a sequence (if there is none, with the most frequent regime).
-    Of dense memories over load, start and order: a `retrieval_diagram` for every order. Of rate
-    memories: `storage_diagram`.
+    Over one axis: `bifurcation` (below it, `curves` of what else was measured), or `curves`, or
+    `scatter` for a cloud of points. Over two: `phase_diagram` (and `dwell_curve` over the gain), or
+    `maps` where there is no `regime`. Over more: `facets`. Axes of one value go into the title. An
+    axis `seed` is averaged over: numbers become their mean, and `regime` the share of seeds with a
+    sequence (if there is none, with the most frequent regime). Of dense memories over load, start
+    and order: a `retrieval_diagram` for every order. Of rate memories: `storage_diagram`.
 
     **Arguments:** `dataset`: of `hopfax.sweep`, in memory. `figure`: an empty figure to draw into;
     its size is changed. `theory`: whether to draw predictions, where there are any.
@@ -90,7 +92,7 @@ def overview(dataset: Dataset, figure: Figure | None = None, *, theory: bool = T
         storage_diagram(dataset, figure.subplots(), theory=theory)
         return figure
     dataset, seeds = over_seeds(ordered(dataset))
-    single = cut = ""
+    single = cut = what = ""
     if len(dims_of(dataset)) != 2 or not has_regime(dataset):
         dataset, single = without_single(dataset)
     dims, names = dims_of(dataset), scalars(dataset)
@@ -103,17 +105,37 @@ def overview(dataset: Dataset, figure: Figure | None = None, *, theory: bool = T
         phase_diagram(dataset, axes[0], theory=theory)
         if wide:
             dwell_curve(dataset, axes[1], theory=theory)
+    elif is_bifurcation(dataset) and not unstructured(dataset):
+        _line(dataset, figure, theory)
     elif len(dims) == 1 and not unstructured(dataset):
+        names = shown_scalars(dataset)
         figure.set_size_inches(6.4, 1.2 + 1.5 * len(names))
         curves(dataset, figure.subplots(len(names), 1, sharex=True))
+        what = heading(dataset)
     elif len(dims) == 1 and has_regime(dataset):
         scatter(dataset, _split(figure, 1), theory=theory)
     else:
         draw = maps if len(dims) == 2 else scatter
         draw(dataset, _split(figure, len(names[:_MOST])))
+        what = heading(dataset)
         cut = f"the first {_MOST} of {len(names)} variables" if len(names) > _MOST else ""
-    _headline(figure, [seeds, single, cut])
+    _headline(figure, [what, single, cut, seeds])
     return figure
+
+
+def _line(dataset: Dataset, figure: Figure, theory: bool) -> None:
+    """Draw dwells and thresholds of a sweep over one axis, below them its other numbers."""
+    rest = [name for name in shown_scalars(dataset) if name not in ("regime", "dwell")]
+    figure.set_size_inches(6.8, 4.8 + 1.4 * len(rest))
+    if not rest:
+        bifurcation(dataset, figure.subplots(), theory=theory)
+        return
+    # Two figures, so that the legends below the first one keep their place.
+    parts: Any = figure.subfigures(2, 1, height_ratios=[4.8, 1.4 * len(rest)])
+    upper, lower = parts
+    bifurcation(dataset, upper.subplots(), theory=theory)
+    hidden = [name for name in ("regime", "dwell") if name in dataset]
+    curves(dataset.drop_vars(hidden), lower.subplots(len(rest), 1, sharex=True))
 
 
 def maps(dataset: Dataset, axes: Panels | None = None) -> np.ndarray:
@@ -203,12 +225,13 @@ def scatter(dataset: Dataset, axes: Panels | None = None, *, theory: bool = True
             paint.bar(ax.figure, ax)
             legend_above(ax, handles)
             continue
-        handles = paint.handles() + handles
+        handles, lines = paint.handles() + handles, []
         limits = ax.get_xlim(), ax.get_ylim()
         if theory:
-            handles += draw_edges(ax, edges(dataset, x.name, y.name, limits[0][1]), limits[1][1])
+            lines = draw_edges(ax, edges(dataset, x.name, y.name, limits[0][1]), limits[1][1])
         ax.set(xlim=limits[0], ylim=limits[1])
-        legend_below(ax, handles, 2 if len(handles) > 3 else max(len(handles), 1))
+        ax.set_title(heading(dataset), fontsize="medium")
+        legends_below(ax, {"regime": handles, "theory": [*lines]})
     return axes
 
 
@@ -263,18 +286,17 @@ def facets(dataset: Dataset, figure: Figure | None = None, *, theory: bool = Tru
         across, up = mesh(ax, panel, name, paint)
         parts = [part for dim, k in at.items() for part in here(dataset, dim, k)]
         title = ",\n".join(", ".join(parts[k : k + 2]) for k in range(0, len(parts), 2))
-        found = edges(panel, across.name, up.name, across.limits[1]) if theory and handles else []
+        found = boundaries(panel, across, up) if theory and handles else []
         lines.append(draw_edges(ax, found, up.limits[1]))
-        title += "".join(rf": $\kappa_c = {edge.critical:.2f}$" for edge in found if edge.finite)
+        own = [edge.critical for edge in found if edge.finite and math.isfinite(edge.critical)]
+        title += "".join(rf": $\kappa_c = {critical:.2f}$" for critical in own)
         ax.set(xlim=across.limits, ylim=up.limits)
         ax.set_title(title, fontsize="small")
     if name != "regime":
         paint.bar(figure, list(axes))
-    handles += gap_handles(gaps(dataset.isel(places), name)) + _common(lines)
-    _finish(figure, axes, handles)
-    cycle = cycle_of(dataset) if any(lines) else None
-    setting = "" if cycle is None else setting_text(cycle) + horizon_text(dataset)
-    _headline(figure, [setting, *(shown(dataset, dim, k) for dim, k in places.items())])
+    handles += gap_handles(gaps(dataset.isel(places), name))
+    _finish(figure, axes, {"regime" if name == "regime" else "": handles, "theory": _common(lines)})
+    _headline(figure, [heading(dataset), *(shown(dataset, dim, k) for dim, k in places.items())])
     return axes
 
 
@@ -289,8 +311,8 @@ def _common(lines: list[list[Line]]) -> list[Artist]:
     for found in kinds.values():
         text, line = next(iter(found.items()))
         if len(found) > 1:  # each panel has its own
-            P = text.split(", ")[1]
-            text = rf"theory, {P}, $\tau$ and $b$ of the panel: $\kappa_c$ above it"
+            P = text.split(", ")[0]
+            text = rf"{P}, $\tau$ and $b$ of the panel: $\kappa_c$ above it"
         style: Style = dict(
             ls=line.get_linestyle(), color=line.get_color(), lw=line.get_linewidth()
         )
@@ -298,16 +320,20 @@ def _common(lines: list[list[Line]]) -> list[Artist]:
     return entries
 
 
-def _finish(figure: Figure, axes: np.ndarray, handles: list[Artist]) -> None:
-    """Leave one label of y for the figure, those of x below the lowest panels, and one legend."""
+def _finish(figure: Figure, axes: np.ndarray, groups: dict[str, list[Artist]]) -> None:
+    """Leave one label of y for the figure, those of x below the lowest panels, and a legend for
+    each group of entries."""
     figure.supylabel(axes[0].get_ylabel(), fontsize="medium")
     for ax in axes:
         lowest = ax.xaxis.get_tick_params()["labelbottom"]
         ax.set(ylabel="", xlabel=ax.get_xlabel() if lowest else "")
-    if handles:
-        columns = min(len(handles), 3 if figure.get_figwidth() > 8 else 2)
-        place: Style = dict(loc="outside lower center", ncols=columns)
-        figure.legend(handles=handles, fontsize="small", frameon=False, **place)
+    there = {title: handles for title, handles in groups.items() if handles}
+    sides = ("center",) if len(there) == 1 else ("left", "right")[: len(there)]
+    for side, (title, handles) in zip(sides, there.items(), strict=True):
+        columns = 2 if title != "theory" and len(handles) > 3 else 1
+        place: Style = dict(loc=f"outside lower {side}", ncols=columns, alignment="left")
+        style: Style = dict(fontsize="small", title_fontsize="small", frameon=False)
+        figure.legend(handles=handles, title=title, **style, **place)
 
 
 def _panels_for(

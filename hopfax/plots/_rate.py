@@ -5,8 +5,8 @@ import numpy as np
 from .._types import Dataset
 from ._axes import COLOURS, Artist, Axes, Style, check_drawing, new_axes
 from ._grid import NO_VALUE, Scale, coordinates, dims_of, gaps, ordered, sides, values_of
+from ._legends import legend_below
 from ._paint import gap_handles, mesh, paint_of
-from ._sweeps import legend_below
 
 #: The values that a design is made of: the symbol, and the label of an axis.
 DESIGN = {

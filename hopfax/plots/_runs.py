@@ -3,10 +3,11 @@
 import numpy as np
 
 from .._errors import as_float, check_type
+from .._palette import DIFFERENT
 from .._trajectory import Trajectory
 from .._types import ArrayLike
 from ..networks import AbstractFlow, AbstractNetwork
-from ._axes import COLOURS, Artist, Panels, new_column, panels
+from ._axes import Artist, Axes, Line, Panels, Style, look_of, new_column, panels
 
 
 def trajectory(
@@ -18,12 +19,14 @@ def trajectory(
 ) -> np.ndarray:
     r"""Draw the overlaps of a run, and below them its saliencies if it has any.
 
-    Every memory has a colour of its own.
+    Every memory has a colour of its own, from the ninth on with other dashes; 32 are told apart.
+    Handovers that fall between two saves are drawn as they were if the run kept dense output
+    (`hopfax.EventDriven(dense=True)`); if not, the legend says so.
 
     **Arguments:** `traj`: of `hopfax.simulate`. `network`: the network that made it; then the
     saliency below which a memory is no equilibrium any more, $1/\psi'(0)$, is drawn too.
-    `predicted`: switch times from theory, in fast time constants, drawn as vertical lines. `axes`:
-    two Axes (one without saliency), from top to bottom.
+    `predicted`: switch times from theory, in fast time constants, drawn as vertical lines over a
+    run that switches at all. `axes`: two Axes (one without saliency), from top to bottom.
 
     **Returns:** the array of Axes.
 
@@ -50,19 +53,16 @@ def trajectory(
     if axes is None:
         axes = new_column(rows, (7.2, 2.2 + 1.6 * rows))
     axes = panels(axes, rows, " for this run")
-    ts, overlaps = np.asarray(traj.ts), np.asarray(traj.overlaps)
-    if overlaps.ndim != 2:
+    if np.ndim(traj.overlaps) != 2:
         raise ValueError("`traj` must be one run, not a batch.")
-    lines = [
-        axes[0].plot(ts, m, color=COLOURS[mu % len(COLOURS)], lw=1.4, label=f"memory {mu}")[0]
-        for mu, m in enumerate(overlaps.T)
-    ]
+    ts, overlaps, saliency, coarse = _sampled(traj)
+    lines = [_line(axes[0], ts, m, mu) for mu, m in enumerate(overlaps.T)]
     axes[0].set_ylabel("overlap $m$")
     low = min(0.0, float(np.nanmin(overlaps, initial=0.0)))
     axes[0].set_ylim(1.12 * low - 0.04, 1.08)
-    if traj.saliency is not None:
-        for mu, z in enumerate(np.asarray(traj.saliency).T):
-            axes[1].plot(ts, z, color=COLOURS[mu % len(COLOURS)], lw=1.4)
+    if saliency is not None:
+        for mu, z in enumerate(saliency.T):
+            _line(axes[1], ts, z, mu)
         axes[1].set_ylabel("saliency $z$")
         level = None if network is None else network.escape_level()
         if level is not None:
@@ -76,12 +76,74 @@ def trajectory(
     if predicted is not None:
         times = np.ravel(np.asarray(as_float(predicted, "predicted")))
         times = times[np.isfinite(times) & (times >= ts[0]) & (times <= ts[-1])]
+        times = times if _switches(traj).size else times[:0]
         style = dict(color="0.25", lw=0.8, ls="--", zorder=0, label="predicted switch")
         marks = [ax.axvline(time, **style) for ax in axes for time in times][:1]
-    handles = (lines if len(lines) <= 12 else []) + marks
-    if handles:
-        place = dict(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(handles), 7))
-        axes[0].legend(handles=handles, fontsize="small", frameon=False, **place)
+    _name(axes[0], lines, marks, coarse)
     axes[-1].set_xlabel("time (fast time constants)")
     axes[-1].set_xlim(ts[0], ts[-1])
     return axes
+
+
+def _line(ax: Axes, ts: np.ndarray, values: np.ndarray, mu: int) -> Line:
+    look = look_of(mu)
+    (line,) = ax.plot(ts, values, color=look.colour, ls=look.dashes, lw=1.4, label=f"memory {mu}")
+    return line
+
+
+def _name(ax: Axes, lines: list[Line], marks: list[Artist], coarse: bool) -> None:
+    """The legend: memories up to so many as differ, of more a sentence."""
+    from matplotlib.lines import Line2D
+
+    handles, notes, title = [*lines[:DIFFERENT], *marks], [], None
+    if len(lines) > _SPELT:  # of many, the number alone finds room
+        title = "memory"
+        for mu, line in enumerate(lines):
+            line.set_label(str(mu))
+    if len(lines) > DIFFERENT:
+        handles, title = [*marks], None
+        notes.append(f"{len(lines)} memories; colours and dashes repeat every {DIFFERENT}")
+    if coarse:
+        notes.append("saves are too far apart to show the handovers: use dense=True")
+    handles += [Line2D([], [], ls="none", label=text) for text in notes]
+    if handles:
+        place: Style = dict(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        columns = 1 if notes and len(handles) == len(notes) else min(len(handles), _SPELT)
+        if title:
+            columns = 8 if not marks and not notes else 6
+        style: Style = dict(fontsize="small", frameon=False, ncols=columns, title=title)
+        ax.legend(handles=handles, **style, **place)
+
+
+def _switches(traj: Trajectory) -> np.ndarray:
+    """The times of all crossings of a run."""
+    times = np.ravel(np.asarray(traj.switches.time))
+    return times[np.isfinite(times)]
+
+
+def _sampled(traj: Trajectory) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, bool]:
+    """Times, overlaps and saliencies of a run, at its saves and, where these are far apart, around
+    its switches; and whether they are, and nothing is known of what is between them."""
+    ts, overlaps = np.asarray(traj.ts), np.asarray(traj.overlaps)
+    saliency = None if traj.saliency is None else np.asarray(traj.saliency)
+    switches = _switches(traj)
+    apart = float(np.median(np.diff(ts))) if len(ts) > 1 else 0.0
+    if apart <= _FINE or not switches.size:
+        return ts, overlaps, saliency, False
+    if traj.dense is None:
+        return ts, overlaps, saliency, True
+    near = (switches[:, None] + np.linspace(-_HANDOVER, _HANDOVER, 49)).ravel()
+    end = ts[np.isfinite(overlaps).all(axis=1)].max(initial=ts[0])
+    near = near[(near > ts[0]) & (near < end)]
+    found = traj.evaluate(near)
+    times = np.concatenate([ts, near])
+    order = np.argsort(times, kind="stable")
+    overlaps = np.concatenate([overlaps, np.asarray(found["overlaps"])])[order]
+    if saliency is not None:
+        saliency = np.concatenate([saliency, np.asarray(found["saliency"])])[order]
+    return times[order], overlaps, saliency, False
+
+
+_SPELT = 7  # memories up to which the legend says "memory 0"
+_FINE = 1.5  # fast time constants between two saves that show a handover
+_HANDOVER = 8.0  # fast time constants before and after a switch

@@ -12,7 +12,6 @@ from ..theory.sequential._times import known_dwell
 from ._axes import (
     COLOURS,
     REGIME_COLOURS,
-    Artist,
     Axes,
     Panels,
     Style,
@@ -26,18 +25,30 @@ from ._axes import (
 from ._cycle import (
     SINGULAR,
     Cycle,
+    boundaries,
     cycle_of,
     draw_edges,
-    edges,
     gains,
-    horizon_text,
+    heading,
     note,
     setting_of,
-    setting_text,
     size_text,
     threshold,
 )
-from ._grid import FAILED, GAPS, NOT_RUN, dims_of, flags_of, gaps, scalars, scale, states, values_of
+from ._grid import (
+    FAILED,
+    NOT_RUN,
+    dims_of,
+    error_of,
+    flags_of,
+    gaps,
+    over_seeds,
+    scalars,
+    scale,
+    states,
+    values_of,
+)
+from ._legends import legend_above, legends_below
 from ._paint import gap_handles, mesh, paint_of
 
 
@@ -47,7 +58,9 @@ def phase_diagram(dataset: Dataset, ax: Axes | None = None, *, theory: bool = Tr
     Where these are the gain $\kappa$ and one start saliency of a plain cycle (each memory calls the
     next), three predictions are drawn of the smallest start that sustains the sequence: for an
     endless chain and for this cycle, both in the limit $\tau \to \infty$, and for this cycle at the
-    sweep's own $\tau$ and bias. The theory assumes orthogonal memories. Points that failed or have
+    sweep's own $\tau$ and bias. Over the gain and $\tau$ it is the critical gain, also of cycles
+    with self-loops (in the limit). Those that lie inside are named. The theory assumes orthogonal
+    memories. Points that failed or have
     not been run are marked as such.
 
     **Arguments:** `dataset`: of `hopfax.sweep`, with `regime` over two dimensions. `ax`: where to
@@ -82,17 +95,13 @@ def phase_diagram(dataset: Dataset, ax: Axes | None = None, *, theory: bool = Tr
     ax = new_axes((6.6, 5.6)) if ax is None else ax
     paint = paint_of(dataset, "regime")
     x, y = mesh(ax, dataset, "regime", paint)
-    handles = paint.handles() + gap_handles(gaps(dataset, "regime"))
-    found = edges(dataset, x.name, y.name, x.limits[1]) if theory else []
-    cycle = cycle_of(dataset)
-    if found and cycle is not None:
-        handles += draw_edges(ax, found, y.limits[1])
-        ax.set_title(setting_text(cycle) + horizon_text(dataset), fontsize="medium")
-    if theory and x.name == "kappa" and (text := note(dataset, found)):
-        before = f"{ax.get_title()}\n" if ax.get_title() else ""
-        ax.set_title(before + text, fontsize="medium")
-    columns = 2 if len(handles) > 3 else max(len(handles), 1)
-    legend_below(ax, handles, columns)
+    regimes = paint.handles() + gap_handles(gaps(dataset, "regime"))
+    found = boundaries(dataset, x, y) if theory else []
+    lines = draw_edges(ax, found, y.limits[1])
+    why = note(dataset, found) if theory and x.name == "kappa" else ""
+    title = [heading(dataset), why]
+    ax.set_title("\n".join(line for line in title if line), fontsize="medium")
+    legends_below(ax, {"regime": regimes, "theory": [*lines]})
     return ax
 
 
@@ -137,28 +146,33 @@ def dwell_curve(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True
     dwell = row["dwell"].values / unit
     if "regime" in row:
         dwell = np.where(row["regime"].values == REGIMES.index("sequence"), dwell, np.nan)
-    spots: Style = dict(ms=6, mfc=REGIME_COLOURS["sequence"], mec="none", ls="none")
-    ax.plot(kappa, dwell, "o", label="simulation", **spots)
+    spots: Style = dict(ms=6, mfc=REGIME_COLOURS["sequence"], mec="black", mew=0.4, ls="none")
+    error = error_of(row, "dwell")
+    if error is not None and np.isfinite(error).any():
+        bars: Style = dict(yerr=error / unit, capsize=2, ecolor="0.4")
+        ax.errorbar(kappa, dwell, fmt="o", label="mean of seeds, standard error", **bars, **spots)
+    else:
+        ax.plot(kappa, dwell, "o", label="last dwell", **spots)
     low, high = ax.get_xlim() if len(kappa) == 1 else (kappa.min(), kappa.max())
-    if theory and cycle is not None and cycle.tau is not None:
+    if theory and cycle is not None and cycle.tau is not None and not cycle.loop:
         _predicted_dwells(ax, cycle, high)
-        ax.set_title(setting_text(cycle), fontsize="medium")
-    elif tau is not None:  # whichever it is of several
-        ax.set_title(tau_text(tau), fontsize="medium")
+    ax.set_title(heading(row), fontsize="medium")
     ax.set(xlabel=label("kappa"), xlim=(low, high))
     ax.set_ylabel(label("dwell") if tau is None else r"dwell / $\tau$")
     ax.set_ylim(bottom=0)
     ax.grid(color="0.92")
     ax.set_axisbelow(True)
-    legend_below(ax, ax.get_legend_handles_labels()[0], 2)
+    found = ax.get_legend_handles_labels()[0]
+    legends_below(ax, {"simulation": found[:1], "theory": found[1:]})
     return ax
 
 
 def curves(dataset: Dataset, axes: Panels | None = None) -> np.ndarray:
     """Draw the variables of a sweep over one axis, in panels one above the other.
 
-    Drawn are all variables that are one number at every point; `status` only if some point failed.
-    Shaded is where a point failed; hatched, where it has not been run.
+    Drawn are all variables that are one number at every point, but solver steps; `status` only if
+    some point failed. An axis `seed` is averaged over, with standard errors as bars. Shaded is
+    where a point failed; hatched, where it has not been run.
 
     **Arguments:** `dataset`: of `hopfax.sweep` over one axis. `axes`: one Axes for each of these
     variables.
@@ -179,7 +193,8 @@ def curves(dataset: Dataset, axes: Panels | None = None) -> np.ndarray:
     ```
     """
     check_drawing(dataset)
-    names, dims = scalars(dataset), dims_of(dataset)
+    dataset, _ = over_seeds(dataset)
+    names, dims = shown_scalars(dataset), dims_of(dataset)
     if len(dims) != 1 or not names:
         raise ValueError(
             "`dataset` must have variables of one number a point over one axis, got "
@@ -191,14 +206,19 @@ def curves(dataset: Dataset, axes: Panels | None = None) -> np.ndarray:
     x = scale(dataset, dims[0])
     for ax, name in zip(axes, names, strict=True):
         values = values_of(dataset, name)
-        ax.plot(x.values, values, ".-", color=COLOURS[0], lw=1, ms=4)
+        error = error_of(dataset, name)
+        if error is not None and np.isfinite(error).any():
+            ax.errorbar(x.values, values, error, fmt=".-", color=COLOURS[0], lw=1, ms=4, capsize=2)
+        else:
+            ax.plot(x.values, values, ".-", color=COLOURS[0], lw=1, ms=4)
         ax.set_ylabel(textwrap.fill(label(name), 22), fontsize="small")
         ax.grid(color="0.92")
         flags = flags_of(dataset[name])
         if flags:
             codes = [code for code in flags if (values == code).any()]
             ax.set_yticks(codes, [flags[code] for code in codes])
-    _shade(axes, x.edges, states(dataset))
+    missing = shade(axes, x.edges, dataset)
+    legend_above(axes[0], gap_handles(missing))
     x.label_axis(axes[-1], "x")
     return axes
 
@@ -212,20 +232,6 @@ def largest_start(dataset: Dataset) -> Dataset:
     return dataset.isel(place)
 
 
-def legend_below(ax: Axes, handles: list[Artist], columns: int) -> None:
-    """Put a legend below the Axes and their label."""
-    if handles:
-        place: Style = dict(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=columns)
-        ax.legend(handles=handles, fontsize="small", frameon=False, **place)
-
-
-def legend_above(ax: Axes, handles: list[Artist]) -> None:
-    """Put a legend above the Axes."""
-    if handles:
-        place: Style = dict(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(handles))
-        ax.legend(handles=handles, fontsize="small", frameon=False, **place)
-
-
 def _predicted_dwells(ax: Axes, cycle: Cycle, high: float) -> None:
     """Draw the predicted dwells of a cycle, each from its critical gain up to the gain `high`."""
     assert cycle.tau is not None
@@ -233,27 +239,31 @@ def _predicted_dwells(ax: Axes, cycle: Cycle, high: float) -> None:
     if math.isfinite(critical):
         grid = gains(critical, high)
         curve = known_dwell(grid, cycle.tau, cycle.P, cycle.bias)
-        text = f"theory, {size_text(cycle.P)}, {tau_text(cycle.tau)}"
+        text = f"{size_text(cycle.P)}, {tau_text(cycle.tau)}"
         ax.plot(grid, np.asarray(curve) / cycle.tau, color="black", lw=1.3, label=text)
     for P, style in ((cycle.P, "--"), (math.inf, ":")):
         grid = gains(float(sequential.critical_gain(P)), high)
         curve = np.log(np.asarray(sequential.fixed_points(grid, P).upper))
-        text = f"theory, {size_text(P)}, {SINGULAR}"
+        text = f"{size_text(P)}, {SINGULAR}"
         ax.plot(grid, curve, color="0.25", lw=1.3, ls=style, label=text)
 
 
-def _shade(axes: np.ndarray, borders: np.ndarray, missing: np.ndarray) -> None:
-    """Mark in all panels the points along x that failed or have not been run."""
-    from matplotlib.patches import Patch
+def shown_scalars(dataset: Dataset) -> list[str]:
+    """The variables to draw: solver steps say nothing of the network, and come only alone."""
+    names = scalars(dataset)
+    return [name for name in names if name != "steps"] or names
 
+
+def shade(axes: np.ndarray, borders: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Mark in all panels the points along x that failed or have not been run; their codes."""
+    missing = states(dataset)
     styles: dict[int, Style] = {
-        FAILED: dict(facecolor="0.75", edgecolor="none"),
-        NOT_RUN: dict(facecolor="white", edgecolor="0.8", hatch="////", lw=0),
+        FAILED: dict(facecolor=REGIME_COLOURS["failed"], edgecolor="none"),
+        NOT_RUN: dict(facecolor="white", edgecolor="0.7", hatch="////", lw=0),
     }
-    found = {code: np.flatnonzero(missing == code) for code in styles}
-    for code, at in found.items():
+    for code, style in styles.items():
+        at = np.flatnonzero(missing == code)
         for run in np.split(at, np.flatnonzero(np.diff(at) > 1) + 1) if at.size else ():
             for ax in axes:
-                ax.axvspan(borders[run[0]], borders[run[-1] + 1], zorder=0, **styles[code])
-    there = [code for code, at in found.items() if at.size]
-    legend_above(axes[0], [Patch(**styles[code], label=GAPS[code]) for code in there])
+                ax.axvspan(borders[run[0]], borders[run[-1] + 1], zorder=0, **style)
+    return missing

@@ -7,6 +7,7 @@ import numpy as np
 import hopfax as hx
 
 from ..._fit._proof import ROUNDS, replay
+from ..._palette import ink_on, look_of
 from ...observables import switch_times, visited
 from .._picture import require
 
@@ -46,8 +47,6 @@ def _sequence(ax: Any, found: "hx.SequenceFit", row: int, events: Any) -> None:
 
     The run is the one that proved the fit, so that no other program has to be compiled.
     """
-    from ...plots._axes import COLOURS  # late: it takes all of hopfax.plots along
-
     run = replay(found.network, found.saliency[row], events)
     end = float(run.ts[-1])
     strips: list[tuple[str, Any, Any, float]] = [
@@ -65,11 +64,12 @@ def _sequence(ax: Any, found: "hx.SequenceFit", row: int, events: Any) -> None:
         memory = np.asarray(memory)
         ends = np.append(np.asarray(switches), last)[: len(memory)]
         begins = np.append(0.0, ends[:-1])
-        colours = [COLOURS[mu % len(COLOURS)] for mu in memory]
+        colours = [look_of(int(mu)).colour for mu in memory]
         ax.barh(height, ends - begins, 0.7, begins, color=colours, edgecolor="white", lw=0.5)
-        for mu, a, b in zip(memory, begins, ends, strict=True):
+        for mu, a, b, colour in zip(memory, begins, ends, colours, strict=True):
             if b - a > _NARROW * end:
-                ax.text((a + b) / 2, height, f"{mu}", ha="center", va="center", color="white")
+                style = dict(ha="center", va="center", color=ink_on(colour))
+                ax.text((a + b) / 2, height, f"{mu}", **style)
     names = [name for name, *_ in strips]
     ax.set(yticks=range(len(names)), yticklabels=names, ylim=(-0.6, len(names) - 0.4))
     ax.set_xlim(0.0, end)
@@ -79,6 +79,8 @@ def _sequence(ax: Any, found: "hx.SequenceFit", row: int, events: Any) -> None:
 
 
 def _matrix(ax: Any, network: Moving) -> None:
+    from ...plots._fit import signed  # late: it takes all of hopfax.plots along
+
     kappa = np.broadcast_to(np.asarray(network.kappa), (network.patterns.P,))
     gains = kappa[:, None] * np.asarray(network.transition)
     top = np.abs(gains).max() or 1.0
@@ -86,5 +88,6 @@ def _matrix(ax: Any, network: Moving) -> None:
     P = len(gains)
     ticks = np.arange(P) if P <= 12 else np.arange(0, P, max(P // 6, 1))
     ax.set(xticks=ticks, yticks=ticks, xlabel="from memory", ylabel="to memory")
+    signed(ax, gains, top)
     ax.set_title(r"gain $\kappa A$")
     ax.figure.colorbar(image, ax=ax, shrink=0.7)

@@ -6,6 +6,7 @@ import numpy as np
 
 import hopfax as hx
 
+from ..._palette import look_of
 from .._picture import require
 from ._run_report import matches
 from ._run_result import Result
@@ -46,7 +47,7 @@ def _title(run: Result, name: str) -> str:
 
 def _curves(run: Result, axes) -> None:
     hx.plots.trajectory(run.trajectory, run.network, predicted=run.predicted, axes=axes)
-    if not len(run.predicted):
+    if not len(run.predicted) and len(run.switches):
         for ax in axes:
             for time in run.escapes:
                 ax.axvline(time, color="0.25", lw=0.8, ls=":", zorder=0)
@@ -55,20 +56,20 @@ def _curves(run: Result, axes) -> None:
 
 def _lines(run: Result) -> str:
     """What the vertical lines are."""
+    if not len(run.switches):  # of which there are none, nothing is drawn
+        return ""
     if len(run.predicted):
         return "dashed: predicted for orthogonal memories"
     return r"dotted: escape for $\tau \to \infty$" if len(run.escapes) else ""
 
 
 def _film(run: Result, ax, shape) -> None:
-    from ...plots._axes import COLOURS  # late: it takes all of hopfax.plots along
-
     visited = run.visited[: len(run.frames)]
     own = matches(run)[visited, np.arange(len(visited))]
     hx.plots.film_strip(
         run.frames.reshape(-1, *shape),
         [f"{mu}" if m > 0.95 else f"{mu}: {m:.2f}" for mu, m in zip(visited, own, strict=True)],
         times=run.frame_times,
-        colors=[COLOURS[mu % len(COLOURS)] for mu in visited],
+        colors=[look_of(int(mu)).colour for mu in visited],
         ax=ax,
     )

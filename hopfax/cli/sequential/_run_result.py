@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,6 +35,14 @@ class Result:
     regime: str
 
 
+def _method(network: hx.TwoTimescaleHopfield, apart: float, noisy: bool) -> Any:
+    """How to integrate: where saves are so far apart that handovers fall between them, so that the
+    run can be looked at there, too."""
+    if apart > 1.0 and not noisy and isinstance(network.activation, hx.HardTanh):
+        return hx.EventDriven(dense=True)
+    return "auto"
+
+
 def _rates(t, state, network):
     """The firing rates, saved so that dwells can be shown as images."""
     return network.activation(state.field)
@@ -60,6 +69,7 @@ def simulate(
         key=jax.random.key(seed) if noisy else None,
         observe=_rates,
         max_steps=65536 + (int(24 * span) if noisy else 0),
+        method=_method(network, span / (saves - 1), noisy),
     )
     switches = np.asarray(hx.observables.switch_times(trajectory))
     predicted, escapes = _predict(network, start, span, noisy)

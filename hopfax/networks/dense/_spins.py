@@ -2,10 +2,11 @@
 
 import equinox as eqx
 
+from ..._report import Reported
 from ..._types import PerNeuron
 
 
-class SpinState(eqx.Module):
+class SpinState(Reported, eqx.Module):
     """The state of a dense memory: `spins` (N,), +-1 or graded.
 
     **Example:**

@@ -1,0 +1,238 @@
+"""Sweeps over one axis: how long the memories last, and where the regime changes."""
+
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from .._types import Dataset
+from ..theory import sequential
+from ._axes import COLOURS, REGIME_COLOURS, Axes, Style, check_drawing, label, new_axes, symbol
+from ._cycle import Cycle, cycle_of, gains, heading, looped_gain, setting_of, single_start
+from ._grid import Scale, dims_of, error_of, flags_of, over_seeds, scale, values_of
+from ._legends import legends_below
+from ._paint import gap_handles, paint_of
+from ._sweeps import shade
+
+_NAMED = 3  # measured thresholds that are written out
+
+
+def is_bifurcation(dataset: Dataset) -> bool:
+    """Whether a sweep over one axis has dwells and regimes (or shares of them over seeds)."""
+    named = "regime" in dataset or any(str(v).startswith("share of") for v in dataset.data_vars)
+    return len(dims_of(dataset)) == 1 and "dwell" in dataset and named
+
+
+def bifurcation(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True) -> Axes:
+    r"""Draw how long each memory lasts over the one axis of a sweep, above bands of its regimes.
+
+    Where the sweep has `dwell_times`, every dwell of every run is a point; else the last dwell, or
+    the mean over seeds with its standard error. Measured thresholds, in the middle between two
+    points of which one is a sequence, are named in the legend. Predicted for a cycle are the dwell
+    over the gain or the separation of timescales, and the critical gain or the smallest start: at
+    the sweep's own $\tau$ and bias where that is derived, and for $\tau \to \infty$.
+
+    **Arguments:** `dataset`: of `hopfax.sweep` over one axis (and `seed`), with `dwell` and
+    `regime`. `ax`: where to draw. `theory`: whether to draw the predictions.
+
+    **Returns:** the Axes.
+
+    **Raises:** ValueError for another dataset.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
+    point = hx.Point(network, start, jnp.linspace(0.0, 100.0, 51))
+    ds = hx.sweep(point, {"kappa": [2.0, 4.0, 6.0]})
+    figure, ax = plt.subplots()
+    hx.plots.bifurcation(ds, ax, theory=False)
+    ax.get_ylabel()  # dwell / $\tau$
+    plt.close(figure)
+    ```
+    """
+    check_drawing(dataset, ax=ax, theory=theory)
+    if len(dims_of(dataset)) > 1:
+        dataset, _ = over_seeds(dataset)
+    if not is_bifurcation(dataset):
+        raise ValueError(
+            "`dataset` must have `dwell` and `regime` over one axis (and `seed`), got "
+            f"{ {str(name): tuple(v.sizes) for name, v in dataset.data_vars.items()} }."
+        )
+    ax = new_axes((6.8, 4.8)) if ax is None else ax
+    x = scale(dataset, dims_of(dataset)[0])
+    tau = setting_of(dataset, "tau")
+    unit = 1.0 if tau is None else tau
+    bands = _bands(ax, dataset, x)
+    measured = _dwells(ax, dataset, x, unit)
+    measured += _measured(ax, dataset, x)
+    low, high = x.limits
+    cycle = cycle_of(dataset) if theory else None
+    predicted: list[Any] = []
+    if cycle is not None:
+        predicted = _predicted(ax, dataset, cycle, x, unit)
+    ax.set(xlim=(low, high))
+    top = ax.get_ylim()[1]
+    ax.set_ylim(0, top)
+    x.label_axis(ax, "x")
+    ax.set(xlim=(low, high))
+    ax.set_ylabel(label("dwell") if tau is None else r"dwell / $\tau$")
+    ax.set_title(heading(dataset), fontsize="medium")
+    legends_below(ax, {"regime": bands, "simulation": measured, "theory": predicted})
+    return ax
+
+
+def _bands(ax: Axes, dataset: Dataset, x: Scale) -> list[Any]:
+    """Bands of the regimes behind everything; the entries of their legend."""
+    if "regime" not in dataset:
+        return []
+    paint, values = paint_of(dataset, "regime"), values_of(dataset, "regime")
+    for code, word in paint.words.items():
+        at = np.flatnonzero(values == code)
+        for run in np.split(at, np.flatnonzero(np.diff(at) > 1) + 1) if at.size else ():
+            colour = REGIME_COLOURS.get(word, "0.9")
+            ax.axvspan(
+                float(x.edges[run[0]]), float(x.edges[run[-1] + 1]), color=colour, lw=0, zorder=0
+            )
+    missing = shade(np.array([ax]), x.edges, dataset)
+    return paint.handles() + gap_handles(missing)
+
+
+def _dwells(ax: Axes, dataset: Dataset, x: Scale, unit: float) -> list[Any]:
+    """The dwells as points; of means over seeds with error bars."""
+    style: Style = dict(color=COLOURS[2], mfc="white", mec=COLOURS[2], ls="none", zorder=3)
+    dim = dims_of(dataset)[0]
+    if "dwell_times" in dataset and dataset["dwell_times"].ndim == 2:
+        every = np.asarray(dataset["dwell_times"].transpose(dim, ...).values, float) / unit
+        across = np.broadcast_to(x.values[:, None], every.shape)
+        return ax.plot(
+            across[np.isfinite(every)],
+            every[np.isfinite(every)],
+            "o",
+            ms=3.5,
+            label="every dwell",
+            **style,
+        )
+    dwell = values_of(dataset, "dwell") / unit
+    if "regime" in dataset:
+        words = flags_of(dataset["regime"])
+        codes = [code for code, word in words.items() if word == "sequence"]
+        dwell = np.where(np.isin(values_of(dataset, "regime"), codes), dwell, np.nan)
+    error = error_of(dataset, "dwell")
+    if not np.isfinite(dwell).any():
+        return []
+    if error is None or not np.isfinite(error).any():
+        return ax.plot(x.values, dwell, "o", ms=5, label="last dwell", **style)
+    bars: Style = dict(yerr=error / unit, capsize=2, label="mean of seeds, standard error")
+    return [ax.errorbar(x.values, dwell, fmt="o", ms=5, **bars, **style)]
+
+
+def _measured(ax: Axes, dataset: Dataset, x: Scale) -> list[Any]:
+    """Lines where a sequence begins or ends, between two neighbouring points that were run."""
+    if "regime" not in dataset:
+        return []
+    values = values_of(dataset, "regime")
+    code = [c for c, word in flags_of(dataset["regime"]).items() if word == "sequence"]
+    inside = np.isin(values, code)
+    known = np.isfinite(values)
+    at = np.flatnonzero((inside[1:] != inside[:-1]) & known[1:] & known[:-1])
+    places = [float(x.edges[k + 1]) for k in at]
+    style: Style = dict(color=COLOURS[1], lw=1.6, ls="-", zorder=2)
+    lines = [ax.axvline(place, **style) for place in places]
+    if lines:
+        name = symbol(x.name) if x.name else "number"
+        text = ", ".join(f"{place:.4g}" for place in places[:_NAMED])
+        lines[0].set_label(
+            f"threshold, {name} = {text}" + (", ..." if len(places) > _NAMED else "")
+        )
+    return lines[:1]
+
+
+def _predicted(ax: Axes, dataset: Dataset, cycle: Cycle, x: Scale, unit: float) -> list[Any]:
+    """What the theory says over the gain, the separation of timescales, or one start saliency."""
+    low, high = x.limits
+    if x.name == "kappa":
+        lines = _over_gain(ax, cycle, high)
+    elif x.name == "tau":
+        lines = _over_tau(ax, cycle, setting_of(dataset, "kappa"), max(low, 1.5), high, unit)
+    elif single_start(dataset, x.name):
+        lines = _over_start(ax, dataset, cycle, x)
+    else:
+        return []
+    return [line for line in lines if _seen(line, low, high)]
+
+
+def _seen(line: Any, low: float, high: float) -> bool:
+    """Whether a line has a point inside the limits of x; one that has none is removed."""
+    x, y = np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
+    if ((x >= low) & (x <= high) & np.isfinite(y)).any():
+        return True
+    line.remove()
+    return False
+
+
+_FINITE: Style = dict(color="black", lw=1.8, ls="-")
+_LIMIT: Style = dict(color="0.25", lw=1.4, ls="--")
+
+
+def _over_gain(ax: Axes, cycle: Cycle, high: float) -> list[Any]:
+    """The dwell over the gain, which begins at the critical one, at which a line stands."""
+    critical = looped_gain(cycle.P, cycle.loop)
+    cases = [(critical, r"$\tau \to \infty$", _LIMIT, None)] if math.isfinite(critical) else []
+    if cycle.finite:
+        how: Any = dict(tau=cycle.tau, bias=cycle.bias)
+        own = float(sequential.critical_gain(cycle.P, **how))
+        cases.append((own, r"these $\tau$ and $b$", _FINITE, how))
+    lines: list[Any] = []
+    for critical, words, style, how in cases:
+        label = rf"{words}: $\kappa_c = {critical:.3f}$"
+        lines.append(ax.axvline(critical, **style, label=label))
+        grid = gains(critical, high)
+        if how is not None and cycle.tau is not None:  # under a trace, what is not derived is NaN
+            dwell = jax.vmap(partial(sequential.dwell_time, P=cycle.P, **how))(grid) / cycle.tau
+        elif cycle.tau is not None and not cycle.loop:
+            dwell = np.log(np.asarray(sequential.fixed_points(grid, cycle.P).upper))
+        else:
+            continue
+        ax.plot(grid, np.asarray(dwell), **style)
+    return lines
+
+
+def _over_tau(
+    ax: Axes, cycle: Cycle, kappa: Any, low: float, high: float, unit: float
+) -> list[Any]:
+    if kappa is None or cycle.loop:
+        return []
+    grid = np.linspace(low, high, 60)
+    upper = float(sequential.fixed_points(kappa, cycle.P).upper)
+    lines = ax.plot(
+        grid, grid * math.log(upper) / unit, **_LIMIT, label=r"dwell, $\tau \to \infty$"
+    )
+    if cycle.bias is not None and not sequential.domain(cycle.P, 50.0, cycle.bias):
+        one = partial(sequential.dwell_time, kappa, P=cycle.P, bias=cycle.bias)
+        curve = jax.vmap(lambda tau: one(tau=tau))(grid)
+        lines += ax.plot(grid, np.asarray(curve) / unit, **_FINITE, label=r"dwell at each $\tau$")
+    return lines
+
+
+def _over_start(ax: Axes, dataset: Dataset, cycle: Cycle, x: Scale) -> list[Any]:
+    kappa = setting_of(dataset, "kappa")
+    lines: list[Any] = []
+    if kappa is None or cycle.loop:
+        return lines
+    edge = float(sequential.basin_edge(kappa, cycle.P))
+    if math.isfinite(edge):
+        text = rf"$\tau \to \infty$: smallest start {edge:.3f}"
+        lines.append(ax.axvline(edge, **_LIMIT, label=text))
+    if cycle.finite:
+        own = float(sequential.basin_edge(kappa, cycle.P, tau=cycle.tau, bias=cycle.bias))
+        if math.isfinite(own):
+            text = rf"at $\tau$, $b$: smallest start {own:.3f}"
+            lines.append(ax.axvline(own, **_FINITE, label=text))
+    return lines
