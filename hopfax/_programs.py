@@ -53,11 +53,15 @@ _GROWTH, _MANY = 0.1, 0.1
 _USUAL = 65530
 
 
-#: What is called by itself is compiled by the older emitters of fused loops, where jaxlib has both:
-#: in 0.10 they take 40 % off the time to compile, and add 10 % to that of a long run.
-_QUICK: Any = None
+#: How XLA compiles for a CPU what is called by itself. Its parts run one after the other: where they
+#: were ordered so that several threads may run them at once, least squares went astray in one of
+#: 500 fits on a busy machine with two cores (another trial step, all at once and by much; jaxlib
+#: 0.10.2), and nothing was faster.
+_OPTIONS: dict[str, Any] = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
+#: The older emitters of fused loops, where jaxlib has both: in 0.10 they take 40 % off the time to
+#: compile, and add 10 % to that of a long run.
 if jaxlib.version.__version__.startswith("0.10."):
-    _QUICK = {"xla_cpu_use_fusion_emitters": False}
+    _OPTIONS["xla_cpu_use_fusion_emitters"] = False
 
 
 class _Kept:
@@ -83,16 +87,15 @@ jax.monitoring.register_event_duration_secs_listener(_count)
 
 def jitted(function: _Function) -> _Function:
     """`equinox.filter_jit` of a function, which looks first whether too many programs are kept.
-    What is called by itself, not from within another program, is compiled with `_QUICK`."""
+    What is called by itself, not from within another program, is compiled with `_OPTIONS`."""
     jit: Any = eqx.filter_jit
     inside = jit(function)
-    alone = jit(function, compiler_options=_QUICK) if _QUICK else inside
+    alone = jit(function, compiler_options=_OPTIONS)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         tidy()
-        run = alone if alone is not inside and _is_alone(args, kwargs) else inside
-        return run(*args, **kwargs)
+        return (alone if _is_alone(args, kwargs) else inside)(*args, **kwargs)
 
     return call  # pyright: ignore[reportReturnType]
 
@@ -132,7 +135,7 @@ def kept(function: _Function) -> _Function:
 
             shapes = jax.tree.unflatten(structure, structs)
             found = kept_traced(name, plain, static, (shapes,))
-            programs[place] = jax.jit(found, compiler_options=_QUICK)
+            programs[place] = jax.jit(found, compiler_options=_OPTIONS)
         return programs[place](arrays)
 
     return call  # pyright: ignore[reportReturnType]
