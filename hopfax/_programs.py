@@ -53,7 +53,7 @@ _GROWTH, _MANY = 0.1, 0.1
 _USUAL = 65530
 
 
-#: How XLA compiles for a CPU what is called by itself. Its parts run one after the other: where they
+#: How XLA compiles for a CPU what is called by itself. Its parts run one after another: where they
 #: were ordered so that several threads may run them at once, least squares went astray in one of
 #: 500 fits on a busy machine with two cores (another trial step, all at once and by much; jaxlib
 #: 0.10.2), and nothing was faster.
