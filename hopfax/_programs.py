@@ -53,13 +53,14 @@ _GROWTH, _MANY = 0.1, 0.1
 _USUAL = 65530
 
 
-#: How XLA compiles for a CPU what is called by itself. Its parts run one after another: where they
-#: were ordered so that several threads may run them at once, least squares went astray in one of
-#: 500 fits on a busy machine with two cores (another trial step, all at once and by much; jaxlib
-#: 0.10.2), and nothing was faster.
-_OPTIONS: dict[str, Any] = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
-#: The older emitters of fused loops, where jaxlib has both: in 0.10 they take 40 % off the time to
-#: compile, and add 10 % to that of a long run.
+#: How XLA compiles for a CPU: the parts of a program run one after another. Where they were ordered
+#: so that several threads may run them at once, least squares went astray in one of 700 fits on a
+#: busy machine with two cores (another trial step, all at once and by much; jaxlib 0.10.2), and
+#: nothing was faster.
+IN_TURN: dict[str, Any] = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
+#: And, of what is called by itself, the older emitters of fused loops, where jaxlib has both: those
+#: of 0.10 take 40 % off the time to compile, and add 10 % to that of a long run.
+_OPTIONS = dict(IN_TURN)
 if jaxlib.version.__version__.startswith("0.10."):
     _OPTIONS["xla_cpu_use_fusion_emitters"] = False
 

@@ -46,7 +46,10 @@ _MOST = 2**26  # bytes of a file that is read
 _SEAL = 32  # bytes of its checksum
 #: Packages whose functions and classes are told by their names and these versions.
 _BELOW = ("jax", "jaxlib", "diffrax", "equinox", "optimistix", "lineax", "numpy", "scipy")
-_OPTIONS = ("jax_enable_x64", "jax_numpy_dtype_promotion", "jax_default_matmul_precision")
+_OPTIONS = (
+    *("jax_enable_x64", "jax_numpy_dtype_promotion", "jax_default_matmul_precision"),
+    *("jax_default_prng_impl", "jax_threefry_partitionable", "jax_random_seed_offset"),
+)
 #: When this module was imported, less some seconds for those that were imported before it. Files
 #: that were changed since may not be those that this process runs.
 _BEGUN = time.time() - 2.0
@@ -183,6 +186,7 @@ def _read(place: pathlib.Path, key: str) -> tuple[Any, bytes] | None:
 def _key(name: str, static: Any, structs: Any) -> str:
     """What the program depends on, as one number. **Raises:** _Unknown."""
     options = [(option, str(getattr(jax.config, option))) for option in _OPTIONS]
+    options += sorted(pair for pair in os.environ.items() if pair[0].startswith("EQX_"))
     devices = [jax.default_backend(), len(jax.devices())]
     parts = [_FORMAT, name, _house(), options, devices, _words(static), _words(structs)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -74,6 +74,11 @@ def test_every_program_has_a_key_of_its_own(folder, monkeypatch):
         finally:
             jax.config.update(option, before)
 
+    def in_environment(name, value):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            return results()
+
     house = _traced._house()
     cases = [
         results,
@@ -81,6 +86,8 @@ def test_every_program_has_a_key_of_its_own(folder, monkeypatch):
         lambda: results(x=np.arange(4.0)),
         lambda: results(x=X.astype(np.float32)),
         lambda: changed("jax_numpy_dtype_promotion", "standard"),
+        lambda: changed("jax_default_prng_impl", "rbg"),
+        lambda: in_environment("EQX_ON_ERROR", "breakpoint"),
     ]
     for case, expected in itertools.product(cases, (True, False)):
         assert case()[1] is expected

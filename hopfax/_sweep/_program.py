@@ -28,7 +28,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
-from .._programs import kept_in, tidy
+from .._programs import IN_TURN, kept_in, tidy
 from .._traced import kept_traced
 
 if TYPE_CHECKING:
@@ -229,8 +229,9 @@ def _compiled(
             out_specs=split,
             check_vma=False,
         )
+    options = IN_TURN if devices[0].platform == "cpu" else None
     with home:
-        return jax.jit(program).lower(*structs.tree).compile()
+        return jax.jit(program).lower(*structs.tree).compile(options)
 
 
 kept_in(_compiled.cache_clear)

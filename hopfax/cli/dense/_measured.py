@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -11,6 +10,7 @@ import numpy as np
 
 import hopfax as hx
 
+from ..._programs import jitted
 from ...theory import dense
 from .._machine import precision
 from .._memories import digit_images
@@ -220,7 +220,7 @@ def _noise(order: int, N: int) -> Noise:
     )
 
 
-@eqx.filter_jit
+@jitted
 def _split_fields(network, states):
     """Variance of the field at time 1 among neurons that began alike, and half the difference
     between those that began right and wrong."""
@@ -252,7 +252,7 @@ def _images() -> Images:
         run = lambda spins: hx.iterate(  # noqa: E731
             network, network.init(spins), IMAGE_STEPS, track=range(images.P), observe=_spins
         )
-        found = eqx.filter_jit(jax.vmap(run))(states)
+        found = jitted(jax.vmap(run))(states)
         overlaps = np.asarray(found.overlaps)
         stored = np.asarray(images.xi)
         frames = np.asarray(found.observed)

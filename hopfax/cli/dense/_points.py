@@ -14,6 +14,7 @@ import hopfax as hx
 
 from ... import _status
 from ..._errors import check_memory
+from ..._programs import jitted
 from ...theory import dense
 
 Interaction: TypeAlias = Literal["power", "many_body"]
@@ -102,7 +103,7 @@ def recall(network: Any, states: Any, steps: int) -> np.ndarray:
     return np.asarray(_recall(network, states, steps))
 
 
-@eqx.filter_jit
+@jitted
 def _recall(network, states, steps):
     runs = states.shape[0]
     own = jnp.arange(runs) % network.patterns.P

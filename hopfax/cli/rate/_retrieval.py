@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -10,6 +9,7 @@ import numpy as np
 
 import hopfax as hx
 
+from ..._programs import jitted
 from ...theory import rate
 from ._cases import HORIZON, INHIBITED, PLANES, B, Q, phi_of, unit
 
@@ -33,7 +33,7 @@ class Plane(NamedTuple):
     paths: np.ndarray  # (starts, times, 2)
 
 
-@eqx.filter_jit
+@jitted
 def _ends(network, starts, currents, ts):
     """Overlaps, rates at the end and the status of runs from many starts."""
 
@@ -72,7 +72,7 @@ def _groups(t, state, network):
     return jnp.stack([state.rates @ xi / xi.sum(), state.rates @ (1 - xi) / (1 - xi).sum()])
 
 
-@eqx.filter_jit
+@jitted
 def _paths(patterns, starts, a, inputs, ts):
     """Rates of both groups over time: for each case, from each start."""
 
@@ -126,7 +126,7 @@ def moved(balanced) -> dict[str, tuple[float, float, float]]:
 
     values = jnp.array([case[0] for case in cases.values()])
     weak = jnp.array([case[1] for case in cases.values()])
-    rows = np.stack(eqx.filter_jit(jax.vmap(one, (None, 0, 0)))(five, values, weak), 1)
+    rows = np.stack(jitted(jax.vmap(one, (None, 0, 0)))(five, values, weak), 1)
     return {
         name: (float(row[0]), float(row[1]), float(row[2]))
         for name, row in zip(cases, rows, strict=True)

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -10,6 +9,7 @@ import numpy as np
 
 import hopfax as hx
 
+from ..._programs import jitted
 from ...theory import rate
 from . import _points
 from ._cases import (
@@ -79,7 +79,7 @@ def _residual(network: hx.RateMemory, mu: int) -> float:
     return float(abs(field.rates).max())
 
 
-@eqx.filter_jit
+@jitted
 def _differences(test, a, threshold, size, shrink):
     """A difference from memory 0 after every stretch, over currents and thresholds: its largest
     entry, and the rate at which it grew. With `shrink` each stretch begins at `size` again."""
@@ -158,7 +158,7 @@ def crosstalk(draws: int) -> tuple[float, float, float, float]:
     return float(predicted.deviation), measured, error, residual
 
 
-@eqx.filter_jit
+@jitted
 def _deviation(patterns, phi):
     """Root mean square of the current minus its target, over all memories and neurons, for weights
     that take the activity and overlap of the design for granted (r = q)."""

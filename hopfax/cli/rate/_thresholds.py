@@ -9,6 +9,7 @@ import numpy as np
 
 import hopfax as hx
 
+from ..._programs import jitted
 from ...theory import rate
 from ._cases import (
     DELAY_FACTOR,
@@ -43,7 +44,7 @@ class Saliency(NamedTuple):
     runs: np.ndarray  # (n, 2): saliency and simulated overlap
 
 
-@eqx.filter_jit
+@jitted
 def _lowered(patterns, rates, a, threshold, saliencies, horizon):
     """All rates, and the overlap with memory 0, as its saliency is lowered step by step."""
     network = hx.InputDrivenRateMemory(patterns, a=a, b=B, activation=phi_of(threshold))
@@ -101,7 +102,7 @@ def _branch(a: float, threshold: float, predicted: float) -> np.ndarray:
     return np.array(branch)
 
 
-@eqx.filter_jit
+@jitted
 def _distances(test, tau, threshold, strength, ts):
     """Distances over time from a memory, for time constants of inhibition."""
 
