@@ -88,10 +88,11 @@ jax.monitoring.register_event_duration_secs_listener(_count)
 
 def jitted(function: _Function) -> _Function:
     """`equinox.filter_jit` of a function, which looks first whether too many programs are kept.
-    What is called by itself, not from within another program, is compiled with `_OPTIONS`."""
+    What is called by itself, not from within another program, is compiled with `_OPTIONS`; both
+    share what was traced."""
     jit: Any = eqx.filter_jit
     inside = jit(function)
-    alone = jit(function, compiler_options=_OPTIONS)
+    alone = jit(lambda *args, **kwargs: inside(*args, **kwargs), compiler_options=_OPTIONS)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

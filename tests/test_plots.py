@@ -267,10 +267,14 @@ def asked(monkeypatch):
     def critical_gain(P=math.inf, *, tau=math.inf, bias=0.0):
         return jnp.asarray(3.0 if tau == math.inf else 2.0 + 1 / tau)
 
-    def basin_edge(kappa, P=math.inf, *, tau=math.inf, bias=0.0):
-        found.extend([] if tau == math.inf else [(tau, bias)])
+    def basin_edge(kappa, P=math.inf):
         return jnp.full(np.shape(kappa), 1.2)
 
+    def known_edge(kappa, P, tau, bias):
+        found.append((tau, bias))
+        return basin_edge(kappa)
+
+    monkeypatch.setattr("hopfax.plots._cycle.known_edge", known_edge)
     monkeypatch.setattr(hx.theory.sequential, "critical_gain", critical_gain)
     monkeypatch.setattr(hx.theory.sequential, "basin_edge", basin_edge)
     return found

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -73,21 +73,26 @@ def attributes_of(variable: Variable) -> dict[str, Any]:
     """The unit of a variable or the meanings of its codes, as data that can be written as JSON."""
     if variable.name in ("status", "regime"):
         found = _status.attributes() if variable.name == "status" else regime_attributes()
-        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in found.items()}
+        found = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in found.items()}
+        return found | _long_name(variable.name, found)
     return {"units": _UNITS[variable.name]} if variable.name in _UNITS else {}
 
 
+def _long_name(name: str, attrs: Mapping[str, Any]) -> dict[str, str]:
+    """The names of codes, in the attribute that plots of xarray write beside their colours."""
+    codes = np.atleast_1d(attrs["flag_values"]).tolist()
+    pairs = zip(codes, str(attrs["flag_meanings"]).split(), strict=True)
+    listed = ", ".join(f"{code} {word}" for code, word in pairs)
+    return {"long_name": f"{name}: {listed}"}
+
+
 def named(dataset: Dataset) -> Dataset:
-    """A dataset whose variables of codes have the names of these in their `long_name`, too, which
-    plots of xarray write beside their colours. Stores keep what they have had from the start."""
+    """A dataset whose variables of codes have their names in `long_name`, as `attributes_of` says;
+    stores of earlier versions had not."""
     dataset = dataset.copy(deep=False)
     for variable in dataset.data_vars.values():
-        attrs = variable.attrs
-        if "flag_meanings" in attrs:
-            codes = np.atleast_1d(attrs["flag_values"])
-            pairs = zip(codes, str(attrs["flag_meanings"]).split(), strict=True)
-            listed = ", ".join(f"{code} {word}" for code, word in pairs)
-            variable.attrs = attrs | {"long_name": f"{variable.name}: {listed}"}
+        if "flag_meanings" in variable.attrs:
+            variable.attrs = variable.attrs | _long_name(str(variable.name), variable.attrs)
     return dataset
 
 

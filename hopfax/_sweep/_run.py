@@ -227,7 +227,7 @@ def _in_memory(job: Work, labels: Dataset, how: _How) -> tuple[Dataset, dict[int
         v.name: (_dataset.dims_of(v, job.grid), values[v.name], _dataset.attributes_of(v))
         for v in found
     }
-    return _dataset.named(labels.assign(data)), records
+    return labels.assign(data), records
 
 
 def _in_store(
