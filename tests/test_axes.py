@@ -317,3 +317,12 @@ def test_an_ensemble_of_a_point_that_is_given_its_noise_by_an_axis():
         hx.ensemble(point, grid={"seed": [1]})
     with pytest.raises(ValueError, match="the point has no `noise`"):
         hx.ensemble(point, 3)
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_what_is_no_number_of_seeds_is_named():
+    point = recipes.walk
+    with pytest.raises(TypeError, match="`seeds`.*given as `key=`"):
+        hx.ensemble(point, jax.random.key(0))
+    with pytest.raises(TypeError, match="`grid` must map names of axes.*got 16"):
+        hx.ensemble(point, 3, 16)

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .._errors import as_count, as_float, as_number, shown
@@ -67,14 +69,26 @@ def ensemble(
     wanted = np.asarray(as_float(quantiles, "quantiles"), float).ravel()
     if not ((wanted >= 0) & (wanted <= 1)).all():
         raise ValueError(f"`quantiles` must lie in [0, 1], got {shown(quantiles)}.")
+    if not isinstance(grid, Mapping | None):
+        raise TypeError(f"`grid` must map names of axes to their values, got {shown(grid)}.")
     given = dict(grid or {})
     if "seed" in given:
         raise ValueError("`grid` has an axis 'seed'; say by `seeds` which.")
-    listed = np.asarray(seeds)
-    if listed.ndim == 0:
-        listed = np.arange(as_count(seeds, "seeds"))
+    listed = _listed(seeds)
     runs = sweep(point, {**given, "seed": listed}, **options).load()
     return _summary(runs, wanted, level)
+
+
+def _listed(seeds: Any) -> np.ndarray:
+    """The seeds that are meant. **Raises:** TypeError/ValueError naming `seeds`."""
+    if isinstance(seeds, jax.Array) and jnp.issubdtype(seeds.dtype, jax.dtypes.prng_key):
+        raise TypeError(
+            "`seeds` must be a number of seeds or a list of them, got a key of "
+            "jax.random, which is given as `key=`."
+        )
+    if np.ndim(seeds) == 0:
+        return np.arange(as_count(seeds, "seeds"))
+    return np.asarray(seeds)
 
 
 def _summary(runs: Dataset, quantiles: np.ndarray, level: float) -> Dataset:
