@@ -137,6 +137,20 @@ def test_what_the_data_do_not_limit_has_no_end():
     assert tuple(map(float, found.profile("b").interval())) == (0.0, np.inf)
 
 
+@pytest.mark.filterwarnings("ignore:the data do not determine:hopfax.FitWarning")
+def test_what_the_data_do_not_limit_has_no_end_without_data_to_spare_either():
+    """Two residuals for three numbers: nothing is left to tell the noise by."""
+    found = hx.fit(
+        jnp.array([1.0, 0.5, 0.2]),
+        lambda m: jnp.stack([m[0] - 2.0, m[0] + m[1] + m[2] - 3.0]),
+        where=lambda m: m,
+        progress=False,
+    )
+    low, high = (np.asarray(end) for end in found.interval(0.95))
+    assert np.isinf(found.stderr[1:]).all()
+    assert (low[1:] == -np.inf).all() and (high[1:] == np.inf).all()
+
+
 def test_columns_that_sum_to_one_have_intervals_between_zero_and_one():
     share = jnp.array([[0.5], [0.3], [0.2]])
     found = hx.fit(

@@ -82,20 +82,25 @@ def check_level(level: float) -> float:
 
 
 def interval_of(scale: Scale, stderr: Float[Array, " n"], level: float) -> Interval:
-    """The intervals of all entries, whose standard errors are `stderr`."""
+    """The intervals of all entries, whose standard errors are `stderr`: everything possible where
+    one is infinite, also if no data are left to tell the noise by."""
     q = quantile(level, scale.left)
+
+    def reach(stderr):
+        return jnp.where(jnp.isinf(stderr), jnp.inf, q * stderr)
+
     value = scale.parameters(scale.free)
     # Entries of a column that sums to one are free together: the logit is the scale of each alone.
     share = (value > 0) & (value < 1)
     inside = jnp.where(share, value, 0.5)
-    width = q * stderr / (inside * (1 - inside))
+    width = reach(stderr) / (inside * (1 - inside))
     logit = jnp.log(inside) - jnp.log1p(-inside)
     apart = scale.apart()
     entries = jnp.arange(value.size)
 
     def end(sign):
-        plain = jax.vmap(scale.at)(entries, scale.free + sign * q * scale.stderr)
-        joint = jnp.where(share, jax.nn.sigmoid(logit + sign * width), value + sign * q * stderr)
+        plain = jax.vmap(scale.at)(entries, scale.free + sign * reach(scale.stderr))
+        joint = jnp.where(share, jax.nn.sigmoid(logit + sign * width), value + sign * reach(stderr))
         return jnp.where(apart, plain, joint)
 
     low, high = end(-1), end(1)
