@@ -49,9 +49,11 @@ class _Lines:
         sys.stderr.flush()
 
     def rest(self, elapsed: float) -> str:
-        """How long it will take from now on, if all units take as long as those so far."""
+        """How long it will take from now on, if all units take as long as those so far; a fit may
+        end before its last one."""
         made, left = self.done - self.first, self.total - self.done
-        return f", about {duration(elapsed / made * left)} left" if made > 0 and left > 0 else ""
+        about = "at most" if self.unit in _EARLY else "about"
+        return f", {about} {duration(elapsed / made * left)} left" if made > 0 and left > 0 else ""
 
     def set_postfix_str(self, text: str) -> None:
         self.note = f", {text}" if text else ""
@@ -78,6 +80,7 @@ def _ticking(look: Callable[[], Any]) -> Iterator[None]:
 
 
 _EVERY = 10.0  # seconds
+_EARLY = ("step", "start", "strategy")  # units of fits, which end where they converge
 _TICK = 1.0  # seconds between two looks
 
 

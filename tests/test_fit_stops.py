@@ -97,6 +97,10 @@ def test_a_line_estimates_the_rest_from_what_was_done_here(capsys, monkeypatch):
         "hopfax: 700/800 point, 200 s, about 3 min left",
         "hopfax: 800/800 point, 201 s",
     ]
+    with _progress.progress(200, "step", True) as lines:  # of a fit, which may end before
+        clock[0] = 213.0
+        lines.update(20)
+    assert "20/200 step, 12 s, at most 2 min left" in capsys.readouterr().err
 
 
 def test_a_unit_that_takes_long_is_spoken_of_by_a_thread(capsys, monkeypatch):
