@@ -211,7 +211,7 @@ def check_fitted(case: Fitted, parameter, parameters):
             assert (np.abs(value - true) <= 5 * errors).all(), (one, value - true, errors)
 
 
-#: What is fitted together, by which loss; the first group of each family is not slow.
+#: What is fitted together, by which loss.
 FITTED = [
     ("Hopfield", "field_path", ("gain", "start", "current")),
     ("InputDrivenHopfield", "overlap_path", ("gain", "start")),
@@ -315,14 +315,12 @@ def _is_flow(kind):
 
 
 def cells():
-    first = set()
     for name, loss, these in FITTED:
-        marks = [pytest.mark.slow] if name in first else []
-        first.add(name)
         for one in these:
-            yield pytest.param(name, loss, these, one, marks=marks, id=f"{name}-{loss}-{one}")
+            yield pytest.param(name, loss, these, one, id=f"{name}-{loss}-{one}")
 
 
+@pytest.mark.slow  # each group has a program of its own
 @pytest.mark.parametrize(("name", "loss", "these", "parameter"), list(cells()))
 def test_a_parameter_is_found_again(name, loss, these, parameter):
     check_fitted(fitted(name, loss, these), parameter, these)
