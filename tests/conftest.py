@@ -3,6 +3,7 @@
 Do not import hopfax here: the type-checking import hook of the test run is installed later.
 """
 
+import gc
 import hashlib
 import os
 import pathlib
@@ -60,6 +61,11 @@ import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
+# Tracing makes very many objects, nearly none of them in circles: Python looks for circles less often
+# than it would, and never in what was imported.
+gc.freeze()
+gc.set_threshold(100_000, 50, 100)
+
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
@@ -80,12 +86,25 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else 99)
 
 
+#: A process may have 65530 memory maps on Linux, a compiled program takes hundreds of them, and the
+#: compiler crashes when they are used up.
+_MAPS = 20_000
+
+
+def _maps() -> int:
+    """How many memory maps this process has, or as many as are too many where none can say."""
+    try:
+        return pathlib.Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:
+        return _MAPS + 1
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs():
-    """Lets go of them after each module. A process may have 65530 memory maps on Linux, a compiled
-    program takes hundreds of them, and the compiler crashes when they are used up."""
+    """Lets go of them after a module, where they have become many."""
     yield
-    jax.clear_caches()
+    if _maps() > _MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture
@@ -112,6 +131,7 @@ def command(capsys):
 @pytest.fixture
 def as_a_user_runs_it():
     """Without the type checks of the test run, which would answer first."""
+    before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    jaxtyping.config.update("jaxtyping_disable", before)

@@ -48,8 +48,8 @@ def test_outputs_are_stripped(file):
     ],
 )
 def test_notebook_runs_from_top_to_bottom(file):
-    """In an interpreter of its own, compiled as for a user, but without silent promotion."""
+    """In an interpreter of its own, without silent promotion."""
     environment = dict(
-        XLA_FLAGS="", JAX_ENABLE_X64="1", JAX_NUMPY_DTYPE_PROMOTION="strict", MPLBACKEND="Agg"
+        JAX_ENABLE_X64="1", JAX_NUMPY_DTYPE_PROMOTION="strict", MPLBACKEND="Agg"
     )
     run_python(RUN.format(file=str(file)), **environment)
