@@ -1,5 +1,6 @@
 """How far a step on a plateau or of the series goes: to the first crossing, at most."""
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -13,6 +14,7 @@ from ._series import contract
 _LOOKS = 5
 
 
+@jax.named_scope("search")
 def search(problem: Problem, options: Options, state: State, flow: Flow) -> Reach:
     """The time of the first crossing, or as far as the series carries.
 

@@ -111,6 +111,7 @@ def horner_slope(coefficients, t):
     return value, slope
 
 
+@jax.named_scope("series")
 def expand(order: int, y, z, cell: Cell, law: Law) -> Series:
     """The series up to `order` around the state (y, z).
 

@@ -41,6 +41,7 @@ have, while Runge-Kutta steps carry the rest on (`jumping`).
 from functools import partial
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
@@ -142,6 +143,7 @@ def repeat(problem: Problem, options: Options, state: State, plan: Plan):
     return lax.cond(still, partial(make, "plateau"), partial(make, "runge-kutta"), state)
 
 
+@jax.named_scope("decide")
 def decide(
     problem: Problem, options: Options, state: State, flow: Flow, mode: Mode
 ) -> tuple[State, Plan]:
@@ -238,6 +240,7 @@ def _escapes(problem: Problem, state: State, z, active):
     return escaped & (before > problem.threshold) & (now <= problem.threshold)
 
 
+@jax.named_scope("advance")
 def advance(problem: Problem, options: Options, state: State, flow: Flow, plan: Plan):
     """(t, y, z) after a step that was decided on, and its record; differentiable."""
     # Times are constants but where the user set them: at the end and at the edges of inputs.
