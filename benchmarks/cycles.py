@@ -1,4 +1,4 @@
-"""Where does the time of an event-driven sweep go? By part of the engine, and by how wide a group is.
+"""Where does the time of an event-driven sweep go? By part, and by how wide a group of lanes is.
 
 `python -m benchmarks.cycles [--points 3072]`. Points are those of workload W1, as close together as
 in a sweep of a million, so that lanes hardly wait for each other. The share of a part is that of
@@ -77,7 +77,7 @@ def main():
     programs = {f"{width} lanes": compiled(width, options.points) for width in WIDTHS}
     wide = compiled(WIDTHS[-1], options.points, NO_LIBRARY)
     programs[f"{WIDTHS[-1]} lanes, sums not by a library"] = wide
-    runs = {name: (lambda p=program, k=kappas: p(k)) for name, (program, kappas) in programs.items()}
+    runs = {name: (lambda p=program, k=at: p(k)) for name, (program, at) in programs.items()}
     usual = np.asarray(runs["64 lanes"]())
     for name, row in interleaved(runs).items():
         error = float(np.abs(np.asarray(runs[name]()) - usual).max())

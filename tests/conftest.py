@@ -61,8 +61,8 @@ import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
-# Tracing makes very many objects, nearly none of them in circles: Python looks for circles less often
-# than it would, and never in what was imported.
+# Tracing makes very many objects, nearly none of them in circles: Python looks for circles less
+# often than it would, and never in what was imported.
 gc.freeze()
 gc.set_threshold(100_000, 50, 100)
 

@@ -49,7 +49,5 @@ def test_outputs_are_stripped(file):
 )
 def test_notebook_runs_from_top_to_bottom(file):
     """In an interpreter of its own, without silent promotion."""
-    environment = dict(
-        JAX_ENABLE_X64="1", JAX_NUMPY_DTYPE_PROMOTION="strict", MPLBACKEND="Agg"
-    )
+    environment = dict(JAX_ENABLE_X64="1", JAX_NUMPY_DTYPE_PROMOTION="strict", MPLBACKEND="Agg")
     run_python(RUN.format(file=str(file)), **environment)
