@@ -28,7 +28,7 @@ from ._nesting import (
     differentiable_outputs,
     put,
 )
-from ._noise import OrnsteinHeun
+from ._noise import BLOCK, OrnsteinBlocks, OrnsteinHeun
 from ._switches import Divergence, Log, SwitchLog, UserEvent, locate
 from ._task import Settings, Task, blanked, dated
 from .kinks import SeriesStep
@@ -43,12 +43,13 @@ class Noise(eqx.Module):
     key: jax.Array | None = None
 
 
-def complete(method: Diffrax, task: Task, private: Noise, inputs) -> Diffrax:
-    """Fill in the defaults that depend on noise and dtype, and step onto the edges of pulses."""
+def complete(method: Diffrax, task: Task, private: Noise, inputs, single: bool = False) -> Diffrax:
+    """Fill in the defaults that depend on noise and dtype, and step onto the edges of pulses.
+    `single`: under noise, do not take several steps at once."""
     noisy, dtype = private.strength is not None, task.ts.dtype
     solver, controller, dt0 = method.solver, method.controller, method.dt0
+    exact = solver is None and task.core.noise is not None
     if solver is None:
-        exact = task.core.noise is not None
         solver = OrnsteinHeun() if exact else diffrax.ShARK() if noisy else diffrax.Tsit5()
     if controller is None and (noisy or not isinstance(solver, diffrax.AbstractAdaptiveSolver)):
         controller = diffrax.ConstantStepSize()
@@ -58,7 +59,7 @@ def complete(method: Diffrax, task: Task, private: Noise, inputs) -> Diffrax:
     if dt0 is None and isinstance(controller, diffrax.ConstantStepSize):
         dt0 = _FIXED_STEP
     if noisy and isinstance(controller, diffrax.ConstantStepSize):
-        controller = GridSteps()
+        controller = GridSteps(1 if single or method.dense else BLOCK if exact else 1)
     edges = [v.edges for v in inputs if isinstance(v, Pulses)]
     if edges and isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
         controller = diffrax.ClipStepSizeController(
@@ -66,6 +67,11 @@ def complete(method: Diffrax, task: Task, private: Noise, inputs) -> Diffrax:
         )
     solver = _with_tolerances(solver, controller)
     dt0 = None if dt0 is None else jnp.asarray(dt0, dtype)
+    if exact and isinstance(controller, GridSteps):
+        assert dt0 is not None and private.strength is not None
+        path = _grid_path(task, dt0, private, diffrax.BrownianIncrement)
+        how = method.switches, controller.cells
+        solver = OrnsteinBlocks(task.system, path, private.strength, *how)
     return Diffrax(solver, controller, dt0, method.reduction, method.dense, method.switches)
 
 
@@ -101,12 +107,13 @@ def _driven(task: Task, method: Diffrax, private: Noise) -> _Driven:
     drift = diffrax.ODETerm(task.system.derivative)
     if private.strength is None or private.key is None:
         return _Driven(drift)
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), task.core)
+    if isinstance(method.solver, OrnsteinBlocks):
+        return _Driven(drift, method.solver.path, private.strength)
     area = _levy_area(method.solver)
-    grid = None
+    grid, shapes = None, _shapes(task.core)
     if isinstance(method.controller, GridSteps):
         assert method.dt0 is not None  # by `complete`
-        grid = GridPath(private.key, method.dt0, task.ts[0], shapes, area)
+        grid = _grid_path(task, method.dt0, private, area)
     path = CellPath(key=private.key, shape=shapes, levy_area=area) if grid is None else grid
     noisy = task.core.main if task.core.noise is None else task.core.noise
     given = private.strength
@@ -121,6 +128,15 @@ def _driven(task: Task, method: Diffrax, private: Noise) -> _Driven:
 
     terms = diffrax.MultiTerm(drift, diffrax.ControlTerm(diffusion, path))
     return _Driven(terms, grid, given)
+
+
+def _shapes(core: Core) -> Core:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), core)
+
+
+def _grid_path(task: Task, dt0: Array, private: Noise, area: Any) -> GridPath:
+    assert private.key is not None
+    return GridPath(private.key, dt0, task.ts[0], _shapes(task.core), area)
 
 
 def _levy_area(solver: Any) -> Any:
@@ -276,9 +292,13 @@ def _integrated(
     (method, settings, adjoint), (observe, event) = how, looks
     system, network = task.system, task.network
     assert method.solver is not None and method.controller is not None  # by `_complete`
-    solver = SwitchLog(method.solver, system, method.switches)
+    noisy, blocks = private.strength is not None, isinstance(method.solver, OrnsteinBlocks)
+    solver: Any = method.solver
+    if not blocks:
+        solver = SwitchLog(solver, system, method.switches, noisy)
     driven = _driven(task, method, private)
     grid = isinstance(method.controller, GridSteps)
+    cells = method.controller.cells if isinstance(method.controller, GridSteps) else 1
 
     def save(t, core, args):
         core = driven.within(t, core)
@@ -316,15 +336,16 @@ def _integrated(
         stepsize_controller=method.controller,
         adjoint=adjoints[adjoint](),
         event=diffrax.Event(tuple(tests)),
-        max_steps=settings.max_steps,
+        max_steps=None if settings.max_steps is None else -(-settings.max_steps // cells),
         throw=False,
     )
-    return _harvest(task, solution, solver, driven, settings.reduction, name)
+    return _harvest(task, solution, solver, driven, (settings.reduction, name, cells))
 
 
 def _harvest(
-    task: Task, solution, solver: SwitchLog, driven: _Driven, reduction: str, name: str
+    task: Task, solution, solver: Any, driven: _Driven, how: tuple[str, str, int]
 ) -> Trajectory:
+    reduction, name, cells = how  # of every step
     reached = jnp.isfinite(solution.ts["saves"])
     t_end, end = _end(solution, driven)
     status = _status_of(solution, task, end)
@@ -333,9 +354,9 @@ def _harvest(
     overlaps, saliency, seen, evidence = blanked(solution.ys["saves"], reached)
     log: Log = solution.solver_state[1]
     counters = {
-        "steps": solution.stats["num_steps"],
-        "accepted": solution.stats["num_accepted_steps"],
-        "rejected": solution.stats["num_rejected_steps"],
+        "steps": cells * solution.stats["num_steps"],
+        "accepted": cells * solution.stats["num_accepted_steps"],
+        "rejected": cells * solution.stats["num_rejected_steps"],
     }
     path = solution.interpolation
     switches = _until(locate(log, solver, driven.terms), task.ts[-1])
