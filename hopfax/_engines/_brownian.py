@@ -8,10 +8,11 @@ Whoever asks for a path, from where, until when and with which saves, one key gi
                                    t0        t1
 
 At constant steps a cell is a step, or several are (`GridSteps`, `GridPath`). A run that ends within
-a step at `x` integrates to the end of that step and reads its last state in between, as it does for a save, so
-that the end moves no step. One that begins within a cell at `o` takes the rest of the cell's
-increment. What a path does within a cell, a Brownian bridge, is drawn from a tree of the cell's
-own, where it is needed. Adaptive and given steps draw from one tree in each cell of `CellPath`.
+a step at `x` integrates to the end of that step and reads its last state in between, as it does for
+a save, so that the end moves no step. One that begins within a cell at `o` takes the rest of the
+cell's increment. What a path does within a cell, a Brownian bridge, is drawn from a tree of the
+cell's own, where it is needed. Adaptive and given steps draw from one tree in each cell of
+`CellPath`.
 """
 
 from typing import Any, Literal, NamedTuple, TypeAlias

@@ -18,6 +18,7 @@ from .._programs import jitted
 from .._trajectory import Switches, Trajectory
 from ..networks import AbstractSystem, Core
 from ._brownian import CellPath, GridPath, GridSteps
+from ._groups import in_groups, width
 from ._methods import Diffrax
 from ._nesting import (
     THIRD,
@@ -68,10 +69,7 @@ def complete(method: Diffrax, task: Task, private: Noise, inputs, single: bool =
     solver = _with_tolerances(solver, controller)
     dt0 = None if dt0 is None else jnp.asarray(dt0, dtype)
     if exact and isinstance(controller, GridSteps):
-        assert dt0 is not None and private.strength is not None
-        path = _grid_path(task, dt0, private, diffrax.BrownianIncrement)
-        how = method.switches, controller.cells
-        solver = OrnsteinBlocks(task.system, path, private.strength, *how)
+        solver = None  # `OrnsteinBlocks`, which is made of the run
     return Diffrax(solver, controller, dt0, method.reduction, method.dense, method.switches)
 
 
@@ -89,7 +87,7 @@ def _with_tolerances(solver: Any, controller: Any) -> Any:
 
 
 class _Driven(eqx.Module):
-    """The terms of a run, and what private noise does within a step."""
+    """The terms of a run, its path of noise at constant steps, and the strength of its noise."""
 
     terms: Any
     path: GridPath | None = None
@@ -107,13 +105,13 @@ def _driven(task: Task, method: Diffrax, private: Noise) -> _Driven:
     drift = diffrax.ODETerm(task.system.derivative)
     if private.strength is None or private.key is None:
         return _Driven(drift)
-    if isinstance(method.solver, OrnsteinBlocks):
-        return _Driven(drift, method.solver.path, private.strength)
     area = _levy_area(method.solver)
     grid, shapes = None, _shapes(task.core)
     if isinstance(method.controller, GridSteps):
         assert method.dt0 is not None  # by `complete`
         grid = _grid_path(task, method.dt0, private, area)
+    if method.solver is None:
+        return _Driven(drift, grid, private.strength)
     path = CellPath(key=private.key, shape=shapes, levy_area=area) if grid is None else grid
     noisy = task.core.main if task.core.noise is None else task.core.noise
     given = private.strength
@@ -189,8 +187,7 @@ class _Steps(AbstractRun):
         self.backs: dict[Flags, Any] = {}  # the structures of pullbacks, likewise
 
     def _traced(self, leaves: Leaves, adjoint: str | None = None, order: int = 0) -> Trajectory:
-        given = eqx.combine(jax.tree.unflatten(self.structure, leaves), self.rest)
-        task, settings, method, private, observe, event = given
+        task, settings, method, private, observe, event = self._given(leaves)
         if order > 1:
             method = _to_second_order(task, method, order)
         loops = str(settings.derivative if adjoint is None else adjoint)
@@ -213,7 +210,16 @@ class _Steps(AbstractRun):
         )
 
     def outputs(self, leaves):
-        return self._split(self._traced(leaves))
+        task, _, _, private, *_ = self._given(leaves)
+        if private.strength is None:
+            return self._split(self._traced(leaves))
+        core = task.core  # of N numbers under noise
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(core))
+        return in_groups(lambda leaves: self._split(self._traced(leaves)), width(size))(leaves)
+
+    def _given(self, leaves: Leaves) -> tuple:
+        """Task, settings, method, noise, observer and event."""
+        return eqx.combine(jax.tree.unflatten(self.structure, leaves), self.rest)
 
     def recorded(self, leaves, flags):
         values, back, facts = self._pullback(leaves, flags, "reverse")
@@ -291,14 +297,11 @@ def _integrated(
 ) -> Trajectory:
     (method, settings, adjoint), (observe, event) = how, looks
     system, network = task.system, task.network
-    assert method.solver is not None and method.controller is not None  # by `_complete`
-    noisy, blocks = private.strength is not None, isinstance(method.solver, OrnsteinBlocks)
-    solver: Any = method.solver
-    if not blocks:
-        solver = SwitchLog(solver, system, method.switches, noisy)
+    assert method.controller is not None  # by `complete`
     driven = _driven(task, method, private)
     grid = isinstance(method.controller, GridSteps)
     cells = method.controller.cells if isinstance(method.controller, GridSteps) else 1
+    solver = _solver(system, method, driven, cells)
 
     def save(t, core, args):
         core = driven.within(t, core)
@@ -340,6 +343,14 @@ def _integrated(
         throw=False,
     )
     return _harvest(task, solution, solver, driven, (settings.reduction, name, cells))
+
+
+def _solver(system: AbstractSystem, method: Diffrax, driven: _Driven, cells: int) -> Any:
+    """The solver of a run, with its log of switches."""
+    if method.solver is not None:
+        return SwitchLog(method.solver, system, method.switches, driven.strength is not None)
+    assert driven.path is not None and driven.strength is not None  # by `complete`
+    return OrnsteinBlocks(system, driven.path, driven.strength, method.switches, cells)
 
 
 def _harvest(

@@ -11,7 +11,8 @@ r(t + h) = e^{-h} r(t) + \sigma \sqrt{\tfrac{1 - e^{-2h}}{2h}}\, \Delta B,$$
 which has the exact law at any step h (Euler-Maruyama inflates the stationary variance by
 $1/(1 - h/2)$). y and z take a Heun step between the ends of r: strong order 1 in h.
 
-At constant steps diffrax takes as one step a *block* of such steps, between points of a grid of absolute time:
+At constant steps diffrax takes as one step a *block* of such steps, between points of a grid of
+absolute time:
 
     time     0                     8h                    16h
              |--------------------|---|---|---|---|--------|---   blocks of 8 cells of length h

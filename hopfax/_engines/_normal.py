@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import Array, UInt32
 
 _PARITY = 0x1BD11BDA
 _TURNS = ((13, 15, 26, 6), (17, 29, 16, 24))

@@ -208,8 +208,8 @@ class _Gap(eqx.Module):
 
 
 def _met(before, after, leaders, times) -> Float[Array, ""]:
-    """When straight lines through the overlaps at both ends of a step meet: those of the memory that
-    led and of the one that leads now."""
+    """When straight lines through the overlaps at both ends of a step meet: those of the memory
+    that led and of the one that leads now."""
     (source, target), (begin, end) = leaders, times
     first, last = before[source] - before[target], after[source] - after[target]
     ahead = first > 0  # else the lead was lost before, below the floor
