@@ -97,8 +97,8 @@ class BlockPath(diffrax.AbstractLocalInterpolation):
 
     t0: Any
     t1: Any
-    times: Float[Array, " K+1"]
-    cores: Core  # every leaf with leading axis K + 1
+    times: Float[Array, " T"]
+    cores: Core  # every leaf with leading axis T
 
     def evaluate(self, t0: Any, t1: Any = None, left: bool = True) -> Core:
         """The state at `t0`, or its change from `t0` to `t1`."""

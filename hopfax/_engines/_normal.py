@@ -68,7 +68,7 @@ def threefry(words: UInt32[Array, "2"], first: Array, second: Array) -> tuple[Ar
     return first, second
 
 
-def _circle(angle: UInt32[Array, " n"]) -> tuple[Array, Array]:
+def _circle(angle: UInt32[Array, "..."]) -> tuple[Array, Array]:
     """Cosine and sine of angles in units of 2^-32 of a turn, by their series within an eighth of a
     turn from the nearest axis."""
     axis = (angle + np.uint32(1 << (_QUARTER - 1))) >> np.uint32(_QUARTER)

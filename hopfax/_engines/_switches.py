@@ -231,7 +231,7 @@ def empty_log(magnitude: Float[Array, " P"], found: Any, capacity: int) -> Log:
     )
 
 
-def note_block(log: Log, magnitude: Float[Array, "K+1 P"], times: Float[Array, " K+1"]) -> Log:
+def note_block(log: Log, magnitude: Float[Array, "T P"], times: Float[Array, " T"]) -> Log:
     """The log after K steps under noise, from the sizes of the overlaps at their ends."""
     leaders = jnp.argmax(magnitude, axis=1).astype(jnp.int32)
     largest = jnp.max(magnitude, axis=1)
