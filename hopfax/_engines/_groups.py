@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array
 
-_CACHE = 2**18  # bytes of a group's states, one for each lane
+_CACHE = 2**17  # bytes of a group, one state for each lane; a block of steps has about ten each
 
 
 def width(size: int) -> int:
@@ -45,10 +45,10 @@ def in_groups(function: Callable[[Sequence[Array]], Any], lanes: int) -> Callabl
             out = wide(leaves)
             return out, jax.tree.map(lambda _: True, out)
 
+        index = np.minimum(np.arange(groups * lanes), axis_size - 1).reshape(groups, lanes)
+
         def cut(leaf):  # the last group is filled up with copies of the last lane
-            spare = groups * lanes - axis_size
-            leaf = jnp.concatenate([leaf, jnp.repeat(leaf[-1:], spare, axis=0)])
-            return leaf.reshape(groups, lanes, *leaf.shape[1:])
+            return leaf[index]
 
         moving = [cut(leaf) for leaf, flag in zip(leaves, batched, strict=True) if flag]
 

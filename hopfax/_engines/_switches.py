@@ -276,7 +276,7 @@ def _note(log: Log, new, leader, magnitude, found) -> Log:
     )
 
 
-def locate(log: Log, solver: SwitchLog, terms: Any, args: Any = None) -> Switches:
+def locate(log: Log, solver: Any, terms: Any, args: Any = None) -> Switches:
     """The switches of a run with their times: where the search was deferred, the steps that the log
     keeps are repeated."""
 
