@@ -15,6 +15,7 @@ import pytest
 
 import hopfax as hx
 from hopfax._sweep._drive import by_threads
+from hopfax._sweep._job import with_classes
 from hopfax._sweep._program import Program, Stopped
 
 LANES = 24
@@ -285,3 +286,45 @@ def test_bad_points_speak_up_early(as_a_user_runs_it):
             hx.Point(points.network_point().network, **given)
     with pytest.raises(ValueError, match="with `noise` needs sweep"):
         hx.sweep(points.network_point(), {"noise": [0.1]}, progress=False)
+
+
+@pytest.mark.slow
+def test_sweeps_of_many_memories_run_on_classes_of_neurons():
+    """Also where a program does not know the memories. What can make equal neurons different, or
+    looks at single ones, keeps all of them."""
+    xi = np.tile(np.asarray(hx.patterns.hadamard(8, 8).xi), 8)
+    network = hx.TwoTimescaleHopfield(
+        hx.Patterns(xi, check_patterns=False), hx.cyclic(8), kappa=5.0, tau=10.0, bias=0.02
+    )
+    start, ts = dict(saliency=5.0 * np.eye(8)[0]), np.linspace(0.0, 60.0, 31)
+    point = hx.Point(network, start, ts)
+    assert with_classes(point, ["kappa"]).network.patterns.N == 8
+    whole = dict(start, field=np.zeros(64))
+    for other, names in (
+        (point, ["noise"]),
+        (point, ["current"]),
+        (point, ["patterns.xi"]),
+        (hx.Point(network, whole, ts), ["kappa"]),
+        (hx.Point(network, start, ts, noise=0.1), ["kappa"]),
+        (hx.Point(network, start, ts, observe=overlaps_of), ["kappa"]),
+        (hx.Point(network, start, ts, method=hx.Diffrax(reduction="sites")), ["kappa"]),
+    ):
+        assert with_classes(other, names).network.patterns.N == 64
+    found = hx.sweep(point, {"kappa": [5.0, 7.0]}, progress=False)
+    every = hx.sweep(
+        hx.Point(network, start, ts, method=hx.EventDriven(), observe=summary_of),
+        {"kappa": [5.0, 7.0]},
+        progress=False,
+    )
+    assert found["switches"].values.min() >= 2
+    np.testing.assert_array_equal(found["switches"], every["switches"])
+    # Rounding, which the escapes from memories enlarge (performance of classes: 1e-11 to 1e-10).
+    np.testing.assert_allclose(found["dwell"], every["dwell"], rtol=1e-9)
+
+
+def overlaps_of(run):
+    return run.overlaps
+
+
+def summary_of(run):
+    return hx.observables.summary(run)

@@ -8,10 +8,12 @@ import jax.random as jr
 import numpy as np
 import pytest
 from helpers import assert_close
+from jax.extend.random import threefry_2x32
 from zoo import cycle
 
 import hopfax as hx
 from hopfax._engines._brownian import CellPath, GridPath, place
+from hopfax._engines._normal import normals, threefry, words_of
 from hopfax.networks import Core
 
 KEY, SIGMA = jr.key(3), 0.3
@@ -141,6 +143,23 @@ SHAPE = jax.eval_shape(lambda: Core(jnp.zeros(2000), None))
 
 def path(t0=0.0, area=diffrax.BrownianIncrement):
     return GridPath(KEY, jnp.asarray(0.25), jnp.asarray(t0), SHAPE, area)
+
+
+def test_numbers_of_cells_are_standard_normal():
+    """Moments within 4 standard errors; neighbours, halves and cells are independent; a cell is
+    the same alone and beside others; the hash is JAX's."""
+    words, cells = words_of(KEY), jnp.arange(64, dtype=jnp.uint32)
+    found = normals(words, cells, 4001)
+    assert (normals(words, cells[5:6], 4001)[0] == found[5]).all()
+    z = np.asarray(found, float)
+    for power, (mean, variance) in {1: (0, 1), 2: (1, 2), 3: (0, 15), 4: (3, 96)}.items():
+        assert abs((z**power).mean() - mean) < 4 * (variance / z.size) ** 0.5
+    pairs = ((z[:, :2000], z[:, 2001:]), (z[:, 1:], z[:, :-1]), (z[1:], z[:-1]))
+    for a, b in pairs:
+        assert abs((a * b).mean()) < 4 / a.size**0.5
+        assert abs(((a**2 - 1) * (b**2 - 1)).mean()) < 4 * 2 / a.size**0.5
+    first, second = threefry(words, cells[:32], cells[32:])
+    assert (threefry_2x32(words, cells) == jnp.concatenate([first, second])).all()
 
 
 def test_increments_over_steps_are_those_of_brownian_motion():

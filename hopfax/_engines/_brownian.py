@@ -7,11 +7,12 @@ Whoever asks for a path, from where, until when and with which saves, one key gi
               key 0    key 1    key 2    key 3               from its number
                                    t0        t1
 
-At constant steps a cell is a step (`GridSteps`, `GridPath`). A run that ends within a cell at `x`
-integrates to the end of that cell and reads its last state in between, as it does for a save, so
-that the end moves no step. One that begins within a cell at `o` takes the rest of the cell's
-increment. What a path does within a cell, a Brownian bridge, is drawn from a tree of the cell's
-own, where it is needed. Adaptive and given steps draw from one tree in each cell of `CellPath`.
+At constant steps a cell is a step, or several are (`GridSteps`, `GridPath`). A run that ends within
+a step at `x` integrates to the end of that step and reads its last state in between, as it does for
+a save, so that the end moves no step. One that begins within a cell at `o` takes the rest of the
+cell's increment. What a path does within a cell, a Brownian bridge, is drawn from a tree of the
+cell's own, where it is needed. Adaptive and given steps draw from one tree in each cell of
+`CellPath`.
 """
 
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -25,6 +26,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int, PyTree
 
 from ..networks import Core
+from ._normal import normals, words_of
 
 _Increment: TypeAlias = diffrax.BrownianIncrement | diffrax.SpaceTimeLevyArea
 
@@ -52,11 +54,13 @@ def place(t: Float[Array, ""], length: Float[Array, ""]) -> Place:
 
 
 class GridSteps(diffrax.AbstractStepSizeController):
-    """Constant steps of length `dt0` between the points `k * dt0` of absolute time.
+    """Constant steps of `cells` times `dt0` between points of the grid `k * dt0` of absolute time.
 
     diffrax's `ConstantStepSize` changes all steps a little, so that a whole number of them fits the
     run; a path that is drawn step by step is then another one for every end.
     """
+
+    cells: int = eqx.field(static=True, default=1)  # of a step, which ends at a multiple of them
 
     def wrap(self, direction):
         """Nothing depends on the direction: runs go forward."""
@@ -64,17 +68,18 @@ class GridSteps(diffrax.AbstractStepSizeController):
 
     def init(self, terms, t0: Any, t1, y0, dt0, args, func, error_order):
         """The end of the first step, which is the next point of the grid."""
-        ahead = place(t0, dt0).cell + 1
-        return _times(ahead, dt0), (ahead, dt0)
+        ahead = (place(t0, dt0).cell // self.cells + 1) * self.cells
+        return times_of(ahead, dt0), (ahead, dt0)
 
     def adapt_step_size(self, t0, t1, y0, y1_candidate, args, y_error, error_order, state):
         """Every step is kept; the next one ends at the next point of the grid."""
         here, dt0 = state
-        ahead = here + 1
-        return True, t1, _times(ahead, dt0), False, (ahead, dt0), diffrax.RESULTS.successful
+        ahead = here + self.cells
+        return True, t1, times_of(ahead, dt0), False, (ahead, dt0), diffrax.RESULTS.successful
 
 
-def _times(number: Int[Array, ""], length: Float[Array, ""]) -> Float[Array, ""]:
+def times_of(number: Int[Array, "..."], length: Float[Array, ""]) -> Float[Array, "..."]:
+    """When the cells with these numbers begin."""
     return number.astype(length.dtype) * length
 
 
@@ -87,6 +92,7 @@ class GridPath(diffrax.AbstractBrownianPath):
     """
 
     key: jax.Array
+    words: tuple[Array, Array]  # of the key: for the increments, and for their areas
     length: Float[Array, ""]
     start: Place
     behind: Array  # the bridge at the start
@@ -98,6 +104,7 @@ class GridPath(diffrax.AbstractBrownianPath):
         """**Arguments:** `length`: of a cell. `t0`: when the run begins. `shape`: of the state.
         `levy_area`: what the solver asks for, increments alone or with their areas."""
         self.key, self.length = key, jax.lax.stop_gradient(length)
+        self.words = words_of(jr.fold_in(key, 0)), words_of(jr.fold_in(key, 1))
         self.shape, self.levy_area = shape, levy_area
         self.noisy = "main" if shape.noise is None else "noise"
         self.start = place(jax.lax.stop_gradient(t0), self.length)
@@ -121,8 +128,9 @@ class GridPath(diffrax.AbstractBrownianPath):
         cell = jnp.floor(middle / self.length).astype(jnp.int32)
         begun = cell == self.start.cell
         part = jnp.where(begun, 1 - self.start.passed, 1.0)
-        key, zero = self._cell_key(cell), jax.tree.map(_zero, self.shape)
-        bent = _as(part, self.behind) * self._normal(key) - jnp.where(begun, self.behind, 0.0)
+        zero = jax.tree.map(_zero, self.shape)
+        drawn = self._normals(self.words[0], cell)
+        bent = _as(part, self.behind) * drawn - jnp.where(begun, self.behind, 0.0)
         W = self._put(zero, _as(jnp.sqrt(self.length), bent) * bent)
         if not use_levy:
             return W
@@ -130,7 +138,7 @@ class GridPath(diffrax.AbstractBrownianPath):
         dt = jax.tree.map(lambda leaf: _as(h, leaf), zero)
         if self.levy_area is diffrax.BrownianIncrement:
             return diffrax.BrownianIncrement(dt=dt, W=W)
-        other = self._normal(jr.fold_in(key, 1))
+        other = self._normals(self.words[1], cell)
         H = self._put(zero, _as(jnp.sqrt(h / 12), other) * other)
         return diffrax.SpaceTimeLevyArea(dt=dt, W=W, H=H)
 
@@ -147,18 +155,23 @@ class GridPath(diffrax.AbstractBrownianPath):
     def _put(self, core: Core, new: Array) -> Core:
         return eqx.tree_at(lambda c: getattr(c, self.noisy), core, new)
 
-    def _normal(self, key: jax.Array) -> Array:
+    def drawn(self, cells: Int[Array, " K"]) -> Array:
+        """The standard normal numbers (K, ...) of cells, in single precision."""
         struct = getattr(self.shape, self.noisy)
-        return jr.normal(key, struct.shape, struct.dtype)
+        drawn = normals(self.words[0], cells.astype(jnp.uint32), struct.size)
+        return drawn.reshape(-1, *struct.shape)
 
-    def _cell_key(self, cell: Int[Array, ""]) -> jax.Array:
-        return jr.fold_in(self.key, cell.astype(jnp.uint32))
+    def _normals(self, words: Array, number: Int[Array, ""]) -> Array:
+        struct = getattr(self.shape, self.noisy)
+        drawn = normals(words, number.astype(jnp.uint32)[None], struct.size)
+        return drawn.reshape(struct.shape).astype(struct.dtype)
 
     def _bridge(self, here: Place) -> Array:
         """The standard Brownian bridge of a cell, zero at its ends. The cell is halved until the
         last level, at which the bridge is drawn where it is wanted: at a part p of an interval of
         width w, it is normal about the line through its ends with variance p (1 - p) w."""
-        key, passed = jr.fold_in(self._cell_key(here.cell), 2), here.passed
+        cell_key = jr.fold_in(jr.fold_in(self.key, 2), here.cell.astype(jnp.uint32))
+        words, passed = words_of(cell_key), here.passed
         zero = _zero(getattr(self.shape, self.noisy))
 
         def halve(level, carry):  # nodes of the tree are numbered as those of a binary heap
@@ -166,7 +179,7 @@ class GridPath(diffrax.AbstractBrownianPath):
             width = 0.5 ** level.astype(passed.dtype)
             part = jnp.where(level == _LEVELS, (passed - begin) / width, 0.5)
             spread = jnp.sqrt(jnp.maximum(part * (1 - part) * width, 0.0))
-            drawn = _as(spread, a) * self._normal(jr.fold_in(key, node))
+            drawn = _as(spread, a) * self._normals(words, node)
             inner = a + _as(part, a) * (b - a) + drawn
             later = passed >= begin + width / 2
             begin = begin + jnp.where(later, width / 2, 0.0)

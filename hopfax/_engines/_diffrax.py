@@ -18,6 +18,7 @@ from .._programs import jitted
 from .._trajectory import Switches, Trajectory
 from ..networks import AbstractSystem, Core
 from ._brownian import CellPath, GridPath, GridSteps
+from ._groups import in_groups, width
 from ._methods import Diffrax
 from ._nesting import (
     THIRD,
@@ -28,7 +29,7 @@ from ._nesting import (
     differentiable_outputs,
     put,
 )
-from ._noise import OrnsteinHeun
+from ._noise import BLOCK, OrnsteinBlocks, OrnsteinHeun
 from ._switches import Divergence, Log, SwitchLog, UserEvent, locate
 from ._task import Settings, Task, blanked, dated
 from .kinks import SeriesStep
@@ -43,12 +44,13 @@ class Noise(eqx.Module):
     key: jax.Array | None = None
 
 
-def complete(method: Diffrax, task: Task, private: Noise, inputs) -> Diffrax:
-    """Fill in the defaults that depend on noise and dtype, and step onto the edges of pulses."""
+def complete(method: Diffrax, task: Task, private: Noise, inputs, single: bool = False) -> Diffrax:
+    """Fill in the defaults that depend on noise and dtype, and step onto the edges of pulses.
+    `single`: under noise, do not take several steps at once."""
     noisy, dtype = private.strength is not None, task.ts.dtype
     solver, controller, dt0 = method.solver, method.controller, method.dt0
+    exact = solver is None and task.core.noise is not None
     if solver is None:
-        exact = task.core.noise is not None
         solver = OrnsteinHeun() if exact else diffrax.ShARK() if noisy else diffrax.Tsit5()
     if controller is None and (noisy or not isinstance(solver, diffrax.AbstractAdaptiveSolver)):
         controller = diffrax.ConstantStepSize()
@@ -58,7 +60,7 @@ def complete(method: Diffrax, task: Task, private: Noise, inputs) -> Diffrax:
     if dt0 is None and isinstance(controller, diffrax.ConstantStepSize):
         dt0 = _FIXED_STEP
     if noisy and isinstance(controller, diffrax.ConstantStepSize):
-        controller = GridSteps()
+        controller = GridSteps(1 if single or method.dense else BLOCK if exact else 1)
     edges = [v.edges for v in inputs if isinstance(v, Pulses)]
     if edges and isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
         controller = diffrax.ClipStepSizeController(
@@ -66,6 +68,8 @@ def complete(method: Diffrax, task: Task, private: Noise, inputs) -> Diffrax:
         )
     solver = _with_tolerances(solver, controller)
     dt0 = None if dt0 is None else jnp.asarray(dt0, dtype)
+    if exact and isinstance(controller, GridSteps):
+        solver = None  # `OrnsteinBlocks`, which is made of the run
     return Diffrax(solver, controller, dt0, method.reduction, method.dense, method.switches)
 
 
@@ -83,7 +87,7 @@ def _with_tolerances(solver: Any, controller: Any) -> Any:
 
 
 class _Driven(eqx.Module):
-    """The terms of a run, and what private noise does within a step."""
+    """The terms of a run, its path of noise at constant steps, and the strength of its noise."""
 
     terms: Any
     path: GridPath | None = None
@@ -101,12 +105,13 @@ def _driven(task: Task, method: Diffrax, private: Noise) -> _Driven:
     drift = diffrax.ODETerm(task.system.derivative)
     if private.strength is None or private.key is None:
         return _Driven(drift)
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), task.core)
     area = _levy_area(method.solver)
-    grid = None
+    grid, shapes = None, _shapes(task.core)
     if isinstance(method.controller, GridSteps):
         assert method.dt0 is not None  # by `complete`
-        grid = GridPath(private.key, method.dt0, task.ts[0], shapes, area)
+        grid = _grid_path(task, method.dt0, private, area)
+    if method.solver is None:
+        return _Driven(drift, grid, private.strength)
     path = CellPath(key=private.key, shape=shapes, levy_area=area) if grid is None else grid
     noisy = task.core.main if task.core.noise is None else task.core.noise
     given = private.strength
@@ -121,6 +126,15 @@ def _driven(task: Task, method: Diffrax, private: Noise) -> _Driven:
 
     terms = diffrax.MultiTerm(drift, diffrax.ControlTerm(diffusion, path))
     return _Driven(terms, grid, given)
+
+
+def _shapes(core: Core) -> Core:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), core)
+
+
+def _grid_path(task: Task, dt0: Array, private: Noise, area: Any) -> GridPath:
+    assert private.key is not None
+    return GridPath(private.key, dt0, task.ts[0], _shapes(task.core), area)
 
 
 def _levy_area(solver: Any) -> Any:
@@ -173,8 +187,7 @@ class _Steps(AbstractRun):
         self.backs: dict[Flags, Any] = {}  # the structures of pullbacks, likewise
 
     def _traced(self, leaves: Leaves, adjoint: str | None = None, order: int = 0) -> Trajectory:
-        given = eqx.combine(jax.tree.unflatten(self.structure, leaves), self.rest)
-        task, settings, method, private, observe, event = given
+        task, settings, method, private, observe, event = self._given(leaves)
         if order > 1:
             method = _to_second_order(task, method, order)
         loops = str(settings.derivative if adjoint is None else adjoint)
@@ -197,7 +210,16 @@ class _Steps(AbstractRun):
         )
 
     def outputs(self, leaves):
-        return self._split(self._traced(leaves))
+        task, _, _, private, *_ = self._given(leaves)
+        if private.strength is None:
+            return self._split(self._traced(leaves))
+        core = task.core  # of N numbers under noise
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(core))
+        return in_groups(lambda leaves: self._split(self._traced(leaves)), width(size))(leaves)
+
+    def _given(self, leaves: Leaves) -> tuple:
+        """Task, settings, method, noise, observer and event."""
+        return eqx.combine(jax.tree.unflatten(self.structure, leaves), self.rest)
 
     def recorded(self, leaves, flags):
         values, back, facts = self._pullback(leaves, flags, "reverse")
@@ -275,10 +297,11 @@ def _integrated(
 ) -> Trajectory:
     (method, settings, adjoint), (observe, event) = how, looks
     system, network = task.system, task.network
-    assert method.solver is not None and method.controller is not None  # by `_complete`
-    solver = SwitchLog(method.solver, system, method.switches)
+    assert method.controller is not None  # by `complete`
     driven = _driven(task, method, private)
     grid = isinstance(method.controller, GridSteps)
+    cells = method.controller.cells if isinstance(method.controller, GridSteps) else 1
+    solver = _solver(system, method, driven, cells)
 
     def save(t, core, args):
         core = driven.within(t, core)
@@ -316,15 +339,24 @@ def _integrated(
         stepsize_controller=method.controller,
         adjoint=adjoints[adjoint](),
         event=diffrax.Event(tuple(tests)),
-        max_steps=settings.max_steps,
+        max_steps=None if settings.max_steps is None else -(-settings.max_steps // cells),
         throw=False,
     )
-    return _harvest(task, solution, solver, driven, settings.reduction, name)
+    return _harvest(task, solution, solver, driven, (settings.reduction, name, cells))
+
+
+def _solver(system: AbstractSystem, method: Diffrax, driven: _Driven, cells: int) -> Any:
+    """The solver of a run, with its log of switches."""
+    if method.solver is not None:
+        return SwitchLog(method.solver, system, method.switches, driven.strength is not None)
+    assert driven.path is not None and driven.strength is not None  # by `complete`
+    return OrnsteinBlocks(system, driven.path, driven.strength, method.switches, cells)
 
 
 def _harvest(
-    task: Task, solution, solver: SwitchLog, driven: _Driven, reduction: str, name: str
+    task: Task, solution, solver: Any, driven: _Driven, how: tuple[str, str, int]
 ) -> Trajectory:
+    reduction, name, cells = how  # of every step
     reached = jnp.isfinite(solution.ts["saves"])
     t_end, end = _end(solution, driven)
     status = _status_of(solution, task, end)
@@ -333,9 +365,9 @@ def _harvest(
     overlaps, saliency, seen, evidence = blanked(solution.ys["saves"], reached)
     log: Log = solution.solver_state[1]
     counters = {
-        "steps": solution.stats["num_steps"],
-        "accepted": solution.stats["num_accepted_steps"],
-        "rejected": solution.stats["num_rejected_steps"],
+        "steps": cells * solution.stats["num_steps"],
+        "accepted": cells * solution.stats["num_accepted_steps"],
+        "rejected": cells * solution.stats["num_rejected_steps"],
     }
     path = solution.interpolation
     switches = _until(locate(log, solver, driven.terms), task.ts[-1])

@@ -30,7 +30,7 @@ def integrate(
     """
 
     def by_diffrax(method: Diffrax, name: str = "diffrax") -> Trajectory:
-        whole = _diffrax.complete(method, task, private, inputs)
+        whole = _diffrax.complete(method, task, private, inputs, single=event is not None)
         if whole.dense and settings.max_steps is not None:
             state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(task.core))
             check_memory("max_steps", 4 * state * settings.max_steps, "dense output of every step")

@@ -19,6 +19,7 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -63,27 +64,39 @@ class Log(eqx.Module):
     """The changes of the lead so far; part of the solver's state.
 
     `found` holds, for each, the `Step` if states are small (repeated after the run by `locate`, so
-    that a batch does not search in every step), else the time of the crossing.
+    that a batch does not search in every step), else the time of the crossing. Under noise the
+    overlaps before the step are enough to find it.
     """
 
     leader: Int[Array, ""]
     count: Int[Array, ""]
+    before: Float[Array, " P"] | None  # overlaps at the end of the last step, under noise
     found: Step | Array  # every leaf with leading axis K
     source: Int[Array, " K"]
     target: Int[Array, " K"]
     retrieved: Bool[Array, " K"]
 
 
+def _before(log: Log):
+    return log.before
+
+
+def _is_none(leaf) -> bool:
+    return leaf is None
+
+
 class SwitchLog(diffrax.AbstractWrappedSolver):
     """Wraps a solver so that it notes every step in which another memory takes the lead.
 
     When in the step the overlaps cross is found after the run if states are a few numbers, as in
-    the span form, and at once if they have N numbers.
+    the span form, and at once if they have N numbers. Under noise, where nobody knows the path
+    within a step, it is where straight lines through the overlaps at its ends cross.
     """
 
     solver: diffrax.AbstractSolver
     system: AbstractSystem
     capacity: int = eqx.field(static=True)
+    noisy: bool = eqx.field(static=True, default=False)
 
     @property
     def term_structure(self):
@@ -137,16 +150,8 @@ class SwitchLog(diffrax.AbstractWrappedSolver):
         magnitude = jnp.abs(self.system.overlaps(t0, y0))
         unused = jnp.full((), jnp.nan, magnitude.dtype)
         found = Step(unused, unused, y0) if self.deferred else unused
-        code = jnp.full(self.capacity, -1, jnp.int32)
-        log = Log(
-            leader=jnp.argmax(magnitude).astype(jnp.int32),
-            count=jnp.zeros((), jnp.int32),
-            found=jax.tree.map(lambda leaf: jnp.stack([leaf] * self.capacity), found),
-            source=code,
-            target=code,
-            retrieved=jnp.zeros(self.capacity, bool),
-        )
-        return inner, log
+        log = empty_log(magnitude, found, self.capacity)
+        return inner, eqx.tree_at(_before, log, magnitude, is_leaf=_is_none) if self.noisy else log
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         """One step of the wrapped solver, and a look at who leads after it."""
@@ -156,12 +161,15 @@ class SwitchLog(diffrax.AbstractWrappedSolver):
         leader = jnp.argmax(magnitude).astype(jnp.int32)
         # Below the floor nobody leads, and whoever led last goes on being named.
         new = (leader != log.leader) & (magnitude[leader] > FLOOR)
-        if self.deferred:
+        if self.noisy:
+            found = _met(log.before, magnitude, (log.leader, leader), (t0, t1))
+        elif self.deferred:
             found = Step(t0, t1, y0)
         else:
             path = self.interpolation_cls(t0=t0, t1=t1, **info)
+            # In a batch, `cond` on a value of each lane would search in every step.
             found = jax.lax.cond(
-                new,
+                eqxi.unvmap_any(new),
                 lambda: self.crossing(path, t0, t1, log.leader, leader),
                 lambda: jnp.full_like(t0, jnp.nan),
             )
@@ -199,6 +207,53 @@ class _Gap(eqx.Module):
         return m[self.source] - m[self.target]
 
 
+def _met(before, after, leaders, times) -> Float[Array, ""]:
+    """When straight lines through the overlaps at both ends of a step meet: those of the memory
+    that led and of the one that leads now."""
+    (source, target), (begin, end) = leaders, times
+    first, last = before[source] - before[target], after[source] - after[target]
+    ahead = first > 0  # else the lead was lost before, below the floor
+    part = jnp.where(ahead, first / jnp.where(ahead, first - last, 1.0), 0.0)
+    return begin + part.astype(begin.dtype) * (end - begin)
+
+
+def empty_log(magnitude: Float[Array, " P"], found: Any, capacity: int) -> Log:
+    """The log of a run that begins with these overlaps. `found`: what stands in empty entries."""
+    code = jnp.full(capacity, -1, jnp.int32)
+    return Log(
+        leader=jnp.argmax(magnitude).astype(jnp.int32),
+        count=jnp.zeros((), jnp.int32),
+        before=None,
+        found=jax.tree.map(lambda leaf: jnp.stack([leaf] * capacity), found),
+        source=code,
+        target=code,
+        retrieved=jnp.zeros(capacity, bool),
+    )
+
+
+def note_block(log: Log, magnitude: Float[Array, "T P"], times: Float[Array, " T"]) -> Log:
+    """The log after K steps under noise, from the sizes of the overlaps at their ends."""
+    leaders = jnp.argmax(magnitude, axis=1).astype(jnp.int32)
+    largest = jnp.max(magnitude, axis=1)
+
+    def one(log: Log, given):
+        leader, before, after, ends = given
+        new = (leader != log.leader) & (after[leader] > FLOOR)
+        return _note(log, new, leader, after, _met(before, after, (log.leader, leader), ends)), None
+
+    def each():
+        ends = times[:-1], times[1:]
+        return jax.lax.scan(one, log, (leaders[1:], magnitude[:-1], magnitude[1:], ends))[0]
+
+    def none():
+        latest = jnp.arange(log.source.shape[0], dtype=jnp.int32) == log.count - 1
+        passed = jnp.any(largest[1:] > RETRIEVED)
+        return eqx.tree_at(lambda log: log.retrieved, log, log.retrieved | (latest & passed))
+
+    new = jnp.any((leaders[1:] != log.leader) & (largest[1:] > FLOOR))
+    return jax.lax.cond(eqxi.unvmap_any(new), each, none)
+
+
 def _note(log: Log, new, leader, magnitude, found) -> Log:
     """The log after a step, with one entry more where the lead is `new`."""
     slots = jnp.arange(log.source.shape[0], dtype=jnp.int32)
@@ -213,6 +268,7 @@ def _note(log: Log, new, leader, magnitude, found) -> Log:
     return Log(
         leader=jnp.where(new, leader, log.leader),
         count=log.count + new.astype(jnp.int32),
+        before=None if log.before is None else magnitude,
         found=jax.tree.map(put, log.found, found),
         source=put(log.source, log.leader),
         target=put(log.target, leader),
@@ -220,7 +276,7 @@ def _note(log: Log, new, leader, magnitude, found) -> Log:
     )
 
 
-def locate(log: Log, solver: SwitchLog, terms: Any, args: Any = None) -> Switches:
+def locate(log: Log, solver: Any, terms: Any, args: Any = None) -> Switches:
     """The switches of a run with their times: where the search was deferred, the steps that the log
     keeps are repeated."""
 

@@ -3,18 +3,22 @@
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import _status
+from .._engines import Diffrax
 from .._errors import PhysicsWarning, as_count, as_key, check_array, shown, warn
 from .._identity import describe
 from ..networks import check_domain
+from ..observables import Selected, summary
+from ..patterns import ENUMERATED
 from . import _names
 from ._grid import Blocks, Grid, cut, parse
 from ._names import unknown
@@ -117,7 +121,10 @@ class Job(eqx.Module):
         structs = self.grid.structs()
         if self.seeded:
             del structs["seed"]
-        return Program(self.function, structs, self.key, self.tile, devices)
+        function = self.function
+        if isinstance(function, Point):
+            function = with_classes(function, list(structs))
+        return Program(function, structs, self.key, self.tile, devices)
 
     def run(
         self, program: Program, lanes: np.ndarray, stop: Callable[[], bool] = lambda: False
@@ -242,6 +249,30 @@ def _check_values(point: Point, axes: Grid, names: list[str]) -> None:
                 f"axis {name!r} has values of shape {array.shape[1:]}, but the parameter has "
                 f"shape {shape}."
             )
+
+
+def with_classes(point: Point, names: Iterable[str]) -> Point:
+    """The point with classes of equal neurons in place of neurons, if that is exact for a sweep
+    over these names, and what is observed does not tell.
+
+    Programs of sweeps find the classes by themselves where there are few memories. Those of many
+    depend on the memories' values, which are not known inside."""
+    patterns = point.network.patterns
+    N, outside = patterns.N, (point.stimulus, point.current)
+    given = [*point.init.values(), *jax.tree.leaves((point.stimulus, point.current))]
+    shapes = [leaf.shape for leaf in given] + [_names.find(point, name).shape for name in names]
+    alike = (
+        patterns.P > ENUMERATED
+        and point.noise is None
+        and "noise" not in names
+        and not any(isinstance(value, diffrax.AbstractPath) for value in outside)
+        and not any(N in shape for shape in shapes)
+    )
+    free = not isinstance(point.method, Diffrax) or point.method.reduction == "auto"
+    known = point.observe is summary or isinstance(point.observe, Selected)
+    if not (alike and free and known):
+        return point
+    return eqx.tree_at(lambda point: point.network, point, point.network.merged())
 
 
 def warn_of_pitfalls(point: Point, axes: Grid) -> None:
