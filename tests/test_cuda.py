@@ -4,10 +4,13 @@ Nothing is compiled. What is looked for in the programs is what a GPU cannot do 
 back into Python, and functions that exist on a CPU only.
 """
 
+import concurrent.futures
 import functools
 import re
+import types
 
 import equinox as eqx
+import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -17,6 +20,7 @@ import pytest
 import zoo
 
 import hopfax as hx
+from hopfax import _traced
 from hopfax._engines import _checks
 from hopfax._fit import _fit, _loop
 from hopfax._sweep import _plan, _program
@@ -97,7 +101,7 @@ def _loss_and_derivatives(model):
     loss = hx.losses.switch_times(TIMES, init=START)
 
     def of(kappa):
-        return loss(eqx.tree_at(lambda net: net.kappa, model, kappa))
+        return jnp.square(loss(eqx.tree_at(lambda net: net.kappa, model, kappa))).sum()
 
     def all_three(kappa):
         return jax.value_and_grad(of)(kappa), jax.jvp(of, (kappa,), (kappa,))
@@ -109,12 +113,12 @@ def _cycle(**options):
     return zoo.cycle(**options)[0]
 
 
+def _smooth():
+    return _cycle(activation=hx.Tanh(3.0))
+
+
 def _point(model, init=START, **options):
     return hx.Point(model, init, TS, **options)
-
-
-def _rates(name, init, grid):
-    return _sweep(_point(zoo.rate_networks()[name].network, init), grid)
 
 
 def _layer(name):
@@ -155,14 +159,23 @@ def _diagram(load, m0):
     return hx.theory.dense.solve_gfa(hx.Power(3), load, m0, 3, paths=64, scrambles=2).overlap[-1]
 
 
-def _memory_stability(gain):
-    design = dict(phi=hx.Logistic(2.0, 0.1), a=-0.5 * gain, b=gain, mu=0)
-    xi = np.asarray(hx.patterns.sunflower(3, 0.25, 0.5, 16).xi)
-    found = hx.theory.rate.memory_eigenvalues(xi, **design, learning="pseudo_inverse")
-    return found.values.real
+def _memory_stability():
+    xi = hx.patterns.sunflower(3, 0.25, 0.5, 16).xi
+
+    def point(gain):
+        given = xi, hx.Logistic(2.0, 0.1), -0.5 * gain, gain, 0, "pseudo_inverse"
+        return hx.theory.rate.memory_eigenvalues(*given).eigenvalues.real
+
+    return _sweep(point, {"gain": [0.8, 1.0]})
 
 
-_SMOOTH = dict(activation=hx.Tanh(3.0))
+LAYERS = {
+    "HopfieldRetrieval",
+    "DenseMemoryLayer",
+    "SequenceMemory",
+    "ResidualSelection",
+    "by state",
+}
 _THEORY = hx.theory.sequential
 #: Cheap ones first: each takes up to some seconds to trace, all of them a minute.
 CHEAP = {
@@ -181,30 +194,30 @@ CHEAP = {
     "layer in blocks": lambda: _layer("in steps and blocks"),
 }
 COSTLY = {
-    **{f"layer: {name}": functools.partial(_layer, name) for name in zoo.layers()},
+    **{f"layer: {name}": functools.partial(_layer, name) for name in LAYERS},
     "sweep by events": lambda: _sweep(_point(_cycle())),
-    "sweep by diffrax": lambda: _sweep(_point(_cycle(**_SMOOTH))),
+    "sweep by diffrax": lambda: _sweep(_point(_smooth())),
     "sweep with noise": lambda: _sweep(_point(_cycle(), noise=0.1), GAINS, jr.key(0)),
-    "sweep of rates": lambda: _rates(
-        "TwoTimescaleRateMemory", {"saliency": [1.2, 0.3, 0.0]}, {"kappa": [2.0, 3.0]}
-    ),
-    "sweep with Dale's law": lambda: _rates(
-        "DaleRateMemory", {"weights": [0.8, 0.3, 0.1]}, {"tau_inhibition": [0.3, 0.5]}
-    ),
-    "sweep of a dense flow": lambda: _sweep(
-        _point(zoo.networks()["DenseFlow"].network, {"weights": [0.9, 0.3, -0.2]}),
-        {"init.weights[0]": [0.5, 0.9]},
+    "sweep of rates": lambda: _sweep(
+        _point(zoo.rate_networks()["TwoTimescaleRateMemory"].network, {"saliency": [1.2, 0.3, 0.0]})
     ),
     "dwell time": lambda: _sweep(lambda kappa: _THEORY.dwell_time(kappa, 50.0, 4)),
     "basin edge": lambda: _sweep(lambda kappa: _THEORY.basin_edge(kappa)),
     "dense theory": lambda: _sweep(_diagram, {"load": [0.02, 0.05], "m0": [0.5, 0.9]}),
-    "rate theory": lambda: _sweep(_memory_stability, {"gain": [0.8, 1.0]}),
+    "rate theory": _memory_stability,
     "fit by events": lambda: _fitting(_cycle()),
-    "fit by diffrax": lambda: _fitting(_cycle(**_SMOOTH)),
+    "fit by diffrax": lambda: _fitting(_smooth()),
     "fit by gradients": lambda: _fitting(_cycle(), optimizer=optax.adam(1e-2)),
     "loss by events": lambda: _loss_and_derivatives(_cycle()),
-    "loss by diffrax": lambda: _loss_and_derivatives(_cycle(**_SMOOTH)),
+    "loss by diffrax": lambda: _loss_and_derivatives(_smooth()),
 }
+
+
+#: In single precision: each kind of program once.
+SINGLE = (
+    *("dense, stored", "dense, packed", "dense, streamed", "fixed points", "layer at rest"),
+    *("layer: SequenceMemory", "sweep by events", "sweep with noise", "fit by diffrax"),
+)
 
 
 def _check(exported, precision):
@@ -230,7 +243,70 @@ def test_programs_are_for_a_gpu(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*CHEAP, *COSTLY])
+@pytest.mark.parametrize("name", SINGLE)
 def test_programs_in_single_precision_are_for_a_gpu(name):
     with jax.enable_x64(False):
         _check((CHEAP | COSTLY)[name](), "float32")
+
+
+def test_only_checks_that_hopfax_has_made_are_left_out():
+    made, other = "saveat.ts must lie between t0 and t1.", "`ts` must be something else."
+
+    def steps(msg):
+        return len(jax.make_jaxpr(lambda x, bad: eqxi.error_if(x, bad, msg))(1.0, True).eqns)
+
+    every = eqxi.error_if
+    with _checks.without_checks_made():
+        assert steps(made) == 0 < steps(other)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            assert pool.submit(steps, made).result() > 0
+    assert eqxi.error_if is every and steps(made) > 0
+
+
+def test_kept_programs_are_for_the_platform_by_its_own_name():
+    """Devices call it "gpu", programs "cuda": a program for "gpu" is refused by the device."""
+    struct = (jax.ShapeDtypeStruct((3,), np.dtype("float32")),)
+    _, program = _traced._made(lambda x: {"twice": 2 * x}, struct)
+    (platform,) = jax.export.deserialize(bytearray(program)).platforms
+    assert platform == jax.export.default_export_platform() != jax.default_backend()
+
+
+def _planned(memory, outputs, points=10**6, seconds=0.05):
+    """A sweep of a million points prepared for a GPU of 80 GB, a tile of which takes `memory`."""
+    stats = {"bytes_limit": 80 * 10**9}
+    device = types.SimpleNamespace(
+        platform="gpu", device_kind="of 80 GB", memory_stats=lambda: stats
+    )
+    job = job_of(lambda x: x * jnp.ones(outputs), {"x": np.linspace(0.0, 1.0, points)}, None, None)
+    program = types.SimpleNamespace(
+        memory=memory,
+        tile=job.tile,
+        devices=(device,),
+        strip=1,
+        compile_seconds=1.0,
+        outputs={"value": jax.ShapeDtypeStruct((outputs,), np.dtype("float64"))},
+    )
+    probe = _plan._Probe(np.arange(job.tile), np.ones(job.tile), seconds)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(type(job), "program", lambda self, devices: program)
+        patched.setattr(_plan, "_probe", lambda job, program: probe)
+        prepared = _plan.prepare_one(job, (device,), measure=True)
+    return prepared.plan(prepared.blocks("auto"))
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_a_million_points_are_planned_for_a_gpu_of_80_gb():
+    plan = _planned(memory=3 * 10**9, outputs=4)
+    assert (plan.tile, plan.tiles, plan.workers) == (65536, 16, 2)
+    assert plan.devices == ("gpu (of 80 GB)",) and plan.memory < 8 * 10**9
+    # A block a tile, of which a thread writes one while the other computes the next.
+    assert plan.block == (65536,) and plan.blocks == 16
+    assert 0.3 < plan.seconds < 1.0
+    # Where two tiles would take more than half of the memory, one is computed at a time.
+    assert _planned(memory=30 * 10**9, outputs=4).workers == 1
+    # Of very many points a block holds seconds of work, or 64 MiB of outputs, or else a tile.
+    assert _planned(10**9, outputs=4, points=10**8).block[0] % 65536 == 0
+    assert _planned(10**9, outputs=512, points=10**8).block == (65536,)
+    with pytest.raises(ValueError, match="65536 points needs 90 GB.* only 80 GB.*smaller `tile`"):
+        _planned(memory=90 * 10**9, outputs=4)
+    assert job_of(lambda x: x, {"x": np.ones(200)}, None, None).tile == 256  # no wider than needed

@@ -3,8 +3,8 @@
 diffrax tests, each time that a program runs, whether the save times lie in order within the run and
 the first step leads forward, and calls back into Python where they do not. For `hopfax.simulate`
 that never happens: known values are refused before, and unknown ones replaced by harmless ones
-whose runs have a status. But a program that may call back cannot be kept for the next process, makes
-a GPU wait for the host, and fails all lanes of a `vmap` for the fault of one.
+whose runs have a status. But a program that may call back cannot be kept for the next process, and
+makes a GPU wait for the host.
 
 Only these checks are left out, and only while hopfax traces its own run. One that diffrax words in
 another way stays where it is. Checks of yours, in a network or an observer, are `equinox.error_if`,
