@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 import hopfax as hx
-from hopfax._sweep._program import workers_of
+from hopfax._sweep._program import tile_width, workers_of
 
 from ._measure import report
 from ._workloads import workload
@@ -104,12 +104,14 @@ def killed_at(cluster: Cluster, store: Path, blocks: int) -> threading.Thread:
     return thread
 
 
-def by_cluster(folder: Path, workers: int, sweep) -> tuple[Any, list[float], list[str]]:
-    """The sweep by a cluster whose scheduler dies, and by a second one: its dataset, the seconds of
-    both legs, and what the first one said."""
+def by_cluster(
+    folder: Path, workers: int, sweep, blocks: int
+) -> tuple[Any, list[float], list[str]]:
+    """The sweep by a cluster whose scheduler dies when so many blocks are stored, and by a second
+    one: its dataset, the seconds of both legs, and what the first one said."""
     store, seconds, said = folder / "cluster", [], []
     with cluster_of(folder, workers) as (cluster, client):
-        watching = killed_at(cluster, store, _BLOCKS // 2)
+        watching = killed_at(cluster, store, blocks)
         begin = time.perf_counter()
         try:
             sweep(store, executor=client)
@@ -144,22 +146,24 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     jax.config.update("jax_enable_x64", True)
     dask.config.set({"distributed.comm.timeouts.connect": _PATIENCE})
     work, total = workload("w1"), given.points
-    grid, chunk = {"kappa": gains(work, total)}, -(-total // _BLOCKS)
+    grid, each = {"kappa": gains(work, total)}, -(-total // _BLOCKS)
+    tile = min(tile_width(), each)
+    chunk = tile * -(-each // tile)  # whole tiles
 
     def sweep(store, **how):
-        options = dict(chunk=chunk, progress=False, on_failure="ignore")
+        options = dict(tile=tile, chunk=chunk, progress=False, on_failure="ignore")
         return hx.sweep(point(work), grid, store=store, **options, **how)
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         folder = Path(place)
         with hx.compilation_cache(folder / "programs"):
             here = sweep(folder / "here").dwell.values
-            ds, seconds, said = by_cluster(folder, given.workers, sweep)
+            alone = marked(folder / "here")
+            half, each = len(alone) // 2, total / len(alone)
+            ds, seconds, said = by_cluster(folder, given.workers, sweep, half)
             there = ds.dwell.values
-        alone, legs = marked(folder / "here"), marked(folder / "cluster")
-    each = total / len(alone)
-    half = _BLOCKS // 2  # what the second cluster stored comes after the first's
-    gaps = np.diff(legs)
+        legs = marked(folder / "cluster")
+    gaps = np.diff(legs)  # what the second cluster stored comes a while after the first's
     cut = int(np.argmax(gaps[half - given.workers : half + given.workers])) + half - given.workers
     parts = [legs[: cut + 1], legs[cut + 1 :]]
     here_rate = rate_while_busy(alone, each, workers_of(jax.local_devices()[:1]))
@@ -171,6 +175,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "cluster_a_second": rates,
         "share": [rate / here_rate for rate in rates],
         "seconds_of_both_legs": seconds,
+        "blocks": len(legs),
         "blocks_of_the_first": len(parts[0]),
         "first_said": said,
         "same_bits": bool(np.array_equal(here, there, equal_nan=True)),
