@@ -33,8 +33,9 @@ def compilation_cache(
 
     From the call on, for the whole process; in a `with` statement until its end. A program that is
     there is read in a tenth of a second instead of compiled for seconds, to the same results. Not
-    kept are programs that call back into Python, as those of diffrax do (unless EQX_ON_ERROR=nan
-    is set in the environment). Commands of `hopfax` do this by themselves.
+    kept are programs that call back into Python, as `diffrax.StepTo` and implicit solvers make
+    them (unless EQX_ON_ERROR=nan is set in the environment). Commands of `hopfax` do this by
+    themselves.
 
     **Arguments:**
 

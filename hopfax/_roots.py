@@ -65,6 +65,7 @@ def _(primals, tangents):
     point = _known_point(function, point)
     moved = eqx.filter_jvp(lambda function: function(point), (function,), (tangents[0],))[1]
     matrix = jax.jacfwd(function)(point)
-    regular = jnp.abs(jnp.linalg.det(jax.lax.stop_gradient(matrix))) > 0
+    # The sign, as the determinant of a large matrix may be smaller than all numbers.
+    regular = jnp.abs(jnp.linalg.slogdet(jax.lax.stop_gradient(matrix))[0]) > 0
     matrix = jnp.where(regular, matrix, jnp.eye(len(point), dtype=point.dtype))
     return point, jnp.where(regular, -jnp.linalg.solve(matrix, moved), 0.0)

@@ -121,7 +121,10 @@ def _made(function: Callable[..., Any], structs: tuple[Any, ...]) -> tuple[Any, 
             raise _Unknown
         return found
 
-    exported = jax.export.export(jax.jit(flat), platforms=[jax.default_backend()])(*leaves)
+    # The default platform by the name that programs have it: "cuda" of what devices call "gpu". A
+    # program that is exported for "gpu" is refused by the very device.
+    platforms = [jax.export.default_export_platform()]
+    exported = jax.export.export(jax.jit(flat), platforms=platforms)(*leaves)
     return skeletons[-1], bytes(exported.serialize())
 
 
@@ -187,7 +190,7 @@ def _key(name: str, static: Any, structs: Any) -> str:
     """What the program depends on, as one number. **Raises:** _Unknown."""
     options = [(option, str(getattr(jax.config, option))) for option in _OPTIONS]
     options += sorted(pair for pair in os.environ.items() if pair[0].startswith("EQX_"))
-    devices = [jax.default_backend(), len(jax.devices())]
+    devices = [jax.export.default_export_platform(), len(jax.devices())]
     parts = [_FORMAT, name, _house(), options, devices, _words(static), _words(structs)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

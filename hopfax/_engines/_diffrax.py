@@ -18,6 +18,7 @@ from .._programs import jitted
 from .._trajectory import Switches, Trajectory
 from ..networks import AbstractSystem, Core
 from ._brownian import CellPath, GridPath, GridSteps
+from ._checks import without_checks_made
 from ._groups import in_groups, width
 from ._methods import Diffrax
 from ._nesting import (
@@ -324,24 +325,25 @@ def _integrated(
         "forward": diffrax.ForwardMode,
         "direct": diffrax.DirectAdjoint,
     }
-    solution = diffrax.diffeqsolve(
-        driven.terms,
-        solver,
-        t0=task.ts[0],
-        t1=jnp.full_like(task.ts[-1], jnp.inf) if grid else task.ts[-1],
-        dt0=method.dt0,
-        y0=task.core,
-        saveat=diffrax.SaveAt(
-            subs=subs,
-            dense=method.dense,
-            solver_state=True,
-        ),
-        stepsize_controller=method.controller,
-        adjoint=adjoints[adjoint](),
-        event=diffrax.Event(tuple(tests)),
-        max_steps=None if settings.max_steps is None else -(-settings.max_steps // cells),
-        throw=False,
-    )
+    with without_checks_made():
+        solution = diffrax.diffeqsolve(
+            driven.terms,
+            solver,
+            t0=task.ts[0],
+            t1=jnp.full_like(task.ts[-1], jnp.inf) if grid else task.ts[-1],
+            dt0=_forward(method.dt0),
+            y0=task.core,
+            saveat=diffrax.SaveAt(
+                subs=subs,
+                dense=method.dense,
+                solver_state=True,
+            ),
+            stepsize_controller=method.controller,
+            adjoint=adjoints[adjoint](),
+            event=diffrax.Event(tuple(tests)),
+            max_steps=None if settings.max_steps is None else -(-settings.max_steps // cells),
+            throw=False,
+        )
     return _harvest(task, solution, solver, driven, (settings.reduction, name, cells))
 
 
@@ -351,6 +353,11 @@ def _solver(system: AbstractSystem, method: Diffrax, driven: _Driven, cells: int
         return SwitchLog(method.solver, system, method.switches, driven.strength is not None)
     assert driven.path is not None and driven.strength is not None  # by `complete`
     return OrnsteinBlocks(system, driven.path, driven.strength, method.switches, cells)
+
+
+def _forward(dt0: Any) -> Any:
+    """A first step that leads forward; NaN, with which a run ends at once, in place of another."""
+    return None if dt0 is None else jnp.where(dt0 > 0, dt0, jnp.nan)
 
 
 def _harvest(

@@ -180,16 +180,9 @@ def signature(tree: Any) -> tuple[_Hashed, _Hashed]:
     return _Hashed(static), _Hashed(structs)
 
 
-@functools.lru_cache(maxsize=_KEPT)
-def _compiled(
-    static: _Hashed, structs: _Hashed, devices: tuple[Device, ...], x64: bool
-) -> jax.stages.Compiled:
-    """The compiled program for a function's static parts and the shapes of its arguments.
-
-    Kept here, since `jax.jit` would trace a new closure anew at every sweep.
-    """
-    del x64  # only part of the cache's key: the same shapes give another program
-    home = jax.default_device(devices[0])
+def strip_of(static: _Hashed) -> Callable:
+    """The program of one device, by the static parts of the function: the first `counts` tiles, one
+    after the other; zeros for the others."""
 
     def tile(fixed, values, numbers):
         arrays, key = fixed
@@ -204,7 +197,6 @@ def _compiled(
     tile = jax.jit(tile)  # or it would be traced twice: for its shapes and in the loop
 
     def strip(fixed, values, numbers, counts):
-        """The first `counts` tiles of one device, one after the other; zeros for the others."""
         first = jax.tree.map(lambda leaf: leaf[0], (values, numbers))
         shapes = jax.eval_shape(tile, fixed, *first)
         out = jax.tree.map(lambda s: jnp.zeros((numbers.shape[0], *s.shape), s.dtype), shapes)
@@ -216,9 +208,24 @@ def _compiled(
 
         return lax.fori_loop(0, counts[0], step, out)
 
+    return strip
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _compiled(
+    static: _Hashed, structs: _Hashed, devices: tuple[Device, ...], x64: bool
+) -> jax.stages.Compiled:
+    """The compiled program for a function's static parts and the shapes of its arguments.
+
+    Kept here, since `jax.jit` would trace a new closure anew at every sweep.
+    """
+    del x64  # only part of the cache's key: the same shapes give another program
+    home, strip = jax.default_device(devices[0]), strip_of(static)
     if len(devices) == 1:
-        with home:
-            program = kept_traced("sweep", strip, static.tree, structs.tree)
+        program = strip
+        if devices[0].platform == jax.default_backend():  # which programs are kept for
+            with home:
+                program = kept_traced("sweep", strip, static.tree, structs.tree)
     else:
         mesh = Mesh(np.array(devices), ("device",), axis_types=(AxisType.Auto,))
         split = PartitionSpec("device")

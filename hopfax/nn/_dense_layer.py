@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from .._errors import as_count, as_key, as_number, as_real, check_shape, shown
 from .._interactions import AbstractInteraction, Power, RectifiedPower, Softmax
+from .._roots import implicit_point
 from .._types import default_float
 from ._precision import arrived, check_weights, weights_dtype, widened
 
@@ -172,16 +173,21 @@ class DenseMemoryLayer(eqx.Module):
             layer, given, known = arguments
             return layer._updated(state, given, known)
 
+        # The derivatives are not optimistix', whose linear solver calls back into Python where it
+        # fails: a program with it cannot be kept, and a GPU waits for the host.
+        arguments = (self, wide, known)
+        arrays, rest = eqx.partition(arguments, eqx.is_array)
         found = optx.fixed_point(
             update,
             optx.FixedPointIteration(tol, tol),
-            wide,
-            (self, wide, known),
+            lax.stop_gradient(wide),
+            eqx.combine(lax.stop_gradient(arrays), rest),
             max_steps=self.max_steps,
             throw=False,
         )
+        state = implicit_point(eqx.Partial(_left, arguments), found.value)
         converged = found.result == optx.RESULTS.successful
-        return Settled(found.value.astype(dtype), found.stats["num_steps"], converged)
+        return Settled(state.astype(dtype), found.stats["num_steps"], converged)
 
     def energy(self, x: Float[Array, " size"]) -> Float[Array, ""]:
         r"""$E(x)$, which no step raises; on the sphere for states of mean square up to one."""
@@ -217,6 +223,12 @@ class DenseMemoryLayer(eqx.Module):
             if known.dtype != jnp.bool_:
                 raise TypeError(f"`known` must be boolean, True where kept, got {known.dtype}.")
         return x, known
+
+
+def _left(arguments: tuple[Any, Any, Any], state: Array) -> Array:
+    """How far an update goes from a state: zero where it rests."""
+    layer, given, known = arguments
+    return layer._updated(state, given, known) - state
 
 
 def _in_units(overlaps: Float[Array, " M"], signed: bool) -> Float[Array, " M"]:
