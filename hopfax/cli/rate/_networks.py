@@ -85,7 +85,12 @@ def network(asked: Any, found: hx.Patterns, values: dict[str, float]) -> Any:
     phi = ACTIVATIONS[asked.activation](gain, threshold)
     kind = hx.InputDrivenRateMemory if asked.stimulus else hx.RateMemory
     how: Any = {"activation": phi, "learning": asked.learning}
-    return kind(found, a=values["a"], b=values["b"], **how)
+    try:
+        return kind(found, a=values["a"], b=values["b"], **how)
+    except ValueError as error:
+        if "equal activity" in str(error):
+            error.add_note("Here: --learning pseudo_inverse; of images and files, --active 0.3.")
+        raise
 
 
 def start(asked: Any, network: Any) -> dict[str, Any]:
