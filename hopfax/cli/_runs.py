@@ -144,7 +144,10 @@ def draw(run: Result, shape: tuple[int, int] | None) -> Any:
     heights = [1.2] * (shape is not None) + [2.2] * rows
     figure = require()(figsize=(8.0, 1.6 + sum(heights)), layout="constrained")
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
-    axes = [figure.add_subplot(grid[len(heights) - rows + k]) for k in range(rows)]
+    axes = [figure.add_subplot(grid[-1])]
+    if rows > 1:
+        axes.insert(0, figure.add_subplot(grid[-2], sharex=axes[-1]))
+        axes[0].tick_params(labelbottom=False)
     hx.plots.trajectory(run.trajectory, run.network, axes=np.array(axes))
     if run.unit == "steps":
         axes[-1].set_xlabel("steps")

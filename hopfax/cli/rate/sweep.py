@@ -1,4 +1,4 @@
-"""`hopfax sweep --network rate`: which designs store their memories stably, and runs over any axes."""
+"""`hopfax sweep --network rate`: which designs store memories stably, and runs over any axes."""
 
 import dataclasses
 import math
