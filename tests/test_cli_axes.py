@@ -91,8 +91,12 @@ def test_a_saved_network_of_another_kind_is_swept_by_its_inputs(command):
     np.testing.assert_array_equal(ds.overlap, alone.overlap)
     hx.save("dense.hopfax", hx.DenseMemory(patterns, hx.Power(3)))
     for options, text in [
-        (["--model", "dense.hopfax"], "`model` must hold a network in continuous time"),
+        (
+            ["--network", "sequential", "--model", "dense.hopfax"],
+            "`model` must hold a network in continuous time",
+        ),
         (["--model", "driven.hopfax", "--stimulus", *"1111"], "4 coefficients, but there are 3"),
+        (["--model", "dense.hopfax"], "there is no 'stimulus.weights[1]' of dense"),
         (["--model", "driven.hopfax", "--init", "weights"], "`init` must be NAME VALUE,VALUE"),
     ]:
         status, _, err = command("sweep", *axes, *options)

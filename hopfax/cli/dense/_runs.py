@@ -12,8 +12,10 @@ import numpy as np
 import hopfax as hx
 
 from .. import _axes, _output
+from .._machine import precision
 from .._memories import digest, named, path_of
 from .._models import check_alone
+from .._picture import require
 from .._sweeping import Work, outcomes, swept
 from . import _networks
 
@@ -45,8 +47,24 @@ def check(asked: Any) -> None:
     _output.check(asked)
 
 
+def check_diagram(asked: Any) -> None:
+    """ValueError for an option that means nothing without --axis."""
+    for name in OWN:
+        if getattr(asked, name) != getattr(type(asked), name):
+            raise ValueError(
+                f"`{name}` is of runs, which --axis sweeps; diagrams are of random memories."
+            )
+
+
 def sweep(asked: Any) -> int:
     """The whole command."""
+    check(asked)
+    require()  # rather now than after the computation
+    with precision(asked.precision):
+        return _swept(asked)
+
+
+def _swept(asked: Any) -> int:
     grid = grid_of(asked)
     task, which = task_of(asked, grid)
     how = {name: getattr(asked, name) for name in ("chunk", "overwrite", "resume")}

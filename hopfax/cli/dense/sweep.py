@@ -123,10 +123,7 @@ class Sweep:
     def __call__(self) -> int:
         """Compute, go on with or find the diagram, draw it, print the table."""
         if self.axis:
-            _runs.check(self)
-            require()
-            with precision(self.precision):
-                return _runs.sweep(self)
+            return _runs.sweep(self)
         self._check()
         require()  # rather now than after the computation
         output = _output.Output.of(self)
@@ -147,11 +144,7 @@ class Sweep:
         return 0
 
     def _check(self) -> None:
-        for name in _runs.OWN:
-            if getattr(self, name) != getattr(type(self), name):
-                raise ValueError(
-                    f"`{name}` is of runs, which --axis sweeps; diagrams are of random memories."
-                )
+        _runs.check_diagram(self)
         if self.interaction not in _points.INTERACTIONS:
             _networks.interaction_of(self.interaction)
             raise ValueError(

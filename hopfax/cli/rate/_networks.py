@@ -65,9 +65,10 @@ def _sets(asked: Any) -> hx.Patterns:
         if value is not None and value < 1:
             raise ValueError(f"`{name}` must be at least 1, got {value}.")
     check_patterns(P or 1 + round(1 / asked.q), N)
-    if asked.patterns == "sparse":
-        return hx.patterns.sparse(jax.random.key(asked.seed), P or 4, N, asked.q)
-    found = hx.patterns.balanced(asked.q, N)
+    with options_named({"P": "memories", "N": "neurons"}):
+        if asked.patterns == "sparse":
+            return hx.patterns.sparse(jax.random.key(asked.seed), P or 4, N, asked.q)
+        found = hx.patterns.balanced(asked.q, N)
     if P is not None and P > found.P:
         raise ValueError(
             f"`memories` is {P}, but there are {found.P} balanced ones at q = {asked.q:g}; "

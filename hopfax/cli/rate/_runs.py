@@ -13,8 +13,10 @@ import hopfax as hx
 
 from ...observables import classify
 from .. import _axes, _output
+from .._machine import precision
 from .._memories import digest, path_of
 from .._models import check_alone
+from .._picture import require
 from .._sweeping import Work, outcomes, swept
 from . import _networks
 from ._points import ACTIVATIONS, REFERENCE, VALUES
@@ -58,8 +60,24 @@ def check_run(asked: Any) -> None:
         raise ValueError(f"`q` must lie between 0 and 1, got {asked.q:g}.")
 
 
+def check_diagram(asked: Any) -> None:
+    """ValueError for an option that means nothing without --axis."""
+    for name in OWN:
+        if getattr(asked, name) != getattr(type(asked), name):
+            raise ValueError(
+                f"`{name}` is of runs, which --axis sweeps; diagrams are of balanced memories."
+            )
+
+
 def sweep(asked: Any) -> int:
     """The whole command."""
+    check(asked)
+    require()  # rather now than after the computation
+    with precision(asked.precision):
+        return _swept(asked)
+
+
+def _swept(asked: Any) -> int:
     grid = grid_of(asked)
     task = task_of(asked, grid)
     noisy = bool(asked.noise) or "noise" in grid

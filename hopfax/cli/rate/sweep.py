@@ -19,6 +19,7 @@ from .._machine import Precision, precision
 from .._picture import require
 from .._settings import FILE, options_from
 from . import _diagram, _points, _runs
+from ._networks import size_of
 
 #: The dataset of theory and simulation, and the store of simulations; that of the theory is
 #: `_output.STORE`.
@@ -134,10 +135,7 @@ class Sweep:
     def __call__(self) -> int:
         """Compute, go on with or find the diagram, draw it, print the table."""
         if self.axis:
-            _runs.check(self)
-            require()
-            with precision(self.precision):
-                return _runs.sweep(self)
+            return _runs.sweep(self)
         self._check()
         require()  # rather now than after the computation
         output = _output.Output.of(self)
@@ -187,8 +185,7 @@ class Sweep:
 
     def size(self) -> int:
         """Neurons of simulations."""
-        inverse = round(1 / self.q)
-        return self.neurons or max(round(1000 / inverse**2), 1) * inverse**2
+        return size_of(self.q, self.neurons)
 
     def asked(self) -> dict[str, Any]:
         """What the reader of the diagram needs to know, as attributes."""
@@ -196,11 +193,7 @@ class Sweep:
         return found if self.input is None else found | {"input": self.input}
 
     def _check(self) -> None:
-        for name in _runs.OWN:
-            if getattr(self, name) != getattr(type(self), name):
-                raise ValueError(
-                    f"`{name}` is of runs, which --axis sweeps; diagrams are of balanced memories."
-                )
+        _runs.check_diagram(self)
         for name in _points.VALUES:
             value = getattr(self, name)
             if value is None:
@@ -284,9 +277,8 @@ class Sweep:
         """
         plan = hx.sweep_plan(self.theory(), self.grid(), **self._how())
         check_results(self.points, plan.bytes)
-        took = f"about {plan.duration} to compute on {plan.hardware}"
-        beside = math.prod(self.simulate)
-        return f"{plan.points:,} points: {took}" + (f", and {beside} simulations" if beside else "")
+        more = f", and {beside} simulations" if (beside := math.prod(self.simulate)) else ""
+        return f"{plan.points:,} points: about {plan.duration} to compute on {plan.hardware}{more}"
 
 
 def _some(values: np.ndarray, number: int) -> np.ndarray:
