@@ -1,5 +1,7 @@
 """`sweep --axis` and `run` of rate and dense memories, and `--model` of any network."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -89,7 +91,7 @@ def test_what_options_mean_to_a_rate_memory():
     driven = RateSweep(stimulus=(1.0,), neurons=25)
     assert isinstance(rate_runs.point(driven, ()).network, hx.InputDrivenRateMemory)
     np.save("grey.npy", np.random.default_rng(0).normal(size=(3, 20)))
-    own = rate_runs.point(RateSweep(patterns="grey.npy", active=0.25), ()).network
+    own: Any = rate_runs.point(RateSweep(patterns="grey.npy", active=0.25), ()).network
     assert own.patterns.xi.sum(1).tolist() == [5.0] * 3
 
 
@@ -126,7 +128,7 @@ def test_a_dense_memory_is_swept_as_it_is_iterated(command):
     (recall, _), key = dense_runs.task_of(asked, {}), jax.random.key(1)
     one = hx.sweep(recall, {"start": [0.5, 1.0]}, key=key)
     assert one.recall[1] == 1.0 and (one.status == 0).all()
-    network = recall.network
+    network: Any = recall.network
     run = hx.iterate(network, network.init(network.patterns.xi[0]), 2)
     np.testing.assert_allclose(one.other[1], abs(run.overlaps[-1, 1:]).max(), rtol=1e-15)
     assert command("sweep", "--config", "a/settings.toml", "--out", "b")[0] == 0

@@ -39,7 +39,7 @@ from ._job import (
     warn_of_pitfalls,
 )
 from ._point import Point
-from ._program import Device, Program, signature, tile_width
+from ._program import Device, signature, tile_width
 
 _KEPT = 8  # made points that are kept with their programs
 
@@ -127,7 +127,7 @@ class Made(NamedTuple):
     """The job of one made point, and its program; none of a point that cannot be made."""
 
     job: Job | Impossible
-    program: Program | None
+    program: Any
 
 
 class Programs:

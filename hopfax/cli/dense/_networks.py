@@ -19,7 +19,8 @@ _ORDERS: dict[str, Callable[[int], Any]] = {
     "many_body": hx.ManyBody,
 }
 _NUMBERS: dict[str, Callable[[float], Any]] = {"exponential": hx.Exponential, "softmax": hx.Softmax}
-NAMES = ("quadratic", *_ORDERS, *_NUMBERS, "simplicial")
+_PLAIN: dict[str, Any] = {"quadratic": hx.Quadratic}
+NAMES = (*_PLAIN, *_ORDERS, *_NUMBERS, "simplicial")
 _FORMS = (
     "quadratic, power:3, rectified_power:3, many_body:3, exponential:1, softmax:1 or "
     "simplicial:2=0.5,3=1 (a weight for each order)"
@@ -47,8 +48,8 @@ def interaction_of(text: str) -> Any:
         if name == "simplicial":
             pairs = (pair.split("=") for pair in value.split(","))
             return hx.Simplicial({int(order): float(weight) for order, weight in pairs})
-        if name == "quadratic" and not colon:
-            return hx.Quadratic()
+        if name in _PLAIN and not colon:
+            return _PLAIN[name]()
     except ValueError as error:
         raise ValueError(f"`interaction` must be {_FORMS}, got {text!r}: {error}") from error
     raise ValueError(f"`interaction` must be {_FORMS}, got {text!r}.")

@@ -81,10 +81,7 @@ def _swept(asked: Any) -> int:
 
 def grid_of(asked: Any) -> dict[str, Any]:
     """The axes that are asked for. **Raises:** ValueError naming the option."""
-    axes = [
-        (_ALIASES.get(given[0], given[0]), *given[1:]) if given else ("",) for given in asked.axis
-    ]
-    grid = _axes.grid_of(axes, (*_WHOLE, "seed", "memory"), _WORDS)
+    grid = _axes.grid_of(asked.axis, (*_WHOLE, "seed", "memory"), _WORDS, _ALIASES)
     for name in grid:
         if name not in (*_MADE, *_INSIDE):
             known = ", ".join((*_INSIDE, *_MADE))

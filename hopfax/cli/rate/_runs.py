@@ -108,10 +108,7 @@ def _place(asked: Any, task: Any) -> _output.Output:
 
 def grid_of(asked: Any) -> dict[str, Any]:
     """The axes that are asked for. **Raises:** ValueError naming the option."""
-    axes = [
-        (_ALIASES.get(given[0], given[0]), *given[1:]) if given else ("",) for given in asked.axis
-    ]
-    grid = _axes.grid_of(axes, (*_WHOLE, "seed"), _WORDS)
+    grid = _axes.grid_of(asked.axis, (*_WHOLE, "seed"), _WORDS, _ALIASES)
     made = [name for name in grid if name in _MADE]
     if made and asked.model is not None:
         raise ValueError(f"`axis`: {made[0]} says how a network is made; that of --model is made.")

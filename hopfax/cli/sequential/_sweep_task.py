@@ -54,11 +54,7 @@ def grid_of(asked: Any) -> dict[str, Any]:
 
     **Raises:** ValueError naming the option.
     """
-    axes: list[tuple[str, ...]] = []
-    for given in asked.axis:
-        name = given[0] if given else ""
-        axes.append((_ALIASES[name] if name in _ALIASES else name, *given[1:]))
-    grid = _axes.grid_of(axes, (*_WHOLE, "seed"), _WORDS)
+    grid = _axes.grid_of(asked.axis, (*_WHOLE, "seed"), _WORDS, _ALIASES)
     made = [name for name in grid if name in _MADE]
     if made and asked.model is not None:
         raise ValueError(f"`axis`: {made[0]} says how a network is made; that of --model is made.")
