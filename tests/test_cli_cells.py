@@ -175,6 +175,8 @@ def test_theory_of_a_model_and_with_an_input(command):
     hx.save("dense.hopfax", hx.DenseMemory(patterns, hx.Power(3)))
     _, out, err = command("theory", "--model", "dense.hopfax")
     assert f"{3 / 256:.6f}" in out and "0.25" in out, err
-    _, out, err = command("theory", "--network", "rate", "--threshold", "0.2", "--input", "0")
+    hx.save("rate.hopfax", hx.RateMemory(hx.patterns.balanced(0.2, 25)))
+    _, out, err = command("theory", "--model", "rate.hopfax", "--input", "0")
+    assert "rate.hopfax: 6 memories of 25 neurons" in out, err
     exact = hx.theory.rate.critical_saliency_planar(hx.Logistic(), -0.3, 0.95, 0.2).saliency
     assert out.count(f"{float(exact):.6f}") == 2, err  # by the fold, and by bisection

@@ -89,7 +89,7 @@ class Theory:
         if not isinstance(network, hx.AbstractRateMemory):
             kind = type(network).__name__
             raise ValueError(f"`model` must hold a rate memory, but {self.model} holds a {kind}.")
-        theory: Any = rate.stability
+        theory: Any = rate.critical_saliency_planar
         theory(network)  # which says for what there is no theory
         phi, xi = network.activation, np.asarray(network.patterns.xi)
         names = {kind: name for name, kind in ACTIVATIONS.items()}
