@@ -123,14 +123,14 @@ def test_a_dense_memory_is_swept_as_it_is_iterated(command):
     axes = ["--axis", "start", "0.5,1", "--axis", "temperature", "0,100"]
     assert command(*DENSE, *options, *axes, "--out", "a")[0] == 0
     ds = hx.open_sweep("a/sweep").load()
-    assert ds.recall[1, 0] == 1.0 and ds.moved[1, 0] == 0 and abs(ds.recall[1, 1]) < 1
+    assert ds.cued_overlap[1, 0] == 1.0 and ds.moved[1, 0] == 0 and abs(ds.cued_overlap[1, 1]) < 1
     asked = DenseSweep(axis=(("start", "0.5"),), neurons=16, memories=3, steps=2, seed=1)
     (recall, _), key = dense_runs.task_of(asked, {}), jax.random.key(1)
     one = hx.sweep(recall, {"start": [0.5, 1.0]}, key=key)
-    assert one.recall[1] == 1.0 and (one.status == 0).all()
+    assert one.cued_overlap[1] == 1.0 and (one.status == 0).all()
     network: Any = recall.network
     run = hx.iterate(network, network.init(network.patterns.xi[0]), 2)
-    np.testing.assert_allclose(one.other[1], abs(run.overlaps[-1, 1:]).max(), rtol=1e-15)
+    np.testing.assert_allclose(one.other_overlap[1], abs(run.overlaps[-1, 1:]).max(), rtol=1e-15)
     assert command("sweep", "--config", "a/settings.toml", "--out", "b")[0] == 0
     assert hx.open_sweep("b/sweep").load().identical(ds)
 

@@ -32,9 +32,6 @@ _LABELS = {
     "switches": "switches",
     "overlap": "largest overlap at the end",
     "steps": "solver steps",
-    "recall": "overlap with the cued memory",
-    "other": "greatest other overlap",
-    "moved": "neurons moved by the last step",
     "status": "status",
 }
 _SYMBOLS = {"kappa": r"\kappa", "tau": r"\tau", "bias": "b", "noise": r"\sigma"}

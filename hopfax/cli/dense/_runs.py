@@ -214,8 +214,8 @@ class Recall(eqx.Module):
         run = hx.iterate(network, state, self.steps, key=key_of, track=[0], throw=False)
         overlaps = network.overlaps(run.final)
         others = jnp.where(jnp.arange(overlaps.size) == memory, 0.0, jnp.abs(overlaps))
-        recall, moved = overlaps[memory], run.counters["moved"]
-        return {"recall": recall, "other": others.max(), "moved": moved, "status": run.status}
+        found = {"cued_overlap": overlaps[memory], "other_overlap": others.max()}
+        return found | {"moved": run.counters["moved"], "status": run.status}
 
 
 def _at(network: Any, beta: Any) -> Any:
@@ -236,8 +236,8 @@ def _with_number(network: Any, rate: Any, beta: Any) -> Any:
 def labelled(dataset: Any) -> Any:
     """The dataset with what its reader needs to know."""
     names = {
-        "recall": "overlap with the memory of the start, at the end",
-        "other": "greatest overlap with another memory, at the end",
+        "cued_overlap": "overlap with the memory of the start, at the end",
+        "other_overlap": "greatest overlap with another memory, at the end",
         "moved": "neurons that the last step changed",
     }
     for name, text in names.items():

@@ -188,11 +188,11 @@ def retrieval(run: Any) -> dict[str, Any]:
     """What became of memory 0, and of the others."""
     last = run.overlaps[-1]
     others = jnp.abs(last[1:]).max(initial=0.0)
-    return {"regime": classify(run), "recall": last[0], "other": others}
+    return {"regime": classify(run), "cued_overlap": last[0], "other_overlap": others}
 
 
 def labelled(dataset: Any) -> Any:
     """The dataset with what its reader needs to know."""
-    dataset["recall"].attrs["long_name"] = "overlap with memory 0 at the end"
-    dataset["other"].attrs["long_name"] = "greatest overlap with another memory at the end"
+    dataset["cued_overlap"].attrs["long_name"] = "overlap with memory 0 at the end"
+    dataset["other_overlap"].attrs["long_name"] = "greatest overlap with another memory at the end"
     return dataset
