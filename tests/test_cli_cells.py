@@ -68,6 +68,10 @@ class Own(hx.AbstractFlow):
         ([*DENSE, "--axis", "start", "0,2"], "start must lie from -1 to 1"),
         ([*DENSE, "--axis", "memory", "0,4"], "memory goes from 0 to 3, got 4"),
         (["run", "--network", "dense", "--interaction", "power:1"], "`interaction` must be quad"),
+        (
+            ["run", "--network", "dense", "--interaction", "softmax", "--temperature", "1"],
+            "`temperature` is the temperature of signs",
+        ),
         (["run", "--init", "weights", "1,0"], "`init` is for a `model` of another kind"),
         (["theory", "--network", "rate", "--input", "1", "--input-active", "1"], "one of them"),
     ],
@@ -80,7 +84,7 @@ def test_an_option_without_an_effect_is_refused_by_its_name(command, arguments, 
 
 def test_what_options_mean_to_a_rate_memory():
     axis = (("cue", "0", "1", "3"), ("input", "0,0.1"))
-    asked = RateSweep(axis=axis, gain=(5.0,), learning="covariance", noise=0.1, neurons=25)
+    asked = RateSweep(axis=axis, gain=(5.0,), learning="covariance", noise=0.1, neurons=100)
     grid = rate_runs.grid_of(asked)
     point = rate_runs.task_of(asked, grid)
     assert list(grid) == ["init.weights[0]", "current.weights[0]"] and point.noise == 0.1
@@ -121,7 +125,8 @@ def test_a_dense_memory_is_swept_as_it_is_iterated(command):
     """At temperature 0 as without one; the axes in a settings file mean the same."""
     options = ["--neurons", "16", "--memories", "3", "--steps", "2", "--seed", "1"]
     axes = ["--axis", "start", "0.5,1", "--axis", "temperature", "0,100"]
-    assert command(*DENSE, *options, *axes, "--out", "a")[0] == 0
+    status, _, err = command(*DENSE, *options, *axes, "--out", "a")
+    assert status == 0, err
     ds = hx.open_sweep("a/sweep").load()
     assert ds.cued_overlap[1, 0] == 1.0 and ds.moved[1, 0] == 0 and abs(ds.cued_overlap[1, 1]) < 1
     asked = DenseSweep(axis=(("start", "0.5"),), neurons=16, memories=3, steps=2, seed=1)

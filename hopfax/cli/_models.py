@@ -11,6 +11,7 @@ import equinox as eqx
 import hopfax as hx
 
 from .._serialise import kind_of
+from ..networks import check_flow, check_map
 
 
 def family_of(model: pathlib.Path, command: str) -> str | None:
@@ -51,12 +52,11 @@ def load_flow(model: pathlib.Path, classes: pathlib.Path | None = None) -> Any:
     **Raises:** as `load`, and ValueError for anything else.
     """
     network = load(model, classes)
-    if isinstance(network, hx.AbstractMap):
-        raise ValueError(
-            f"`model` must hold a network in continuous time, but {model} holds a "
-            f"{type(network).__name__}, which is for --network dense."
-        )
-    return _checked(network, model, hx.AbstractFlow, "network in continuous time")
+    try:
+        check_flow(network, ": it is for --network dense.")
+    except TypeError as error:
+        raise ValueError(_refusal(network, model, "continuous time", error)) from error
+    return network
 
 
 def load_map(model: pathlib.Path, classes: pathlib.Path | None = None) -> Any:
@@ -64,14 +64,18 @@ def load_map(model: pathlib.Path, classes: pathlib.Path | None = None) -> Any:
 
     **Raises:** as `load`, and ValueError for anything else.
     """
-    return _checked(load(model, classes), model, hx.AbstractMap, "network in discrete time")
-
-
-def _checked(network: Any, model: pathlib.Path, kind: type, what: str) -> Any:
-    if not isinstance(network, kind):
-        found = type(network).__name__
-        raise ValueError(f"`model` must hold a {what}, but {model} holds a {found}.")
+    network = load(model, classes)
+    try:
+        check_map(network)
+    except TypeError as error:
+        raise ValueError(_refusal(network, model, "discrete time", error)) from error
     return network
+
+
+def _refusal(network: Any, model: pathlib.Path, what: str, error: TypeError) -> str:
+    found = type(network).__name__
+    more = "; that is for --network dense" if "discrete time:" in str(error) else ""
+    return f"`model` must hold a network in {what}, but {model} holds a {found}{more}."
 
 
 def classes_in(file: pathlib.Path) -> list[type]:

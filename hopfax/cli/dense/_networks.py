@@ -6,7 +6,7 @@ from typing import Any
 
 import hopfax as hx
 
-from .._memories import memories_of
+from .._memories import memories_of, options_named
 from .._models import load_map
 
 #: What a model has already.
@@ -65,7 +65,8 @@ def memory_of(asked: Any, shown: bool = False) -> tuple[Any, tuple[int, int] | N
     patterns, shape = memories_of(asked, shown)
     beta = 1 / asked.temperature if asked.temperature else None
     found = interaction_of(asked.interaction)
-    return hx.DenseMemory(patterns, found, beta=beta, update=asked.update), shape
+    with options_named({"beta": "temperature"}):
+        return hx.DenseMemory(patterns, found, beta=beta, update=asked.update), shape
 
 
 def check_run(asked: Any) -> None:

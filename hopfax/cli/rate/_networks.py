@@ -77,7 +77,7 @@ def _sets(asked: Any) -> hx.Patterns:
     return hx.Patterns(found.xi[:P], binary=False)
 
 
-def network(asked: Any, found: hx.Patterns, values: dict[str, float]) -> Any:
+def network(asked: Any, found: hx.Patterns | None, values: dict[str, float]) -> Any:
     """The network: of --model, or with these gain, threshold and currents; with a stimulus, one
     whose synapses follow it."""
     if asked.model is not None:
@@ -85,6 +85,7 @@ def network(asked: Any, found: hx.Patterns, values: dict[str, float]) -> Any:
     gain, threshold = values["gain"], values["threshold"]
     phi = ACTIVATIONS[asked.activation](gain, threshold)
     kind = hx.InputDrivenRateMemory if asked.stimulus else hx.RateMemory
+    assert found is not None
     how: Any = {"activation": phi, "learning": asked.learning}
     try:
         return kind(found, a=values["a"], b=values["b"], **how)

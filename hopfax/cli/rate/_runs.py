@@ -172,7 +172,7 @@ def values_of(asked: Any) -> dict[str, float]:
 def point(asked: Any, axes: tuple[str, ...]) -> hx.Point:
     """The point that the options describe."""
     found = None if asked.model is not None else _networks.memories(asked)[0]
-    network: Any = _networks.network(asked, found, values_of(asked))  # type: ignore[arg-type]
+    network: Any = _networks.network(asked, found, values_of(asked))
     return hx.Point(
         network,
         _networks.start(asked, network),

@@ -101,7 +101,7 @@ class Run:
             found, shape = None, self.image_shape
             if self.model is None:
                 found, shape = _networks.memories(self, shown=True)
-            network = _networks.network(self, found, values_of(self))  # type: ignore[arg-type]
+            network = _networks.network(self, found, values_of(self))
             state = network.init(**_networks.start(self, network))
             driven = _networks.inputs(self, network)
             inputs = {
