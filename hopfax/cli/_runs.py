@@ -148,7 +148,8 @@ def draw(run: Result, shape: tuple[int, int] | None) -> Any:
     if rows > 1:
         axes.insert(0, figure.add_subplot(grid[-2], sharex=axes[-1]))
         axes[0].tick_params(labelbottom=False)
-    hx.plots.trajectory(run.trajectory, run.network, axes=np.array(axes))
+    network = None if run.unit == "steps" else run.network
+    hx.plots.trajectory(run.trajectory, network, axes=np.array(axes))
     if run.unit == "steps":
         axes[-1].set_xlabel("steps")
         _name(axes[0], run.tracked)
