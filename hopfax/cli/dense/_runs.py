@@ -195,8 +195,9 @@ class Recall(eqx.Module):
         patterns = network.patterns
         target = patterns.pattern(memory)
         share = (1 - (self.start if start is None else start)) / 2
-        flipped = jr.permutation(cue, patterns.N) < jnp.round(share * patterns.N)
-        spins = jnp.where(flipped, -target, target)
+        rank = jr.permutation(cue, patterns.N)
+        flips = jnp.round(share * patterns.N).astype(rank.dtype)
+        spins = jnp.where(rank < flips, -target, target)
         if temperature is None:
             found = self._outputs(network, spins, memory, noise)
         else:
@@ -213,7 +214,9 @@ class Recall(eqx.Module):
         state = network.init(spins)
         run = hx.iterate(network, state, self.steps, key=key_of, track=[0], throw=False)
         overlaps = network.overlaps(run.final)
-        others = jnp.where(jnp.arange(overlaps.size) == memory, 0.0, jnp.abs(overlaps))
+        others = jnp.where(
+            jnp.arange(overlaps.size, dtype=memory.dtype) == memory, 0.0, jnp.abs(overlaps)
+        )
         found = {"cued_overlap": overlaps[memory], "other_overlap": others.max()}
         return found | {"moved": run.counters["moved"], "status": run.status}
 
