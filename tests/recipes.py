@@ -39,6 +39,13 @@ def dice(sides, kind="fair", seed=0):
     return {"fair": Dice(sides, seed), "loaded": Dice(1, seed)}[kind]
 
 
+def even(sides):
+    """A recipe that refuses some values."""
+    if sides % 2:
+        raise ValueError(f"sides must be even, got {sides}.")
+    return Dice(sides)
+
+
 def usual(sides=2):
     """A recipe that needs to be told nothing."""
     return Dice(sides)

@@ -262,6 +262,22 @@ def test_an_error_of_a_recipe_says_at_which_values():
         hx.refine(hx.Recipe(recipes.dice), {}, along="shift", between=(0, 1))
 
 
+def test_a_point_that_cannot_be_made_is_a_status(tmp_path):
+    """Odd sides are refused by the recipe: the first ones, those in the middle, and the last."""
+    grid = {"sides": [1, 2, 3, 4, 5], "shift": [0, 5]}
+    recipe, store = hx.Recipe(recipes.even), dict(store=tmp_path / "s", tag="1")
+    with pytest.warns(hx.SweepWarning, match="6 of 10 .*6 invalid_parameter.*sides must be even"):
+        ds = hx.sweep(recipe, grid, **store, chunk=1).load()
+    assert ds.status.values.tolist() == [[4, 4], [0, 0]] * 2 + [[4, 4]]
+    assert ds.faces[1, 1].values.tolist() == [5, 6, -1, -1] and (ds.faces[::2] == -1).all()
+    again = dict(on_failure="ignore")
+    assert hx.sweep(recipe, grid, **again).identical(ds)
+    assert hx.sweep(recipe, grid, **again, **store).load().identical(ds)  # read again
+    assert hx.sweep_plan(recipe, grid).points == 10
+    with pytest.raises(ValueError, match="sides must be even, got 1"):
+        hx.sweep(recipe, {"sides": [1, 3]})
+
+
 def test_an_ensemble_is_a_summary_of_its_runs():
     grid = {"scale": [1.0, 2.0]}
     ds = hx.ensemble(recipes.walk, 200, grid, key=jax.random.key(0), on_failure="ignore")

@@ -91,8 +91,12 @@ def test_a_saved_network_of_another_kind_is_swept_by_its_inputs(command):
     np.testing.assert_array_equal(ds.overlap, alone.overlap)
     hx.save("dense.hopfax", hx.DenseMemory(patterns, hx.Power(3)))
     for options, text in [
-        (["--model", "dense.hopfax"], "`model` must hold a network in continuous time"),
+        (
+            ["--network", "sequential", "--model", "dense.hopfax"],
+            "`model` must hold a network in continuous time",
+        ),
         (["--model", "driven.hopfax", "--stimulus", *"1111"], "4 coefficients, but there are 3"),
+        (["--model", "dense.hopfax"], "there is no 'stimulus.weights[1]' of dense"),
         (["--model", "driven.hopfax", "--init", "weights"], "`init` must be NAME VALUE,VALUE"),
     ]:
         status, _, err = command("sweep", *axes, *options)
@@ -131,7 +135,7 @@ def test_the_forms_of_an_axis(given, expected):
         ([*GAINS, "--activation", "tanh:-1"], "`activation` must be one of hard_tanh"),
         ([*GAINS, "--patterns", "correlated:2"], "correlated:RHO needs an overlap in [0, 1)"),
         ([*GAINS, "--noise", "-1"], "`noise` must be finite and >= 0"),
-        (["--axis", "correlation", "0,2", *GAINS, "--readout", "abs"], "got '2.0'"),
+        (["--axis", "correlation", "2,3", *GAINS, "--readout", "abs"], "got '2.0'"),
     ],
 )
 def test_bad_axes(command, arguments, text, tmp_path):
@@ -146,8 +150,8 @@ def test_what_options_mean_to_a_point():
     point, grid = asked.task(asked._memories())
     assert list(grid) == ["noise", "init.saliency[0]", "transition[i,i]"]
     assert point.network.kappa == 6.0 and point.init["saliency"].tolist() == [3.0, 0, 0, 0]
-    assert point.network.activation.gain == 4.0 and asked._how()["key"] is not None
-    assert Sweep(noise=0.1)._how()["key"] is not None and Sweep()._how()["key"] is None
+    assert point.network.activation.gain == 4.0 and asked.key() is not None
+    assert Sweep(noise=0.1).key() is not None and Sweep().key() is None
     made, _ = Sweep(axis=(("P", "2,3"), ("activation", "tanh,erf")), kappa=(6.0,)).task(None)
     network = made(memories=3, activation="erf").network
     assert network.patterns.P == 3 and isinstance(network.activation, hx.Erf)

@@ -215,7 +215,7 @@ def test_a_folder_and_a_name_make_a_family(command, toy, tmp_path):
     (tmp_path / "toy.toml").write_text('network = "toy"\nsize = 7\n')
     status, out, err = command("theory", "--config", "toy.toml")
     assert status == 0 and out == "7 toys\n", err
-    for name, others in (("run", "sequential"), ("sweep", "sequential, dense, rate")):
+    for name, others in (("fit", "sequential"), ("sweep", "sequential, dense, rate")):
         status, _, err = command(name, "--network", "toy")
         answer = f"`{name}` is not for toy networks; it is for {others}."
         assert status == 2 and refusal(err) == f"hopfax: error: {answer}"

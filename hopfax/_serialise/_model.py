@@ -105,6 +105,15 @@ def notes(path: str | os.PathLike[str]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def kind_of(path: str | os.PathLike[str]) -> type | None:
+    """The class of the model in a file, which is not read; None for one from outside hopfax and
+    for what is no module. **Raises:** as `load`."""
+    with open_sealed(path, _FORMAT, _ENTRIES) as source:
+        model = source.header.get("model")
+    name = model.get("class") if isinstance(model, dict) else None
+    return registry().get(name) if isinstance(name, str) else None
+
+
 def _lookup(classes: Iterable[type]) -> Callable[[str], type | None]:
     """From names in a file to classes: those of hopfax, and the given ones, by the whole name or
     else, where only one has it, by the last part."""

@@ -197,9 +197,15 @@ def prepare(job: Work, devices: Sequence[Device], measure: bool = False) -> AnyP
     if isinstance(job, Job):
         return prepare_one(job, devices, measure)
     last = job.around.size - 1
-    looked_at = np.unique([0, last // 2, last]) if measure else [0]
-    parts = [prepare_one(job.made(int(n)), devices, measure) for n in looked_at]
+    others = np.unique([last // 2, last]) if measure else []
+    made = [job.example(), *(job.tried(int(n)) for n in others)]
+    parts = [prepare_one(one, devices, measure) for one in _different(made)]
     return PreparedLoop(job, job.program(devices), parts[0].workers, job.variables(), parts)
+
+
+def _different(made: Sequence[Job | ValueError]) -> list[Job]:
+    """Those points that could be made, each once."""
+    return list({job.first: job for job in made if isinstance(job, Job)}.values())
 
 
 def prepare_one(job: Job, devices: Sequence[Device], measure: bool = False) -> Prepared:

@@ -6,19 +6,21 @@
 
 Where two made points have the same shapes, they share one compiled program: their patterns are
 arguments of it. Outputs whose shapes differ, as (P,) does, are kept in the largest, blank beyond.
+Values of which no point can be made are data as well: blank, with the status of a bad parameter.
 """
 
 import collections
 import concurrent.futures
 import inspect
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
 import numpy as np
 
+from .. import _status
 from .._errors import as_count, check_callable, shown
 from .._identity import describe, digest
 from ._grid import Blocks, Grid, cut, parse
@@ -27,6 +29,7 @@ from ._job import (
     Job,
     Record,
     Variable,
+    blank,
     check_names,
     checked_dims,
     job_of,
@@ -36,7 +39,7 @@ from ._job import (
     warn_of_pitfalls,
 )
 from ._point import Point
-from ._program import Device, Program, signature, tile_width
+from ._program import Device, signature, tile_width
 
 _KEPT = 8  # made points that are kept with their programs
 
@@ -53,7 +56,9 @@ class Recipe(eqx.Module):
     **Arguments:** `make`: a function of named values that returns a `Point`, or a function that
     `hopfax.sweep` takes. The axes of a grid that bear the names of its arguments are its own, the
     others those of the point. It is given numbers of Python, and words where these are listed; in
-    the dataset words are numbered, as `attrs["flag_meanings"]` says.
+    the dataset words are numbered, as `attrs["flag_meanings"]` says. Where it raises a ValueError,
+    as for more orthogonal memories than neurons, the points have the status `invalid_parameter`
+    and the sweep goes on, unless no point at all can be made.
 
     **Example:**
 
@@ -96,11 +101,33 @@ class Recipe(eqx.Module):
         return point
 
 
-class Made(NamedTuple):
-    """The job of one made point, and its program."""
+class Impossible(eqx.Module):
+    """In place of the job of a point that cannot be made: what it would return, blank.
 
-    job: Job
-    program: Program
+    `shapes`: of the outputs of a point that can be made, by flat names. `first`: as in `Job`.
+    """
+
+    shapes: dict[str, jax.ShapeDtypeStruct] = eqx.field(static=True)
+    first: int = eqx.field(static=True)
+
+    def block(
+        self, blocks: Blocks, k: int, program: Any, stop: Callable[[], bool]
+    ) -> tuple[dict[str, np.ndarray], Record]:
+        """As of `Job`."""
+        del program, stop
+        shape = tuple(s.stop - s.start for s in blocks.slices(k))
+        code = _status.INVALID_PARAMETER
+        status = np.full(shape, code, self.shapes["status"].dtype)
+        outputs = {n: np.zeros(shape + leaf.shape, leaf.dtype) for n, leaf in self.shapes.items()}
+        failed = list(blocks.lanes(k)[:1])
+        return blank(outputs | {"status": status}), Record({code: status.size}, failed, 0.0)
+
+
+class Made(NamedTuple):
+    """The job of one made point, and its program; none of a point that cannot be made."""
+
+    job: Job | Impossible
+    program: Any
 
 
 class Programs:
@@ -126,12 +153,18 @@ class Programs:
                 self._kept.popitem(last=False)
         if mine:
             try:
-                job = self.loop.made(n)
-                future.set_result(Made(job, job.program(self.devices)))
+                future.set_result(self._made(n))
             except BaseException as error:
                 future.set_exception(error)
                 raise
         return future.result()
+
+    def _made(self, n: int) -> Made:
+        job = self.loop.tried(n)
+        if isinstance(job, Job):
+            return Made(job, job.program(self.devices))
+        shapes = output_shapes(self.loop.example())
+        return Made(Impossible(shapes, n * self.loop.inside.size), None)
 
 
 class Loop(eqx.Module):
@@ -174,6 +207,38 @@ class Loop(eqx.Module):
         point, first = self.function(**values), n * self.inside.size
         return job_on(point, self.inside, self.key, self.tile, self.dims, first)
 
+    def tried(self, n: int) -> Job | ValueError:
+        """The job of made point `n`, or why there is no such point."""
+        try:
+            return self.made(n)
+        except ValueError as error:
+            return error
+
+    def possible(self) -> Iterator[Job]:
+        """The jobs of all points that can be made.
+
+        **Raises:** ValueError if there are none: that of the first point.
+        """
+        why: ValueError | None = None
+        for n in range(self.around.size):
+            job = self.tried(n)
+            if isinstance(job, Job):
+                why = None
+                yield job
+            elif n == 0:
+                why = job
+        if why is not None:
+            raise why
+
+    def example(self) -> Job:
+        """The job of the first point that can be made. **Raises:** as `possible`."""
+        return next(self.possible())
+
+    def why(self, lane: int) -> str:
+        """Why the point of which a lane is a run cannot be made; "" if it can."""
+        error = self.tried(lane // max(self.inside.size, 1))
+        return "" if isinstance(error, Job) else str(error)
+
     def program(self, devices: Sequence[Device]) -> Programs:
         """The programs of all points, none of them compiled yet."""
         return Programs(self, devices)
@@ -191,8 +256,7 @@ class Loop(eqx.Module):
         """
         known: dict[Any, dict[str, Any]] = {}
         largest: dict[str, Any] = {}
-        for n in range(self.around.size):
-            job = self.made(n)
+        for job in self.possible():
             which = signature((job.function, job.grid.structs()))
             if which not in known:
                 known[which] = output_shapes(job)
@@ -203,13 +267,16 @@ class Loop(eqx.Module):
 
     def programs(self) -> int:
         """How many different programs there are to compile."""
-        made = (self.made(n) for n in range(self.around.size))
-        return len({signature((job.function, job.grid.structs())) for job in made})
+        possible = self.possible()
+        return len({signature((job.function, job.grid.structs())) for job in possible})
 
     def identity(self, tag: str | None) -> dict[str, str]:
         """What is computed at every point, as text: the recipe, and what it makes."""
-        jobs = (self.made(n) for n in range(self.around.size))
-        made = {str(n): digest(job.identity(tag)) for n, job in enumerate(jobs)}
+        made = {}
+        for n in range(self.around.size):
+            job = self.tried(n)
+            is_there = isinstance(job, Job)
+            made[str(n)] = digest(job.identity(tag) if is_there else {"impossible": str(job)})
         return describe(self.function, "point", tag) | {"point.made": f"sha256 {digest(made)}"}
 
     def block(
@@ -284,7 +351,7 @@ def work_of(
     loop = Loop(point, axes, key, seeded, as_count(tile, "tile"), checked_dims(dims), outer)
     check_names(axes)
     if loop.around.size:
-        first = loop.made(0)
+        first = loop.example()
         if isinstance(first.function, Point):
             warn_of_pitfalls(first.function, first.grid)
     return loop

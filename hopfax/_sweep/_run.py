@@ -42,7 +42,7 @@ from ._open import dataset_of
 from ._plan import AnyPrepared, checked_chunk, local_devices, prepare
 from ._point import Point
 from ._program import Device
-from ._recipe import Recipe, Work, work_of
+from ._recipe import Loop, Recipe, Work, work_of
 from ._remote import executor_of, pack
 from ._store import Store
 
@@ -166,7 +166,7 @@ def sweep(
             work = _Work(job, labels, _config(job, labels, how.chunk, tag), place, how)
             workers = None if executor is None else executor_of(executor)
             dataset, records = _in_store(work, resume, overwrite, _checked_part(part), workers)
-    _report(dataset, records, on_failure)
+    _report(dataset, records, on_failure, job)
     return dataset
 
 
@@ -426,7 +426,7 @@ def _checked_part(part: Any) -> tuple[int, int]:
     return part[0], part[1]
 
 
-def _report(dataset: Dataset, records: dict[int, Record], on_failure: str) -> None:
+def _report(dataset: Dataset, records: dict[int, Record], on_failure: str, job: Work) -> None:
     """Warn of failed points or raise SweepFailed: how many, which statuses, and the first ones."""
     counts: dict[int, int] = {}
     for record in records.values():
@@ -441,6 +441,8 @@ def _report(dataset: Dataset, records: dict[int, Record], on_failure: str) -> No
     shape = dataset["status"].shape
     where = ", ".join(str(tuple(map(int, np.unravel_index(lane, shape)))) for lane in lanes)
     text = f"{sum(bad.values())} of {total} points failed ({listed}); first at index {where}."
+    if isinstance(job, Loop) and (why := list(filter(None, map(job.why, lanes)))):
+        text += f" Not all points can be made: {why[0]}"
     if on_failure == "raise":
         raise SweepFailed(text, dataset)
     _warn(f"{text} Most often: {_status.meaning(max(bad, key=lambda code: bad[code]))}.")

@@ -16,6 +16,7 @@ from .._errors import SimulationError, SweepFailed
 from . import _families, _interrupt
 from ._console import complain
 from ._machine import precision
+from ._models import family_of
 from ._settings import arguments_from, family_in
 
 __all__ = ["main"]
@@ -113,10 +114,12 @@ def _kinds(argv: list[str]) -> dict[str, type]:
 
 
 def _family(argv: list[str]) -> str:
-    """The family of networks that a command line names, or else its `--config` file."""
+    """The family of networks that a command line names, or its `--config` file or `--model`."""
     asked = _given(argv, "network")
     if asked is None and (file := _given(argv, "config")) is not None:
         asked = family_in(pathlib.Path(file), argv[0])
+    if asked is None and (file := _given(argv, "model")) is not None:
+        asked = family_of(pathlib.Path(file), argv[0])
     return asked if asked in _families.FAMILIES else _families.FAMILIES[0]
 
 

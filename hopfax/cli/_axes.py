@@ -18,17 +18,20 @@ def grid_of(
     axes: Sequence[Sequence[str]],
     whole: Collection[str],
     words: Mapping[str, Collection[str]],
+    aliases: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The values of every axis by its name, in the order given; of one that is given twice, those
     given last.
 
     **Arguments:** `whole`: the axes of whole numbers. `words`: those of words, and which there are.
+    `aliases`: other words for names.
 
     **Raises:** ValueError naming the option for anything else than its forms.
     """
     found = {}
     for given in axes:
         name, *rest = given or ("",)
+        name = (aliases or {}).get(name, name)
         found[name] = _values(name, rest, name in whole, words.get(name))
     check_points([len(values) for values in found.values()])
     return found

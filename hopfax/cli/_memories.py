@@ -1,13 +1,14 @@
 """Memories as the commands are given them: made up, from files, or images."""
 
 import contextlib
+import dataclasses
 import hashlib
 import math
 import os
 import pathlib
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -52,12 +53,26 @@ class Given(Protocol):
     def threshold(self) -> str | None: ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """`Given`, for a command whose options have other names."""
+
+    patterns: str
+    memories: int | None = None
+    neurons: int | None = None
+    transpose: bool = False
+    seed: int = 0
+    image_shape: tuple[int, int] | None = None
+    threshold: str | None = None
+
+
 def memories_of(
-    given: Given, shown: bool = False
+    given: Given, shown: bool = False, share: float | None = None
 ) -> tuple[patterns.Patterns, tuple[int, int] | None]:
     """The patterns, and the height and width of the images if they are some.
 
-    **Arguments:** `shown`: whether the command shows memories as images of `image_shape`.
+    **Arguments:** `shown`: whether the command shows memories as images of `image_shape`. `share`:
+    of images, the brightest pixels by which they become active neurons, not signs.
 
     **Raises:** ValueError or OSError naming the option at fault, also one that does nothing.
     """
@@ -82,12 +97,12 @@ def memories_of(
     elif path.is_dir() and not named(given.patterns):
         with options_named():
             images = read_images(path, shape)
-            found = binarised(images.levels, level, images.names)
+            found = _of_levels(images.levels, level, share, images.names)
         shape = images.levels.shape[1:]
     elif given.patterns == "digits":
         drawn = digits()
         with options_named():
-            found = binarised(drawn, level)
+            found = _of_levels(drawn, level, share)
         shape = drawn.shape[1:]
     else:
         found = _of_file(path, given.transpose, given.neurons)
@@ -96,10 +111,21 @@ def memories_of(
     return _first(found, given), shape
 
 
+def _of_levels(
+    levels: np.ndarray, level: Any, share: float | None, names: Sequence[str] = ()
+) -> patterns.Patterns:
+    return binarised(levels, level, names) if share is None else patterns.active(levels, share)
+
+
+def are_images(source: str) -> bool:
+    """Whether memories are images with grey levels."""
+    return source == "digits" or (not named(source) and path_of(source).is_dir())
+
+
 def _check_useful(given: Given, shown: bool) -> None:
     """ValueError for an option that does nothing with these patterns."""
-    folder = not named(given.patterns) and path_of(given.patterns).is_dir()
-    images = folder or given.patterns == "digits"
+    images = are_images(given.patterns)
+    folder = images and given.patterns != "digits"
     if given.transpose and (images or named(given.patterns)):
         raise ValueError("`transpose` is for the memories of a .npy or .npz file.")
     if given.threshold not in (None, _THRESHOLD) and not images:
@@ -207,14 +233,14 @@ _OPTIONS |= {"P": "memories", "N": "neurons"}
 
 
 @contextlib.contextmanager
-def options_named() -> Iterator[None]:
+def options_named(names: Mapping[str, str] = _OPTIONS) -> Iterator[None]:
     """Errors of the library inside name the options of the command line, not its own arguments."""
     try:
         yield
     except ValueError as error:
 
         def option(name: re.Match[str]) -> str:
-            return "`" + _OPTIONS.get(name[1], name[1])
+            return "`" + names.get(name[1], name[1])
 
         text = re.sub("`([a-zA-Z]+)(?=[`=])", option, str(error))
         raise ValueError(text) from error

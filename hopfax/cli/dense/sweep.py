@@ -1,10 +1,10 @@
-"""`hopfax sweep --network dense`: which starts a dense memory completes, at which load."""
+"""`hopfax sweep --network dense`: which starts are completed at which load, and any other axes."""
 
 import dataclasses
 import math
 import pathlib
 import time
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ import hopfax as hx
 
 from ..._errors import check_memory
 from .. import _output
+from .._axes import AxisOptions
 from .._console import say
 from .._families import Family
 from .._folder import Folder
@@ -20,7 +21,7 @@ from .._limits import check_points, check_results, check_seed
 from .._machine import Precision, precision
 from .._picture import require
 from .._settings import FILE, options_from
-from . import _diagram, _points
+from . import _diagram, _networks, _points, _runs
 
 #: The dataset of all orders, and where simulations are kept; the stores, one an order, from which
 #: it is made lie in `_output.STORE`.
@@ -35,12 +36,20 @@ class Sweep:
     the dataset diagram.zarr over order, load and start, the picture diagram.png and settings.toml
     for --config. The same command goes on with a sweep that was interrupted, and reads one that is
     complete. Example: hopfax sweep --network dense --orders 2 3 4 --simulate 256
+
+    --axis NAME LO HI COUNT [log], given once or more, simulates a network over anything instead:
+    start (its overlap with a memory), memory (which one), temperature, rate or beta (of the
+    interaction), seed; memories, neurons, order, correlation, pattern_seed, of which networks are
+    made; interaction or update, by words. Written are the dataset sweep/ and the picture sweep.png.
+    Example: hopfax sweep --network dense --axis temperature 0 1 11 --axis start 0 1 11
     """
 
     network: Family = "dense"
     """Family of networks; each has options of its own."""
-    interaction: _points.Interaction = "power"
-    """Interaction: power, sum of (xi.h)^n, or many_body, over distinct neurons."""
+    interaction: str = "power"
+    """Interaction: power, sum of (xi.h)^n, or many_body, over distinct neurons. With --axis also
+    quadratic, power:4, rectified_power:3, many_body:3, exponential:1, softmax:1 and
+    simplicial:2=0.5,3=1."""
     orders: tuple[int, ...] = (3,)
     """Orders n of the interaction."""
     load: tuple[float, float] = (0.01, 0.4)
@@ -58,6 +67,35 @@ class Sweep:
     """Scrambled sequences, whose spread gives the error."""
     seed: int = 0
     """Seed of the scrambles and of simulations."""
+    axis: AxisOptions = ()
+    """NAME LO HI COUNT [log] or NAME VALUE,VALUE,...: sweeps this; may be given again. The options
+    from here to `classes` are for it."""
+    patterns: str = "random"
+    """Memories: random, hadamard, correlated:RHO, digits, a .npy or .npz file, or a folder of PNG
+    or JPEG images."""
+    memories: int | None = None
+    """How many memories (default: 4, or all that the source has)."""
+    neurons: int | None = None
+    """How many neurons (default: 1024, or as the source says)."""
+    transpose: bool = False
+    """A memory is a column of the .npy or .npz file, not a row."""
+    image_shape: tuple[int, int] | None = None
+    """Height and width to which images of a folder are resized."""
+    threshold: str | None = None
+    """Grey level above which a pixel is +1: median (the default), mean or otsu of each image, or a
+    number."""
+    temperature: float = 0.0
+    """Temperature of the neurons, which are signs."""
+    update: Literal["parallel", "cyclic", "random"] = "parallel"
+    """All neurons at once, or one after the other in this order."""
+    start: float = 0.6
+    """Overlap of the start with the memory whose signs are changed."""
+    memory: int = 0
+    """Which memory that is."""
+    model: pathlib.Path | None = None
+    """A saved network in discrete time in place of one made from the options."""
+    classes: pathlib.Path | None = None
+    """A Python file with the class of that network, if it is not one of hopfax's; it is run."""
     simulate: int | None = None
     """Simulate one run at every point, too, with so many neurons. The runs of a load share their
     memories; each load takes some seconds, as a program is compiled for its number of memories."""
@@ -76,8 +114,16 @@ class Sweep:
     dry_run: bool = False
     """Only say how long it would take and how large the result would be."""
 
+    #: Options that came later: settings from before do not have them.
+    LATER: ClassVar[dict[str, Any]] = {
+        **{"axis": (), "patterns": "random", "temperature": 0.0, "update": "parallel"},
+        **{"start": 0.6, "memory": 0},
+    }
+
     def __call__(self) -> int:
         """Compute, go on with or find the diagram, draw it, print the table."""
+        if self.axis:
+            return _runs.sweep(self)
         self._check()
         require()  # rather now than after the computation
         output = _output.Output.of(self)
@@ -98,6 +144,13 @@ class Sweep:
         return 0
 
     def _check(self) -> None:
+        _runs.check_diagram(self)
+        if self.interaction not in _points.INTERACTIONS:
+            _networks.interaction_of(self.interaction)
+            raise ValueError(
+                "`interaction` of a diagram must be power or many_body, with --orders; got "
+                f"{self.interaction!r}, which --axis simulates."
+            )
         if not self.orders or min(self.orders) < 2 or len(set(self.orders)) < len(self.orders):
             raise ValueError(f"`orders` must be different, of at least 2, got {list(self.orders)}.")
         limits = {"load": (0.0, math.inf), "m0": (-1.0, 1.0)}
@@ -123,6 +176,11 @@ class Sweep:
         self._check_sizes()
         _output.check(self)
 
+    @property
+    def _kind(self) -> Any:
+        """The interaction of a diagram, which was checked."""
+        return self.interaction
+
     def _check_sizes(self) -> None:
         """ValueError for paths, orders or simulations that do not fit into memory."""
         size = 4 * _points.TILE * self.paths * (self.steps**2 + self.scrambles)
@@ -130,13 +188,13 @@ class Sweep:
         what = f"{self.steps} steps of {self.scrambles} x {self.paths} paths"
         check_memory(name, size, what)
         for order in self.orders:
-            _points.check_order(order, self.interaction, self.precision)
+            _points.check_order(order, self._kind, self.precision)
             if self.simulate is not None:
-                _points.check_simulation(order, self.interaction, self.load[1], self.simulate)
+                _points.check_simulation(order, self._kind, self.load[1], self.simulate)
 
     def _point(self, order: int) -> _points.Effective:
         numbers = (self.steps, self.paths, self.scrambles, self.seed)
-        return _points.Effective(self.interaction, order, *numbers)
+        return _points.Effective(self._kind, order, *numbers)
 
     def _grid(self) -> dict[str, np.ndarray]:
         loads, starts = self.points
@@ -196,7 +254,7 @@ class Sweep:
     def _simulated(self, order: int, place: Folder) -> np.ndarray:
         name = f"{SIMULATED}/order-{order}.npy"
         assert self.simulate is not None
-        interaction, grid = _points.INTERACTIONS[self.interaction](order), self._grid()
+        interaction, grid = _points.INTERACTIONS[self._kind](order), self._grid()
         found = np.full(self.points, np.nan, np.float32)
         if place.ledger.whole(name):
             found = np.load(place.path / name, allow_pickle=False)
@@ -219,11 +277,13 @@ def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:
     **Raises:** StoreError if there is none.
     """
     stores = folder / _output.STORE
-    if _output.is_store(_output.store_in(place)):
+    if _output.is_store(_output.store_in(place)) and not _output.is_store(stores):
         return _output.open_store(place)
     if (folder / DIAGRAM).is_dir():
         return _output.open_zarr(folder, DIAGRAM)
     asked = options_from(folder / FILE, "sweep", Sweep)
+    if asked.axis:
+        return _runs.labelled(_output.open_store(folder))
     begun = [n for n in asked.orders if _output.is_store(stores / f"order-{n}")]
     if not begun:
         return _output.open_store(place)

@@ -6,10 +6,13 @@ import pathlib
 
 import jax.numpy as jnp
 
+import hopfax as hx
+
 from ...theory import dense
 from .._console import number, say, table
 from .._families import Family
 from .._machine import Precision
+from .._models import load
 from ._points import INTERACTIONS, check_order
 
 
@@ -32,11 +35,15 @@ class Theory:
     """Rate lambda of the exponential interaction exp(lambda xi.h)."""
     precision: Precision = "float64"
     """Floating-point precision."""
+    model: pathlib.Path | None = None
+    """A saved dense memory: its interaction and its load, in place of `orders` and `rate`."""
     config: pathlib.Path | None = None
     """A TOML file with these settings; options on the command line win."""
 
     def __call__(self) -> int:
         """Print the tables."""
+        if self.model is not None:
+            return self._of_model()
         if not self.orders or min(self.orders) < 2:
             raise ValueError(f"`orders` must be at least 2, got {list(self.orders)}.")
         for order in self.orders:
@@ -48,6 +55,36 @@ class Theory:
         say(capacities(self.orders))
         say()
         say(exponential_loads(self.overlaps, self.rate))
+        return 0
+
+    def _of_model(self) -> int:
+        """Print what is known of the network in a file."""
+        assert self.model is not None
+        for name in ("orders", "overlaps", "rate"):
+            if getattr(self, name) != getattr(type(self), name):
+                raise ValueError(f"`{name}` cannot be set together with `model`.")
+        network = load(self.model)
+        if not isinstance(network, hx.DenseMemory | hx.DenseFlow):
+            kind = type(network).__name__
+            raise ValueError(f"`model` must hold a dense memory, but {self.model} holds a {kind}.")
+        interaction, patterns = network.interaction, network.patterns
+        P, N, kind = patterns.P, patterns.N, type(interaction).__name__
+        say(f"{self.model}: {kind}, {P} memories of {N} neurons\n")
+        if isinstance(interaction, hx.Exponential):
+            load_now = math.log(P) / N
+            say(f"exponential load ln M / N = {load_now:.6g}\n")
+            say(exponential_loads(self.overlaps, float(interaction.rate)))
+            return 0
+        found = dense.capacity(interaction)  # which says for what it is not derived
+        order = interaction.order  # type: ignore[attr-defined]
+        alpha = P / float(N) ** (order - 1)
+        rows = [
+            ("load alpha = M / N^(n-1)", number(alpha, 6)),
+            ("replica-symmetric capacity alpha_c", number(found.load, 6)),
+            ("the same scaled, alpha'_c", number(found.scaled, 6)),
+            ("overlap there, m*", number(found.overlap, 6)),
+        ]
+        say(table((f"order {order}, independent memories", ""), rows))
         return 0
 
 

@@ -12,12 +12,13 @@ import hopfax as hx
 
 from ...theory import rate
 
-Kind: TypeAlias = Literal["logistic", "rectified_tanh", "hard_sigmoid"]
+Kind: TypeAlias = Literal["logistic", "rectified_tanh", "hard_sigmoid", "threshold_linear"]
 #: The activations by their names on the command line.
-ACTIVATIONS: dict[Kind, type[hx.Logistic] | type[hx.RectifiedTanh] | type[hx.HardSigmoid]] = {
+ACTIVATIONS: dict[Kind, Any] = {
     "logistic": hx.Logistic,
     "rectified_tanh": hx.RectifiedTanh,
     "hard_sigmoid": hx.HardSigmoid,
+    "threshold_linear": hx.ThresholdLinear,
 }
 #: What a design is made of, in the order in which axes are drawn.
 VALUES = ("gain", "threshold", "a", "b")

@@ -1,23 +1,25 @@
-"""`hopfax sweep --network rate`: which designs store their memories stably."""
+"""`hopfax sweep --network rate`: which designs store memories stably, and runs over any axes."""
 
 import dataclasses
 import math
 import pathlib
 import time
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 import hopfax as hx
 
 from .. import _output
+from .._axes import AxisOptions
 from .._console import say
 from .._families import Family
 from .._limits import check_patterns, check_points, check_results, check_seed
 from .._machine import Precision, precision
 from .._picture import require
 from .._settings import FILE, options_from
-from . import _diagram, _points
+from . import _diagram, _points, _runs
+from ._networks import size_of
 
 #: The dataset of theory and simulation, and the store of simulations; that of the theory is
 #: `_output.STORE`.
@@ -36,6 +38,13 @@ class Sweep:
     dataset diagram.zarr, the picture diagram.png and settings.toml for --config. The same command
     goes on with a sweep that was interrupted, and reads one that is complete.
     Example: hopfax sweep --network rate --gain 1 12 --threshold 0 1 --a 0.1
+
+    --axis NAME LO HI COUNT [log], given once or more, runs a network over anything instead: gain,
+    threshold, a, b, cue (memory 0 at the start), input (to its active neurons), noise,
+    init.weights[1], current.weights[1], stimulus.weights[0]; memories, neurons, q, correlation,
+    active, pattern_seed, of which networks are made; learning or activation, by words; seed, of the
+    noise. Written are the dataset sweep/ and the picture sweep.png.
+    Example: hopfax sweep --network rate --axis cue 0 1 20 --axis noise 0,0.1 --patterns sparse
     """
 
     network: Family = "rate"
@@ -54,9 +63,47 @@ class Sweep:
     """Activity, the share of active neurons in a memory: 1/2, 1/3, 1/4, ..."""
     activation: _points.Kind = "logistic"
     """Activation from currents to rates."""
+    axis: AxisOptions = ()
+    """NAME LO HI COUNT [log] or NAME VALUE,VALUE,...: sweeps this; may be given again. The options
+    from here to `classes` are for it."""
+    patterns: str = "balanced"
+    """Memories: balanced, sparse (independent, of activity q), or active neurons from hadamard,
+    random, correlated:RHO (signs), digits, a .npy or .npz file (positive entries) or a folder of
+    PNG or JPEG images (bright pixels)."""
+    memories: int | None = None
+    """How many memories (default: 1 + 1/q balanced ones, 4, or all that the source has)."""
+    transpose: bool = False
+    """A memory is a column of the .npy or .npz file, not a row."""
+    image_shape: tuple[int, int] | None = None
+    """Height and width to which images of a folder are resized."""
+    grey: str | None = None
+    """Grey level above which a pixel is active: median (the default), mean or otsu of each image,
+    or a number."""
+    active: float | None = None
+    """Share of neurons that are active in memories from images and files, those with the greatest
+    values, so that all have one activity (default: by `grey`, or by sign)."""
+    learning: Literal["projection", "covariance", "pseudo_inverse"] = "projection"
+    """Design of the weights; pseudo_inverse holds memories of different activities."""
+    noise: float = 0.0
+    """Strength of the noise on every neuron, of the same seed as random memories."""
+    init: AxisOptions = ()
+    """NAME VALUE,VALUE,... of a start, e.g. weights 0.6,0.3,0 (default: memory 0 at half its
+    rates); may be given again."""
+    current: tuple[float, ...] = ()
+    """Coefficients of a current in the memories, e.g. 0.1 0 0."""
+    stimulus: tuple[float, ...] = ()
+    """Coefficients of a stimulus in the memories; the synapses then follow it (input-driven
+    plasticity)."""
+    horizon: float = 40.0
+    """Length of a run in time constants of the neurons (or slow ones, of a model that has some)."""
+    model: pathlib.Path | None = None
+    """A saved network, of any kind in continuous time, in place of one made from the options."""
+    classes: pathlib.Path | None = None
+    """A Python file with the class of that network, if it is not one of hopfax's; it is run."""
     input: float | None = None
     """Also find where this input to the active neurons of a memory leaves no other state of rest in
-    its plane, so that a single memory is globally stable (some milliseconds a point)."""
+    its plane, so that a single memory is globally stable (some milliseconds a point). With --axis:
+    a current of this size to these neurons."""
     simulate: tuple[int, int] = (12, 10)
     """How many values along each axis are simulated, too; 0 0 for none."""
     neurons: int | None = None
@@ -79,8 +126,16 @@ class Sweep:
     dry_run: bool = False
     """Only say how long it would take and how large the result would be."""
 
+    #: Options that came later: settings from before do not have them.
+    LATER: ClassVar[dict[str, Any]] = {
+        **{"axis": (), "patterns": "balanced", "learning": "projection", "noise": 0.0},
+        **{"init": (), "current": (), "stimulus": (), "horizon": 40.0},
+    }
+
     def __call__(self) -> int:
         """Compute, go on with or find the diagram, draw it, print the table."""
+        if self.axis:
+            return _runs.sweep(self)
         self._check()
         require()  # rather now than after the computation
         output = _output.Output.of(self)
@@ -130,8 +185,7 @@ class Sweep:
 
     def size(self) -> int:
         """Neurons of simulations."""
-        inverse = round(1 / self.q)
-        return self.neurons or max(round(1000 / inverse**2), 1) * inverse**2
+        return size_of(self.q, self.neurons)
 
     def asked(self) -> dict[str, Any]:
         """What the reader of the diagram needs to know, as attributes."""
@@ -139,6 +193,7 @@ class Sweep:
         return found if self.input is None else found | {"input": self.input}
 
     def _check(self) -> None:
+        _runs.check_diagram(self)
         for name in _points.VALUES:
             value = getattr(self, name)
             if value is None:
@@ -222,9 +277,8 @@ class Sweep:
         """
         plan = hx.sweep_plan(self.theory(), self.grid(), **self._how())
         check_results(self.points, plan.bytes)
-        took = f"about {plan.duration} to compute on {plan.hardware}"
-        beside = math.prod(self.simulate)
-        return f"{plan.points:,} points: {took}" + (f", and {beside} simulations" if beside else "")
+        more = f", and {beside} simulations" if (beside := math.prod(self.simulate)) else ""
+        return f"{plan.points:,} points: about {plan.duration} to compute on {plan.hardware}{more}"
 
 
 def _some(values: np.ndarray, number: int) -> np.ndarray:
@@ -244,6 +298,8 @@ def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:
     if not _output.is_store(folder / _output.STORE):
         return _output.open_store(place)
     asked, beside = options_from(folder / FILE, "sweep", Sweep), None
+    if asked.axis:
+        return _runs.labelled(_output.open_store(folder))
     if math.prod(asked.simulate) and _output.is_store(folder / SIMULATED):
         beside = _output.open_store(folder / SIMULATED)
     return _diagram.together(_output.open_store(folder), beside, asked.asked())

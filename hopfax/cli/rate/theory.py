@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+import hopfax as hx
+
 from ...theory import rate
 from .._console import number, say, table
 from .._families import Family
 from .._machine import Precision
+from .._models import load_flow
 from ._points import ACTIVATIONS, ACTIVITY, REFERENCE, Kind
 
 
@@ -47,6 +50,11 @@ class Theory:
     """Input to the active neurons of the memory, for its states of rest."""
     input_silent: float = 0.0
     """Input to all other neurons, for its states of rest."""
+    input: float | None = None
+    """An input to the active neurons: what `input_active` is, and for every threshold the saliency
+    that the memory needs under it, and the least input that leaves it alone."""
+    model: pathlib.Path | None = None
+    """A saved rate memory, from which activation, currents and activity are taken."""
     precision: Precision = "float64"
     """Floating-point precision."""
     config: pathlib.Path | None = None
@@ -54,10 +62,46 @@ class Theory:
 
     def __call__(self) -> int:
         """Print the tables."""
+        if self.model is not None:
+            return self._of_model()()
+        if self.input is not None:
+            if self.input_active or not math.isfinite(self.input):
+                raise ValueError("`input` must be finite, and is `input_active`: give one of them.")
+            driven = dataclasses.replace(self, input=None, input_active=self.input)
+            status = driven()
+            say("\n" + with_input(driven))
+            return status
         if not self.threshold or not all(map(math.isfinite, self.threshold)):
             raise ValueError(f"`threshold` must list finite numbers, got {list(self.threshold)}.")
         say("\n\n".join([design(self), stability(self), rest(self), thresholds(self)]))
         return 0
+
+    def _of_model(self) -> "Theory":
+        """These options with the numbers of the network in a file.
+
+        **Raises:** ValueError for options that it has, or a network that the theory is not for.
+        """
+        assert self.model is not None
+        for name in ("threshold", "gain", "a", "b", "q", "overlap", "activation"):
+            if getattr(self, name) != getattr(type(self), name):
+                raise ValueError(f"`{name}` cannot be set together with `model`, which has it.")
+        network = load_flow(self.model)
+        if not isinstance(network, hx.AbstractRateMemory):
+            kind = type(network).__name__
+            raise ValueError(f"`model` must hold a rate memory, but {self.model} holds a {kind}.")
+        theory: Any = rate.critical_saliency_planar
+        theory(network)  # which says for what there is no theory
+        phi, xi = network.activation, np.asarray(network.patterns.xi)
+        names = {kind: name for name, kind in ACTIVATIONS.items()}
+        if type(phi) not in names:
+            raise ValueError(f"`model`: of {type(phi).__name__} there are no tables.")
+        P, N = xi.shape
+        say(f"{self.model}: {P} memories of {N} neurons\n")
+        numbers = {name: float(getattr(network, name)) for name in ("a", "b")}
+        found = {"gain": float(phi.gain), "threshold": (float(phi.threshold),)}
+        found["q"] = float(network.patterns.mean(network.patterns.xi)[0])
+        kind = names[type(phi)]
+        return dataclasses.replace(self, model=None, activation=kind, **numbers, **found)
 
 
 def _activations(settings: Theory) -> list[Any]:
@@ -150,3 +194,49 @@ def thresholds(settings: Theory) -> str:
         "which on the memory oscillates away. A dash: none."
     )
     return f"Thresholds\n\n{table(head, rows)}\n\n{note}"
+
+
+_MOST = 4.0  # input up to which the least one is sought
+_HALVINGS = 40
+
+
+def with_input(settings: Theory) -> str:
+    """Thresholds under the input to the active neurons: the saliency at which the memory ends, and
+    the input from which on nothing else is stable."""
+    u, v, numbers = settings.input_active, settings.input_silent, (settings.a, settings.b)
+    rows = []
+    for phi in _activations(settings):
+        design = (phi, *numbers, settings.q)
+        made = rate.design(*design)
+
+        def held(s: float, design: Any = design, made: Any = made) -> bool:
+            found = rate.planar_equilibria(*design, s, u, v)
+            apart = (found.active - found.silent) / (made.active - made.silent)
+            return bool((found.exists & found.stable & (abs(apart - 1) < 0.5)).any())
+
+        def alone(u: float, design: Any = design) -> bool:
+            return bool(rate.globally_stable(*design, settings.saliency, u, v).stable)
+
+        needed = _first(held, 0.0, 1.0)
+        least = _first(alone, 0.0, _MOST)
+        is_alone = "yes" if alone(u) else "no"
+        rows.append((f"{float(phi.threshold):g}", number(needed, 6), is_alone, number(least, 6)))
+    head = ("I*", "s_c under the input", "alone", "least input that leaves it alone")
+    note = (
+        "s_c: saliency from which on the memory is a stable state of rest in its plane, with an\n"
+        "overlap within 1/2 of 1 (0: the input alone holds it). alone: nothing else is stable\n"
+        f"there under the input. Least input: by bisection, up to {_MOST:g}. A dash: none."
+    )
+    return f"With an input of {u:g} to the active neurons\n\n{table(head, rows)}\n\n{note}"
+
+
+def _first(true: Any, low: float, high: float) -> float:
+    """Where a statement that holds at `high` begins to hold, by bisection; NaN if it does not."""
+    if true(low):
+        return low
+    if not true(high):
+        return math.nan
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if true(middle) else (middle, high)
+    return high

@@ -6,6 +6,8 @@ from typing import Any, Literal, TypeAlias
 
 import hopfax as hx
 
+from .._models import load_flow
+
 Activation: TypeAlias = Literal["hard_tanh", "tanh", "erf", "rational", "arctan"]
 Readout: TypeAlias = Literal["linear", "abs", "square", "relu"]
 
@@ -34,22 +36,6 @@ def activation_of(text: str) -> Any:
             f"(tanh:4), got {text!r}."
         )
     return ACTIVATIONS[name]() if slope == 1.0 else ACTIVATIONS[name](slope)
-
-
-def load_flow(model: pathlib.Path) -> Any:
-    """The network in continuous time in a file, of whatever family.
-
-    **Raises:** FileNotFoundError; LoadError; ValueError for anything else.
-    """
-    if not model.exists():
-        raise FileNotFoundError(f"`model`: there is no file {str(model)!r}.")
-    network = hx.load(model)
-    if not isinstance(network, hx.AbstractFlow):
-        raise ValueError(
-            f"`model` must hold a network in continuous time, but {model} holds a "
-            f"{type(network).__name__}."
-        )
-    return network
 
 
 def load(model: pathlib.Path) -> Any:

@@ -10,8 +10,10 @@ import hopfax as hx
 
 from ..._serialise import notes
 from .. import _axes
+from .._inputs import coefficients, start_of
 from .._memories import memories_of, named
-from ._networks import ACTIVATIONS, Readout, activation_of, load_flow
+from .._models import load_flow
+from ._networks import ACTIVATIONS, Readout, activation_of
 
 _SAVES = 100  # over the horizon; they decide the regime
 #: Other words for axes.
@@ -25,8 +27,8 @@ _WORDS = {
 }
 _MADE = (*_WHOLE, *_WORDS, "correlation")
 #: What a model has already.
-_OF_THE_MODEL = ("patterns", "memories", "neurons", "transpose", "image_shape", "threshold")
-_OF_THE_MODEL += ("kappa", "tau", "bias", "readout", "learning", "activation")
+OF_THE_MODEL = ("patterns", "memories", "neurons", "transpose", "image_shape", "threshold")
+OF_THE_MODEL += ("kappa", "tau", "bias", "readout", "learning", "activation")
 #: Gain and start saliency of memory 0 where one of them is not swept.
 KAPPA, SALIENCY = 5.0, 4.0
 
@@ -52,11 +54,7 @@ def grid_of(asked: Any) -> dict[str, Any]:
 
     **Raises:** ValueError naming the option.
     """
-    axes: list[tuple[str, ...]] = []
-    for given in asked.axis:
-        name = given[0] if given else ""
-        axes.append((_ALIASES[name] if name in _ALIASES else name, *given[1:]))
-    grid = _axes.grid_of(axes, (*_WHOLE, "seed"), _WORDS)
+    grid = _axes.grid_of(asked.axis, (*_WHOLE, "seed"), _WORDS, _ALIASES)
     made = [name for name in grid if name in _MADE]
     if made and asked.model is not None:
         raise ValueError(f"`axis`: {made[0]} says how a network is made; that of --model is made.")
@@ -68,7 +66,8 @@ def grid_of(asked: Any) -> dict[str, Any]:
 def task(asked: Any, memories: Any, grid: dict[str, Any]) -> Any:
     """The point, or a recipe if some axes are of what it is made of."""
     if any(name in _MADE for name in grid):
-        plain = dict(out=None, store=None, config=None, axis=(), dask=None)
+        inputs = tuple((name, "0") for name, *_ in asked.axis if ".weights" in name)
+        plain = dict(out=None, store=None, config=None, axis=inputs, dask=None)
         return hx.Recipe(Cycle(dataclasses.replace(asked, **plain)))
     return point(asked, memories)
 
@@ -115,23 +114,25 @@ def cycle_memories(asked: Any) -> hx.Patterns:
 
 def point(asked: Any, memories: Any) -> hx.Point:
     """The point that the options describe."""
-    network = _network(asked, memories)
+    network, axes = _network(asked, memories), [name for name, *_ in asked.axis]
     return hx.Point(
         network,
         _start(asked, network),
         np.linspace(0.0, asked.horizon, _SAVES + 1),
         per_tau=network.slow_constant() is not None,
         noise=asked.noise if asked.noise else None,
-        stimulus=_coefficients(asked.stimulus, "stimulus", network.patterns.P),
-        current=_coefficients(asked.current, "current", network.patterns.P),
+        stimulus=coefficients(asked.stimulus, "stimulus", network.patterns.P, axes),
+        current=coefficients(asked.current, "current", network.patterns.P, axes),
     )
 
 
 def _start(asked: Any, network: Any) -> dict[str, Any]:
     """The arguments of `init`: as --init has them, or else memory 0 alone, salient where there are
     saliencies."""
-    if asked.init:
-        return {name: _axes.numbers_of("init", name, rest) for name, *rest in asked.init}
+    return start_of(asked.init, _usual_start(asked, network))
+
+
+def _usual_start(asked: Any, network: Any) -> dict[str, Any]:
     P = network.patterns.P
     start = np.eye(P)[0]
     if network.slow_constant() is None:
@@ -143,18 +144,9 @@ def _start(asked: Any, network: Any) -> dict[str, Any]:
     return {"saliency": start}
 
 
-def _coefficients(given: tuple[float, ...], name: str, P: int) -> dict[str, Any] | None:
-    """An input by its coefficients in the first memories."""
-    if not given:
-        return None
-    if len(given) > P:
-        raise ValueError(f"`{name}` has {len(given)} coefficients, but there are {P} memories.")
-    return {"weights": np.pad(np.asarray(given, float), (0, P - len(given)))}
-
-
 def _network(asked: Any, memories: Any) -> Any:
     if asked.model is not None:
-        return load_flow(asked.model)
+        return load_flow(asked.model, asked.classes)
     return hx.TwoTimescaleHopfield(
         memories,
         hx.cyclic(memories.P),
@@ -165,13 +157,3 @@ def _network(asked: Any, memories: Any) -> Any:
         activation=activation_of(asked.activation),
         learning=asked.learning,
     )
-
-
-def check_model(asked: Any) -> None:
-    """ValueError for options that a model has already."""
-    if asked.model is None:
-        return
-    for field in dataclasses.fields(asked):
-        value = getattr(asked, field.name)
-        if field.name in _OF_THE_MODEL and value not in (field.default, (KAPPA,)):
-            raise ValueError(f"`{field.name}` cannot be set together with `model`, which has it.")

@@ -2,22 +2,24 @@
 
 import dataclasses
 import pathlib
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 import hopfax as hx
 
 from ..._serialise import notes
+from .._axes import AxisOptions
 from .._console import say
 from .._families import Family
 from .._folder import Folder
 from .._machine import Precision, precision
 from .._memories import memories_of
+from .._models import check_alone, load_flow
 from .._output import default_folder
 from .._picture import require
 from .._settings import FILE, settings, to_toml
-from . import _run_picture, _run_report
+from . import _other, _run_picture, _run_report
 from ._networks import ACTIVATIONS, Activation, Readout, load
 from ._run_result import Result, simulate
 
@@ -78,7 +80,17 @@ class Run:
     threshold: str = "median"
     """Grey level above which a pixel is +1: median, mean or otsu of each image, or a number."""
     model: pathlib.Path | None = None
-    """A saved two-timescale network to run in place of one made from the options above."""
+    """A saved network to run in place of one made from the options above; of another kind than
+    two timescales it starts as --init says, and without them `horizon` is in fast ones."""
+    classes: pathlib.Path | None = None
+    """A Python file with the class of that network, if it is not one of hopfax's; it is run."""
+    init: AxisOptions = ()
+    """NAME VALUE,VALUE,... of the start of a model of another kind, e.g. weights 0.6,0.3,0
+    (default: memory 0); may be given again."""
+    stimulus: tuple[float, ...] = ()
+    """Coefficients of a stimulus in the memories, for such a model."""
+    current: tuple[float, ...] = ()
+    """Coefficients of a current in the memories, for such a model."""
     precision: Precision = "float64"
     """Floating-point precision."""
     config: pathlib.Path | None = None
@@ -88,8 +100,21 @@ class Run:
     overwrite: bool = False
     """Replace the files of an earlier run in the output folder."""
 
+    #: Options that came later: settings from before do not have them.
+    LATER: ClassVar[dict[str, Any]] = {"init": (), "stimulus": (), "current": ()}
+
     def __call__(self) -> int:
         """Run, print, write."""
+        check_alone(self, _OF_THE_MODEL)
+        network = None if self.model is None else load_flow(self.model, self.classes)
+        if network is not None and not isinstance(network, hx.TwoTimescaleHopfield):
+            return _other.run(self)
+        for name in ("init", "stimulus", "current"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"`{name}` is for a `model` of another kind than two timescales, whose start "
+                    "is `saliency0`; hopfax sweep takes it for any."
+                )
         folder = self.out or default_folder("run", settings(self))
         place = Folder(folder, self.overwrite)
         rules = _BOTH if self.learning == "both" and self.model is None else ("",)
@@ -115,7 +140,7 @@ class Run:
     def _networks(self) -> tuple[dict[str, Any], tuple[int, int] | None]:
         """The network for every learning rule, and the images' height and width if they are."""
         if self.model is not None:
-            return {"model": self._loaded()}, self.image_shape
+            return {"model": load(self.model)}, self.image_shape
         memories, shape = memories_of(self, shown=True)
         order = self.order or tuple(range(memories.P))
         if sorted(set(order)) != sorted(order) or not set(order) <= set(range(memories.P)):
@@ -141,15 +166,6 @@ class Run:
             for rule in rules
         }
         return networks, shape
-
-    def _loaded(self) -> Any:
-        for field in dataclasses.fields(self):
-            if field.name in _OF_THE_MODEL and getattr(self, field.name) != field.default:
-                raise ValueError(
-                    f"`{field.name}` cannot be set together with `model`, which has it."
-                )
-        assert self.model is not None
-        return load(self.model)
 
     def _noted(self) -> "Run":
         """With start and horizon as the model's file notes them, where none are given."""

@@ -1,6 +1,5 @@
 """`hopfax sweep`: the phase diagram of a two-timescale network."""
 
-import contextlib
 import dataclasses
 import math
 import pathlib
@@ -17,12 +16,14 @@ from .. import _output
 from .._axes import AxisOptions
 from .._console import number, say, table
 from .._families import Family
-from .._limits import check_points, check_results
-from .._machine import Precision, dask_client, host_devices, precision
+from .._limits import check_points
+from .._machine import Precision, host_devices, precision
 from .._memories import digest, named, path_of
+from .._models import check_alone, load_flow
 from .._picture import require
+from .._sweeping import Work, outcomes
 from . import _sweep_task
-from ._networks import activation_of, load_flow
+from ._networks import activation_of
 from ._run_result import ORTHOGONAL, crosstalk
 
 PICTURE = "phase_diagram.png"
@@ -97,6 +98,8 @@ class Sweep:
     model: pathlib.Path | None = None
     """A saved network, of any kind in continuous time, in place of one made from the options above;
     without a slow time constant `horizon` is in fast ones."""
+    classes: pathlib.Path | None = None
+    """A Python file with the class of that network, if it is not one of hopfax's; it is run."""
     precision: Precision = "float64"
     """Floating-point precision."""
     config: pathlib.Path | None = None
@@ -139,16 +142,17 @@ class Sweep:
             memories = self._memories()
             output = self._place(memories)
             store = self.store or output.folder / _output.STORE
-            point, grid = self.task(memories)
+            task = self._work(*self.task(memories))
             if self.dry_run:
-                say(str(hx.sweep_plan(point, grid, **self._how())))
+                say(str(task.plan()))
                 return 0
             output.check([store], PICTURE)
             complete, start = not self.overwrite and _output.complete(store), time.perf_counter()
             work = _output.was_read(store)
             if not complete:
-                self._announce(point, grid, store)
-            dataset = self._run(point, grid, store, output)
+                gains = "" if self.axis else f", {gains_and_starts(self.points)[0]:,} gains"
+                task.announce(store, gains)
+            dataset = task.compute(store, output)
             if not complete:
                 work = _output.was_computed(dataset, "runs", start)
             if (dataset["status"] == -1).any():
@@ -168,7 +172,7 @@ class Sweep:
             fine = len(value) == (1 if self.axis else 2) and all(map(math.isfinite, value))
             if not fine or (len(value) == 2 and value[0] >= value[1]):
                 raise ValueError(f"`{name}` needs finite MIN < MAX, got {said}.")
-        _sweep_task.check_model(self)
+        check_alone(self, _sweep_task.OF_THE_MODEL, (_sweep_task.KAPPA,))
         activation_of(self.activation)
         if not (0 <= self.noise < math.inf):
             raise ValueError(f"`noise` must be finite and >= 0, got {self.noise:g}.")
@@ -195,15 +199,18 @@ class Sweep:
 
     def _memories(self) -> hx.Patterns:
         """The memories, at least two of them."""
-        return load_flow(self.model).patterns if self.model else _sweep_task.cycle_memories(self)
+        if self.model is not None:
+            return load_flow(self.model, self.classes).patterns
+        return _sweep_task.cycle_memories(self)
 
     def _place(self, memories: hx.Patterns) -> _output.Output:
         """The output folder; its settings say also which memories they meant."""
         other = {}
         if not named(self.patterns):
             other["patterns"] = str(path_of(self.patterns).resolve())
-        if self.model is not None:
-            other["model"] = str(self.model.resolve())
+        for name in ("model", "classes"):
+            if (file := getattr(self, name)) is not None:
+                other[name] = str(file.resolve())
         sha = digest(memories.xi)[:16]
         which = f"memories: {memories.P} of {memories.N} neurons, sha256 {sha}"
         return _output.Output.of(self, which, **other)
@@ -219,46 +226,15 @@ class Sweep:
             "init.saliency[0]": np.linspace(self.saliency[0], self.saliency[1], starts),
         }
 
-    def _how(self) -> dict[str, Any]:
-        chunk = "auto" if self.chunk is None else self.chunk
+    def key(self) -> Any:
+        """The key of noise, if there is any."""
         noisy = bool(self.noise) or any(name == "noise" for name, *_ in self.axis)
-        key = jax.random.key(self.seed) if noisy else None
-        return {"chunk": chunk, "devices": None if self.dask else self.devices, "key": key}
+        return jax.random.key(self.seed) if noisy else None
 
-    def _announce(self, point: Any, grid: Any, store: pathlib.Path) -> None:
-        """Say how many runs there are, how long they take, and how large the result is.
-
-        **Raises:** ValueError if the result, which is drawn in the end, does not fit into memory.
-        """
-        plan = hx.sweep_plan(point, grid, **self._how())
-        if self.part is None and self.dask is None:
-            check_results([plan.points], plan.bytes)
-        runs = f"{plan.points:,} runs"
-        if not self.axis:
-            runs += f", {gains_and_starts(self.points)[0]:,} gains"
-        if self.dask is not None:
-            say(f"{runs}, by the workers of {self.dask}, to {store} ({plan.volume})\n")
-            return
-        time = f"about {plan.duration} to compute on {plan.hardware}"
-        say(f"{runs}: {time}; {plan.volume} to {store}\n")
-
-    def _run(self, point: Any, grid: Any, store: pathlib.Path, output: _output.Output) -> Any:
-        """Compute what the store lacks; the dataset."""
-        with contextlib.ExitStack() as stack:
-            executor = None
-            if self.dask is not None:
-                executor = stack.enter_context(dask_client(self.dask))
-            stack.enter_context(output.computing(store))
-            return hx.sweep(
-                point,
-                grid,
-                store=store,
-                resume="must" if self.resume else "auto",
-                overwrite=self.overwrite,
-                part=self.part,
-                executor=executor,
-                **self._how(),
-            )
+    def _work(self, point: Any, grid: dict[str, Any]) -> Work:
+        """What `hopfax.sweep` computes, and how."""
+        how = ("chunk", "devices", "dask", "part", "overwrite", "resume")
+        return Work(point, grid, self.key(), **{name: getattr(self, name) for name in how})
 
     def _part_done(self, output: _output.Output) -> str:
         assert self.part is not None
@@ -291,14 +267,7 @@ def gains_and_starts(points: tuple[int, ...]) -> tuple[int, int]:
 def report(dataset: Any, memories: Any, settings: Sweep) -> str:
     """Thresholds of a cycle, measured and predicted, and the count of every regime."""
     parts = [] if settings.axis else [_thresholds(dataset, memories, settings)]
-    status, regime = dataset["status"].values, dataset["regime"].values
-    good = status == 0
-    counts = [(name, int((good & (regime == code)).sum())) for code, name in enumerate(REGIMES)]
-    codes, failures = np.unique(status[~good], return_counts=True)
-    counts = [(name, count) for name, count in counts if count]
-    counts.append(("failed", int((~good).sum())))
-    counts += [(f"  {hx.STATUS[int(c)][0]}", int(k)) for c, k in zip(codes, failures, strict=True)]
-    return "\n\n".join([*parts, table(("regime", "runs"), counts)])
+    return "\n\n".join([*parts, outcomes(dataset)])
 
 
 def _thresholds(dataset: Any, memories: Any, settings: Sweep) -> str:

@@ -14,6 +14,7 @@ import hopfax as hx
 from .._console import number, say, table
 from .._families import Family
 from .._machine import Precision
+from ._networks import load
 
 _MOST = 10_000  # memories: times grow as their square
 _SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 10, math.inf)
@@ -40,11 +41,15 @@ class Theory:
     """Input along every memory that seeds the transitions; matters at finite tau."""
     precision: Precision = "float64"
     """Floating-point precision."""
+    model: pathlib.Path | None = None
+    """A saved network of two timescales, from which all these numbers are taken."""
     config: pathlib.Path | None = None
     """A TOML file with these settings; options on the command line win."""
 
     def __call__(self) -> int:
         """Print the tables."""
+        if self.model is not None:
+            return self._of_model()()
         if self.memories < 2:
             raise ValueError(f"`memories` must be at least 2, got {self.memories}.")
         if self.memories > _MOST:
@@ -65,6 +70,27 @@ class Theory:
             say()
             say(at_separation(self.kappa, self.memories, self.tau, self.bias))
         return 0
+
+    def _of_model(self) -> "Theory":
+        """These options with the numbers of the network in a file.
+
+        **Raises:** ValueError for options that it has, or a network that the theory is not for.
+        """
+        assert self.model is not None
+        for name in ("kappa", "memories", "tau", "bias"):
+            if getattr(self, name) != getattr(type(self), name):
+                raise ValueError(f"`{name}` cannot be set together with `model`, which has it.")
+        network = load(self.model)
+        hx.theory.sequential.critical_gain(network)  # which says for what there is no theory
+        if np.trace(np.asarray(network.transition)):
+            raise ValueError("`model`: its memories call themselves; these tables are without.")
+        kappa, tau, bias = (
+            float(np.ravel(value)[0]) for value in (network.kappa, network.tau, network.bias)
+        )
+        say(f"{self.model}: P = {network.patterns.P}, kappa = {kappa:g}, tau = {tau:g}\n")
+        return dataclasses.replace(
+            self, model=None, kappa=(kappa,), memories=network.patterns.P, tau=tau, bias=bias
+        )
 
 
 def _check_finite(settings: Theory) -> None:

@@ -1,0 +1,182 @@
+"""One run of any network, in continuous or discrete time: its table, its picture and its files."""
+
+import dataclasses
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+
+import hopfax as hx
+
+from .._errors import check_memory
+from .._palette import look_of
+from ._console import number, say, table
+from ._folder import Folder
+from ._output import default_folder
+from ._picture import require
+from ._settings import FILE, settings, to_toml
+
+_SAVES = 200
+_FRAMES = 8
+_LISTED = 12  # memories in the table
+TRAJECTORY, MODEL, PICTURE = "trajectory.zarr", "model.hopfax", "run.png"
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A run. `frames`: what neurons did at `times`, (F, N). `unit`: in which times are told."""
+
+    network: Any
+    trajectory: Any
+    tracked: list[int]
+    times: np.ndarray
+    frames: np.ndarray
+    outcome: str
+    unit: str
+
+
+def place_of(asked: Any) -> Folder:
+    """The folder of a run, which can be written to. To be called before anything is computed."""
+    place = Folder(asked.out or default_folder("run", settings(asked)), asked.overwrite)
+    place.check(PICTURE, FILE, MODEL, folders=(TRAJECTORY,))
+    require("hopfax run")
+    return place
+
+
+def _rates(t, state, network):
+    return network.rates(state)
+
+
+def _spins(t, state, network):
+    return state.spins
+
+
+def flow(network: Any, state: Any, horizon: float, **how: Any) -> Result:
+    """A run in continuous time, `horizon` long in time constants: slow ones, if there are some.
+
+    `how`: `stimulus`, `current`, `noise`, `key` as of `hopfax.simulate`.
+    """
+    slow, N = network.slow_constant(), network.patterns.N
+    span = horizon * (1.0 if slow is None else float(np.max(np.asarray(slow))))
+    saves = max(_SAVES, min(math.ceil(span), 10 * _SAVES)) + 1
+    check_memory("horizon", 8 * saves * 2 * N, f"{saves} states of {N} neurons")
+    ts = np.linspace(0.0, span, saves)
+    steps = 65536 + (int(100 * span) if how.get("noise") is not None else 0)
+    found = hx.simulate(network, state, ts, observe=_rates, max_steps=steps, **how)
+    code = int(hx.observables.classify(found))
+    tracked = list(range(network.patterns.P))
+    some = np.linspace(0, saves - 1, _FRAMES).round().astype(int)
+    frames = np.asarray(found.observed)[some]
+    outcome = hx.observables.REGIMES[code]
+    return Result(network, found, tracked, ts[some], frames, outcome, "fast time constants")
+
+
+def steps(network: Any, state: Any, count: int, tracked: list[int], key: Any) -> Result:
+    """A run of so many steps, with the overlaps of these memories, the first that of the start."""
+    N = network.patterns.N
+    check_memory("steps", 8 * (count + 1) * 2 * N, f"{count} steps of {N} neurons")
+    key = key if network.random else None
+    observe: Any = _spins if hasattr(state, "spins") else None
+    found = hx.iterate(network, state, count, key=key, track=tracked, observe=observe)
+    some = np.unique(np.linspace(0, count, _FRAMES).round().astype(int))
+    seen = np.zeros((count + 1, N)) if found.observed is None else np.asarray(found.observed)
+    last, moved = float(found.overlaps[-1, 0]), int(found.counters["moved"])
+    held = "recalled" if last > 0.9 else "not recalled"
+    outcome = f"memory {tracked[0]} is {held}; the last step changed {moved} neurons"
+    return Result(network, found, tracked, some, seen[some], outcome, "steps")
+
+
+def finish(run: Result, place: Folder, shape: tuple[int, int] | None, asked: Any) -> int:
+    """Print the table of a run, draw it and write its files."""
+    if shape is not None and math.prod(shape) != run.network.patterns.N:
+        raise ValueError(f"`image_shape` {shape} does not make {run.network.patterns.N} neurons.")
+    dataset = run.trajectory.to_xarray()
+    dataset = dataset.drop_vars(dataset.data_vars.keys() & {"observed"})
+    dataset = dataset.assign_coords(memory=run.tracked)
+    dataset["frame"] = (("frame_time", "neuron"), run.frames, {"long_name": "activity of neurons"})
+    dataset = dataset.assign_coords(frame_time=("frame_time", run.times, {"units": run.unit}))
+    dataset["time"].attrs["units"] = run.unit
+    dataset.attrs["outcome"] = run.outcome
+    place.write_zarr(TRAJECTORY, dataset)
+    place.write(MODEL, lambda partial: hx.save(partial, run.network))
+    say(report(run))
+    place.draw(PICTURE, draw(run, shape))
+    place.write_bytes(FILE, to_toml(settings(asked) | absolute(asked)).encode())
+    say(f"\nwritten to {place.path}")
+    return 0
+
+
+def absolute(asked: Any) -> dict[str, str]:
+    """Files that the options name, wherever one stands."""
+    files = {name: getattr(asked, name) for name in ("model", "classes")}
+    found = {name: str(file.resolve()) for name, file in files.items() if file is not None}
+    source = pathlib.Path(asked.patterns).expanduser()
+    return found | ({"patterns": str(source.resolve())} if source.exists() else {})
+
+
+def report(run: Result) -> str:
+    """What became of the memories, as a table of those with the largest overlaps."""
+    overlaps = np.asarray(run.trajectory.overlaps)
+    shown = sorted(np.argsort(-abs(overlaps).max(0), kind="stable")[:_LISTED].tolist())
+    head = ("memory", "overlap at the start", "greatest", "at the end")
+    rows = [
+        (
+            str(run.tracked[k]),
+            *(number(x) for x in (overlaps[0, k], abs(overlaps[:, k]).max(), overlaps[-1, k])),
+        )
+        for k in shown
+    ]
+    P, N = run.network.patterns.P, run.network.patterns.N
+    kind = type(run.network).__name__
+    more = f"\nThe other {P - len(shown)} memories are left out." if P > len(shown) else ""
+    reduction = run.trajectory.reduction
+    how = "" if run.unit == "steps" else f", reduction to {reduction}"
+    return (
+        f"{kind}: {P} memories, {N} neurons{how}; outcome: {run.outcome}\n\n"
+        f"{table(head, rows)}{more}"
+    )
+
+
+def draw(run: Result, shape: tuple[int, int] | None) -> Any:
+    """Overlaps (and saliencies) over time, and above them images, if the memories are some."""
+    rows = 1 + (run.trajectory.saliency is not None)
+    heights = [1.2] * (shape is not None) + [2.2] * rows
+    figure = require()(figsize=(8.0, 1.6 + sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    axes = [figure.add_subplot(grid[-1])]
+    if rows > 1:
+        axes.insert(0, figure.add_subplot(grid[-2], sharex=axes[-1]))
+        axes[0].tick_params(labelbottom=False)
+    network = None if run.unit == "steps" else run.network
+    hx.plots.trajectory(run.trajectory, network, axes=np.array(axes))
+    if run.unit == "steps":
+        axes[-1].set_xlabel("steps")
+        _name(axes[0], run.tracked)
+    if shape is not None:
+        _film(run, figure.add_subplot(grid[0], sharex=axes[0]), shape)
+    P, N = run.network.patterns.P, run.network.patterns.N
+    figure.suptitle(f"{type(run.network).__name__}, P = {P}, N = {N}: {run.outcome}", fontsize=10)
+    return figure
+
+
+def _name(ax: Any, tracked: list[int]) -> None:
+    """The legend with the numbers of the memories that are tracked."""
+    legend = ax.get_legend()
+    if legend is None or len(tracked) != len(legend.get_texts()):
+        return
+    for text, mu in zip(legend.get_texts(), tracked, strict=True):
+        text.set_text(f"memory {mu}" if len(tracked) <= 7 else str(mu))
+
+
+def _film(run: Result, ax: Any, shape: tuple[int, int]) -> None:
+    """What the neurons did, as images: dark where one is silent or -1."""
+    frames, top = run.frames, max(float(abs(run.frames).max()), 1e-12)
+    shown = frames / top if frames.min() < 0 else 2 * frames / top - 1
+    overlaps, ts = np.asarray(run.trajectory.overlaps), np.asarray(run.trajectory.ts)
+    at = [int(np.argmin(abs(ts - time))) for time in run.times]
+    best = [int(np.argmax(abs(overlaps[k]))) for k in at]
+    labels = [f"{run.tracked[mu]}: {overlaps[k, mu]:.2f}" for k, mu in zip(at, best, strict=True)]
+    colours = [look_of(mu).colour for mu in best]
+    images = shown.reshape(-1, *shape)
+    hx.plots.film_strip(images, labels, times=run.times, colors=colours, ax=ax)

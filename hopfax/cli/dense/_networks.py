@@ -1,0 +1,85 @@
+"""Dense memories in discrete time as the commands' options describe them."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import hopfax as hx
+
+from .._memories import memories_of, options_named
+from .._models import load_map
+
+#: What a model has already.
+OF_THE_MODEL = ("patterns", "memories", "neurons", "transpose", "image_shape", "threshold")
+OF_THE_MODEL += ("interaction", "temperature")
+UPDATES = ("parallel", "cyclic", "random")
+_ORDERS: dict[str, Callable[[int], Any]] = {
+    "power": hx.Power,
+    "rectified_power": hx.RectifiedPower,
+    "many_body": hx.ManyBody,
+}
+_NUMBERS: dict[str, Callable[[float], Any]] = {"exponential": hx.Exponential, "softmax": hx.Softmax}
+_PLAIN: dict[str, Any] = {"quadratic": hx.Quadratic}
+NAMES = (*_PLAIN, *_ORDERS, *_NUMBERS, "simplicial")
+_FORMS = (
+    "quadratic, power:3, rectified_power:3, many_body:3, exponential:1, softmax:1 or "
+    "simplicial:2=0.5,3=1 (a weight for each order)"
+)
+
+
+def name_of(text: str) -> str:
+    """The name of the interaction that a text means."""
+    return text.partition(":")[0]
+
+
+def interaction_of(text: str) -> Any:
+    """The interaction that a text such as "power" (of order 3) or "power:4" means.
+
+    **Raises:** ValueError for any other.
+    """
+    name, colon, value = text.partition(":")
+    try:
+        if name in _ORDERS:
+            return _ORDERS[name](int(value) if colon else 3)
+        if name in _NUMBERS:
+            number = float(value) if colon else 1.0
+            if 0 < number < math.inf:
+                return _NUMBERS[name](number)
+        if name == "simplicial":
+            pairs = (pair.split("=") for pair in value.split(","))
+            return hx.Simplicial({int(order): float(weight) for order, weight in pairs})
+        if name in _PLAIN and not colon:
+            return _PLAIN[name]()
+    except ValueError as error:
+        raise ValueError(f"`interaction` must be {_FORMS}, got {text!r}: {error}") from error
+    raise ValueError(f"`interaction` must be {_FORMS}, got {text!r}.")
+
+
+def memory_of(asked: Any, shown: bool = False) -> tuple[Any, tuple[int, int] | None]:
+    """The network, and the height and width of the images that its memories are, if they are.
+
+    **Raises:** ValueError or OSError naming the option at fault.
+    """
+    if asked.model is not None:
+        return load_map(asked.model, asked.classes), asked.image_shape if shown else None
+    patterns, shape = memories_of(asked, shown)
+    beta = 1 / asked.temperature if asked.temperature else None
+    found = interaction_of(asked.interaction)
+    with options_named({"beta": "temperature"}):
+        return hx.DenseMemory(patterns, found, beta=beta, update=asked.update), shape
+
+
+def check_run(asked: Any) -> None:
+    """ValueError for numbers that no run can have."""
+    if not 0 <= asked.temperature < math.inf:
+        raise ValueError(f"`temperature` must be finite and >= 0, got {asked.temperature:g}.")
+    if asked.steps < 1:
+        raise ValueError(f"`steps` must be at least 1, got {asked.steps}.")
+
+
+def check_start(start: float, memory: int, P: int) -> None:
+    """ValueError for a start that there is not."""
+    if not -1 <= start <= 1:
+        raise ValueError(f"`start` must lie in [-1, 1], got {start:g}.")
+    if not 0 <= memory < P:
+        raise ValueError(f"`memory` must be one of the {P} memories, from 0 on, got {memory}.")

@@ -1,0 +1,248 @@
+"""What `hopfax sweep --network dense --axis` computes: runs of a network, over any axes."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+import hopfax as hx
+
+from .. import _axes, _output
+from .._machine import precision
+from .._memories import digest, named, path_of
+from .._models import check_alone
+from .._picture import require
+from .._sweeping import Work, outcomes, swept
+from . import _networks
+
+PICTURE = "sweep.png"
+#: Other words for axes.
+_ALIASES = {"P": "memories", "N": "neurons", "m0": "start"}
+#: Axes of which networks are made, one after the other.
+_WHOLE = ("memories", "neurons", "pattern_seed", "order")
+_WORDS = {"interaction": _networks.NAMES[:-1], "update": _networks.UPDATES}
+_MADE = (*_WHOLE, *_WORDS, "correlation")
+_INSIDE = ("start", "memory", "temperature", "rate", "beta", "seed")
+#: Options of sweeps over --axis alone, and those of diagrams alone.
+OWN = ("patterns", "memories", "neurons", "transpose", "image_shape", "threshold", "temperature")
+OWN += ("update", "start", "memory", "model", "classes")
+_OF_DIAGRAMS = ("orders", "load", "m0", "points", "paths", "scrambles", "simulate")
+
+
+def check(asked: Any) -> None:
+    """ValueError for options that mean nothing to a sweep over axes."""
+    for name in _OF_DIAGRAMS:
+        if getattr(asked, name) != getattr(type(asked), name):
+            instead = {"orders": "--interaction power:4, or --axis order", "m0": "--start"}
+            raise ValueError(
+                f"`{name}` is for diagrams of the theory; with --axis there is "
+                f"{instead.get(name, 'an axis of its own')}."
+            )
+    check_alone(asked, (*_networks.OF_THE_MODEL, "update"))
+    _networks.check_run(asked)
+    _output.check(asked)
+
+
+def check_diagram(asked: Any) -> None:
+    """ValueError for an option that means nothing without --axis."""
+    for name in OWN:
+        if getattr(asked, name) != getattr(type(asked), name):
+            raise ValueError(
+                f"`{name}` is of runs, which --axis sweeps; diagrams are of random memories."
+            )
+
+
+def sweep(asked: Any) -> int:
+    """The whole command."""
+    check(asked)
+    require()  # rather now than after the computation
+    with precision(asked.precision):
+        return _swept(asked)
+
+
+def _swept(asked: Any) -> int:
+    grid = grid_of(asked)
+    task, which = task_of(asked, grid)
+    how = {name: getattr(asked, name) for name in ("chunk", "overwrite", "resume")}
+    work = Work(task, grid, jax.random.key(asked.seed), **how)
+    other = {}
+    if not named(asked.patterns):
+        other["patterns"] = str(path_of(asked.patterns).resolve())
+    for name in ("model", "classes"):
+        if (file := getattr(asked, name)) is not None:
+            other[name] = str(file.resolve())
+    output = _output.Output.of(asked, *which, **other)
+    return swept(asked, work, output, PICTURE, labelled, outcomes)
+
+
+def grid_of(asked: Any) -> dict[str, Any]:
+    """The axes that are asked for. **Raises:** ValueError naming the option."""
+    grid = _axes.grid_of(asked.axis, (*_WHOLE, "seed", "memory"), _WORDS, _ALIASES)
+    for name in grid:
+        if name not in (*_MADE, *_INSIDE):
+            known = ", ".join((*_INSIDE, *_MADE))
+            raise ValueError(f"`axis`: there is no {name!r} of dense memories, but {known}.")
+    made = [name for name in grid if name in _MADE]
+    if made and asked.model is not None:
+        raise ValueError(f"`axis`: {made[0]} says how a network is made; that of --model is made.")
+    if "correlation" in grid and not asked.patterns.startswith("correlated:"):
+        raise ValueError("`axis`: correlation is of --patterns correlated:RHO.")
+    names = grid.get("interaction", [_networks.name_of(asked.interaction)])
+    if asked.model is None:
+        _check_own(grid, names)
+    for name, low, high in (("start", -1.0, 1.0), ("temperature", 0.0, np.inf)):
+        if name in grid and not all((grid[name] >= low) & (grid[name] <= high)):
+            raise ValueError(f"`axis`: {name} must lie from {low:g} to {high:g}.")
+    if "start" in grid and asked.start != type(asked).start:
+        raise ValueError("`start` is swept by --axis start; leave out one of them.")
+    return grid
+
+
+def _check_own(grid: dict[str, Any], names: Any) -> None:
+    """ValueError for an axis of an interaction that has no such number."""
+    of = {"order": ("power", "rectified_power", "many_body")}
+    of |= {"rate": ("exponential",), "beta": ("softmax",)}
+    for axis, having in of.items():
+        if axis in grid and (lacking := [name for name in names if name not in having]):
+            raise ValueError(f"`axis`: {axis} is of {', '.join(having)}, not of {lacking[0]}.")
+
+
+def task_of(asked: Any, grid: dict[str, Any]) -> tuple[Any, tuple[str, ...]]:
+    """What is computed at every point, or a recipe; and the lines about it in the settings."""
+    zero = "temperature" in grid and bool((grid["temperature"] == 0).any())
+    if any(name in _MADE for name in grid):
+        plain = dict(out=None, config=None, axis=())
+        return hx.Recipe(Made(dataclasses.replace(asked, **plain), zero)), ()
+    recall = _recall(asked, zero)
+    patterns, most = recall.network.patterns, int(np.max(grid.get("memory", 0)))
+    if most >= patterns.P or np.min(grid.get("memory", 0)) < 0:
+        raise ValueError(f"`axis`: memory goes from 0 to {patterns.P - 1}, got {most}.")
+    if recall.network.beta is None and "temperature" in grid and not recall.network.signs:
+        raise ValueError("`axis`: temperature is of signs; graded neurons have none.")
+    if not hasattr(patterns, "xi"):
+        return recall, ()
+    sha = digest(patterns.xi)[:16]
+    return recall, (f"memories: {patterns.P} of {patterns.N} neurons, sha256 {sha}",)
+
+
+def _recall(asked: Any, zero: bool) -> "Recall":
+    network, _ = _networks.memory_of(asked)
+    _networks.check_start(asked.start, asked.memory, network.patterns.P)
+    return Recall(network, asked.start, asked.memory, asked.steps, zero)
+
+
+class Made(eqx.Module):
+    """Makes a dense memory, with some of its options changed."""
+
+    asked: Any
+    zero: bool
+
+    def __call__(
+        self,
+        memories: int | None = None,
+        neurons: int | None = None,
+        pattern_seed: int | None = None,
+        correlation: float | None = None,
+        interaction: str | None = None,
+        order: int | None = None,
+        update: str | None = None,
+    ) -> "Recall":
+        """What runs it. `correlation` makes memories anew; `interaction` keeps no number."""
+        name = interaction or self.asked.interaction
+        chosen = {
+            "memories": memories,
+            "neurons": neurons,
+            "seed": pattern_seed,
+            "patterns": None if correlation is None else f"correlated:{correlation}",
+            "interaction": name if order is None else f"{_networks.name_of(name)}:{order}",
+            "update": update,
+        }
+        given = {name: value for name, value in chosen.items() if value is not None}
+        return _recall(dataclasses.replace(self.asked, **given), self.zero)
+
+
+class Recall(eqx.Module):
+    """A run from a memory some of whose signs are changed; a function that `hopfax.sweep` takes.
+
+    `zero`: whether a temperature may be 0, which is then computed beside.
+    """
+
+    network: Any
+    start: float
+    memory: int
+    steps: int = eqx.field(static=True)
+    zero: bool = eqx.field(static=True)
+
+    def __call__(
+        self,
+        start: Any = None,
+        memory: Any = None,
+        temperature: Any = None,
+        rate: Any = None,
+        beta: Any = None,
+        *,
+        key: jax.Array,
+    ) -> dict[str, Any]:
+        """The overlaps at the end with the memory of the start and with any other one, how many
+        neurons moved in the last step, and the status."""
+        memory = jnp.asarray(self.memory if memory is None else memory)
+        cue, noise = jr.split(key)
+        network = _with_number(self.network, rate, beta)
+        patterns = network.patterns
+        target = patterns.pattern(memory)
+        share = (1 - (self.start if start is None else start)) / 2
+        rank = jr.permutation(cue, patterns.N)
+        flips = jnp.round(share * patterns.N).astype(rank.dtype)
+        spins = jnp.where(rank < flips, -target, target)
+        if temperature is None:
+            found = self._outputs(network, spins, memory, noise)
+        else:
+            warm = jnp.where(temperature > 0, temperature, 1.0).astype(spins.dtype)
+            found = self._outputs(_at(network, 1 / warm), spins, memory, noise)
+            if self.zero:
+                cold = self._outputs(_at(network, None), spins, memory, noise)
+                found = jax.tree.map(lambda a, b: jnp.where(temperature > 0, a, b), found, cold)
+        inside = (memory >= 0) & (memory < patterns.P)
+        return found | {"status": jnp.where(inside, found["status"], 4)}
+
+    def _outputs(self, network: Any, spins: Any, memory: Any, key: jax.Array) -> dict[str, Any]:
+        key_of = key if network.random else None
+        state = network.init(spins)
+        run = hx.iterate(network, state, self.steps, key=key_of, track=[0], throw=False)
+        overlaps = network.overlaps(run.final)
+        others = jnp.where(
+            jnp.arange(overlaps.size, dtype=memory.dtype) == memory, 0.0, jnp.abs(overlaps)
+        )
+        found = {"cued_overlap": overlaps[memory], "other_overlap": others.max()}
+        return found | {"moved": run.counters["moved"], "status": run.status}
+
+
+def _at(network: Any, beta: Any) -> Any:
+    """The network at another temperature."""
+    kept = {name: getattr(network, name) for name in ("activation", "rule", "update", "block")}
+    kept["keep_diagonal"] = network.keep_diagonal
+    return hx.DenseMemory(network.patterns, network.interaction, beta=beta, **kept)
+
+
+def _with_number(network: Any, rate: Any, beta: Any) -> Any:
+    """The network with another rate, or inverse temperature, of its interaction."""
+    if rate is None and beta is None:
+        return network
+    name, value = ("rate", rate) if beta is None else ("beta", beta)
+    return eqx.tree_at(lambda n: getattr(n.interaction, name), network, value)
+
+
+def labelled(dataset: Any) -> Any:
+    """The dataset with what its reader needs to know."""
+    names = {
+        "cued_overlap": "overlap with the memory of the start, at the end",
+        "other_overlap": "greatest overlap with another memory, at the end",
+        "moved": "neurons that the last step changed",
+    }
+    for name, text in names.items():
+        dataset[name].attrs["long_name"] = text
+    return dataset
