@@ -420,8 +420,8 @@ def _warn(result: FitResult, rise: Rise | None) -> None:
         _say(
             f"the loss is no parabola where the standard errors reach: {rise.away:g} of them away "
             f"it rises by {rise.ratios.min():.2g} to {rise.ratios.max():.2g} times as much as they "
-            "say. They and `interval` may be far off, and a lower minimum may lie further along the "
-            "valley. Use `profile` of the result, or another start or more of them (starts=16, "
+            "say. They and `interval` may be far off, and a lower minimum may lie further along "
+            "the valley. Use `profile` of the result, or another start or more of them (starts=16, "
             "spread=0.1, key=jax.random.key(0))."
         )
 
