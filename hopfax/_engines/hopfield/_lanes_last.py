@@ -82,7 +82,7 @@ def _in_groups(function: Callable[[_Tree], _Out], tree: _Tree) -> _Out:
     slowest of its own only, and the state of a group stays in the cache. A GPU wants all lanes at
     once."""
     lanes = lane_count(tree)
-    groups, width = _groups(lanes)
+    groups, width = groups_of(lanes)
     if groups == 1 or jax.default_backend() != "cpu":
         return function(tree)
     wide = jax.tree.map(lambda leaf: leaf.shape[-1] > 1, tree)
@@ -110,7 +110,7 @@ def _in_groups(function: Callable[[_Tree], _Out], tree: _Tree) -> _Out:
     return jax.tree.map(join, lax.map(one, moving))
 
 
-def _groups(lanes: int) -> tuple[int, int]:
+def groups_of(lanes: int) -> tuple[int, int]:
     """How many groups there are, and of how many lanes each: about `_WIDTH`, a multiple of 8.
 
     Groups of just `_WIDTH` would take a Jacobian of 65 numbers twice through the run, the second
