@@ -21,6 +21,7 @@ from helpers import assert_close
 
 import hopfax as hx
 from hopfax._engines.hopfield import _integrate, _series, _solve, _transit
+from hopfax._engines.hopfield._lanes_last import groups_of
 from hopfax._engines.hopfield._plateau import Plateau
 from hopfax._engines.hopfield._search import plateau_curvature
 
@@ -288,8 +289,8 @@ def run_with(method):
     return run
 
 
-KAPPAS = np.linspace(4.5, 20.0, 70)  # more lanes than one group has, and no multiple of that
-SOME = [0, 1, 63, 69]  # of both groups
+KAPPAS = np.linspace(4.5, 20.0, 100)  # more lanes than one group has, and no multiple of that
+SOME = [0, 1, 55, 99]  # of both groups
 
 
 @pytest.fixture(scope="module")
@@ -358,6 +359,14 @@ def test_a_batch_in_groups_is_a_loop_and_is_traced_once(batch):
     for k in SOME:
         assert_same_steps(run(KAPPAS[k]), [values[k] for values in lanes])
     assert len(traces) == before  # that of the batch does for all of the loop
+
+
+def test_groups_hold_all_lanes_and_little_else():
+    assert groups_of(64) == (1, 64) and groups_of(65) == (1, 72)  # not twice 64
+    for lanes in range(1, 700):
+        groups, width = groups_of(lanes)
+        assert lanes <= groups * width < lanes + 8 * groups
+        assert groups == 1 or 48 <= width <= 96
 
 
 @pytest.mark.parametrize("bad", [np.nan, -1.0, 1e300])

@@ -207,3 +207,20 @@ def test_a_result_is_shown_as_a_short_report():
     assert lines[2].endswith(f"(95 %: {low:.6g} to {high:.6g})") and " +- " in lines[2]
     many = eqx.filter_vmap(lambda eps: fit(seen_of(2.0, noise=eps)))(jnp.stack([NOISE, NOISE]))
     assert repr(many).startswith("FitResult(")
+
+
+@pytest.mark.parametrize("starts", [1, "auto"])
+def test_errors_that_reach_beyond_the_parabola_are_doubted(starts):
+    """A valley as bent as y = x^2: two errors of x away its floor lies 4 errors of y aside."""
+
+    def bent(model, seen):
+        x, y = model
+        return jnp.concatenate([(x - seen) / 2.0, jnp.full(12, y - x**2) * 3.0])
+
+    data = 3.0 + 2.0 * jr.normal(jr.key(0), (12,))
+    options = dict(where=lambda m: m, data=data, absolute_sigma=True, progress=False)
+    with pytest.warns(hx.FitWarning, match="the loss is no parabola .* `profile`") as said:
+        found = hx.fit((jnp.asarray(3.5), jnp.zeros(())), bent, starts=starts, **options)
+    assert found.ending == "converged" and np.isfinite(found.stderr).all() and len(said) == 1
+    straight = fit(seen_of(2.0), absolute_sigma=True, starts=starts)
+    assert straight.ending == "converged"  # without a word

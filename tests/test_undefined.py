@@ -76,3 +76,7 @@ def test_what_is_masked_stays_finite_and_what_is_not_is_nan():
             np.testing.assert_equal(float(derivative(3.0)), wanted)
             np.testing.assert_equal(np.asarray(jax.vmap(derivative)(jnp.ones(2))), [wanted] * 2)
             np.testing.assert_equal(float(jax.jit(derivative)(3.0)), wanted)
+            for outer in (jax.grad, jax.jacfwd):  # all orders of nesting
+                wanted_second = abs(0.0 * wanted)  # the plain part is linear
+                rows = np.asarray(jax.jit(jax.vmap(outer(derivative)))(jnp.ones(2)))
+                np.testing.assert_equal(rows, [wanted_second] * 2)

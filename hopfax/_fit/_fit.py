@@ -37,6 +37,7 @@ from ..patterns import Patterns
 from ._certainty import Certainty, certainty_of
 from ._choice import Optimizer, choose
 from ._loop import TRACED, Carry, Job, Progress, Settings, advance, begin, best, watch
+from ._parabola import Rise, rise_of
 from ._profile import Origin
 from ._result import (
     CONVERGED,
@@ -113,7 +114,9 @@ def fit(
         these slopes; for at most four parameters, from the best of up to 1024 points within factors
         of 0.67 to 1.5 of the start; with growing parts of the data, until a fit is good. Overlaps,
         which have small minima side by side, are then fitted again from four standard errors
-        beside what was found. It needs no `key` and finds the same at every call.
+        beside what was found. A good fit in a bent valley (its loss is no parabola where the
+        standard errors reach) goes on from lower points along it and, for at most eight parameters,
+        from three of the 1024. It needs no `key` and finds the same at every call.
     - `derivative`: "auto" takes forward mode for at most 16 parameters and for least squares, else
         reverse mode. A loss of your own is differentiated in reverse mode unless you say "forward";
         its call of `simulate` must say the same.
@@ -135,8 +138,9 @@ def fit(
 
     **Raises:** ValueError/TypeError naming the argument; ConfigMismatch or LoadError for a
     `checkpoint` of another fit or a damaged one. Warns (FitWarning) if the gradient is exactly
-    zero, if the loss is not finite, and if the data leave a parameter undetermined, or determine it
-    so little that its standard error is larger than its value.
+    zero, if the loss is not finite, if the data leave a parameter undetermined, or determine it so
+    little that its standard error is larger than its value, and if two standard errors away the
+    loss rises by six times as much as they say, or by less than a sixth.
 
     **Example:**
 
@@ -192,8 +196,10 @@ def fit(
         return judged(advance(job, carry, jnp.asarray(limit, jnp.int32)))
     result = judged(watch(job, carry, finish, callback, checkpoint, progress))
     if auto:
-        result = searched(job, result, judged, callback, progress)
-    _warn(result)
+        result, rise = searched(job, result, judged, callback, progress)
+    else:
+        rise = rise_of(job, result)
+    _warn(result, rise)
     return result
 
 
@@ -368,8 +374,9 @@ def _of_paths(sure: Certainty, values: Float[Array, " n"], labels: tuple[str, ..
     )
 
 
-def _warn(result: FitResult) -> None:
-    """Says what is wrong with a result: a gradient of zero, no number, nothing determined."""
+def _warn(result: FitResult, rise: Rise | None) -> None:
+    """Says what is wrong with a result: a gradient of zero, no number, nothing determined, or
+    errors that the `rise` of the loss does not bear out."""
     ending = ENDINGS[int(result.status)]
     if ending == "flat" and float(result.trace.gradient.ravel()[0]) == 0 and float(result.loss) > 0:
         _say(
@@ -408,6 +415,14 @@ def _warn(result: FitResult) -> None:
             "hopfax.identifiability of the fitted model and the same loss says which. Fit fewer "
             "entries, add what is known of them (hopfax.losses.prior), or record what depends on "
             "each alone."
+        )
+    if rise is not None and rise.off:
+        _say(
+            f"the loss is no parabola where the standard errors reach: {rise.away:g} of them away "
+            f"it rises by {rise.ratios.min():.2g} to {rise.ratios.max():.2g} times as much as they "
+            "say. They and `interval` may be far off, and a lower minimum may lie further along "
+            "the valley. Use `profile` of the result, or another start or more of them (starts=16, "
+            "spread=0.1, key=jax.random.key(0))."
         )
 
 

@@ -17,11 +17,16 @@ depends on the few saves within one, and has steps where a switch passes a save.
 starts again from four standard errors to either side, along each axis of the covariance, as long as
 that leads to a lower minimum.
 
+A bent valley (see `_parabola`) may have a lower end which no residual tells of: where the first
+result describes the data, but lies in one, least squares goes on from whatever lies lower two
+standard errors aside and, for up to eight parameters, from the best of the many points.
+
 The program of least squares is that of the first fit, because data that are hidden, as NaN, leave
 all shapes as they are.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
@@ -39,6 +44,7 @@ from .._types import is_concrete
 from ..losses._terms import AbstractTerm, DwellTimes, Path, SwitchTimes
 from ._loop import Carry, Job, Progress, advance, start_at
 from ._matching import matched
+from ._parabola import Rise, rise_of
 from ._result import INTERRUPTED, STOPPED, FitResult, poor
 from ._steppers import ByLeastSquares, Problem
 from ._variables import Variables, Vectors
@@ -49,6 +55,8 @@ _REACH = 0.4  # of the points around the start, as a logarithm: factors of 0.67 
 _POINTS = {1: 256, 2: 512}  # for so many parameters
 _MOST = 1024  # points for more
 _SCANNED = 4  # parameters up to which so many points cover what is around the start
+_BENT = 8  # and up to which they may meet the other end of a bent valley; so many of them are tried
+_TURNS = 3
 _BATCH = 128  # that run side by side
 _REFINED = 8  # of the points
 _GROWTH, _PARTS = 1.12, 28  # each part of the data is so much longer than the one before
@@ -84,22 +92,25 @@ def searched(
     judged: Callable[[Carry], FitResult],
     callback: Callable[[Progress], Any] | None,
     show: bool | Literal["auto"],
-) -> FitResult:
-    """The result of the fit from the given start, or, if that is poor, the best of a search.
+) -> tuple[FitResult, Rise | None]:
+    """The result of the fit from the given start, or, if that is poor, the best of a search; and
+    how the loss rises beside it.
 
     **Arguments:** `judged`: the result of a carry. `callback`, `show`: as in `hopfax.fit`.
     """
-    if not (_terms(job) and _by_least_squares(job)) or result.ending in _ENDED:
-        return result
-    if not (poor(result) or _uneven(job)):
-        return result
+    if not _by_least_squares(job) or result.ending in _ENDED:
+        return result, None
+    first, rise = result, rise_of(job, result)
+    bent = rise is not None and (rise.off or _lower(rise, result))
+    if not (bent or _terms(job) and (poor(result) or _uneven(job))):
+        return result, rise
     losses = [result.loss]
 
     def now() -> FitResult:
         return result
 
     with until_stopped() as stopped, bar(2 + _REFINED + _HOPS, "start", show) as shown:
-        for carry in _tries(job, now):
+        for carry in _tries(job, now, rise if bent else None):
             stopped.check()
             other = judged(carry)
             losses.append(other.loss)
@@ -112,16 +123,25 @@ def searched(
                 break
     if stopped.pressed:
         result = _ended(result, INTERRUPTED)
-    return dataclasses.replace(result, losses=jnp.stack(losses))
+    rise = rise if result is first else rise_of(job, result)
+    return dataclasses.replace(result, losses=jnp.stack(losses)), rise
 
 
 def _ended(result: FitResult, status: int) -> FitResult:
     return dataclasses.replace(result, status=jnp.asarray(status, jnp.int32))
 
 
-def _tries(job: Job, now: Callable[[], FitResult]) -> Iterator[Carry]:
-    """Fits from elsewhere until one is good, and then from beside it. `now`: the best so far."""
-    if poor(now()):
+def _lower(rise: Rise, result: FitResult) -> bool:
+    """Whether the loss is lower beside a minimum."""
+    return rise.lowest < float(result.loss) - _BETTER
+
+
+def _tries(job: Job, now: Callable[[], FitResult], rise: Rise | None) -> Iterator[Carry]:
+    """Fits from elsewhere until one is good, and then from beside it. `now`: the best so far.
+    `rise`: how the loss rises there, if that is no parabola."""
+    if rise is not None:
+        yield from _along(job, rise, _lower(rise, now()))
+    if _terms(job) and poor(now()):
         for carry in _fits(job):
             yield carry
             if not poor(now()):
@@ -131,6 +151,15 @@ def _tries(job: Job, now: Callable[[], FitResult]) -> Iterator[Carry]:
         if carry is None:
             break
         yield carry
+
+
+def _along(job: Job, rise: Rise, lower: bool) -> Iterator[Carry]:
+    """Fits that may end elsewhere in a bent valley."""
+    if lower:
+        yield _refined(job, (), rise.there)
+    if _terms(job) and job.problem.variables.size <= _BENT:
+        for vectors in itertools.islice(_points(job, _with_part(job, 0.5)), _TURNS):
+            yield _refined(job, (), vectors)
 
 
 # Small minima side by side
@@ -152,7 +181,8 @@ def _beside(job: Job, result: FitResult) -> Carry | None:
     known = np.isfinite(np.asarray(result.scale.stderr))
     covariance = np.where(known[:, None] & known, np.asarray(result.scale.covariance), 0.0)
     best, least = None, float(result.loss)
-    for size, axis in zip(*np.linalg.eigh(covariance), strict=True):
+    sizes, axes = np.linalg.eigh(covariance)
+    for size, axis in zip(sizes, axes.T, strict=True):
         if size <= 0:
             continue
         far = min(_ASIDE * np.sqrt(size), _REACH * (1 + np.linalg.norm(axis * free)))

@@ -82,16 +82,16 @@ def _in_groups(function: Callable[[_Tree], _Out], tree: _Tree) -> _Out:
     slowest of its own only, and the state of a group stays in the cache. A GPU wants all lanes at
     once."""
     lanes = lane_count(tree)
-    if lanes <= _WIDTH or jax.default_backend() != "cpu":
+    groups, width = groups_of(lanes)
+    if groups == 1 or jax.default_backend() != "cpu":
         return function(tree)
-    groups = -(-lanes // _WIDTH)
     wide = jax.tree.map(lambda leaf: leaf.shape[-1] > 1, tree)
 
     def cut(leaf):
         # All groups have the same shape, as they run in one compiled loop: the last one is filled
         # up with copies of the last lane, which is legal whatever the function requires.
-        leaf = jnp.concatenate([leaf, *[leaf[..., -1:]] * (groups * _WIDTH - lanes)], axis=-1)
-        return jnp.moveaxis(leaf.reshape(*leaf.shape[:-1], groups, _WIDTH), -2, 0)
+        leaf = jnp.concatenate([leaf, *[leaf[..., -1:]] * (groups * width - lanes)], axis=-1)
+        return jnp.moveaxis(leaf.reshape(*leaf.shape[:-1], groups, width), -2, 0)
 
     leaves, structure = jax.tree.flatten(tree)
     flags = jax.tree.leaves(wide)
@@ -105,6 +105,15 @@ def _in_groups(function: Callable[[_Tree], _Out], tree: _Tree) -> _Out:
 
     def join(leaf):
         leaf = jnp.moveaxis(leaf, 0, -2)
-        return leaf.reshape(*leaf.shape[:-2], groups * _WIDTH)[..., :lanes]
+        return leaf.reshape(*leaf.shape[:-2], groups * width)[..., :lanes]
 
     return jax.tree.map(join, lax.map(one, moving))
+
+
+def groups_of(lanes: int) -> tuple[int, int]:
+    """How many groups there are, and of how many lanes each: about `_WIDTH`, a multiple of 8.
+
+    Groups of just `_WIDTH` would take a Jacobian of 65 numbers twice through the run, the second
+    time for one of them."""
+    groups = max(1, round(lanes / _WIDTH))
+    return groups, -(-lanes // (8 * groups)) * 8
