@@ -39,6 +39,7 @@ SMOOTH = dict(tau=1e5, activation=hx.Tanh())
 LATE = dict(dtype=np.float32, method=hx.Diffrax())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "given", "advice", "helps"),
     [
@@ -62,6 +63,7 @@ def test_the_advice_on_steps_helps(case, given, advice, helps):
     assert int(case(**helps).status) == 0
 
 
+@pytest.mark.slow
 def test_an_implicit_solver_finds_the_same_switches():
     explicit, implicit = (run(dwells=4.0, method=m) for m in (hx.Diffrax(), IMPLICIT))
     assert int(implicit.switches.count) == int(explicit.switches.count) > 1

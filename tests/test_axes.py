@@ -39,6 +39,7 @@ def alone(network, weights, stimulus, **options):
     return hx.simulate(network, start, TIMES, stimulus=stimulus, **options).overlaps[-1]
 
 
+@pytest.mark.slow
 def test_inputs_and_gains_are_axes():
     point = driven()
     patterns = point.network.patterns
@@ -52,6 +53,7 @@ def test_inputs_and_gains_are_axes():
             np.testing.assert_allclose(ds.m[i, k], expected, rtol=0, atol=1e-9)  # the solver's tol
 
 
+@pytest.mark.slow
 def test_a_stimulus_and_a_current_as_arrays_and_as_one_number():
     point = driven(stimulus=2 * np.asarray(hx.patterns.hadamard(3, 16).xi[1]))
     xi = np.asarray(point.network.patterns.xi)

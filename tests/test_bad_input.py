@@ -204,6 +204,7 @@ def test_warnings_of_patterns():
     hx.Patterns(twins, check_patterns=False)  # warnings are errors here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -248,6 +249,7 @@ def test_warning_of_negative_seeds():
         hx.simulate(net, net.init(saliency=[4, 0, 0]), TS, method=zoo.fixed())
 
 
+@pytest.mark.slow
 def test_failed_runs_say_why():
     stiff = eqx.tree_at(lambda n: n.tau, NETWORK, jnp.asarray(1e-6))
     with pytest.raises(hx.SimulationError, match="max_steps.*implicit solver"):

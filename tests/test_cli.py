@@ -431,6 +431,7 @@ def test_reproduce_is_told_one_family(command):
     assert status == 2 and "name one" in refusal(err)
 
 
+@pytest.mark.slow
 def test_theory_beyond_its_domain_is_a_sentence(command):
     status, out, _ = command("theory", "--tau", 50000)
     assert status == 0 and "No prediction is derived for tau = 50000" in out

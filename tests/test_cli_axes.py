@@ -119,6 +119,7 @@ def test_the_forms_of_an_axis(given, expected):
     assert found["x"].dtype == float and (given[0] != "n" or found["n"].dtype == np.int64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

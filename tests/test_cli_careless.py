@@ -80,6 +80,7 @@ def test_sizes_beyond_the_machine_are_refused_at_once(command, nothing_computed,
     assert {entry.name for entry in pathlib.Path().iterdir()} <= {"cache"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:at .* this start cannot move")
 def test_results_beyond_the_machine_are_refused_before_they_are_computed(command, monkeypatch):
     from hopfax._sweep import _run

@@ -42,6 +42,7 @@ def test_each_family_has_options_of_its_own(command):
     assert status == 2 and "--network" in err
 
 
+@pytest.mark.slow
 def test_a_settings_file_names_the_family_and_the_command_line_wins(command, tmp_path):
     (tmp_path / "a.toml").write_text('network = "dense"\norders = [3, 4]\n')
     status, out, err = command("theory", "--config", "a.toml")

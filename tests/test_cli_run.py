@@ -56,6 +56,7 @@ def direct():
     return hx.simulate(network, network.init(saliency=np.array([4.0, 0.0, 0.0, 0.0])), ts)
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_simulate_returns(orthogonal):
     _, folder = orthogonal
     names = {file.name for file in folder.iterdir()}

@@ -80,6 +80,7 @@ def test_a_sweep_from_first_run_to_rerun(command, tmp_path, monkeypatch):
     assert (tmp_path / "picture.pdf").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_sweep_of_a_file_of_memories_in_float32(command, tmp_path):
     xi = np.array(hx.patterns.hadamard(3, 16).xi)
     np.save("memories.npy", xi)

@@ -48,6 +48,7 @@ def test_the_zoo_is_complete():
         assert not missing, f"tests/zoo.py has no specimen of {sorted(missing)}"
 
 
+@pytest.mark.slow
 @EVERY
 def test_vector_field_is_the_derivative(name):
     network, state, inputs = NETWORKS[name]
@@ -66,6 +67,7 @@ def test_vector_field_is_the_derivative(name):
     assert network.rates(state).shape == (network.patterns.N,)
 
 
+@pytest.mark.slow
 @EACH_COMPILES
 def test_jit_vmap_and_loop_agree(name):
     network, state, inputs = NETWORKS[name]
@@ -83,6 +85,7 @@ def test_jit_vmap_and_loop_agree(name):
     assert np.abs(several[1] - several[0]).max() > 1e-5  # and the other lane is another run
 
 
+@pytest.mark.slow
 @EACH_COMPILES
 def test_gradients_are_finite_and_not_all_zero(name):
     network, state, inputs = NETWORKS[name]
@@ -159,6 +162,7 @@ def test_dtype_follows_the_patterns(name):
     assert {leaf.dtype for leaf in jax.tree.leaves((start, rate))} == {jnp.dtype("float32")}
 
 
+@pytest.mark.slow
 def test_one_compilation_serves_all_values():
     """Values are data: neither a new gain nor new times compile anything."""
     traces = []

@@ -51,6 +51,7 @@ def test_none_of_1500_damaged_files_is_read(name, tmp_path):
             assert loaded(file) is None
 
 
+@pytest.mark.slow
 def test_no_bit_of_the_header_can_be_flipped(tmp_path):
     """Among them are those of the schema, which tells which files have a seal."""
     file = tmp_path / "model.hopfax"

@@ -568,6 +568,7 @@ def test_the_flow_runs_on_its_classes():
     assert hx.simulate(network, state, ts).reduction == "classes"
 
 
+@pytest.mark.slow
 def test_fast_hidden_units_are_the_limit_of_slow_ones():
     """The gap closes in proportion to tau_h."""
     ts = jnp.array([0.0, 1.0, 2.0])

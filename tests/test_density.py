@@ -91,6 +91,7 @@ def test_a_constraint_keeps_the_mass_of_the_density(constraint, ends):
     np.testing.assert_allclose(mass(density), expected, rtol=2e-4)  # of the trapezoids in the tails
 
 
+@pytest.mark.slow
 def test_columns_that_sum_to_one_are_uniform_without_data():
     """And weighed by the likelihood with data: the mass over the simplex, here an interval."""
     density = hx.log_density(
@@ -253,6 +254,7 @@ def moments(grid):
     return found, weights.sum() * cell
 
 
+@pytest.mark.slow
 def test_the_density_is_that_of_the_grid(page, grid):
     kappas, taus, weights, _ = grid
     density = page["density"]
@@ -267,6 +269,7 @@ def test_the_density_is_that_of_the_grid(page, grid):
     np.testing.assert_allclose(lanes, [float(density(one)) for one in u], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_has_density_zero(page):
     density = hx.log_density(page["network"], page["seen"] + page["known"], where=both)
     assert density(jnp.array([5.0, -3.0])) == -np.inf  # no time constant
@@ -401,6 +404,7 @@ def test_no_approximation_is_said_in_words():
 # Several recordings, and several subjects
 
 
+@pytest.mark.slow
 def test_one_matrix_from_recordings_of_unequal_length():
     """Each with its own start, number of switches and noise; missing times are NaN."""
     net = network()
@@ -434,6 +438,7 @@ def test_one_matrix_from_recordings_of_unequal_length():
     assert int(found.goodness.degrees) == sum(lengths) - 3  # what is missing counts for nothing
 
 
+@pytest.mark.slow
 def test_subjects_are_the_recordings_one_by_one():
     """Against a loop over networks of their own; what they share has an entry for all."""
     times, kappas = [[31.0, 61.0], [29.0, np.nan], [33.0, 64.0]], [5.0, 5.5, 4.5]

@@ -43,6 +43,7 @@ def test_a_dense_memory_of_an_earlier_version_is_read(earlier):
     assert isinstance(memory, hx.DenseMemory) and memory.interaction == hx.ManyBody(3)
 
 
+@pytest.mark.slow
 @OTHER_VERSIONS
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_store_of_an_earlier_version_is_read_and_gone_on_with(name, earlier, tmp_path):

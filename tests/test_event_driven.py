@@ -134,6 +134,7 @@ RINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RINGS)
 def test_a_ring_follows_the_reference(name):
     network, state = RINGS[name]()
@@ -263,6 +264,7 @@ def classic_with_a_gain():
     return network, state, {}, lambda k: rhs, ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_run_follows_the_reference(name):
     network, state, inputs, rhs, edges = CASES[name]()
@@ -352,6 +354,7 @@ def assert_same_steps(some, other):
         assert gap < 1e-11, "the same steps; rounding, amplified by the transits"
 
 
+@pytest.mark.slow
 def test_a_batch_in_groups_is_a_loop_and_is_traced_once(batch):
     _, lanes, traces = batch
     before = len(traces)  # that of the batch, and those of other tests
@@ -379,6 +382,7 @@ def test_a_bad_lane_changes_no_bit_of_the_others(batch, bad):
     assert int(out[3][2]) != 0
 
 
+@pytest.mark.slow
 def test_nested_batches(batch):
     nested = jax.jit(jax.vmap(jax.vmap(run_with(hx.EventDriven()))))(KAPPAS[SOME].reshape(2, 2))
     flat = [np.asarray(values).reshape(4, *values.shape[2:]) for values in nested]
@@ -659,6 +663,7 @@ def test_many_derivatives_at_once_with_very_many_classes(forward_mode, monkeypat
 # --------------------------------------------------------------------------------- what is returned
 
 
+@pytest.mark.slow
 def test_float32_stays_float32():
     xi = np.asarray(hx.patterns.hadamard(3, 16).xi, np.float32)
     network = hx.TwoTimescaleHopfield(hx.Patterns(xi), hx.cyclic(3), kappa=5, tau=20, bias=0.02)
@@ -671,6 +676,7 @@ def test_float32_stays_float32():
     assert_close(run.switches.time[:3], expected.switches[:3], 1e-3, "the same")
 
 
+@pytest.mark.slow
 def test_between_the_saves():
     network, state = ring()
     method = dataclasses.replace(EXACT, dense=True)
@@ -683,6 +689,7 @@ def test_between_the_saves():
     assert_close(between["saliency"][order], z, 10 * AGREE, "the reference")
 
 
+@pytest.mark.slow
 def test_a_run_that_needs_too_many_steps():
     network, state = ring()
     whole = hx.simulate(network, state, TS, method=EXACT)

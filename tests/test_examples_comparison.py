@@ -29,6 +29,7 @@ def test_damage_is_what_it_says():
     assert not jnp.array_equal(given.erased[0, 0], given.erased[0, 1])
 
 
+@pytest.mark.slow
 def test_every_network_holds_every_image():
     images = comparison.load()
     for name, entrant in comparison.networks(images).items():

@@ -29,6 +29,7 @@ def test_a_replay_is_judged():
     assert not example.goes_round(fading, following, 3, 2)
 
 
+@pytest.mark.slow
 def test_examples_follow_the_permutation():
     items, following = jr.rademacher(jr.key(0), (6, 64), float), example.hidden(jr.key(1), 6)
     made = jax.jit(example.examples, static_argnums=(3, 4))

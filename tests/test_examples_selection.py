@@ -48,6 +48,7 @@ def trained():
     return result, lines
 
 
+@pytest.mark.slow
 def test_two_seeds_learn_to_copy_one_token(trained):
     result, _ = trained
     # The second phase's steps are rounded up to whole chunks.
@@ -117,6 +118,7 @@ def test_a_curriculum_ends_at_the_lengths_asked_for():
     assert phases == [((4, 7), 200), ((8, 16), 200), ((8, 24), 600)]
 
 
+@pytest.mark.slow
 def test_a_selective_memory_reads_one_hot_tokens():
     model = selection.Selective(ResidualSelection(6, 4, slots=2, taps=1, key=jr.key(0)))
     call = eqx.filter_jit(lambda model, *xs, **options: model(*xs, **options))

@@ -297,6 +297,7 @@ def bumpy(model):
     return jnp.sum(1 - jnp.cos(3 * (x - 2.0)) + 0.05 * (x - 2.0) ** 2)
 
 
+@pytest.mark.slow
 def test_many_starts_find_a_better_minimum():
     one = fit(line([-3.0, 5.0, 6.0]), bumpy, optimizer=ADAM, steps=200)
     many = fit(

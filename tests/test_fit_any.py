@@ -324,6 +324,7 @@ def test_a_parameter_is_found_again(name, loss, these, parameter):
     check_fitted(fitted(name, loss, these), parameter, these)
 
 
+@pytest.mark.slow
 def test_memories_are_fitted_inside_a_compiled_program():
     """Where the memories are known, whether they can move is known, too."""
     family = FAMILIES["OneTimescaleHopfield"]

@@ -35,6 +35,7 @@ def _told(verdicts):
     return counts, wrong
 
 
+@pytest.mark.slow
 def test_malformed_arguments_are_refused_by_name():
     with fuzz.quietly():
         counts, wrong = _told(fuzz.fuzz(names=QUICK))

@@ -57,6 +57,7 @@ def test_quantiles_are_those_of_the_normal_and_of_students_distribution():
     np.testing.assert_allclose(quantile(0.95, jnp.asarray(jnp.inf)), stats.norm.ppf(0.975))
 
 
+@pytest.mark.slow
 def test_intervals_of_a_straight_line_are_those_of_linear_regression():
     found = straight()
     x, y = np.arange(5.0), np.array([0.1, 1.2, 1.9, 3.2, 3.9])
@@ -79,6 +80,7 @@ def test_intervals_are_symmetric_on_the_free_scale(decaying):
     np.testing.assert_allclose(high, decaying.values * np.exp(q * relative), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_ends_of_a_profile_have_the_deviance_of_the_level(decaying):
     """Compared with a fit of the other parameter by SciPy, at the ends."""
     from scipy.optimize import brent
@@ -240,6 +242,7 @@ def watched(network, start, end):
     return hx.losses.saliency_path(ts, values, init=dict(saliency=start), sigma=0.05)
 
 
+@pytest.mark.slow
 def test_columns_of_memories_that_are_not_visited_stay_open(network):
     """To time 50 memories 0 and 1 are active: nothing is seen of what 2 and 3 call."""
     seen = watched(network, jnp.array([4.0, 0.0, 0.0, 0.0]), 50.0)

@@ -14,6 +14,7 @@ def network():
     return hx.DenseMemory(hx.patterns.random(jr.key(0), 20, 60), hx.Power(3))
 
 
+@pytest.mark.slow
 def test_a_run_retrieves_and_rests(network):
     state = network.init(network.patterns.corrupt(jr.key(1), 3, 10))
     run = hx.iterate(network, state, 5)

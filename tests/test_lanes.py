@@ -69,6 +69,7 @@ FAULTY = {name: {11: name} for name in FAULTS}
 FAULTY["all at once"] = {2 * k + (k > 5): name for k, name in enumerate(FAULTS)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", FAULTY.values(), ids=FAULTY)
 def test_bad_points_get_a_status_and_cost_only_themselves(faults):
     ds = run(faults)

@@ -45,6 +45,7 @@ def test_only_until_is_a_datum_of_the_time_after_the_last_switch(times):
     assert_close(watched(NETWORK)[2], times[2] - 110.0, 1e-6, "tolerance of the run")
 
 
+@pytest.mark.slow
 def test_the_loss_of_the_order_sees_no_times():
     def loss(*times, **options):
         return float(hx.losses.order(hx.Events([0, 1, 2], *times, **options), P=4)(NETWORK))
@@ -53,6 +54,7 @@ def test_the_loss_of_the_order_sees_no_times():
     assert loss() == loss(seen) == loss(seen, end=61.0) == loss(seen, until=900.0)
 
 
+@pytest.mark.slow
 def test_its_derivative_is_that_of_the_switch(times):
     def of(until):
         loss = hx.losses.switch_times(times[:2], init=INIT, until=until)

@@ -169,6 +169,7 @@ def test_half_precision_outside_single_inside(name):
     assert short.dtype == jnp.bfloat16 and np.isfinite(short).all()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_a_user_runs_it")
 @pytest.mark.parametrize(
     "name", [*RETRIEVALS, "DenseMemoryLayer", "SequenceMemory", "step by step"]

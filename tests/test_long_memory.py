@@ -445,6 +445,7 @@ def test_a_found_network_is_one_as_any_other(three_times, tmp_path):
 # Which memory is taken
 
 
+@pytest.mark.slow
 def test_auto_takes_the_least_that_does_and_says_why():
     independent = network(3, learning="pseudo_inverse")
     found = hx.fit_sequence(independent, [0, 2, 1], progress=False)
@@ -500,6 +501,7 @@ def test_losses_of_an_order_refuse_what_follows_itself():
             loss()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_a_user_runs_it")
 def test_names_of_items_are_one_for_each_memory():
     net = network(3)

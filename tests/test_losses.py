@@ -43,6 +43,7 @@ def of_run(trajectory, times, **options):
     }
 
 
+@pytest.mark.slow
 def test_a_network_has_no_residuals_against_itself(run):
     network, trajectory, times = run
     loss = losses.same_run(*of_run(trajectory, times, method=EXACT).values())
@@ -51,6 +52,7 @@ def test_a_network_has_no_residuals_against_itself(run):
     assert_close(found, jnp.zeros_like(found), 1e-9, "one solution")
 
 
+@pytest.mark.slow
 def test_residuals_are_differences_in_units_of_sigma(run):
     network, trajectory, times = run
     late = losses.switch_times(times - 3.0, init=INIT, sigma=jnp.array([1.0, 2.0, 3.0]))
@@ -61,6 +63,7 @@ def test_residuals_are_differences_in_units_of_sigma(run):
     assert_close(path(network), expected, 1e-6, "the default tolerance")
 
 
+@pytest.mark.slow
 def test_a_switch_that_fails_to_come_counts_as_one_at_the_end(run):
     network, _, times = run
     loss = losses.switch_times(times, init=INIT, end=END)
@@ -76,6 +79,7 @@ def test_a_switch_that_fails_to_come_counts_as_one_at_the_end(run):
     assert abs(float(wrong(network)[0])) < 1e-6
 
 
+@pytest.mark.slow
 def test_losses_add_and_can_be_weighed(run):
     network, _, times = run
     a = losses.switch_times(times - 1.0, init=INIT)
@@ -100,6 +104,7 @@ def test_losses_of_one_run_are_simulated_once(run):
         losses.same_run(found["switch_times"], other)
 
 
+@pytest.mark.slow
 def test_more_switches_than_a_run_logs_by_default_can_be_fitted():
     network, state = zoo.cycle(P=3, N=16, kappa=5.0, tau=5.0, bias=0.02)
     method = hx.EventDriven(switches=128)

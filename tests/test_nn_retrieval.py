@@ -143,6 +143,7 @@ def test_large_scores_do_not_overflow_in_blocks():
     assert_close(in_blocks(query, memory, values), direct, 1e-12, ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [None, 8])
 def test_a_fully_masked_row_gives_zeros_and_zero_gradients(block):
     *parts, mask = _case(block=block)
@@ -173,6 +174,7 @@ def test_a_fully_masked_row_gives_zeros_and_zero_gradients(block):
     assert never.any() and (total[never] == 0).all() and (total[~never] != 0).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [None, 8])
 def test_nothing_stored_or_nothing_asked(block):
     layer, query, memory, values, _ = _case(block=block)
@@ -256,6 +258,7 @@ def test_blocks_fit_the_cache_and_the_program():
     assert fitting_block(1, 1, length) is None
 
 
+@pytest.mark.slow
 def test_a_pool_of_values_and_a_table_of_values():
     keys = jr.split(jr.key(0), 3)
     memory, values = jr.normal(keys[0], (7, 4)), jr.normal(keys[1], (7, 3))

@@ -157,6 +157,7 @@ def test_a_mode_without_its_conjugate_is_refused():
 # -- selectors -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @EVERY_MODE
 @pytest.mark.parametrize("name", list(selectors()))
 def test_any_selector_drives_any_bank_in_any_form(name, mode):

@@ -31,6 +31,7 @@ def whole():
     return run(np.append(SAVES, 34.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [30.0, 30.01, 33.333, 40.0])
 def test_the_end_of_a_run_changes_nothing_before_it(whole, end):
     """Overlaps, saliencies and switches are the same bits, whether or not steps fit the run."""
@@ -43,6 +44,7 @@ def test_the_end_of_a_run_changes_nothing_before_it(whole, end):
     assert (times[0] <= end).all()
 
 
+@pytest.mark.slow
 def test_saves_within_a_step_are_the_same_in_every_run(whole):
     """Also in the last step of a run: it is not shortened, but read in between."""
     ts = np.array([0.0, 10.0, 21.012, 21.013, 21.04])
@@ -52,6 +54,7 @@ def test_saves_within_a_step_are_the_same_in_every_run(whole):
     assert np.abs(long.overlaps[5] - long.overlaps[4]).max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["auto", "sites"])
 def test_a_run_goes_on_along_its_path(form):
     """A run that begins where another ended, at a point of the grid or within a step. In the span
@@ -68,6 +71,7 @@ def test_a_run_goes_on_along_its_path(form):
         assert np.abs(other.final.field - once.final.field).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [
@@ -82,6 +86,7 @@ def test_other_methods_have_one_path_too(method):
     assert (short.overlaps[:3] == long.overlaps[:3]).all()
 
 
+@pytest.mark.slow
 def test_a_batch_has_the_paths_of_single_runs():
     keys = jr.split(KEY, 3)
     short, long = (
@@ -92,6 +97,7 @@ def test_a_batch_has_the_paths_of_single_runs():
     assert_close(short[1], run([0.0, 5.0, 9.0], key=keys[1]).saliency, 1e-12, "rounding")
 
 
+@pytest.mark.slow
 def test_paths_of_single_precision():
     network = jax.tree.map(
         lambda x: x.astype(jnp.float32) if eqx.is_inexact_array(x) else x, NETWORK
@@ -103,6 +109,7 @@ def test_paths_of_single_precision():
     assert (short.overlaps[:3] == long.overlaps[:3]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [None, 25.01, 33.0])
 def test_losses_find_nothing_at_the_truth(end):
     """Data that were taken from a run of its own length, and a loss that runs as it likes."""

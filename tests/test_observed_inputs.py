@@ -33,6 +33,7 @@ def test_the_energy_of_an_input_driven_run_falls(activation):
     assert (steps <= 0).all() and steps[0] < 0  # at rest it stands still
 
 
+@pytest.mark.slow
 def test_the_energy_of_input_driven_rates():
     network, start, options = zoo.networks()["InputDrivenRateMemory"]
     run = hx.simulate(network, start, TS, observe=hx.observables.energy, **options)

@@ -42,6 +42,7 @@ def test_it_runs_on_all_its_neurons_as_scipy_does(run):
     assert m[:, 0].max() > 0.9 and m[:, 0].min() < -0.9  # it moves, from a memory to its negative
 
 
+@pytest.mark.slow
 def test_noise_inputs_and_events_reach_it():
     network, state = outside.tiring()
     key = jax.random.key(0)
@@ -71,6 +72,7 @@ def test_an_exact_engine_says_why_not_and_so_does_a_smaller_form():
     assert network.merged() is network
 
 
+@pytest.mark.slow
 def test_it_is_swept_stored_and_drawn(tmp_path):
     network, state = outside.tiring()
     point = hx.Point(network, dict(field=state.field), TS, observe=["regime", "overlaps_end"])
@@ -102,6 +104,7 @@ def _whether_it_turns(trajectory):
     return {"turns": (trajectory.overlaps[:, 0].min() < -0.5).astype(jnp.int32)}
 
 
+@pytest.mark.slow
 def test_its_parameters_are_fitted(run):
     network, state = outside.tiring(strength=0.75)
     loss = hx.losses.overlap_path(TS[1:], run.overlaps[1:], init=dict(field=state.field), sigma=0.1)

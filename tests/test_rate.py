@@ -49,6 +49,7 @@ def dense(network):
 RUNAWAY = pytest.mark.filterwarnings("ignore:.*does not hold memory 0 at these currents")
 
 
+@pytest.mark.slow
 @RUNAWAY
 @pytest.mark.parametrize("name", zoo.rate_activations())
 @pytest.mark.parametrize(
@@ -92,6 +93,7 @@ def test_unequal_overlaps_leave_crosstalk_in_the_covariance_design():
     assert np.abs(found).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_classes_replace_neurons_whatever_the_start():
     """A start that differs inside classes, with a current and pulses that do not."""
     network = hx.RateMemory(FLOWER)
@@ -133,6 +135,7 @@ def test_many_sparse_memories_are_independent_in_single_precision():
     assert_close(found, first, 1e-4, "rounding of float32 and an inverse of condition 10")
 
 
+@pytest.mark.slow
 def test_classes_are_not_assumed_where_they_are_not():
     """Patterns that are classes already, entries between 0 and 1, classes beyond counting."""
     xi = np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0]])
@@ -151,6 +154,7 @@ def test_classes_are_not_assumed_where_they_are_not():
     assert int(hidden(grey)) != 0  # no answer rather than that of other memories
 
 
+@pytest.mark.slow
 def test_a_log_of_many_classes_holds_times_and_no_states():
     for patterns, few in ((hx.patterns.sparse(jr.key(3), 9, 2000, 0.3), False), (BALANCED, True)):
         network = hx.RateMemory(patterns)
@@ -161,6 +165,7 @@ def test_a_log_of_many_classes_holds_times_and_no_states():
         assert system.small is few
 
 
+@pytest.mark.slow
 def test_a_million_neurons_cost_what_their_classes_do():
     ts = np.linspace(0.0, 5.0, 3)
     finals = []
@@ -172,6 +177,7 @@ def test_a_million_neurons_cost_what_their_classes_do():
     assert_close(*finals, 1e-10, "sums over a million neurons, under an error control at 1e-8")
 
 
+@pytest.mark.slow
 @RUNAWAY
 def test_energy_decreases_and_is_that_of_the_matrix():
     u = jnp.asarray(np.random.default_rng(2).uniform(-0.1, 0.1, 100))
@@ -241,6 +247,7 @@ def test_every_driven_memory_has_its_own_gain_and_stimuli_add_to_saliency():
     assert_close(pushed.rates, network.vector_field(0.0, more).rates, 1e-12, ROUNDING)
 
 
+@pytest.mark.slow
 def test_least_inhibition_is_found_in_blocks_and_over_neurons_that_exist():
     far = np.zeros((2, 300))
     far[0, 260:280] = far[1, 280:] = 1  # the least synapses join these: they are in the last rows
@@ -254,6 +261,7 @@ def test_least_inhibition_is_found_in_blocks_and_over_neurons_that_exist():
         assert float(dale.inhibition) == pytest.approx(-least, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_gradients_of_the_final_overlap():
     """With respect to a and b, gain, threshold and an input, against central differences."""
     patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
@@ -284,6 +292,7 @@ def test_gradients_of_the_final_overlap():
         assert abs(float(expected)) > 1e-3
 
 
+@pytest.mark.slow
 def test_saliency_is_calibrated_and_steers():
     """Section on input-driven plasticity: five memories of the balanced set."""
     five = hx.Patterns(hx.patterns.balanced(0.2, 1000).xi[:5])
@@ -317,6 +326,7 @@ def test_saliency_is_calibrated_and_steers():
     )
 
 
+@pytest.mark.slow
 def test_dale_has_excitatory_synapses_and_the_same_equilibria():
     network = hx.DaleRateMemory(FLOWER, tau_inhibition=2.0, learning="covariance")
     plain = hx.RateMemory(FLOWER, learning="covariance")
@@ -339,6 +349,7 @@ def test_dale_has_excitatory_synapses_and_the_same_equilibria():
     assert_close(a, b, 5e-3, "an inhibitory unit that lags by 1e-3 times c")
 
 
+@pytest.mark.slow
 def test_two_timescales_walk_through_memories():
     patterns = hx.patterns.sunflower(5, 0.2, 0.2, 1000)
     make = dict(kappa=2.5, tau=50.0)
@@ -356,6 +367,7 @@ def test_two_timescales_walk_through_memories():
     hx.simulate(still, state, np.array([0.0, 1.0]), current=0.01 * patterns.xi[0])
 
 
+@pytest.mark.slow
 def test_noise_is_private_and_exact_at_any_step():
     """In a saturated memory a rate is its mean plus an Ornstein-Uhlenbeck process of variance
     sigma^2 / 2; overlaps average it away."""
@@ -409,6 +421,7 @@ def follow(network, state, ts, current=0.0):
 EXACT = hx.EventDriven(order=24, tol=1e-14)
 
 
+@pytest.mark.slow
 def test_series_solve_the_equation_of_every_network():
     """The slope of the series is the flow at its value, a little later as well."""
     patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
@@ -514,6 +527,7 @@ def test_a_memory_at_a_kink_comes_to_rest():
     assert_close(run.final.rates, expected, 1e-8, "a tolerance of 1e-9")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "extra", "reason"),
     [

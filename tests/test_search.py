@@ -125,6 +125,7 @@ def three(transition):
     )
 
 
+@pytest.mark.slow
 def test_slopes_of_a_trace_give_the_transition_matrix_without_a_run():
     """A straight line over a third of a time constant to either side is wrong by h^2 / 10 = 1 % of
     an exponential's slope, and by a tenth where one of its eleven saves lies before a switch."""

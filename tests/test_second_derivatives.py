@@ -87,6 +87,7 @@ def differences_of_theory(name):
     return differences(jax.jit(jax.jacfwd(function)), x, 2e-3 * jnp.abs(x).min())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "order", ["fr", *(pytest.param(order, marks=pytest.mark.long) for order in ("ff", "rf", "rr"))]
 )
@@ -179,6 +180,7 @@ def test_second_derivatives_of_runs(name, order):
     )
 
 
+@pytest.mark.slow
 def test_a_direction_of_which_one_part_is_varied():
     """The derivative along (v, 1) is linear in v, whatever its other part."""
 
@@ -227,6 +229,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -43,6 +43,7 @@ def shown(found, order, rounds=2):
 # Designs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("P", [3, 4, 5, 8])
 def test_a_cycle_of_equal_dwells_is_the_closed_form(P):
     period = P * 1.4 * 50.0

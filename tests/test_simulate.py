@@ -27,6 +27,7 @@ def run_scenario(name, reduction="auto"):
     return s, ts, hx.simulate(network, state, ts, method=method)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ORTHOGONAL)
 def test_scenario(name):
     s, ts, trajectory = run_scenario(name)
@@ -78,6 +79,7 @@ def test_all_forms_agree_over_several_switches(learning):
     assert len(hx.observables.switch_times(runs["classes"])) >= 3
 
 
+@pytest.mark.slow
 def test_many_patterns_use_the_classes_that_occur():
     P, N = 9, 4096
     patterns = hx.patterns.random(jr.key(1), P, N)
@@ -107,6 +109,7 @@ def test_many_patterns_known_outside_a_trace_use_their_classes_inside():
     assert_close(traced.overlaps, run(6.0).overlaps, 1e-12, "rounding")
 
 
+@pytest.mark.slow
 def test_a_start_outside_the_span_and_a_constant_current():
     network, _ = zoo.cycle()
     rng = np.random.default_rng(0)
@@ -149,6 +152,7 @@ def test_a_stimulus_is_added_to_the_slow_saliency():
     assert hx.simulate(quiet, state, ts, stimulus=stimulus).stats["method"] == "diffrax"
 
 
+@pytest.mark.slow
 def test_a_stimulus_defers_the_escape():
     """It holds the memory until 4 exp(-t / 20) + 0.4 = 1."""
     network, state = zoo.cycle(start=4.0)
@@ -160,6 +164,7 @@ def test_a_stimulus_defers_the_escape():
     assert_close(run.saliency[-1] - run.evidence[-1], run.final.saliency, 1e-14, "the slow part")
 
 
+@pytest.mark.slow
 def test_a_run_continues_from_its_final_state():
     network, state = zoo.cycle()
     method = hx.Diffrax(diffrax.Tsit5(), diffrax.ConstantStepSize(), 0.25)
@@ -184,6 +189,7 @@ def test_published_euler_steps_of_input_driven_plasticity():
     assert run.stats["reduction"] == "sites" and int(run.stats["steps"]) == 200
 
 
+@pytest.mark.slow
 def test_pulses_are_met_exactly():
     patterns = hx.patterns.hadamard(3, 16)
     network = hx.InputDrivenHopfield(patterns)
@@ -202,6 +208,7 @@ def test_pulses_are_met_exactly():
     assert_close(whole.saliency[0], weights[0], 1e-12, "orthogonal patterns read the weights")
 
 
+@pytest.mark.slow
 def test_dense_output():
     network, state = zoo.cycle()
     ts = jnp.array([0.0, 33.0])
@@ -317,6 +324,7 @@ def test_gauge_invariance_with_an_even_readout():
     assert_close(runs[1].saliency, runs[0].saliency, 1e-9, "rounding over two switches")
 
 
+@pytest.mark.slow
 def test_scaling_of_gain_and_time():
     """(g, z, kappa, b) -> (1, g z, g kappa, g b): a gain is nothing but a unit."""
     ts = jnp.linspace(0.0, 80.0, 9)
@@ -328,6 +336,7 @@ def test_scaling_of_gain_and_time():
     assert_close(2 * runs[1].saliency, runs[0].saliency, 1e-9, "rounding over two switches")
 
 
+@pytest.mark.slow
 def test_noise_of_a_saturated_well():
     """N = 4000 neurons held in a deep well are Ornstein-Uhlenbeck processes."""
     patterns = hx.patterns.hadamard(1, 4000)
@@ -363,6 +372,7 @@ def test_noise_moves_a_sequence_as_its_mean_field_does():
     assert np.abs(plain.saliency - twin.saliency).max() > 0.15  # the twin is no tautology
 
 
+@pytest.mark.slow
 def test_quiet_noise_is_reproducible_and_its_key_matters():
     network, state = zoo.cycle(readout="abs")
     ts = jnp.array([0.0, 10.0])
@@ -376,6 +386,7 @@ def test_the_cost_does_not_depend_on_N():
     assert sizes[0]["steps"] == sizes[1]["steps"] and sizes[1]["reduction"] == "classes"
 
 
+@pytest.mark.slow
 def test_float32_stays_float32():
     patterns = hx.Patterns(np.asarray(hx.patterns.hadamard(3, 16).xi, np.float32))
     network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(3), kappa=5, tau=20, bias=0.02)

@@ -590,6 +590,7 @@ def test_another_sweep_is_refused_by_what_differs(store, change, named):
     assert points.files_of(store) == before
 
 
+@pytest.mark.slow
 def test_a_network_is_told_by_its_values(tmp_path):
     grid, options = {"kappa": [4.0, 5.0]}, dict(store=tmp_path / "s", progress=False, tile=2)
     hx.sweep(points.network_point(), grid, **options)

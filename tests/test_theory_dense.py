@@ -75,6 +75,7 @@ def test_kernels_at_one_half():
         close(model.slope(jnp.asarray(0.5)), slope, 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 4, 5])
 def test_rectified_kernel(n):
     model, p = dense.kernel(RectifiedPower(n)), n - 1
@@ -241,6 +242,7 @@ FIRST_STEPS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interaction, alpha, m0, overlaps", FIRST_STEPS)
 def test_first_steps(interaction, alpha, m0, overlaps):
     result = dense.first_steps(interaction, scaled(interaction, alpha), m0)
@@ -264,6 +266,7 @@ def test_first_overlaps_and_responses():
     close(other.feedback[1, 0], 0.215422741, 2 * DIGITS9)
 
 
+@pytest.mark.slow
 def test_fewer_steps_are_the_same_steps():
     four = dense.first_steps(Power(3), 0.08, 0.8)
     for steps in (2, 3):
@@ -289,6 +292,7 @@ def test_first_steps_with_an_input():
     close(result.overlap[1:], [0.632255, 0.836026], 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interaction", [Power(3), Quadratic()])
 def test_first_steps_are_differentiable_under_vmap_and_nan_out_of_range(interaction):
     steps = 2 if interaction.order == 2 else 4
@@ -328,6 +332,7 @@ def moderate():
     return dense.solve_gfa(Power(3), 0.08, 0.8, **PATHS)
 
 
+@pytest.mark.slow
 def test_paths_agree_with_quadrature(moderate):
     exact = dense.first_steps(Power(3), 0.08, 0.8)
     error = np.asarray(moderate.error[:5])
@@ -409,6 +414,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_paths_agree_with_plain_monte_carlo(name):
     interaction, load, m0, options, others = SETTINGS[name]
@@ -531,6 +537,7 @@ def test_another_seed_is_another_estimate(moderate):
     assert (moderate.overlap == again).all() and (moderate.overlap[3:] != other[3:]).all()
 
 
+@pytest.mark.slow
 def test_float32_is_enough(moderate):
     single = [jnp.asarray(value, jnp.float32) for value in (0.08, 0.8)]
     result = dense.solve_gfa(Power(3), *single, **PATHS)
@@ -580,6 +587,7 @@ def test_sampled_signs_refuse_to_be_differentiated(options):
 # Edges of retrieval
 
 
+@pytest.mark.slow
 def test_basin_edge():
     T, paths = EDGE["steps"], EDGE["paths"]
     found = {
@@ -626,6 +634,7 @@ def test_convergence_time():
     assert np.isnan(slow.time)  # still on its way
 
 
+@pytest.mark.slow
 def test_apparent_capacity():
     found = dense.apparent_capacity(Power(3), 20, 0.8, paths=2**11)
     close(3 * found.load, 0.34, 5e-3)  # read off long runs, two digits

@@ -287,6 +287,7 @@ def check_equilibria(found, phi, *design, **inputs):
 INHIBITED, EXCITED = (-0.3, 0.95, 0.2), (0.1, 0.95, 0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "design, inputs, rates, stable",
     [

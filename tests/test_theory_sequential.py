@@ -83,6 +83,7 @@ def test_critical_gain_of_smooth_activations(activation, gain):
     np.testing.assert_allclose(sequential.critical_gain(activation=activation), gain, rtol=1.2e-5)
 
 
+@pytest.mark.slow
 def test_critical_gain_with_noise():
     for std, gain in ((0.05, 4.0863), (0.2, 4.4240), (0.4, 5.0636), (0.8, 6.9398)):
         noisy = sequential.critical_gain(noise=std * math.sqrt(2.0))
@@ -91,6 +92,7 @@ def test_critical_gain_with_noise():
     assert 4.0 < weak < 4.02  # tends to the hard tanh
 
 
+@pytest.mark.slow
 def test_gradients_of_the_critical_gain():
     gain = lambda s: sequential.critical_gain(4, self_loop=s)  # noqa: E731
     np.testing.assert_allclose(jax.grad(gain)(0.2), slope(gain, 0.2, 1e-5), rtol=1e-8)
@@ -162,6 +164,7 @@ def test_gradients_of_the_fixed_points():
     assert jax.grad(lambda k: jnp.nansum(sequential.fixed_points(k).upper))(3.0) == 0
 
 
+@pytest.mark.slow
 def test_basin_edge():
     for P, kappa, edge, atol in (
         (3, 3.05, 2.440, 5e-4),
@@ -323,6 +326,7 @@ def strong(taus):
     return sequential.critical_gain(4, tau=taus, bias=0.01)
 
 
+@pytest.mark.slow
 def test_dwell_time_meets_the_simulated_dwells():
     taus = np.array([20.0, 100.0, 500.0])
     kappa = np.full(3, 5.0)
@@ -446,6 +450,7 @@ def test_basin_edges_are_close_all_over_the_domain():
 # Inputs
 
 
+@pytest.mark.slow
 def test_single_precision_stays_single():
     kappa = jnp.float32(5.0)
     for result in (
@@ -563,6 +568,7 @@ def test_fixed_points_keep_their_digits_at_any_gain():
     np.testing.assert_allclose(time, 100 * np.log(8 / (0.99 * 1.01)), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_gains_beyond_what_was_checked_are_refused():
     for call in (
         lambda k: sequential.fixed_points(k, 4, tau=100.0, bias=0.01).upper,

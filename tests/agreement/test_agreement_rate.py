@@ -84,6 +84,7 @@ def test_runs_end_in_the_equilibria_of_the_planar_system():
     assert set(gaps.argmin(1)) == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_a_memory_is_held_down_to_the_critical_saliency():
     phi = hx.Logistic()
     formula = float(rate.critical_saliency(phi, -0.3, 0.95, 0.2).saliency)

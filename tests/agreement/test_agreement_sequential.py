@@ -32,6 +32,7 @@ def test_steady_dwells_of_a_cycle(tau, expected):
     assert_close(predicted, dwell, 1.5e-3, "O(b) response of the memories at rest is left out")
 
 
+@pytest.mark.slow
 def test_dwells_approach_the_singular_limit_as_fast_as_they_should():
     """gap = O(log(tau) / tau) for a seed that fades with 1/tau."""
     limit = float(jnp.log(theory.fixed_points(6.0, 4).upper))
@@ -44,6 +45,7 @@ def test_dwells_approach_the_singular_limit_as_fast_as_they_should():
     assert gaps[2] < gaps[0] / 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tau", "measured"),
     [(20, 1.533569), (50, 1.451058), (100, 1.418456), (200, 1.399844), (1000, 1.382202)],
@@ -62,6 +64,7 @@ def test_first_switch(tau, measured):
     assert_close(predicted, switch, 0.45 / tau**1.35, "leading order in 1/tau and b")
 
 
+@pytest.mark.slow
 def test_escape_happens_when_theory_says():
     """At z = 1, whatever the seed, and the memory is left soon after."""
     for bias in (0.01, 0.001):

@@ -106,6 +106,7 @@ def check_exponential_loads(many, seed):
         assert errors(edge + 0.04, *state) > 0.25, (edge, state)
 
 
+@pytest.mark.slow
 def test_a_few_verdicts():
     check_apparent_capacities(3, 0)
     check_basins(3, 0)

@@ -95,6 +95,7 @@ def verdict_of_runs(field, rest, neurons, dt, rng):
     return back
 
 
+@pytest.mark.slow
 @many
 def test_memories_and_delayed_inhibition(draws):
     """`memory_eigenvalues`, `dale_eigenvalues`, `dale_inhibition`: designs, kinks, crosstalk."""
@@ -157,6 +158,7 @@ def planar(f, a, b, q, saliency, inputs):
     return (lambda x: f(x @ W.T + inputs) - x), W, np.array([high, low])
 
 
+@pytest.mark.slow
 @many
 def test_equilibria_in_the_plane_and_global_stability(draws):
     """`stability`, `planar_equilibria`, `globally_stable`, with and without inputs."""
@@ -215,6 +217,7 @@ def test_equilibria_in_the_plane_and_global_stability(draws):
     assert seen["points"] > draws and min(seen["global"], seen["not"]) > draws / 60, seen
 
 
+@pytest.mark.slow
 @many
 def test_thresholds_of_saliency_and_inhibition(draws):
     """`critical_saliency`, `critical_saliency_planar`: lowered in steps, the memory is held above
@@ -265,6 +268,7 @@ def test_thresholds_of_saliency_and_inhibition(draws):
     assert min(seen["planar"], seen["none"]) > draws / 12, seen
 
 
+@pytest.mark.slow
 def test_certified_contraction_is_contraction():
     """Where the rate is positive, runs of random weights approach each other at least so fast."""
     rng, certified = np.random.default_rng(4), 0

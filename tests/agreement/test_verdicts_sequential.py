@@ -56,6 +56,7 @@ def check_cycles(P, many, seed):
     assert_close(dwell[-1], predicted, 5e-3, "the stated accuracy, from 0.15 above critical")
 
 
+@pytest.mark.slow
 def test_a_few_verdicts_of_a_cycle():
     check_cycles(4, 8, 0)
 
