@@ -20,7 +20,7 @@ from jax.flatten_util import ravel_pytree
 
 from .._types import is_concrete
 from ._loop import Job, advance, start_at
-from ._result import CONVERGED, FitResult
+from ._result import CONVERGED, FitResult, vague
 from ._steppers import ByLeastSquares
 from ._variables import Vectors
 
@@ -52,7 +52,8 @@ class Rise(NamedTuple):
 
 def rise_of(job: Job, result: FitResult) -> Rise | None:
     """How the loss rises beside the end of a fit; None where there are no standard errors, or none
-    that say anything of the data: those of a fit without noise are as small as its tolerance."""
+    that say anything of the data: those of a fit without noise are as small as its tolerance. Where
+    a parameter is hardly determined, which is said, no parabola is to be expected."""
     fitted = isinstance(job.stepper, ByLeastSquares) and job.settings.starts == 1
     if not fitted or result.scale is None or not is_concrete(result.loss):
         return None
@@ -61,6 +62,8 @@ def rise_of(job: Job, result: FitResult) -> Rise | None:
     known = np.isfinite(errors) & (errors > 0)
     resolved = errors > _RESOLVED * job.settings.tolerance * (1 + np.abs(free))
     if int(result.status) != CONVERGED or not (known & resolved).any() or result.goodness is None:
+        return None
+    if vague(result):
         return None
     left = float(scale.left)
     unit = 1.0 if np.isinf(left) else 2 * least / left
