@@ -140,7 +140,7 @@ def fit(
     `checkpoint` of another fit or a damaged one. Warns (FitWarning) if the gradient is exactly
     zero, if the loss is not finite, if the data leave a parameter undetermined, or determine it so
     little that its standard error is larger than its value, and if two standard errors away the
-    loss rises by six times as much as they say, or by less than a sixth.
+    loss rises by more than six times as much as they say.
 
     **Example:**
 
