@@ -194,7 +194,7 @@ CHEAP = {
     "layer in blocks": lambda: _layer("in steps and blocks"),
 }
 COSTLY = {
-    **{f"layer: {name}": functools.partial(_layer, name) for name in LAYERS},
+    **{f"layer: {name}": functools.partial(_layer, name) for name in sorted(LAYERS)},
     "sweep by events": lambda: _sweep(_point(_cycle())),
     "sweep by diffrax": lambda: _sweep(_point(_smooth())),
     "sweep with noise": lambda: _sweep(_point(_cycle(), noise=0.1), GAINS, jr.key(0)),
