@@ -159,13 +159,15 @@ class OrnsteinBlocks(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolv
 
     def step(self, terms, t0, t1, y0: Core, args, solver_state, made_jump):
         """The state at the end of the block, its states in between, and the log."""
-        first = place(jax.lax.stop_gradient(t0), self.path.length).cell // self.block * self.block
+        here = place(jax.lax.stop_gradient(jnp.asarray(t0)), self.path.length)
+        first = here.cell // self.block * self.block
         numbers = first + jnp.arange(self.block, dtype=jnp.int32)
         cells = self._cells(numbers, t0)
         behind = self.path.behind
 
         def forward(core: Core, given: tuple[_Cell, Array]):
             cell, drawn = given
+            assert core.noise is not None
             noise = cell.decay * core.noise + cell.kick * drawn.astype(behind.dtype)
             noise = noise + cell.back * behind
             overlaps = self.system.overlaps(cell.begin, core)  # which the step needs, too
