@@ -1,6 +1,7 @@
 """Roots that a search has found, with the derivatives of what they are roots of."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -40,7 +41,7 @@ def _(primals, tangents):
     function, root, least = primals
     change = tangents[0]
     root = _known(function, root, least)
-    moved = eqx.filter_jvp(lambda function: function(root), (function,), (change,))[1]
+    moved = _moved(function, root, change)
     slope = jax.jvp(function, (root,), (jnp.ones_like(root),))[1]
     regular = jnp.abs(slope) > least
     return root, jnp.where(regular, -moved / jnp.where(regular, slope, 1.0), 0.0)
@@ -63,9 +64,16 @@ def _known_point(function, point):
 def _(primals, tangents):
     function, point = primals
     point = _known_point(function, point)
-    moved = eqx.filter_jvp(lambda function: function(point), (function,), (tangents[0],))[1]
+    moved = _moved(function, point, tangents[0])
     matrix = jax.jacfwd(function)(point)
     # The sign, as the determinant of a large matrix may be smaller than all numbers.
     regular = jnp.abs(jnp.linalg.slogdet(jax.lax.stop_gradient(matrix))[0]) > 0
     matrix = jnp.where(regular, matrix, jnp.eye(len(point), dtype=point.dtype))
     return point, jnp.where(regular, -jnp.linalg.solve(matrix, moved), 0.0)
+
+
+def _moved(function: Callable[[Array], Array], at: Array, change: Any) -> Array:
+    """How the values of a function change with what it holds; zero where they do not depend on what
+    changes, which Equinox tells by None."""
+    moved = eqx.filter_jvp(lambda function: function(at), (function,), (change,))[1]
+    return jnp.zeros_like(at) if moved is None else moved
