@@ -322,8 +322,8 @@ def test_an_ensemble_of_a_point_that_is_given_its_noise_by_an_axis():
     network, _ = zoo.cycle()
     point = hx.Point(network, dict(saliency=[4.0, 0.0, 0.0]), TIMES)
     with pytest.raises(ValueError, match="`noise` needs sweep"):
-        hx.sweep(point, {"noise": [0.0, 0.3]})
-    ds = hx.ensemble(point, [3, 5, 8], {"noise": [0.0, 0.3]}, level=0.5, quantiles=0.5)
+        hx.sweep(point, {"noise": [0.0, 2.0]})
+    ds = hx.ensemble(point, [3, 5, 8], {"noise": [0.0, 2.0]}, level=0.5, quantiles=0.5)
     assert ds.regime_fraction.dims == ("noise", "regime") and (ds["count"] == 3).all()
     np.testing.assert_array_equal(ds.regime_fraction.sum("regime"), 1.0)
     assert "sequence" in ds.regime.values and (ds.regime_low <= ds.regime_fraction).all()

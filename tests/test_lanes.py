@@ -293,7 +293,7 @@ def test_bad_points_speak_up_early(as_a_user_runs_it):
 def test_sweeps_of_many_memories_run_on_classes_of_neurons():
     """Also where a program does not know the memories. What can make equal neurons different, or
     looks at single ones, keeps all of them."""
-    xi = np.tile(np.asarray(hx.patterns.hadamard(8, 8).xi), 8)
+    xi = np.tile(np.asarray(hx.patterns.hadamard(list(range(8)), 8).xi), 8)
     network = hx.TwoTimescaleHopfield(
         hx.Patterns(xi, check_patterns=False), hx.cyclic(8), kappa=5.0, tau=10.0, bias=0.02
     )
