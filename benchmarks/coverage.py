@@ -4,11 +4,14 @@ For each design the same truth is recorded with new errors for every seed and fi
 that is off, 50 seeds side by side in one compiled program. The table gives the share of seeds in
 which the interval of nominal 95 % contains the truth:
 
-- `interval`: that on the free scale, of a positive parameter its logarithm;
+- `linear`: that on the free scale, of a positive parameter its logarithm, as fits side by side
+  give it;
 - `symmetric`: the one that is symmetric in the parameter itself;
 - `ratio`: the set of values whose deviance, with all others fitted again, is below its quantile.
   That is the profile's interval, without a walk to its ends;
-- `profile`: that interval by `FitResult.profile`, for the first `--profiles` seeds.
+- `interval`: that of `FitResult.interval` of a fit by itself, for the first `--singles` seeds. It
+  is the linear one or, where the fit finds that the loss is no parabola (`walked` of them), that of
+  the profile; `other` counts the seeds in which it and the ratio disagree.
 
 A fit that is poor (by chance one in a thousand is) has no intervals and is counted apart, as is an
 entry with an infinite error. The error of a share is its binomial standard error. `pull` is the
@@ -33,6 +36,7 @@ from jax.flatten_util import ravel_pytree
 import hopfax as hx
 from hopfax._fit._intervals import quantile
 from hopfax._fit._profile import Origin, _held
+from hopfax._fit._result import straight
 from hopfax._fit._steppers import Problem
 from hopfax._fit._variables import variables_of
 
@@ -189,7 +193,7 @@ DESIGNS = {
 }
 
 
-def measure(name, seeds, profiles):
+def measure(name, seeds, singles):
     """One row for every number that is fitted."""
     design = DESIGNS[name]()
     where = design.where
@@ -215,14 +219,7 @@ def measure(name, seeds, profiles):
     low, high = (np.asarray(end) for end in found.interval(0.95))
     seconds = time.perf_counter() - began
     ratio = by_ratio(design, noise, found)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", hx.FitWarning)
-        by_profile = np.full((profiles, truth.size), np.nan)
-        for seed in range(profiles):
-            one = fitted(noise[seed])
-            for k, label in enumerate(one.labels):
-                ends = one.profile(label).interval(0.95)
-                by_profile[seed, k] = float(ends.low) <= truth[k] <= float(ends.high)
+    contained, walked = by_themselves(fitted, noise[:singles], truth)
     values, errors = np.asarray(found.values), np.asarray(found.stderr)
     poor = np.asarray(found.goodness.poor)
     inside = (low <= truth) & (truth <= high)
@@ -237,13 +234,15 @@ def measure(name, seeds, profiles):
             parameter=label,
             truth=round(float(truth[k]), 4),
             seeds=seeds,
-            interval=round(float(inside[fine, k].sum() / rows), 3),
+            interval=round(float(np.nanmean(contained[:, k])), 3) if singles else None,
+            singles=singles,
+            walked=walked,
+            other=int((contained[:, k] != ratio[:singles, k])[~np.isnan(contained[:, k])].sum()),
+            linear=round(float(inside[fine, k].sum() / rows), 3),
             symmetric=round(float(plain[fine, k].sum() / rows), 3),
             ratio=round(float(ratio[fine, k].sum() / rows), 3),
             error=round(float(np.sqrt(0.95 * 0.05 / rows)), 3),
             pull=round(float(pulls.std()), 3) if fine.any() else None,
-            profile=round(float(by_profile[:, k].mean()), 3) if profiles else None,
-            profiles=profiles,
             median=float(np.median(values[:, k])),
             stderr=float(np.nanmedian(errors[:, k])),
             poor=int(poor.sum()),
@@ -251,6 +250,21 @@ def measure(name, seeds, profiles):
             seconds=round(seconds, 1),
         )
         print(json.dumps(row), flush=True)
+
+
+def by_themselves(fitted, noise, truth):
+    """Whether the intervals of fits made one by one contain the truth, NaN for those that have
+    none; and how many of these fits are no parabola."""
+    contained, walked = np.full((len(noise), truth.size), np.nan), 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", hx.FitWarning)
+        for seed, own in enumerate(noise):
+            one = fitted(own)
+            low, high = (np.asarray(end) for end in one.interval(0.95))
+            fine = ~np.isnan(low)
+            contained[seed, fine] = ((low <= truth) & (truth <= high))[fine]
+            walked += not straight(one)
+    return contained, walked
 
 
 def side_by_side(function, *rows):
@@ -296,13 +310,13 @@ def by_ratio(design, noise, found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=400)
-    parser.add_argument("--profiles", type=int, default=0, help="seeds whose profile is made")
+    parser.add_argument("--singles", type=int, default=0, help="seeds that are also fitted alone")
     parser.add_argument("--only", default="", help="parts of names, between |")
     options = parser.parse_args()
     for part in options.only.split("|"):
         for name in DESIGNS:
             if part in name:
-                measure(name, options.seeds, options.profiles)
+                measure(name, options.seeds, options.singles)
 
 
 if __name__ == "__main__":

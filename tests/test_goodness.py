@@ -222,5 +222,11 @@ def test_errors_that_reach_beyond_the_parabola_are_doubted(starts):
     with pytest.warns(hx.FitWarning, match="the loss is no parabola .* `profile`") as said:
         found = hx.fit((jnp.asarray(3.5), jnp.zeros(())), bent, starts=starts, **options)
     assert found.ending == "converged" and np.isfinite(found.stderr).all() and len(said) == 1
+    assert found.bent and "95 %" not in repr(found)
+    # The valley is narrow: the interval of y is what the straight one of x becomes by y = x^2.
+    mean, error = float(data.mean()), 1.959964 * 2.0 / np.sqrt(12.0)
+    (low, lowest), (high, highest) = found.interval()
+    np.testing.assert_allclose((low, high), (mean - error, mean + error), rtol=1e-3)
+    np.testing.assert_allclose((lowest, highest), ((mean - error) ** 2, (mean + error) ** 2), 0.03)
     straight = fit(seen_of(2.0), absolute_sigma=True, starts=starts)
-    assert straight.ending == "converged"  # without a word
+    assert straight.ending == "converged" and not straight.bent  # without a word

@@ -67,6 +67,8 @@ def test_errors_of_chosen_entries_are_those_with_all_entries_free(absolute):
     assert (wide.stderr > found.stderr).all()
     low, high = wide.interval(0.95)
     assert (high - low > found.interval(0.95).high - found.interval(0.95).low).all()
+    with pytest.raises(ValueError, match="would hold all entries"):
+        wide.profile("a[0]")
 
 
 def test_entries_that_are_open_have_no_error_however_few_are_fitted():

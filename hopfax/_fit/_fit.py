@@ -1,5 +1,6 @@
 """Fit: from a model and a loss to the model with the least of it."""
 
+import dataclasses
 import inspect
 import os
 from collections.abc import Callable
@@ -200,7 +201,7 @@ def fit(
     else:
         rise = rise_of(job, result)
     _warn(result, rise)
-    return result
+    return result if rise is None else dataclasses.replace(result, bent=rise.off)
 
 
 def _checked_kinds(
@@ -420,9 +421,9 @@ def _warn(result: FitResult, rise: Rise | None) -> None:
         _say(
             f"the loss is no parabola where the standard errors reach: {rise.away:g} of them away "
             f"it rises by {rise.ratios.min():.2g} to {rise.ratios.max():.2g} times as much as they "
-            "say. They and `interval` may be far off, and a lower minimum may lie further along "
-            "the valley. Use `profile` of the result, or another start or more of them (starts=16, "
-            "spread=0.1, key=jax.random.key(0))."
+            "say. They may be far off (`interval` of the result takes the `profile` instead), and "
+            "a lower minimum may lie further along the valley: try another start, or more of them "
+            "(starts=16, spread=0.1, key=jax.random.key(0))."
         )
 
 

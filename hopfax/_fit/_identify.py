@@ -231,7 +231,8 @@ def with_all_free(
     covariance = covariance if left > 0 else jnp.full_like(covariance, jnp.nan)
     own = dataclasses.replace(result.scale, stderr=stderr, covariance=covariance)
     certain = dict(stderr=stderr, covariance=covariance, undetermined=jnp.isinf(stderr), scale=own)
-    return dataclasses.replace(result, **certain), known
+    origin = result.origin and dataclasses.replace(result.origin, whole=False)
+    return dataclasses.replace(result, **certain, origin=origin), known
 
 
 def _once_forward(loss: Callable, variables: Variables) -> bool:

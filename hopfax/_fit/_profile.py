@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 
 from .._errors import FitWarning, warn
 from .._programs import jitted
+from .._progress import progress as bar
 from .._report import Report, Reported
 from ..losses import value
 from ._choice import levenberg_marquardt
@@ -40,11 +41,13 @@ _BETTER = 1e-2  # a fall of the deviance that counts as another minimum
 
 
 class Origin(eqx.Module):
-    """What a fit was made of, for the fits of a profile."""
+    """What a fit was made of, for the fits of a profile. `whole`: whether its errors hold for what
+    it fitted alone, and not with further entries free."""
 
     problem: Problem
     data: Any
     tolerance: float = eqx.field(static=True)
+    whole: bool = eqx.field(static=True, default=True)
 
 
 class Profile(Reported, eqx.Module):
@@ -198,6 +201,25 @@ def profile_of(
     if lowest < -_BETTER:
         _warn_of_another(label)
     return Profile(label, best, values, roots**2, parameters, scale.left, free, scale, entry)
+
+
+def ends_of(
+    origin: Origin,
+    scale: Scale,
+    loss: Array,
+    labels: tuple[str, ...],
+    entries: np.ndarray,
+    linear: Interval,
+    level: float,
+) -> Interval:
+    """`linear` intervals with those of the profile in place of these `entries`."""
+    low, high = (np.array(end) for end in linear)
+    with bar(len(entries), "profile", "auto") as shown:
+        for k in map(int, entries):
+            own = profile_of(origin, scale, loss, labels[k], k, level).interval(level)
+            low[k], high[k] = (float(end) for end in own)
+            shown.update(1)
+    return Interval(jnp.asarray(low), jnp.asarray(high))
 
 
 def _warn_of_another(label: str) -> None:

@@ -11,7 +11,7 @@ from .._programs import jitted
 from .._report import Report, Reported, lines_svg
 from ._goodness import Goodness
 from ._intervals import Interval, Scale, check_level, interval_of
-from ._profile import Origin, Profile, profile_of
+from ._profile import Origin, Profile, ends_of, profile_of
 
 #: How a fit ended; the code is the place here.
 ENDINGS = (
@@ -49,6 +49,8 @@ class FitResult(Reported, eqx.Module):
     - `undetermined`: which entries the data do not determine.
     - `interval(level)`: confidence intervals. `profile(label)`: the profile likelihood of an entry.
     - `scale`, `origin`: what these two are made from.
+    - `bent`: whether the loss is no parabola as far as the standard errors reach, so that intervals
+      are those of the profile; None where that was not tried (under `jit` or `vmap`).
     - `goodness`: whether the model fits the data, a `hopfax.Goodness`; None for a loss that is a
       number, that is no observation (`losses.event_map`) or that is fitted in batches, and for
       more than 512 parameters.
@@ -86,6 +88,7 @@ class FitResult(Reported, eqx.Module):
     method: str = eqx.field(static=True)
     scale: Scale | None = None
     origin: Origin | None = None
+    bent: bool | None = eqx.field(static=True, default=None)
 
     def interval(self, level: float = 0.95) -> Interval:
         r"""Confidence intervals of all fitted entries.
@@ -93,8 +96,11 @@ class FitResult(Reported, eqx.Module):
         They are symmetric on the scale on which a parameter is free (of a `Positive` one, in its
         logarithm), $u \pm q s$, and mapped back: positive parameters have positive, asymmetric
         intervals. $q$ is the quantile of the normal distribution for `absolute_sigma=True`, else
-        of Student's $t$ with the remaining degrees of freedom. They rest on the linear model at
-        the minimum; `profile` does not.
+        of Student's $t$ with the remaining degrees of freedom.
+
+        That rests on the linear model at the minimum. Where it does not reach so far (`bent`, or a
+        standard error larger than its value) the ends are those of the profile likelihood of each
+        entry, which takes some seconds an entry; where there is no `profile`, all are linear.
 
         **Arguments:** `level`: how often they are to contain the truth.
 
@@ -126,7 +132,12 @@ class FitResult(Reported, eqx.Module):
 
         if self.scale.free.ndim > 1:  # of many fits side by side
             return eqx.filter_vmap(one)(self.scale, self.stderr)
-        return one(self.scale, self.stderr)
+        if straight(self):
+            return one(self.scale, self.stderr)
+        known = np.flatnonzero(np.isfinite(np.asarray(self.stderr)))
+        own = one(self.scale, self.stderr)
+        assert self.origin is not None
+        return ends_of(self.origin, self.scale, self.loss, self.labels, known, own, level)
 
     def profile(self, label: str, level: float = 0.95) -> Profile:
         """How well the data can be met at each value of one parameter, all others fitted again.
@@ -139,7 +150,8 @@ class FitResult(Reported, eqx.Module):
         not describe the data says nothing of the truth.
 
         **Raises:** TypeError/ValueError naming `label` or `level`; ValueError for a fit without
-        standard errors, or one that was made under `jit` or `vmap`.
+        standard errors, and for one that was made under `jit` or `vmap` or by `fit_sequence` with
+        entries of its own choice.
         """
         check_type(label, "label", str, "the name of a fitted entry")
         level = check_level(level)
@@ -150,6 +162,11 @@ class FitResult(Reported, eqx.Module):
             raise ValueError(_NO_ERRORS)
         if self.origin is None:
             raise ValueError("`profile` needs a fit that was not made under jit or vmap.")
+        if not self.origin.whole:
+            raise ValueError(
+                "`profile` would hold all entries that this fit of fit_sequence did not choose, "
+                "and its errors count them, too. Fit the entries that you mean by hopfax.fit."
+            )
         if poor(self):
             warn(
                 f"the model does not fit the data ({self.goodness}): a profile of it says how well "
@@ -194,7 +211,8 @@ class FitResult(Reported, eqx.Module):
         tested = self.goodness is not None and np.isfinite(self.goodness.p_value)
         values = np.asarray(self.values)
         errors = None if self.stderr is None else np.asarray(self.stderr)
-        ends = None if errors is None or self.scale is None else self.interval()
+        sure = errors is not None and self.scale is not None and straight(self)
+        ends = self.interval() if sure else None
         little, rows = vague(self), []
         for k, label in enumerate(self.labels[:_SHOWN]):
             error = ""
@@ -261,6 +279,13 @@ def listed(labels: list[str]) -> str:
 def poor(result: FitResult) -> bool:
     """Whether it is known that the fitted model does not describe the data."""
     return result.goodness is not None and bool(result.goodness.poor)
+
+
+def straight(result: FitResult) -> bool:
+    """Whether intervals are those of the linear model: where it holds as far as the standard errors
+    reach, and where there is nothing to fit again."""
+    again = result.origin is not None and result.origin.whole
+    return not again or not (result.bent or vague(result))
 
 
 def vague(result: FitResult) -> list[str]:

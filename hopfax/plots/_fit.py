@@ -6,6 +6,7 @@ import numpy as np
 
 from .._errors import check_type
 from .._fit import FitResult, Profile
+from .._fit._result import straight
 from .._fit._trial import Replayed, Trial
 from ..losses import Recording
 from ._axes import COLOURS, Axes, Figure, Style, check_figure, new_figure
@@ -161,15 +162,21 @@ def _band(ax: Axes) -> None:
 
 
 def _intervals(ax: Axes, found: FitResult) -> None:
-    """One bar for each fitted number, in per cent of it."""
+    """One bar for each fitted number, in per cent of it. Where the loss is no parabola intervals
+    are not waited for: the bars are standard errors, dotted."""
     values = np.asarray(found.values, float)[:_ENTRIES]
-    ends = [np.asarray(end, float)[:_ENTRIES] for end in found.interval(0.95)]
+    if straight(found):
+        ends = [np.asarray(end, float)[:_ENTRIES] for end in found.interval(0.95)]
+    else:
+        width = _NORMAL * np.asarray(found.stderr, float)[:_ENTRIES]
+        ends = [values - width, values + width]
     size = np.where(values != 0, np.abs(values), 1.0)
     low, high = (np.clip(100 * (end - values) / size, -_WIDE, _WIDE) for end in ends)
     rows = np.arange(values.size)
     texts, drawn = [], False
     for k in rows:
         known = np.isfinite([low[k], high[k]]).all() and high[k] - low[k] < 2 * _WIDE
+        known = known and straight(found)
         colour = COLOURS[0] if known else COLOURS[1]
         if np.isfinite([low[k], high[k]]).all():
             bar: Style = dict(ls="-", lw=2.5) if known else dict(ls=":", lw=1.5)
@@ -187,7 +194,8 @@ def _intervals(ax: Axes, found: FitResult) -> None:
     ax.set_ylim(rows.size - 0.4, -0.6)
     ax.set_xlabel("per cent of the value")
     more = f" (the first {_ENTRIES})" if len(found.labels) > _ENTRIES else ""
-    ax.set_title(f"intervals of 95 %{more}", fontsize="medium")
+    what = "intervals of 95 %" if straight(found) else "1.96 standard errors, which say little here"
+    ax.set_title(what + more, fontsize="medium")
 
 
 def _matrix(ax: Axes, found: FitResult) -> None:
