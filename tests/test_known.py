@@ -147,3 +147,19 @@ def test_errors_of_a_matrix_are_those_of_its_whole_jacobian(events):
     np.testing.assert_array_equal(found.fit.stderr, found.known.errors[jnp.asarray(mine)])
     assert "with all entries of the matrix free" in str(found)
     assert "the data say nothing of them" in str(found.known)
+
+
+@pytest.mark.slow
+def test_a_prior_closes_what_the_times_leave_open(events):
+    """Errors are those of the posterior: of the information of the times, by central differences,
+    and of the prior."""
+    prior = hx.losses.prior(lambda net: net.transition, CHAIN, sigma=0.1)
+    options = dict(saliency=STARTS, sigma=SIGMA, progress=False)
+    found = hx.fit_sequence(network(4), events, prior=prior, absolute_sigma=True, **options)
+    A = found.network.transition
+    J = differences(A)
+    covariance = np.linalg.inv(J.T @ J + np.eye(16) / 0.1**2)
+    np.testing.assert_allclose(found.fit.stderr, np.sqrt(np.diag(covariance)), rtol=1e-4)
+    slope = J.T @ (times_of(A) - events.time[1:]) / SIGMA + (A - CHAIN).ravel() / 0.1**2
+    assert np.abs(covariance @ slope).max() < 1e-3  # a minimum of the sum
+    assert found.reproduced == 1 and hx.plots.fit(found.fit).axes[0].get_title() == "data and model"

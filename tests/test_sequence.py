@@ -277,6 +277,9 @@ def test_what_cannot_be_shown_is_said():
 # Bad input
 
 
+KNOWN = hx.losses.prior(lambda net: net.transition, sigma=0.1)
+
+
 @pytest.mark.usefixtures("as_a_user_runs_it")
 @pytest.mark.parametrize(
     ("target", "options", "error", "match"),
@@ -295,6 +298,14 @@ def test_what_cannot_be_shown_is_said():
             {},
             ValueError,
             "either all sequences have times, or none",
+        ),
+        ([0, 1, 2], dict(prior=0.5), TypeError, "`prior` must be a loss of the network"),
+        ([0, 1, 2], dict(prior=KNOWN), ValueError, "`prior` stands beside times"),
+        (
+            hx.Events([0, 1], [0.0, 1.0]),
+            dict(prior=KNOWN),
+            ValueError,
+            "`prior` needs absolute_sigma=True",
         ),
     ],
 )

@@ -12,10 +12,11 @@ from .._errors import (
     check_at_least,
     check_bool,
     check_shape,
+    check_type,
 )
 from .._progress import check_progress
 from .._types import ArrayLike
-from ..losses import Events
+from ..losses import AbstractLoss, Events
 from ..losses._events import events_of
 from ..losses._order import check_memories
 from ._moving import Moving
@@ -47,6 +48,23 @@ def targets_of(target: Any, P: int) -> list[Events]:
     if any(timed) and not all(timed):
         raise ValueError("`target`: either all sequences have times, or none.")
     return targets
+
+
+def check_prior(prior: Any, targets: list[Events], absolute_sigma: bool) -> None:
+    """TypeError/ValueError for what is no prior, or has no times to stand beside."""
+    if prior is None:
+        return
+    check_type(prior, "prior", AbstractLoss, "a loss of the network, as hopfax.losses.prior")
+    if targets[0].time is None:
+        raise ValueError(
+            "`prior` stands beside times with errors, but `target` is an order alone: of the "
+            "matrices that show it the design takes that of least norm."
+        )
+    if not absolute_sigma:
+        raise ValueError(
+            "`prior` needs absolute_sigma=True and `sigma`, the errors of the times: their weight "
+            "against the prior."
+        )
 
 
 def given_starts(saliency: ArrayLike | None, network: Moving, S: int) -> Float[Array, "S P"] | None:

@@ -75,7 +75,7 @@ def _of_rates(task: Task, memory: str, strategy: str) -> Plan:
 
 def _obstacle(task: Task, strategy: str) -> str:
     """What was given that belongs to the network as it is; empty if nothing was."""
-    for name in ("where", "constraint", "saliency"):
+    for name in ("where", "constraint", "saliency", "prior"):
         if getattr(task, name) is not None:
             return f"`{name}` is of the network as it is"
     if strategy not in ("auto", "design"):

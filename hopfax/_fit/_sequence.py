@@ -20,8 +20,9 @@ from .._errors import (
 from .._interrupt import until_stopped
 from .._progress import progress as bar
 from .._types import ArrayLike
+from ..losses import AbstractLoss
 from ..networks import TwoTimescaleHopfield, TwoTimescaleRateMemory
-from ._asked import check_options, given_starts, targets_of
+from ._asked import check_options, check_prior, given_starts, targets_of
 from ._choice import Optimizer
 from ._contexts import contexts
 from ._listening import predicting
@@ -51,6 +52,7 @@ def fit_sequence(
     saliency: ArrayLike | None = None,
     sigma: ArrayLike = 1.0,
     absolute_sigma: bool = False,
+    prior: AbstractLoss | None = None,
     optimizer: Optimizer = None,
     steps: int | None = None,
     starts: int = 1,
@@ -116,8 +118,8 @@ def fit_sequence(
         [0, 2, 1], read as a cycle.
     - `strategy`: which are tried, see above.
     - `memory`: "auto", "transition", "contexts" or "suffixes", see above. What is said of the
-        network as it is (`where`, `constraint`, `saliency`, the strategies "surrogate" and
-        "gradient") means "transition".
+        network as it is (`where`, `constraint`, `saliency`, `prior`, the strategies "surrogate"
+        and "gradient") means "transition".
     - `where`: what to fit of the network, as in `hopfax.fit`. Default: `transition`; with times, in
         the end, only its entries that are not zero, and the saliencies of the
         first memories.
@@ -125,6 +127,10 @@ def fit_sequence(
     - `saliency`: (P,) or (S, P), where the sequences start, if it is known. Otherwise it is part of
         the design: a cycle is steady from the beginning, an open sequence starts from one memory.
     - `sigma`, `absolute_sigma`: standard deviation of the times, as in `hopfax.fit`.
+    - `prior`: what is known of the network beside the times, as `losses.prior(lambda net:
+        net.transition, 0.0, sigma=0.5)` (Gaussian), `losses.sparsity` or a sum of both. All entries
+        of the transition are then fitted, from the design, and errors are those of the posterior.
+        It needs times and `absolute_sigma=True`.
     - `optimizer`: of the strategy "gradient" (`optax.adam(0.1)`).
     - `steps`: the most steps, of the strategy "gradient" (400) and of the refinement (200).
     - `starts`, `key`: of the surrogate, as in `hopfax.fit`.
@@ -170,8 +176,9 @@ def fit_sequence(
     if strategy == "design" and where is not None:
         raise ValueError("`where` is not for strategy='design', which sets `transition`.")
     targets = targets_of(target, network.patterns.P)
+    check_prior(prior, targets, absolute_sigma)
     given = given_starts(saliency, network, len(targets))
-    task = Task(network, targets, given, where, constraint, sigma, absolute_sigma, progress)
+    task = Task(network, targets, given, where, constraint, sigma, absolute_sigma, progress, prior)
     names, reasons = plan(task, memory, strategy)
     search = _Search(task, reasons)
     if "design" in names and chained(task):

@@ -75,6 +75,7 @@ class Task:
     sigma: ArrayLike
     absolute_sigma: bool
     progress: bool | Literal["auto"]
+    prior: AbstractLoss | None = None
 
     @property
     def timed(self) -> bool:
@@ -294,16 +295,18 @@ def gradient(task: Task, best: Trial | None, optimizer: Optimizer, steps: int | 
 def refine(task: Task, trial: Trial, steps: int | None) -> Made:
     """Least squares on the true switch times, from a trial that shows some of the target.
 
-    Where the entries are our choice, those of a trial that it uses are fitted, and
-    errors hold with all of them free.
+    Where the entries are our choice, those of a trial that it uses are fitted, and errors hold with
+    all of them free. With a prior nothing is open: all are fitted.
     """
     recordings = []
     for events, z in zip(task.targets, trial.saliency, strict=True):
         events = events.repeated(_LEARNT) if events.cycle else events
         recordings.append(_recorded(task, events, z))
-    loss = Replayed(tuple(recordings))
-    if task.where is not None:
-        result = _fitted(task, trial, loss, _variable(task), steps=steps, patience=_IDLE)
+    loss = Replayed(tuple(recordings), task.prior)
+    if task.where is not None or task.prior is not None:
+        own = task.where is not None
+        variable = _variable(task) if own else _entries(task, trial, all_of_them=True)
+        result = _fitted(task, trial, loss, variable, steps=steps, patience=_IDLE)
         return Made(result.model, result)
     variable = _entries(task, trial, all_of_them=False)
     with hushed(FitWarning):  # not all of them may matter

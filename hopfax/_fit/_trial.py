@@ -40,13 +40,15 @@ class Forced(AbstractLoss):
 
 
 class Replayed(AbstractLoss):
-    """Recordings of several sequences, each from the trial's own start."""
+    """Recordings of several sequences, each from the trial's own start, and what is known of the
+    network beforehand."""
 
     recordings: tuple[Recording, ...]
+    prior: AbstractLoss | None = None
 
     def __call__(self, network: Network, *, derivative="reverse"):
-        started = self._started(network)
-        return jnp.concatenate([one(network.network, derivative=derivative) for one in started])
+        parts = [*self._started(network), *([] if self.prior is None else [self.prior])]
+        return jnp.concatenate([one(network.network, derivative=derivative) for one in parts])
 
     def compared(self, network: Network) -> list[Compared]:
         """What was seen of each sequence beside what the network shows, for a picture."""
