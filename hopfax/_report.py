@@ -6,7 +6,7 @@ what has tracers or strange leaves for values, as inside of `jax.jit`, falls bac
 
 import dataclasses
 import html
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -124,12 +124,20 @@ def in_brief(value: Any) -> str:
         known = {name: part for name, part in parts.items() if part is not None}
         inner = ", ".join(f"{name} = {in_brief(part)}" for name, part in known.items())
         return type(value).__name__ + (f" ({inner})" if inner else "")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} = {in_brief(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple) and any(map(_has_parts, value)):
+        return "; ".join(map(in_brief, value))
     if callable(value):
         return getattr(value, "__qualname__", type(value).__name__)
     if isinstance(value, float):
         return f"{value:.6g}"
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _has_parts(value: Any) -> bool:
+    return isinstance(value, Reported | Mapping | tuple | list) or hasattr(value, "dtype")
 
 
 def _array(value: Any) -> str:

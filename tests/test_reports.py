@@ -139,3 +139,21 @@ def test_a_plan_and_a_fit_are_shown_as_they_are_printed():
     assert len(cells) == 2 and str(cells[1]).startswith("2.05 +- ")
     assert len(list(tree.iter("polyline"))) == 1
     assert repr(found.goodness) == str(found.goodness) and "p = " in repr(found.goodness)
+
+
+def test_points_and_losses_are_shown_in_a_few_lines():
+    start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
+    switches = hx.losses.switch_times([32.0, 63.0], init=start)
+    path = hx.losses.saliency_path([0.0, 1.0, 2.0], np.ones((3, 4)), init=start, sigma=0.1)
+    known = hx.losses.prior(lambda net: net.kappa, 5.0, sigma=1.0)
+    both = repr(hx.losses.same_run(switches, path)).splitlines()
+    assert both[0] == "recording of 2 switch times and a path of 4 saliencies at 3 times"
+    assert "  init         saliency = 4, 0, 0, 0" in both
+    expected = ["sum of losses", "  1 x recording of 2 switch times", "  2.5 x Prior"]
+    assert repr(switches + 2.5 * known).splitlines() == expected
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    point = hx.Point(network, start, jnp.linspace(0.0, 100.0, 51))
+    assert "  ts         51 numbers, 0 to 100" in repr(point).splitlines()
+    assert "<table" in point._repr_html_() and len(repr(point).splitlines()) == 8

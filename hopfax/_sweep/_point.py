@@ -25,6 +25,7 @@ from .._errors import (
     filled,
     shown,
 )
+from .._report import Reported
 from .._simulate import simulate
 from .._types import ArrayLike, Input, is_concrete
 from ..networks import AbstractFlow, check_flow
@@ -33,7 +34,7 @@ from . import _names
 from ._names import unknown
 
 
-class Point(eqx.Module):
+class Point(Reported, eqx.Module):
     r"""One point of a sweep: a run reduced to numbers, as a function of named parameters.
 
     **Arguments:**

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._errors import as_float, check_callable, check_option, check_type
+from .._report import Report, Reported, in_brief
 from .._types import ArrayLike, Network
 from ..networks import AbstractNetwork
 
@@ -18,7 +19,7 @@ Derivative: TypeAlias = Literal["reverse", "forward"]
 LOST = 1e3
 
 
-class AbstractLoss(eqx.Module):
+class AbstractLoss(Reported, eqx.Module):
     r"""How far a network is from what it should do.
 
     Called with a network it returns either a vector of residuals $r$, whose half squared sum
@@ -83,6 +84,10 @@ class Total(AbstractLoss):
             # Half the squared sum of these is the weighted sum of the losses.
             return jnp.concatenate([jnp.sqrt(_as(w, out)) * out.ravel() for w, out in outputs])
         return sum((_as(w, out) * value(out) for w, out in outputs), jnp.zeros(()))
+
+    def _report(self) -> Report:
+        rows = [(in_brief(weight), loss._report().title) for weight, loss in self.parts]
+        return Report("sum of losses", rows, join=" x ")
 
 
 def _as(weight: ArrayLike, out: Array) -> Array:

@@ -18,10 +18,11 @@ from .._errors import (
     check_type,
     shown,
 )
+from .._report import Reported
 from .._types import ArrayLike, is_concrete
 
 
-class Events(eqx.Module):
+class Events(Reported, eqx.Module):
     """A sequence of memories: memory `memory[k]` is entered at `time[k]`.
 
     **Arguments:**

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from .._engines import Auto, Diffrax, EventDriven, as_method
 from .._errors import as_float, check_finite, check_shape, shown
 from .._programs import jitted
+from .._report import Report, fields_report
 from .._simulate import simulate
 from .._status import OK
 from .._trajectory import Trajectory
@@ -123,6 +124,10 @@ class Recording(AbstractLoss):
         """The saves that each term needs."""
         times = (term.times().astype(run.ts.dtype) for term in self.terms)
         return [jnp.searchsorted(run.ts, ts) for ts in times]
+
+    def _report(self) -> Report:
+        seen = " and ".join(term._report().title for term in self.terms)
+        return fields_report(self, f"recording of {seen}", ("terms", "t0", "strict"))
 
     @property
     def sees_classes_only(self) -> bool:

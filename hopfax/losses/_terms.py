@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .._report import Report, Reported, fields_report
 from .._trajectory import Trajectory
 
 
@@ -26,7 +27,7 @@ class Compared(NamedTuple):
     moments: bool
 
 
-class AbstractTerm(eqx.Module):
+class AbstractTerm(Reported, eqx.Module):
     """One kind of observation of a run."""
 
     @abc.abstractmethod
@@ -58,6 +59,9 @@ class SwitchTimes(AbstractTerm):
     order: Int[Array, " K"] | None
     sigma: Float[Array, "*#K"]
     stays: Float[Array, ""] | None = None
+
+    def _report(self) -> Report:
+        return fields_report(self, f"{self.time.shape[-1]} switch times")
 
     def times(self):
         return jnp.zeros(0, self.time.dtype)
@@ -98,6 +102,9 @@ class DwellTimes(AbstractTerm):
     order: Int[Array, " K"] | None
     sigma: Float[Array, "*#L"]
 
+    def _report(self) -> Report:
+        return fields_report(self, f"{self.dwell.shape[-1]} dwells")
+
     def times(self):
         return jnp.zeros(0, self.dwell.dtype)
 
@@ -123,6 +130,9 @@ class DwellTimes(AbstractTerm):
         return Compared("dwells", number, seen, made, sigma, True)
 
 
+_PLURAL = dict(saliency="saliencies", overlaps="overlaps", field="fields")
+
+
 class Path(AbstractTerm):
     """Saliencies, overlaps or the field at given times; made by `saliency_path` and the like."""
 
@@ -130,6 +140,10 @@ class Path(AbstractTerm):
     values: Float[Array, "T n"]
     sigma: Float[Array, "..."]
     of: str = eqx.field(static=True)
+
+    def _report(self) -> Report:
+        T, n = self.values.shape[-2:]
+        return fields_report(self, f"a path of {n} {_PLURAL[self.of]} at {T} times")
 
     def times(self):
         return self.ts
