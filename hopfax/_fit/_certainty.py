@@ -121,6 +121,11 @@ def _judged(
     return Certainty(stderr, covariance, sure.undetermined, sure.left), found, scale
 
 
+def _largest(matrix: Float[Array, "r n"]) -> Float[Array, ""]:
+    """The largest singular value; `jnp.linalg.norm` makes r * r numbers on the way."""
+    return jnp.linalg.svd(matrix, full_matrices=False, compute_uv=False).max(initial=0.0)
+
+
 def certainty(
     residuals: Float[Array, " r"],
     seen: Bool[Array, " r"],
@@ -143,10 +148,11 @@ def certainty(
     length = jnp.linalg.norm(jacobian, axis=0)
     unit = 1 / jnp.where(length > 0, length, 1.0)
     jacobian, noise, slope = jacobian * unit, noise * unit, slope * unit
-    _, sizes, rows = jnp.linalg.svd(jacobian, full_matrices=True)
+    # All n rows, but of many residuals never all r columns, which would be r * r numbers.
+    _, sizes, rows = jnp.linalg.svd(jacobian, full_matrices=r < n)
     sizes = jnp.concatenate([sizes, jnp.zeros(max(n - r, 0), sizes.dtype)])
     rounding = jnp.finfo(sizes.dtype).eps ** 0.5 * jnp.max(sizes)
-    floor = jnp.maximum(rounding, jnp.linalg.norm(noise, ord=2))
+    floor = jnp.maximum(rounding, _largest(noise))
     known = sizes > floor
     scaled = jnp.where(known, 1 / jnp.where(known, sizes, 1.0), 0.0)[:, None] * rows
     spread = slope @ (scaled.T @ scaled) @ slope.T

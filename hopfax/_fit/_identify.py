@@ -267,7 +267,7 @@ def of_jacobian(
     """The errors and combinations that belong to a Jacobian."""
     J = np.asarray(jacobian, float)
     n = J.shape[1]
-    _, sizes, rows = np.linalg.svd(J, full_matrices=True)
+    _, sizes, rows = np.linalg.svd(J, full_matrices=len(J) < J.shape[1])
     sizes = np.concatenate([sizes, np.zeros(n - sizes.size)])
     floor = np.finfo(np.asarray(jacobian).dtype).eps ** 0.75 * max(float(sizes.max()), 1e-300)
     with np.errstate(divide="ignore"):

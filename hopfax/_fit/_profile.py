@@ -178,6 +178,11 @@ def profile_of(
     """The profile of the free entry `entry`, far enough for intervals at `level`."""
     least = float(loss)
     left, bound = float(scale.left), float(quantile(level, scale.left))
+    if not np.isinf(left) and not (left > 0 and least > 0):
+        raise ValueError(
+            "the errors of the data are estimated from the residuals, but the fit leaves none, so "
+            "that there is no profile. Give `sigma` to the loss and absolute_sigma=True to the fit."
+        )
     unit = 1.0 if np.isinf(left) else 2 * least / left
     width = float(scale.stderr[entry])
     first = _RISE * min(width if 0 < width < np.inf else 1.0, 1.0 + abs(float(scale.free[entry])))

@@ -151,7 +151,7 @@ class FitResult(Reported, eqx.Module):
 
         **Raises:** TypeError/ValueError naming `label` or `level`; ValueError for a fit without
         standard errors, and for one that was made under `jit` or `vmap` or by `fit_sequence` with
-        entries of its own choice.
+        entries of its own choice, or that leaves no residuals by which to tell unknown errors.
         """
         check_type(label, "label", str, "the name of a fitted entry")
         level = check_level(level)

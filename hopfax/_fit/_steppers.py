@@ -74,7 +74,17 @@ class Problem(AbstractProblem):
         if self.forward:
             return _jacobian(residuals, flat)
         out, pull = jax.vjp(residuals, flat)
-        return out, jax.vmap(lambda row: pull(row)[0])(jnp.eye(out.size, dtype=out.dtype))
+
+        def row(k):
+            return pull(jnp.zeros_like(out).at[k].set(1.0))[0]
+
+        each = jnp.arange(out.size)
+        if out.size <= _ROWS:
+            return out, jax.vmap(row)(each)
+        return out, jax.lax.map(row, each, batch_size=_ROWS)  # not r * r numbers at once
+
+
+_ROWS = 1024  # pullbacks side by side
 
 
 def derivative_matters(loss: Any) -> bool:
@@ -168,7 +178,11 @@ class ByLeastSquares(eqx.Module):
         flat, _ = ravel_pytree(vectors)
         shapes = jax.eval_shape(lambda v: problem.jacobian(v, data), vectors)
         f_info = _info(*(jnp.zeros(shape.shape, shape.dtype) for shape in shapes))
-        search = self.solver.search.init(flat, f_info)
+        # Whose step sizes are of the default float, also where parameters are of a shorter one.
+        search = jax.tree.map(
+            lambda x: x.astype(flat.dtype) if eqx.is_inexact_array(x) else x,
+            self.solver.search.init(flat, f_info),
+        )
         descent = self.solver.descent.init(flat, f_info)
         return Tried(flat, f_info, search, descent, jnp.asarray(True), jnp.asarray(False))
 
@@ -216,10 +230,15 @@ def _exhausted(jacobian: Float[Array, "r n"], r: Float[Array, " r"]) -> Bool[Arr
     """Whether the linear model promises to lower the loss by no more than its rounding.
 
     Whether a step lowers the loss is then a matter of chance, and the solver would go on until
-    chance ends it.
+    chance ends it. In float32 that bound alone would end it a standard error too early where there
+    are thousands of residuals: it is at most a hundredth of one, unless that is rounding itself.
     """
     basis, _ = jnp.linalg.qr(jacobian)
-    return jnp.sum(jnp.square(basis.T @ r)) <= _ROUNDING * jnp.finfo(r.dtype).eps * jnp.sum(r * r)
+    eps = float(jnp.finfo(r.dtype).eps)
+    share = min(_ROUNDING * eps, max(_LAST * eps, _WITHIN**2 / r.size))
+    return jnp.sum(jnp.square(basis.T @ r)) <= share * jnp.sum(r * r)
 
 
 _ROUNDING = 1024  # of a loss, in units of its last place
+_LAST = 8  # the same, where a sum of squares cannot be told from another
+_WITHIN = 0.01  # standard errors
