@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -203,6 +203,33 @@ def _correlated(given: Given, P: int, N: int) -> patterns.Patterns:
 def named(source: str) -> bool:
     """Whether memories are made or known by a name, and not read from a file."""
     return source in NAMES or source.startswith(_CORRELATED)
+
+
+def are_random(source: str) -> bool:
+    """Whether memories are drawn at random, with a seed."""
+    return source == "random" or source.startswith(_CORRELATED)
+
+
+def check_seed_used(seed: int, used: bool) -> None:
+    """ValueError for a seed that nothing is drawn with."""
+    check_seed(seed)
+    if seed and not used:
+        raise ValueError("`seed` is of noise and of random memories, of which there are none.")
+
+
+def absolute(asked: Any, named: Callable[[str], bool] = named) -> dict[str, str]:
+    """The files that the options name, wherever one stands: for the settings. `named`: which
+    memories are no files."""
+    files = {name: getattr(asked, name) for name in ("model", "classes")}
+    if not named(asked.patterns):
+        files["patterns"] = path_of(asked.patterns)
+    return {name: str(file.resolve()) for name, file in files.items() if file is not None}
+
+
+def described(found: Any) -> str:
+    """Which memories these are, as a line of the settings."""
+    sha = digest(found.xi)[:16]
+    return f"memories: {found.P} of {found.N} neurons, sha256 {sha}"
 
 
 def _of_file(path: pathlib.Path, transpose: bool, N: int | None) -> patterns.Patterns:

@@ -4,6 +4,7 @@ import importlib.util
 import pathlib
 import sys
 from collections.abc import Collection
+from types import UnionType
 from typing import Any
 
 import equinox as eqx
@@ -69,6 +70,20 @@ def load_map(model: pathlib.Path, classes: pathlib.Path | None = None) -> Any:
         check_map(network)
     except TypeError as error:
         raise ValueError(_refusal(network, model, "discrete time", error)) from error
+    return network
+
+
+def load_kind(
+    model: pathlib.Path, classes: pathlib.Path | None, kinds: type | UnionType, what: str
+) -> Any:
+    """The network in a file, which is one of these kinds, in words `what`.
+
+    **Raises:** as `load`, and ValueError for anything else.
+    """
+    network = load(model, classes)
+    if not isinstance(network, kinds):
+        found = type(network).__name__
+        raise ValueError(f"`model` must hold {what}, but {model} holds a {found}.")
     return network
 
 

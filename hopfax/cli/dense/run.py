@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-from typing import Literal
 
 import jax
 import jax.random as jr
@@ -12,7 +11,20 @@ from .._families import Family
 from .._limits import check_seed
 from .._machine import Precision, precision
 from .._models import check_alone
+from .._options import (
+    Classes,
+    Config,
+    ImageShape,
+    Memories,
+    Neurons,
+    Picture,
+    RunAgain,
+    RunFolder,
+    Threshold,
+    Transpose,
+)
 from . import _networks
+from ._options import Cued, DenseSource, Start, Temperature, Update
 
 _TRACKED = 32  # memories whose overlaps are kept
 
@@ -28,47 +40,32 @@ class Run:
 
     network: Family = "dense"
     """Family of networks; each has options of its own."""
-    patterns: str = "random"
-    """Memories: random, hadamard, correlated:RHO, digits, a .npy or .npz file, or a folder of PNG
-    or JPEG images."""
-    memories: int | None = None
-    """How many memories (default: 4, or all that the source has)."""
-    neurons: int | None = None
-    """How many neurons (default: 1024, or as the source says)."""
-    transpose: bool = False
-    """A memory is a column of the .npy or .npz file, not a row."""
-    image_shape: tuple[int, int] | None = None
-    """Height and width: resizes images of a folder, and shows the memories of a file as images."""
-    threshold: str | None = None
-    """Grey level above which a pixel is +1: median (the default), mean or otsu of each image, or a
-    number."""
+    patterns: DenseSource = "random"
+    memories: Memories = None
+    neurons: Neurons = None
+    transpose: Transpose = False
+    image_shape: ImageShape = None
+    threshold: Threshold = None
     interaction: str = "power"
     """Interaction: quadratic, power:4, rectified_power:3, many_body:3, exponential:1, softmax:1 or
     simplicial:2=0.5,3=1; the number is the order (3), or the rate or beta (1)."""
-    temperature: float = 0.0
-    """Temperature of the neurons, which are signs."""
-    update: Literal["parallel", "cyclic", "random"] = "parallel"
-    """All neurons at once, or one after the other in this order."""
-    start: float = 0.6
-    """Overlap of the start with the memory whose signs are changed."""
-    memory: int = 0
-    """Which memory that is."""
+    temperature: Temperature = 0.0
+    update: Update = "parallel"
+    start: Start = 0.6
+    memory: Cued = 0
     steps: int = 10
     """How many steps, each an update of every neuron."""
     seed: int = 0
     """Seed of random memories, of the changed signs and of the temperature."""
     model: pathlib.Path | None = None
     """A saved network in discrete time to run in place of one made from the options."""
-    classes: pathlib.Path | None = None
-    """A Python file with the class of that network, if it is not one of hopfax's; it is run."""
+    classes: Classes = None
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: pathlib.Path | None = None
-    """A TOML file with these settings; options on the command line win."""
-    out: pathlib.Path | None = None
-    """Output folder (default: hopfax-out/run-<hash of the settings>)."""
-    overwrite: bool = False
-    """Replace the files of an earlier run in the output folder."""
+    config: Config = None
+    out: RunFolder = None
+    picture: Picture = "run.png"
+    overwrite: RunAgain = False
 
     def __call__(self) -> int:
         """Run, print, write."""

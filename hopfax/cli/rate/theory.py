@@ -13,7 +13,8 @@ from ...theory import rate
 from .._console import number, say, table
 from .._families import Family
 from .._machine import Precision
-from .._models import load_flow
+from .._models import check_alone, load_kind
+from .._options import Classes, Config
 from ._points import ACTIVATIONS, ACTIVITY, REFERENCE, Kind
 
 
@@ -57,11 +58,12 @@ class Theory:
     """A saved rate memory, from which activation, currents and activity are taken."""
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: pathlib.Path | None = None
-    """A TOML file with these settings; options on the command line win."""
+    classes: Classes = None
+    config: Config = None
 
     def __call__(self) -> int:
         """Print the tables."""
+        check_alone(self, ("threshold", "gain", "a", "b", "q", "overlap", "activation"))
         if self.model is not None:
             return self._of_model()()
         if self.input is not None:
@@ -82,13 +84,8 @@ class Theory:
         **Raises:** ValueError for options that it has, or a network that the theory is not for.
         """
         assert self.model is not None
-        for name in ("threshold", "gain", "a", "b", "q", "overlap", "activation"):
-            if getattr(self, name) != getattr(type(self), name):
-                raise ValueError(f"`{name}` cannot be set together with `model`, which has it.")
-        network = load_flow(self.model)
-        if not isinstance(network, hx.AbstractRateMemory):
-            kind = type(network).__name__
-            raise ValueError(f"`model` must hold a rate memory, but {self.model} holds a {kind}.")
+        kind = hx.AbstractRateMemory
+        network = load_kind(self.model, self.classes, kind, "a rate memory")
         theory: Any = rate.critical_saliency_planar
         theory(network)  # which says for what there is no theory
         phi, xi = network.activation, np.asarray(network.patterns.xi)
@@ -98,10 +95,10 @@ class Theory:
         P, N = xi.shape
         say(f"{self.model}: {P} memories of {N} neurons\n")
         numbers = {name: float(getattr(network, name)) for name in ("a", "b")}
-        found = {"gain": float(phi.gain), "threshold": (float(phi.threshold),)}
+        found: dict[str, Any] = {"gain": float(phi.gain), "threshold": (float(phi.threshold),)}
         found["q"] = float(network.patterns.mean(network.patterns.xi)[0])
-        kind = names[type(phi)]
-        return dataclasses.replace(self, model=None, activation=kind, **numbers, **found)
+        found |= {"activation": names[type(phi)], "model": None, "classes": None}
+        return dataclasses.replace(self, **numbers, **found)
 
 
 def _activations(settings: Theory) -> list[Any]:

@@ -19,6 +19,7 @@ from .._families import Family
 from .._folder import Folder
 from .._machine import Precision, precision
 from .._memories import memories_of
+from .._options import Config, ImageSize, Neurons, Transpose
 from .._output import default_folder, option
 from .._picture import new_figure, require
 from .._settings import settings
@@ -76,10 +77,8 @@ class Fit:
     .npz file, or a folder of PNG or JPEG images."""
     memories: int | None = None
     """How many memories (default: as the file needs, or all that the source has)."""
-    neurons: int | None = None
-    """How many neurons (default: 1024, or as the source says)."""
-    transpose: bool = False
-    """A memory is a column of the .npy or .npz file, not a row."""
+    neurons: Neurons = None
+    transpose: Transpose = False
     kappa: float = 5.0
     """Gain of the slow equation (the start, if it is fitted)."""
     tau: float = 50.0
@@ -88,16 +87,14 @@ class Fit:
     """Input along every memory that seeds the transitions (the start, if it is fitted)."""
     learning: Literal["hebbian", "pseudo_inverse"] = "hebbian"
     """Learning rule; pseudo_inverse for memories that overlap, such as images."""
-    image_shape: tuple[int, int] | None = None
-    """Height and width to which images of a folder are resized."""
+    image_shape: ImageSize = None
     threshold: str = "median"
     """Grey level above which a pixel is +1: median, mean or otsu of each image, or a number."""
     seed: int = 0
     """Seed of random patterns."""
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: pathlib.Path | None = None
-    """A TOML file with these settings; options on the command line win."""
+    config: Config = None
     out: pathlib.Path | None = None
     """The model's file (default: hopfax-out/fit-<hash of the settings>/model.eqx). Beside it are
     written model.png, the replay, and, if times were fitted, model-fit.png with residuals and

@@ -14,7 +14,8 @@ import hopfax as hx
 from .._console import number, say, table
 from .._families import Family
 from .._machine import Precision
-from ._networks import load
+from .._models import check_alone, load_kind
+from .._options import Classes, Config
 
 _MOST = 10_000  # memories: times grow as their square
 _SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 10, math.inf)
@@ -43,11 +44,12 @@ class Theory:
     """Floating-point precision."""
     model: pathlib.Path | None = None
     """A saved network of two timescales, from which all these numbers are taken."""
-    config: pathlib.Path | None = None
-    """A TOML file with these settings; options on the command line win."""
+    classes: Classes = None
+    config: Config = None
 
     def __call__(self) -> int:
         """Print the tables."""
+        check_alone(self, ("kappa", "memories", "tau", "bias"))
         if self.model is not None:
             return self._of_model()()
         if self.memories < 2:
@@ -77,10 +79,9 @@ class Theory:
         **Raises:** ValueError for options that it has, or a network that the theory is not for.
         """
         assert self.model is not None
-        for name in ("kappa", "memories", "tau", "bias"):
-            if getattr(self, name) != getattr(type(self), name):
-                raise ValueError(f"`{name}` cannot be set together with `model`, which has it.")
-        network = load(self.model)
+        network = load_kind(
+            self.model, self.classes, hx.TwoTimescaleHopfield, "a TwoTimescaleHopfield"
+        )
         hx.theory.sequential.critical_gain(network)  # which says for what there is no theory
         if np.trace(np.asarray(network.transition)):
             raise ValueError("`model`: its memories call themselves; these tables are without.")
@@ -89,7 +90,13 @@ class Theory:
         )
         say(f"{self.model}: P = {network.patterns.P}, kappa = {kappa:g}, tau = {tau:g}\n")
         return dataclasses.replace(
-            self, model=None, kappa=(kappa,), memories=network.patterns.P, tau=tau, bias=bias
+            self,
+            model=None,
+            classes=None,
+            kappa=(kappa,),
+            memories=network.patterns.P,
+            tau=tau,
+            bias=bias,
         )
 
 
