@@ -113,7 +113,7 @@ def test_results_beyond_the_machine_are_refused_before_they_are_computed(command
         (("fit", "events.csv", "--threshold", "1,5"), "`threshold` must be median"),
         (("run", "--patterns", "pictures"), "`patterns`: no PNG or JPEG files"),
         (("run", "--patterns", "pictures", "--image-shape", 0, 8), "`image_shape` must be"),
-        (("run", "--patterns", "notes.txt"), "`patterns` must end in .npy or .npz"),
+        (("run", "--patterns", "notes.txt"), "`patterns` must end in .npy, .npz or .csv"),
         (("run", "--patterns", "~nobody/xi.npy"), "there is no '~nobody/xi.npy'"),
         (("fit", "events.csv", "--saliency0", 1), "`saliency0` must be 2 finite numbers"),
         (("fit", "events.csv", "--tau", "nan"), "`tau` must be finite"),

@@ -88,8 +88,8 @@ def memories_of(
     level = _level(given.threshold or _THRESHOLD)
     if not named(given.patterns) and not path.exists():
         raise FileNotFoundError(
-            f"`patterns` must be {', '.join(NAMES)}, correlated:RHO, a .npy or .npz file, or a "
-            f"folder of images; there is no {given.patterns!r}."
+            f"`patterns` must be {', '.join(NAMES)}, correlated:RHO, a .npy, .npz or .csv file, "
+            f"or a folder of images; there is no {given.patterns!r}."
         )
     _check_useful(given, shown)
     if given.patterns in ("hadamard", "random") or given.patterns.startswith(_CORRELATED):
@@ -127,7 +127,7 @@ def _check_useful(given: Given, shown: bool) -> None:
     images = are_images(given.patterns)
     folder = images and given.patterns != "digits"
     if given.transpose and (images or named(given.patterns)):
-        raise ValueError("`transpose` is for the memories of a .npy or .npz file.")
+        raise ValueError("`transpose` is for the memories of a .npy, .npz or .csv file.")
     if given.threshold not in (None, _THRESHOLD) and not images:
         raise ValueError(
             "`threshold` is for images (digits or a folder); the numbers of other memories are "
@@ -233,7 +233,7 @@ def described(found: Any) -> str:
 
 
 def _of_file(path: pathlib.Path, transpose: bool, N: int | None) -> patterns.Patterns:
-    """The memories in a file of NumPy.
+    """The memories in a file of NumPy or a table.
 
     **Raises:** ValueError if there are more than neurons, as of the transpose, unless `N` says that
     they are meant to be.

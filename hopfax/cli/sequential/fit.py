@@ -18,7 +18,7 @@ from .._console import say
 from .._families import Family
 from .._folder import Folder
 from .._machine import Precision, precision
-from .._memories import memories_of
+from .._memories import are_random, check_seed_used, memories_of
 from .._options import Config, ImageSize, Neurons, Transpose
 from .._output import default_folder, option
 from .._picture import new_figure, require
@@ -73,8 +73,8 @@ class Fit:
     saliency0: tuple[float, ...] = ()
     """Start saliency of every memory, where it is known (default: part of the fit)."""
     patterns: str = "hadamard"
-    """Memories: hadamard, random, digits (scikit-learn's 8 x 8 digits, one of each), a .npy or
-    .npz file, or a folder of PNG or JPEG images."""
+    """Memories: hadamard, random, digits (scikit-learn's 8 x 8 digits, one of each), a .npy,
+    .npz or .csv file, or a folder of PNG or JPEG images."""
     memories: int | None = None
     """How many memories (default: as the file needs, or all that the source has)."""
     neurons: Neurons = None
@@ -213,6 +213,7 @@ class Fit:
         given = self
         if made_up and self.memories is None:
             given = dataclasses.replace(self, memories=needed)
+        check_seed_used(self.seed, are_random(self.patterns))
         memories, _ = memories_of(given)
         if memories.P < needed:
             raise ValueError(

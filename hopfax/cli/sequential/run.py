@@ -15,7 +15,7 @@ from .._families import Family
 from .._folder import Folder
 from .._limits import check_positive
 from .._machine import Precision, precision
-from .._memories import memories_of
+from .._memories import are_random, check_seed_used, memories_of
 from .._models import check_alone, load_flow
 from .._options import (
     AxisOptions,
@@ -107,6 +107,7 @@ class Run:
     def __call__(self) -> int:
         """Run, print, write."""
         check_alone(self, _OF_THE_MODEL)
+        check_seed_used(self.seed, bool(self.noise) or are_random(self.patterns))
         network = None if self.model is None else load_flow(self.model, self.classes)
         if network is not None and not isinstance(network, hx.TwoTimescaleHopfield):
             return _other.run(self)
