@@ -219,7 +219,8 @@ def _in_shell(words: Collection[str]) -> Iterator[None]:
         yield
     except UnknownName as error:
         known = [*error.known, *words]
-        near = difflib.get_close_matches(error.name, known, n=3, cutoff=0.5) or known
+        short = [name.rpartition(".")[2] for name in known]  # which will do, too
+        near = difflib.get_close_matches(error.name, [*known, *short], n=3, cutoff=0.5) or known
         listed = ", ".join(map(repr, near))
         text = f"`axis`: unknown parameter {error.name!r}; did you mean {listed}?"
         raise ValueError(text) from error
