@@ -220,7 +220,8 @@ def _in_shell(words: Collection[str]) -> Iterator[None]:
     except UnknownName as error:
         known = [*error.known, *words]
         short = [name.rpartition(".")[2] for name in known]  # which will do, too
-        near = difflib.get_close_matches(error.name, [*known, *short], n=3, cutoff=0.5) or known
+        typed = dict.fromkeys([*known, *short])
+        near = difflib.get_close_matches(error.name, typed, n=3, cutoff=0.5) or known
         listed = ", ".join(map(repr, near))
         text = f"`axis`: unknown parameter {error.name!r}; did you mean {listed}?"
         raise ValueError(text) from error

@@ -251,7 +251,10 @@ def fullest_row(dataset: Dataset) -> tuple[Dataset, str]:
     if best == last:
         return row, ""
     return row, ", ".join(
-        part for dim, k in zip(others, best, strict=True) for part in here(dataset, dim, k)
+        part
+        for dim, k in zip(others, best, strict=True)
+        for part in here(dataset, dim, k)
+        if dim not in ("tau", "bias")  # which the heading has
     )
 
 
