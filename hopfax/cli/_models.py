@@ -3,8 +3,7 @@
 import importlib.util
 import pathlib
 import sys
-from collections.abc import Collection
-from types import UnionType
+from collections.abc import Callable, Collection
 from typing import Any
 
 import equinox as eqx
@@ -73,17 +72,15 @@ def load_map(model: pathlib.Path, classes: pathlib.Path | None = None) -> Any:
     return network
 
 
-def load_kind(
-    model: pathlib.Path, classes: pathlib.Path | None, kinds: type | UnionType, what: str
-) -> Any:
-    """The network in a file, which is one of these kinds, in words `what`.
+def load_kind(asked: Any, fits: Callable[[Any], bool], what: str) -> Any:
+    """The network in the file of a command's `model`, if it fits; `what`: which ones do, in words.
 
-    **Raises:** as `load`, and ValueError for anything else.
+    **Raises:** as `load`, and ValueError for any other.
     """
-    network = load(model, classes)
-    if not isinstance(network, kinds):
+    network = load(asked.model, asked.classes)
+    if not fits(network):
         found = type(network).__name__
-        raise ValueError(f"`model` must hold {what}, but {model} holds a {found}.")
+        raise ValueError(f"`model` must hold {what}, but {asked.model} holds a {found}.")
     return network
 
 

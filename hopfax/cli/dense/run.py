@@ -6,25 +6,12 @@ import pathlib
 import jax
 import jax.random as jr
 
-from .. import _runs
+from .. import _options, _runs
 from .._families import Family
 from .._limits import check_seed
 from .._machine import Precision, precision
 from .._models import check_alone
-from .._options import (
-    Classes,
-    Config,
-    ImageShape,
-    Memories,
-    Neurons,
-    Picture,
-    RunAgain,
-    RunFolder,
-    Threshold,
-    Transpose,
-)
-from . import _networks
-from ._options import Cued, DenseSource, Start, Temperature, Update
+from . import _networks, _options as own
 
 _TRACKED = 32  # memories whose overlaps are kept
 
@@ -40,32 +27,32 @@ class Run:
 
     network: Family = "dense"
     """Family of networks; each has options of its own."""
-    patterns: DenseSource = "random"
-    memories: Memories = None
-    neurons: Neurons = None
-    transpose: Transpose = False
-    image_shape: ImageShape = None
-    threshold: Threshold = None
+    patterns: own.DenseSource = "random"
+    memories: _options.Memories = None
+    neurons: _options.Neurons = None
+    transpose: _options.Transpose = False
+    image_shape: _options.ImageShape = None
+    threshold: _options.Threshold = None
     interaction: str = "power"
     """Interaction: quadratic, power:4, rectified_power:3, many_body:3, exponential:1, softmax:1 or
     simplicial:2=0.5,3=1; the number is the order (3), or the rate or beta (1)."""
-    temperature: Temperature = 0.0
-    update: Update = "parallel"
-    start: Start = 0.6
-    memory: Cued = 0
+    temperature: own.Temperature = 0.0
+    update: own.Update = "parallel"
+    start: own.Start = 0.6
+    memory: own.Cued = 0
     steps: int = 10
     """How many steps, each an update of every neuron."""
     seed: int = 0
     """Seed of random memories, of the changed signs and of the temperature."""
     model: pathlib.Path | None = None
     """A saved network in discrete time to run in place of one made from the options."""
-    classes: Classes = None
+    classes: _options.Classes = None
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: Config = None
-    out: RunFolder = None
-    picture: Picture = "run.png"
-    overwrite: RunAgain = False
+    config: _options.Config = None
+    out: _options.RunFolder = None
+    picture: _options.Picture = "run.png"
+    overwrite: _options.RunAgain = False
 
     def __call__(self) -> int:
         """Run, print, write."""

@@ -11,35 +11,15 @@ import numpy as np
 import hopfax as hx
 
 from ..._errors import check_memory
-from .. import _output
+from .. import _options, _output
 from .._console import say
 from .._families import Family
 from .._folder import Folder
 from .._limits import check_seed
 from .._machine import Precision, precision
-from .._options import (
-    AxisOptions,
-    Chunk,
-    Classes,
-    Config,
-    Dask,
-    Devices,
-    DryRun,
-    ImageSize,
-    Memories,
-    Neurons,
-    Part,
-    Resume,
-    Store,
-    SweepAgain,
-    SweepFolder,
-    Threshold,
-    Transpose,
-)
 from .._settings import FILE, options_from
 from .._sweeping import DIAGRAM, announcement, check_diagram, chunk, mapped
-from . import _diagram, _networks, _points, _runs
-from ._options import Cued, DenseSource, Start, Temperature, Update
+from . import _diagram, _networks, _options as own, _points, _runs
 
 #: Where simulations are kept; the stores of the theory, one an order, lie in `_output.STORE`.
 SIMULATED = "simulated"
@@ -84,37 +64,37 @@ class Sweep:
     """Scrambled sequences, whose spread gives the error."""
     seed: int = 0
     """Seed of the scrambles and of simulations."""
-    axis: AxisOptions = ()
+    axis: _options.AxisOptions = ()
     """NAME LO HI COUNT [log] or NAME VALUE,VALUE,...: sweeps this; may be given again. The options
     from here to `part` are for it."""
-    patterns: DenseSource = "random"
-    memories: Memories = None
-    neurons: Neurons = None
-    transpose: Transpose = False
-    image_shape: ImageSize = None
-    threshold: Threshold = None
-    temperature: Temperature = 0.0
-    update: Update = "parallel"
-    start: Start = 0.6
-    memory: Cued = 0
+    patterns: own.DenseSource = "random"
+    memories: _options.Memories = None
+    neurons: _options.Neurons = None
+    transpose: _options.Transpose = False
+    image_shape: _options.ImageSize = None
+    threshold: _options.Threshold = None
+    temperature: own.Temperature = 0.0
+    update: own.Update = "parallel"
+    start: own.Start = 0.6
+    memory: own.Cued = 0
     model: pathlib.Path | None = None
     """A saved network in discrete time in place of one made from the options."""
-    classes: Classes = None
-    store: Store = None
-    devices: Devices = None
-    dask: Dask = None
-    part: Part = None
+    classes: _options.Classes = None
+    store: _options.Store = None
+    devices: _options.Devices = None
+    dask: _options.Dask = None
+    part: _options.Part = None
     simulate: int | None = None
     """Simulate one run at every point, too, with so many neurons. The runs of a load share their
     memories; each load takes some seconds, as a program is compiled for its number of memories."""
     precision: Precision = "float64"
     """Floating-point precision of the theory; simulations have float32."""
-    config: Config = None
-    out: SweepFolder = None
-    overwrite: SweepAgain = False
-    resume: Resume = False
-    chunk: Chunk = None
-    dry_run: DryRun = False
+    config: _options.Config = None
+    out: _options.SweepFolder = None
+    overwrite: _options.SweepAgain = False
+    resume: _options.Resume = False
+    chunk: _options.Chunk = None
+    dry_run: _options.DryRun = False
 
     #: Options that came later: settings from before do not have them.
     LATER: ClassVar[dict[str, Any]] = {

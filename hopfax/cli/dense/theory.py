@@ -3,17 +3,18 @@
 import dataclasses
 import math
 import pathlib
+from typing import Any
 
 import jax.numpy as jnp
 
 import hopfax as hx
 
 from ...theory import dense
+from .. import _options
 from .._console import number, say, table
 from .._families import Family
 from .._machine import Precision
 from .._models import check_alone, load_kind
-from .._options import Classes, Config
 from .._settings import changed
 from ._points import INTERACTIONS, check_order
 
@@ -39,8 +40,8 @@ class Theory:
     """Floating-point precision."""
     model: pathlib.Path | None = None
     """A saved dense memory: its interaction and its load, in place of `orders` and `rate`."""
-    classes: Classes = None
-    config: Config = None
+    classes: _options.Classes = None
+    config: _options.Config = None
 
     def __call__(self) -> int:
         """Print the tables."""
@@ -62,9 +63,7 @@ class Theory:
 
     def _of_model(self) -> int:
         """Print what is known of the network in a file."""
-        assert self.model is not None
-        kinds = hx.DenseMemory | hx.DenseFlow
-        network = load_kind(self.model, self.classes, kinds, "a dense memory")
+        network = load_kind(self, _fits, "a dense memory")
         interaction, patterns = network.interaction, network.patterns
         P, N, kind = patterns.P, patterns.N, type(interaction).__name__
         exponential = isinstance(interaction, hx.Exponential)
@@ -87,6 +86,10 @@ class Theory:
         ]
         say(table((f"order {order}, independent memories", ""), rows))
         return 0
+
+
+def _fits(network: Any) -> bool:
+    return isinstance(network, hx.DenseMemory | hx.DenseFlow)
 
 
 def capacities(orders: tuple[int, ...]) -> str:

@@ -3,32 +3,11 @@
 import dataclasses
 import math
 
-from .. import _runs
+from .. import _options, _runs
 from .._families import Family
 from .._machine import Precision, precision
 from .._models import check_alone
-from .._options import (
-    Classes,
-    Config,
-    ImageShape,
-    Noise,
-    Picture,
-    RunAgain,
-    RunFolder,
-    Transpose,
-)
-from . import _networks, _points
-from ._options import (
-    Active,
-    Current,
-    Grey,
-    Learning,
-    RateInit,
-    RateMemories,
-    RateModel,
-    RateSource,
-    Stimulus,
-)
+from . import _networks, _options as own, _points
 from ._runs import check_run, values_of
 
 
@@ -43,14 +22,14 @@ class Run:
 
     network: Family = "rate"
     """Family of networks; each has options of its own."""
-    patterns: RateSource = "balanced"
-    memories: RateMemories = None
+    patterns: own.RateSource = "balanced"
+    memories: own.RateMemories = None
     neurons: int | None = None
     """How many neurons (default: about 1000, or as the source says)."""
-    transpose: Transpose = False
-    image_shape: ImageShape = None
-    grey: Grey = None
-    active: Active = None
+    transpose: _options.Transpose = False
+    image_shape: _options.ImageShape = None
+    grey: own.Grey = None
+    active: own.Active = None
     q: float = _points.ACTIVITY
     """Activity of balanced and sparse memories, the share of active neurons."""
     gain: float = _points.REFERENCE["gain"]
@@ -63,26 +42,26 @@ class Run:
     """Current of active neurons."""
     activation: _points.Kind = "logistic"
     """Activation from currents to rates."""
-    learning: Learning = "projection"
-    init: RateInit = ()
+    learning: own.Learning = "projection"
+    init: own.RateInit = ()
     input: float | None = None
     """A current to the active neurons of memory 0."""
-    current: Current = ()
-    stimulus: Stimulus = ()
-    noise: Noise = 0.0
+    current: own.Current = ()
+    stimulus: own.Stimulus = ()
+    noise: _options.Noise = 0.0
     horizon: float = 40.0
     """Length of the run in time constants of the neurons (or slow ones, of a model that has
     some)."""
     seed: int = 0
     """Seed of noise and of random memories."""
-    model: RateModel = None
-    classes: Classes = None
+    model: own.RateModel = None
+    classes: _options.Classes = None
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: Config = None
-    out: RunFolder = None
-    picture: Picture = "run.png"
-    overwrite: RunAgain = False
+    config: _options.Config = None
+    out: _options.RunFolder = None
+    picture: _options.Picture = "run.png"
+    overwrite: _options.RunAgain = False
 
     def __call__(self) -> int:
         """Run, print, write."""

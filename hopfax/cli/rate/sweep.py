@@ -9,42 +9,15 @@ import numpy as np
 
 import hopfax as hx
 
-from .. import _output
+from .. import _options, _output
 from .._console import say
 from .._families import Family
 from .._limits import check_patterns, check_seed
 from .._machine import Precision
-from .._options import (
-    AxisOptions,
-    Chunk,
-    Classes,
-    Config,
-    Dask,
-    Devices,
-    DryRun,
-    ImageSize,
-    Part,
-    Resume,
-    Store,
-    SweepAgain,
-    SweepFolder,
-    Transpose,
-)
 from .._settings import FILE, options_from
 from .._sweeping import DIAGRAM, announcement, check_diagram, chunk, mapped
-from . import _diagram, _points, _runs
+from . import _diagram, _options as own, _points, _runs
 from ._networks import size_of
-from ._options import (
-    Active,
-    Current,
-    Grey,
-    Learning,
-    RateInit,
-    RateMemories,
-    RateModel,
-    RateSource,
-    Stimulus,
-)
 
 #: The store of simulations; that of the theory is `_output.STORE`.
 SIMULATED = "simulated"
@@ -87,29 +60,29 @@ class Sweep:
     """Activity, the share of active neurons in a memory: 1/2, 1/3, 1/4, ..."""
     activation: _points.Kind = "logistic"
     """Activation from currents to rates."""
-    axis: AxisOptions = ()
+    axis: _options.AxisOptions = ()
     """NAME LO HI COUNT [log] or NAME VALUE,VALUE,...: sweeps this; may be given again. The options
     from here to `part` are for it."""
-    patterns: RateSource = "balanced"
-    memories: RateMemories = None
-    transpose: Transpose = False
-    image_shape: ImageSize = None
-    grey: Grey = None
-    active: Active = None
-    learning: Learning = "projection"
+    patterns: own.RateSource = "balanced"
+    memories: own.RateMemories = None
+    transpose: _options.Transpose = False
+    image_shape: _options.ImageSize = None
+    grey: own.Grey = None
+    active: own.Active = None
+    learning: own.Learning = "projection"
     noise: float = 0.0
     """Strength of the noise on every neuron, of the same seed as random memories."""
-    init: RateInit = ()
-    current: Current = ()
-    stimulus: Stimulus = ()
+    init: own.RateInit = ()
+    current: own.Current = ()
+    stimulus: own.Stimulus = ()
     horizon: float = 40.0
     """Length of a run in time constants of the neurons (or slow ones, of a model that has some)."""
-    model: RateModel = None
-    classes: Classes = None
-    store: Store = None
-    devices: Devices = None
-    dask: Dask = None
-    part: Part = None
+    model: own.RateModel = None
+    classes: _options.Classes = None
+    store: _options.Store = None
+    devices: _options.Devices = None
+    dask: _options.Dask = None
+    part: _options.Part = None
     input: float | None = None
     """Also find where this input to the active neurons of a memory leaves no other state of rest in
     its plane, so that a single memory is globally stable (some milliseconds a point). With --axis:
@@ -123,12 +96,12 @@ class Sweep:
     """Seed of the perturbations."""
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: Config = None
-    out: SweepFolder = None
-    overwrite: SweepAgain = False
-    resume: Resume = False
-    chunk: Chunk = None
-    dry_run: DryRun = False
+    config: _options.Config = None
+    out: _options.SweepFolder = None
+    overwrite: _options.SweepAgain = False
+    resume: _options.Resume = False
+    chunk: _options.Chunk = None
+    dry_run: _options.DryRun = False
 
     #: Options that came later: settings from before do not have them.
     LATER: ClassVar[dict[str, Any]] = {

@@ -10,11 +10,11 @@ import numpy as np
 import hopfax as hx
 
 from ...theory import rate
+from .. import _options
 from .._console import number, say, table
 from .._families import Family
 from .._machine import Precision
 from .._models import check_alone, load_kind
-from .._options import Classes, Config
 from ._points import ACTIVATIONS, ACTIVITY, REFERENCE, Kind
 
 
@@ -58,8 +58,8 @@ class Theory:
     """A saved rate memory, from which activation, currents and activity are taken."""
     precision: Precision = "float64"
     """Floating-point precision."""
-    classes: Classes = None
-    config: Config = None
+    classes: _options.Classes = None
+    config: _options.Config = None
 
     def __call__(self) -> int:
         """Print the tables."""
@@ -83,9 +83,7 @@ class Theory:
 
         **Raises:** ValueError for options that it has, or a network that the theory is not for.
         """
-        assert self.model is not None
-        kind = hx.AbstractRateMemory
-        network = load_kind(self.model, self.classes, kind, "a rate memory")
+        network = load_kind(self, _fits, "a rate memory")
         theory: Any = rate.critical_saliency_planar
         theory(network)  # which says for what there is no theory
         phi, xi = network.activation, np.asarray(network.patterns.xi)
@@ -99,6 +97,10 @@ class Theory:
         found["q"] = float(network.patterns.mean(network.patterns.xi)[0])
         found |= {"activation": names[type(phi)], "model": None, "classes": None}
         return dataclasses.replace(self, **numbers, **found)
+
+
+def _fits(network: Any) -> bool:
+    return isinstance(network, hx.AbstractRateMemory)
 
 
 def _activations(settings: Theory) -> list[Any]:

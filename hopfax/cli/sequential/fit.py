@@ -13,13 +13,12 @@ import hopfax as hx
 from ..._errors import warn
 from ..._fit._result import undetermined
 from ...losses._tables import read_table
-from .. import _interrupt
+from .. import _interrupt, _options
 from .._console import say
 from .._families import Family
 from .._folder import Folder
 from .._machine import Precision, precision
 from .._memories import are_random, check_seed_used, memories_of
-from .._options import Config, ImageSize, Neurons, Transpose
 from .._output import default_folder, option
 from .._picture import new_figure, require
 from .._settings import settings
@@ -77,8 +76,8 @@ class Fit:
     .npz or .csv file, or a folder of PNG or JPEG images."""
     memories: int | None = None
     """How many memories (default: as the file needs, or all that the source has)."""
-    neurons: Neurons = None
-    transpose: Transpose = False
+    neurons: _options.Neurons = None
+    transpose: _options.Transpose = False
     kappa: float = 5.0
     """Gain of the slow equation (the start, if it is fitted)."""
     tau: float = 50.0
@@ -87,14 +86,14 @@ class Fit:
     """Input along every memory that seeds the transitions (the start, if it is fitted)."""
     learning: Literal["hebbian", "pseudo_inverse"] = "hebbian"
     """Learning rule; pseudo_inverse for memories that overlap, such as images."""
-    image_shape: ImageSize = None
+    image_shape: _options.ImageSize = None
     threshold: str = "median"
     """Grey level above which a pixel is +1: median, mean or otsu of each image, or a number."""
     seed: int = 0
     """Seed of random patterns."""
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: Config = None
+    config: _options.Config = None
     out: pathlib.Path | None = None
     """The model's file (default: hopfax-out/fit-<hash of the settings>/model.eqx). Beside it are
     written model.png, the replay, and, if times were fitted, model-fit.png with residuals and

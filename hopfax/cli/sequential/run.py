@@ -9,7 +9,7 @@ import numpy as np
 import hopfax as hx
 
 from ..._serialise import notes
-from .. import _runs
+from .. import _options, _runs
 from .._console import say
 from .._families import Family
 from .._folder import Folder
@@ -17,20 +17,6 @@ from .._limits import check_positive
 from .._machine import Precision, precision
 from .._memories import are_random, check_seed_used, memories_of
 from .._models import check_alone, load_flow
-from .._options import (
-    AxisOptions,
-    Classes,
-    Config,
-    ImageShape,
-    Memories,
-    Neurons,
-    Noise,
-    Picture,
-    RunAgain,
-    RunFolder,
-    SignSource,
-    Transpose,
-)
 from . import _other, _run_picture, _run_report
 from ._networks import ACTIVATIONS, Activation, Readout
 from ._run_result import Result, simulate
@@ -53,10 +39,10 @@ class Run:
 
     network: Family = "sequential"
     """Family of networks; each has options of its own."""
-    patterns: SignSource = "hadamard"
-    memories: Memories = None
-    neurons: Neurons = None
-    transpose: Transpose = False
+    patterns: _options.SignSource = "hadamard"
+    memories: _options.Memories = None
+    neurons: _options.Neurons = None
+    transpose: _options.Transpose = False
     order: tuple[int, ...] = ()
     """The cycle as memory indices, e.g. 0 2 1 (default: all memories in turn)."""
     kappa: float = 5.0
@@ -77,17 +63,17 @@ class Run:
     """Activation of the neurons."""
     gain: float = 1.0
     """Slope of the activation at the origin."""
-    noise: Noise = 0.0
+    noise: _options.Noise = 0.0
     seed: int = 0
     """Seed of noise and of random patterns."""
-    image_shape: ImageShape = None
+    image_shape: _options.ImageShape = None
     threshold: str = "median"
     """Grey level above which a pixel is +1: median, mean or otsu of each image, or a number."""
     model: pathlib.Path | None = None
     """A saved network to run in place of one made from the options above; of another kind than
     two timescales it starts as --init says, and without them `horizon` is in fast ones."""
-    classes: Classes = None
-    init: AxisOptions = ()
+    classes: _options.Classes = None
+    init: _options.AxisOptions = ()
     """NAME VALUE,VALUE,... of the start of a model of another kind, e.g. weights 0.6,0.3,0
     (default: memory 0); may be given again."""
     stimulus: tuple[float, ...] = ()
@@ -96,10 +82,10 @@ class Run:
     """Coefficients of a current in the memories, for such a model."""
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: Config = None
-    out: RunFolder = None
-    picture: Picture = "run.png"
-    overwrite: RunAgain = False
+    config: _options.Config = None
+    out: _options.RunFolder = None
+    picture: _options.Picture = "run.png"
+    overwrite: _options.RunAgain = False
 
     #: Options that came later: settings from before do not have them.
     LATER: ClassVar[dict[str, Any]] = {"init": (), "stimulus": (), "current": ()}

@@ -10,34 +10,13 @@ import numpy as np
 import hopfax as hx
 
 from ...observables import REGIMES
-from .. import _output
+from .. import _options, _output
 from .._console import number, table
 from .._families import Family
 from .._limits import check_noise, check_points, check_positive
 from .._machine import Precision
 from .._memories import absolute, are_random, check_seed_used, described
 from .._models import check_alone, load_flow
-from .._options import (
-    AxisOptions,
-    Chunk,
-    Classes,
-    Config,
-    Dask,
-    Devices,
-    DryRun,
-    ImageSize,
-    Init,
-    Memories,
-    Neurons,
-    Part,
-    Resume,
-    SignSource,
-    Store,
-    SweepAgain,
-    SweepFolder,
-    Threshold,
-    Transpose,
-)
 from .._sweeping import Work, check_where, noise_key, outcomes, swept
 from . import _sweep_task
 from ._networks import activation_of
@@ -65,15 +44,15 @@ class Sweep:
 
     network: Family = "sequential"
     """Family of networks; each has options of its own."""
-    patterns: SignSource = "hadamard"
-    memories: Memories = None
-    neurons: Neurons = None
-    transpose: Transpose = False
-    image_shape: ImageSize = None
-    threshold: Threshold = None
+    patterns: _options.SignSource = "hadamard"
+    memories: _options.Memories = None
+    neurons: _options.Neurons = None
+    transpose: _options.Transpose = False
+    image_shape: _options.ImageSize = None
+    threshold: _options.Threshold = None
     seed: int = 0
     """Seed of random patterns."""
-    axis: AxisOptions = ()
+    axis: _options.AxisOptions = ()
     """NAME LO HI COUNT [log] or NAME VALUE,VALUE,...: sweeps this; may be given again."""
     kappa: tuple[float, ...] = (2.5, 6.5)
     """Least and largest gain; with --axis one number (5)."""
@@ -96,7 +75,7 @@ class Sweep:
     """Activation of the neurons, hard_tanh, tanh, erf, rational or arctan, with a gain: tanh:4."""
     noise: float = 0.0
     """Strength of the noise on every neuron, of the same seed as random patterns."""
-    init: Init = ()
+    init: _options.Init = ()
     stimulus: tuple[float, ...] = ()
     """Coefficients of a stimulus in the memories, e.g. 2 0 0."""
     current: tuple[float, ...] = ()
@@ -104,19 +83,19 @@ class Sweep:
     model: pathlib.Path | None = None
     """A saved network, of any kind in continuous time, in place of one made from the options above;
     without a slow time constant `horizon` is in fast ones."""
-    classes: Classes = None
+    classes: _options.Classes = None
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: Config = None
-    out: SweepFolder = None
-    store: Store = None
-    overwrite: SweepAgain = False
-    resume: Resume = False
-    devices: Devices = None
-    dask: Dask = None
-    part: Part = None
-    chunk: Chunk = None
-    dry_run: DryRun = False
+    config: _options.Config = None
+    out: _options.SweepFolder = None
+    store: _options.Store = None
+    overwrite: _options.SweepAgain = False
+    resume: _options.Resume = False
+    devices: _options.Devices = None
+    dask: _options.Dask = None
+    part: _options.Part = None
+    chunk: _options.Chunk = None
+    dry_run: _options.DryRun = False
 
     #: Options that came later: settings from before do not have them.
     LATER: ClassVar[dict[str, Any]] = {

@@ -11,11 +11,11 @@ import numpy as np
 
 import hopfax as hx
 
+from .. import _options
 from .._console import number, say, table
 from .._families import Family
 from .._machine import Precision
 from .._models import check_alone, load_kind
-from .._options import Classes, Config
 
 _MOST = 10_000  # memories: times grow as their square
 _SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 10, math.inf)
@@ -44,8 +44,8 @@ class Theory:
     """Floating-point precision."""
     model: pathlib.Path | None = None
     """A saved network of two timescales, from which all these numbers are taken."""
-    classes: Classes = None
-    config: Config = None
+    classes: _options.Classes = None
+    config: _options.Config = None
 
     def __call__(self) -> int:
         """Print the tables."""
@@ -78,10 +78,7 @@ class Theory:
 
         **Raises:** ValueError for options that it has, or a network that the theory is not for.
         """
-        assert self.model is not None
-        network = load_kind(
-            self.model, self.classes, hx.TwoTimescaleHopfield, "a TwoTimescaleHopfield"
-        )
+        network = load_kind(self, _fits, "a TwoTimescaleHopfield")
         hx.theory.sequential.critical_gain(network)  # which says for what there is no theory
         if np.trace(np.asarray(network.transition)):
             raise ValueError("`model`: its memories call themselves; these tables are without.")
@@ -98,6 +95,10 @@ class Theory:
             tau=tau,
             bias=bias,
         )
+
+
+def _fits(network: Any) -> bool:
+    return isinstance(network, hx.TwoTimescaleHopfield)
 
 
 def _check_finite(settings: Theory) -> None:
