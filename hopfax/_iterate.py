@@ -1,7 +1,8 @@
 """One run in discrete time: from a network, a start and a number of steps to a `Trajectory`."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -24,7 +25,8 @@ from ._errors import (
     filled,
     shown,
 )
-from ._programs import jitted
+from ._programs import is_outermost, jitted
+from ._progress import check_progress, progress as bar
 from ._trajectory import Switches, Trajectory, check_observed
 from ._types import ArrayLike, is_concrete
 from .networks import AbstractMap, SpinState, check_domain, check_map, in_domain
@@ -42,6 +44,7 @@ def iterate(
     track: Sequence[int] | None = None,
     observe: Callable[..., Any] | None = None,
     throw: bool = True,
+    progress: bool | Literal["auto"] = "auto",
 ) -> Trajectory:
     r"""Iterate a network in discrete time and save the overlaps at every step.
 
@@ -59,6 +62,9 @@ def iterate(
       there are no more than 4096.
     - `observe`: a function `(t, state, network) -> pytree` saved at every step.
     - `throw`: raise if the run fails. Under a trace it never raises; look at `status`.
+    - `progress`: show a bar, on a terminal or in a notebook; elsewhere a line every ten seconds
+        (for True also at the end). A run of less than about a second shows none, and one inside
+        `jit` or `vmap` cannot be looked into.
 
     **Returns:** a `Trajectory` with `ts` 0, 1, ..., `steps`, `overlaps` (steps + 1, memories
     tracked), no saliency and an empty log of switches. `stats["moved"]` is how many neurons the
@@ -82,6 +88,7 @@ def iterate(
         raise TypeError(f"`state0` must come from network.init(...), got {type(state0).__name__}.")
     steps = as_count(steps, "steps", 0)
     check_bool(throw, "throw")
+    check_progress(progress)
     if observe is not None:
         check_callable(observe, "observe")
     check_domain(network)
@@ -98,8 +105,12 @@ def iterate(
         if not network.random:
             raise ValueError("`key` is not used by this network; leave it out.")
     valid = in_domain(network) & network.holds(state0)
-    run = _Run(network, state0, stimulus, key, watched, valid)
-    trajectory = _run(run, steps, observe)
+    run = _Run(network, state0, stimulus, key, watched, valid, jnp.zeros((), patterns.dtype))
+    piece = _piece(steps, patterns.P * patterns.N)
+    if progress and piece and is_outermost(run):
+        trajectory = _in_pieces(run, steps, piece, observe, progress)
+    else:
+        trajectory = _run(run, steps, observe)
     if throw:
         _raise_if_failed(trajectory)
     return trajectory
@@ -139,6 +150,42 @@ class _Run(eqx.Module):
     key: jax.Array | None
     watched: Array
     valid: Bool[Array, ""]
+    first: Float[Array, ""]
+
+
+#: Entries of the memories that are read between two looks at how far a run is, about a second; and
+#: of how few at least, so that looking costs nothing.
+_LOOK, _LEAST = 10**9, 10**7
+
+
+def _piece(steps: int, entries: int) -> int:
+    """After how many steps, a divisor of them, a run of so many entries a step is looked at; 0 if
+    it is not."""
+    most = min(max(_LOOK // entries, 1), steps // 2)
+    piece = next((k for k in range(most, 0, -1) if steps % k == 0), 0)
+    return piece if piece * entries >= _LEAST else 0
+
+
+def _in_pieces(run: _Run, steps: int, piece: int, observe: Any, show: Any) -> Trajectory:
+    """A run by one program for so many of its steps, called again and again; its numbers are those
+    of the whole, since the time of a step alone tells its random numbers."""
+    parts = []
+    with bar(steps, "step", show) as shown:
+        for first in range(0, steps, piece):
+            start = parts[-1].final if parts else run.state
+            at = jnp.asarray(first, run.first.dtype)
+            part = _run(dataclasses.replace(run, state=start, first=at), piece, observe)
+            parts.append(jax.block_until_ready(part))
+            shown.update(piece)
+
+    def joined(first: Any, *later: Any) -> Any:
+        return jnp.concatenate([first, *(x[1:] for x in later)])
+
+    saved = [(part.ts, part.overlaps, part.observed) for part in parts]
+    ts, overlaps, observed = jax.tree.map(joined, *saved)
+    counters = parts[-1].counters | {"steps": jnp.int32(steps)}
+    whole: dict[str, Any] = dict(ts=ts, overlaps=overlaps, observed=observed, counters=counters)
+    return dataclasses.replace(parts[-1], **whole)
 
 
 @jitted
@@ -159,7 +206,7 @@ def _run(run: _Run, steps: int, observe: Callable[..., Any] | None) -> Trajector
         return (new, moved), seen(t + 1, new)
 
     start = (run.state, jnp.int32(0))
-    ts = jnp.arange(steps + 1, dtype=dtype)
+    ts = run.first + jnp.arange(steps + 1, dtype=dtype)
     (final, moved), later = jax.lax.scan(step, start, ts[:-1])
     first = seen(ts[0], run.state)
     overlaps, observed = jax.tree.map(

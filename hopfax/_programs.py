@@ -144,9 +144,14 @@ def kept(function: _Function) -> _Function:
 
 
 def _is_alone(*trees: Any) -> bool:
-    """Whether a call, on a CPU, is no part of a traced program, a `vmap` or a derivative."""
+    """As `is_outermost`, on a CPU."""
+    return jax.default_backend() == "cpu" and is_outermost(*trees)
+
+
+def is_outermost(*trees: Any) -> bool:
+    """Whether a call is no part of a traced program, a `vmap` or a derivative."""
     arrays = [leaf for leaf in jax.tree.leaves(trees) if isinstance(leaf, jax.Array)]
-    if jax.default_backend() != "cpu" or not all(map(is_concrete, arrays)):
+    if not all(map(is_concrete, arrays)):
         return False
     return is_concrete(jax.lax.full((), 0, np.int32))  # in a program nothing is known
 

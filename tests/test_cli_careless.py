@@ -113,7 +113,7 @@ def test_results_beyond_the_machine_are_refused_before_they_are_computed(command
         (("fit", "events.csv", "--threshold", "1,5"), "`threshold` must be median"),
         (("run", "--patterns", "pictures"), "`patterns`: no PNG or JPEG files"),
         (("run", "--patterns", "pictures", "--image-shape", 0, 8), "`image_shape` must be"),
-        (("run", "--patterns", "notes.txt"), "`patterns` must end in .npy or .npz"),
+        (("run", "--patterns", "notes.txt"), "`patterns` must end in .npy, .npz or .csv"),
         (("run", "--patterns", "~nobody/xi.npy"), "there is no '~nobody/xi.npy'"),
         (("fit", "events.csv", "--saliency0", 1), "`saliency0` must be 2 finite numbers"),
         (("fit", "events.csv", "--tau", "nan"), "`tau` must be finite"),
@@ -164,6 +164,8 @@ def columns():
     xi = np.array(hx.patterns.hadamard(4, 64).xi)
     np.save("columns.npy", xi.T)
     np.savez("rows.npz", xi=xi)
+    rows = [";".join(f"neuron {k}" for k in range(64)), *(";".join(map(str, row)) for row in xi)]
+    pathlib.Path("rows.csv").write_text("\n".join(rows), "utf-8-sig")
     return xi
 
 
@@ -174,8 +176,9 @@ def test_a_transposed_file_is_told(command, columns, nothing_computed, line):
     assert status == 2 and not out
     assert "`patterns`: columns.npy holds 64 memories of 4 neurons" in refusal(err)
     assert "--transpose" in err and "--neurons 4" in err and "Warning" not in err
-    status, _, err = command(*line, "--patterns", "rows.npz", "--transpose")
-    assert status == 2 and "read the other way without --transpose" in refusal(err)
+    for file in ("rows.npz", "rows.csv"):
+        status, _, err = command(*line, "--patterns", file, "--transpose")
+        assert status == 2 and "read the other way without --transpose" in refusal(err)
 
 
 def test_memories_are_read_by_column_when_asked(columns):
@@ -188,6 +191,7 @@ def test_memories_are_read_by_column_when_asked(columns):
     assert (memories_of(some)[0].xi == columns[:2]).all()
     found, _ = memories_of(Run(patterns="columns.npy", transpose=True))
     assert (found.xi == columns).all() and found.binary
+    assert (memories_of(Run(patterns="rows.csv"))[0].xi == columns).all()
     with pytest.warns(hx.PhysicsWarning):  # of rows that are equal: they are meant
         assert memories_of(Sweep(patterns="columns.npy", neurons=4))[0].P == 64
 

@@ -59,6 +59,16 @@ class Own(hx.AbstractFlow):
         ([*RATE, "--axis", "correlation", "0,0.2"], "correlation is of --patterns correlated:RHO"),
         ([*RATE, *GAIN, "--classes", "own.py"], "`classes` are those of a network in a file"),
         (["run", "--network", "rate", "--patterns", "none.npy"], "there is no 'none.npy'"),
+        (["run", "--network", "rate", "--seed", "1"], "`seed` is of noise and of random memories"),
+        (["run", "--seed", "1"], "`seed` is of noise and of random memories"),
+        (["run", "--network", "dense", "--picture", "x.jpg"], "`picture` must end in .png, .pdf"),
+        (["run", "--picture", "a/x.png"], "`picture` is the name of a file in the output folder"),
+        ([*RATE, "--store", "there"], "`store` is of sweeps by --axis"),
+        ([*DENSE, "--part", "0", "2"], "`part` is of sweeps by --axis"),
+        ([*DENSE, *START, "--part", "2", "2"], "`part` must be K N with 0 <= K < N"),
+        ([*RATE, *GAIN, "--devices", "1", "--dask", "tcp://x"], "leave them out with `dask`"),
+        ([*RATE, "--axis", "gian", "1,2"], "'gian'; did you mean 'gain'?"),
+        (["theory", "--classes", "own.py"], "`classes` are those of a network in a file"),
         ([*DENSE, "--temperature", "1"], "`temperature` is of runs, which --axis sweeps"),
         ([*DENSE, "--interaction", "softmax"], "`interaction` of a diagram must be power"),
         ([*DENSE, *START, "--orders", "4"], "`orders` is for diagrams"),
@@ -139,6 +149,16 @@ def test_a_dense_memory_is_swept_as_it_is_iterated(command):
     assert command("sweep", "--config", "a/settings.toml", "--out", "b")[0] == 0
     assert hx.open_sweep("b/sweep").load().identical(ds)
 
+    # Networks that are made one after the other, in parts that know nothing of each other.
+    made = [*DENSE, *options[:2], *options[4:6], "--axis", "memories", "2,3", *axes[:3]]
+    made += ["--store", "there", "--out", "c"]
+    status, out, err = command(*made, "--part", 0, 2)
+    assert status == 0 and "part 0 of 2 is done" in out, err
+    (again,) = [line for line in out.splitlines() if line.startswith("hopfax sweep")]
+    assert command(*made, "--part", 1, 2)[0] == 0
+    status, out, err = command(*again.split()[1:])
+    assert status == 0 and "read from there" in out, err
+
 
 @pytest.mark.slow
 def test_a_model_of_any_family_is_run(command, tmp_path):
@@ -158,11 +178,18 @@ def test_a_model_of_any_family_is_run(command, tmp_path):
         ("rate", []),
         ("dense", ["--memory", "2", "--steps", "2"]),
     ]:
-        status, out, err = command("run", "--model", f"{model}.hopfax", *options, "--out", model)
-        assert status == 0 and "outcome:" in out and (tmp_path / model / "run.png").exists(), err
+        place = ["--out", model, "--picture", "run.pdf"]
+        status, out, err = command("run", "--model", f"{model}.hopfax", *options, *place)
+        assert status == 0 and "outcome:" in out, err
+        assert (tmp_path / model / "run.pdf").read_bytes().startswith(b"%PDF")
     assert "memory 2 is recalled" in out
     status, _, err = command("run", "--model", "own.hopfax")
     assert status == 2 and "--classes FILE.py" in err
+    for family, kind in (("sequential", "a TwoTimescaleHopfield"), ("rate", "a rate memory")):
+        model = ["--network", family, "--model", "own.hopfax"]
+        assert "--classes FILE.py" in command("theory", *model)[2]
+        status, _, err = command("theory", *model, "--classes", "own_net.py")
+        assert status == 2 and f"hold {kind}, but own.hopfax holds a Own" in refusal(err)
     status, _, err = command("run", "--model", "dense.hopfax", "--neurons", "4")
     assert status == 2 and "`neurons` cannot be set together with `model`" in refusal(err)
 

@@ -56,6 +56,22 @@ def test_keys_repeat_a_run_and_give_every_step_other_numbers(network):
     assert 10 < hx.iterate(hot, state, 3, key=jr.key(0)).stats["moved"] < 50
 
 
+def test_a_run_that_is_looked_at_is_the_same(network, monkeypatch, capsys):
+    warm = hx.DenseMemory(network.patterns, hx.Power(3), beta=0.5)
+    state = warm.init(network.patterns.pattern(0))
+    how: dict = dict(key=jr.key(1), track=[3, 0], observe=_mean)
+    whole = hx.iterate(warm, state, 30, **how)
+    assert not capsys.readouterr().err
+    monkeypatch.setattr("hopfax._iterate._LOOK", 7 * 20 * 60)  # 6 divides 30, and 7 does not
+    monkeypatch.setattr("hopfax._iterate._LEAST", 0)
+    looked = hx.iterate(warm, state, 30, progress=True, **how)
+    assert "hopfax: 30/30 step" in capsys.readouterr().err
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(looked), strict=True):
+        np.testing.assert_array_equal(a, b)
+    inside = jax.jit(lambda s: hx.iterate(warm, s, 30, progress=True, **how).final)(state)
+    assert (inside.spins == whole.final.spins).all() and not capsys.readouterr().err
+
+
 def test_one_program_serves_all_starts(network):
     traces = []
 

@@ -96,6 +96,7 @@ READERS = {
     "archive": (hx.patterns.load, ".npz"),
     "image": (lambda place: hx.patterns.from_images(place.parent), ".png"),
     "table": (hx.losses.read_events, ".csv"),
+    "table of memories": (hx.patterns.load, ".csv"),
     "patterns of a command": (
         lambda place: memories_of(Run(patterns=str(place))),
         ".npz",

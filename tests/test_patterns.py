@@ -157,6 +157,42 @@ def test_images_and_files(tmp_path):
         hx.patterns.load(tmp_path / "pickle.npy")
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("1,-1,0\n-1,0.5,1\n", "utf-8"),
+        ("a,b,c\n1,-1,0\n\n-1,0.5,1", "utf-8-sig"),
+        ("0,1,2\n1,-1,0\n-1,.5,1\n", "utf-8"),  # as pandas names columns
+        ("sep=;\n1;-1;0;\n-1;0,5;1;\n", "utf-16"),
+        ("a b;c, d;\u00e9\n1;-1;0\n-1;0,5;1\n", "latin-1"),
+        ('"a"\t"b"\t"c"\n1\t-1\t0\n-1\t5e-1\t1\n', "utf-8"),
+    ],
+)
+def test_tables_of_memories(text, encoding, tmp_path):
+    (tmp_path / "xi.csv").write_text(text, encoding)
+    assert hx.patterns.load(tmp_path / "xi.csv").xi.tolist() == [[1, -1, 0], [-1, 0.5, 1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("1,0,1\n0,1\n", "line 2: a memory needs 3 entries, as line 1 has, but this one has 2"),
+        ("a,b\n\n1,0\n0,x\n", "line 4: entry 2 is 'x'; a memory is a row of numbers, -1 and 1"),
+        ("1,,1\n0,1,1\n", "line 1: a memory is a row of numbers"),
+        ("1,0,1\n0,nan,1\n", "line 2: entry 2 is 'nan'"),
+        (",0,1\n0,1,-1\n", "to_csv"),
+        ("1;0,5\n0.5;1\n", "line 2: has '.' in a number, where line 1 has ','"),
+        ("1 0 1\n0 1 1\n", "separated by comma, semicolon or tab"),
+        ("a,b\n", "line 1: there is a header, and no row below it"),
+        (" \n", "is empty"),
+    ],
+)
+def test_what_is_no_table_of_memories_names_its_line(text, match, tmp_path):
+    (tmp_path / "xi.csv").write_text(text)
+    with pytest.raises(ValueError, match=f"`path`: .*xi.csv.*{match}"):
+        hx.patterns.load(tmp_path / "xi.csv")
+
+
 def test_sets_of_active_neurons():
     patterns = hx.patterns.balanced(0.2, 1000)
     gram = np.asarray(patterns.xi) @ np.asarray(patterns.xi).T

@@ -212,6 +212,17 @@ def test_dwell_curve_takes_the_largest_start_and_only_sequences():
         plots.dwell_curve(made_up().drop_vars("dwell"))
 
 
+def test_a_dwell_curve_is_of_the_row_with_most_sequences():
+    data = made_up()
+    data["regime"][:, -1] = 1
+    data["dwell"][:, -2] *= 2
+    ax = plots.dwell_curve(data)
+    kappa, dwell = line(ax, "last dwell")
+    expected = np.where(kappa >= 4, 2 * np.log(kappa), np.nan)
+    np.testing.assert_allclose(dwell, expected, rtol=1e-12)
+    assert ax.get_title().splitlines()[-1].endswith(f"= {START[-2]:.4g}")
+
+
 def test_the_predicted_dwell_is_that_of_the_drawn_row():
     taus = np.array([10.0, 40.0, 20.0])
     ax = plots.dwell_curve(cube(tau=taus).isel({"init.saliency[0]": 2}))
@@ -386,6 +397,8 @@ def test_a_zipped_axis_is_drawn_by_a_monotone_coordinate_or_by_number():
     ax = plots.phase_diagram(along([10.0, 100.0, 1000.0], [0.3, 0.1, 0.2]))
     assert ax.get_yscale() == "log"
     assert_close(ax.get_ylim(), [10**0.5, 10**3.5], 1e-9, "evenly in the logarithm")
+    for few, scale in (([1.0, 3.0, 10.0], "log"), ([1.0, 2.0, 10.0], "linear")):
+        assert plots.phase_diagram(along(few, [0.3, 0.1, 0.2])).get_yscale() == scale
 
 
 def cloud():

@@ -19,4 +19,11 @@ from ._ledger import (
     remove as remove,
 )
 from ._sealed import Source as Source, open_sealed as open_sealed, write_sealed as write_sealed
+from ._table import (
+    NUMBER as NUMBER,
+    Table as Table,
+    as_number as as_number,
+    shown_cells as shown_cells,
+    with_point as with_point,
+)
 from ._zarr import check_regular as check_regular, check_zarr as check_zarr

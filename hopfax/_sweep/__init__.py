@@ -18,6 +18,7 @@ _ensemble   `ensemble`, for many seeds
 """
 
 from ._ensemble import ensemble as ensemble
+from ._names import UnknownName as UnknownName
 from ._open import open_sweep as open_sweep
 from ._plan import SweepPlan as SweepPlan, sweep_plan as sweep_plan
 from ._point import Point as Point

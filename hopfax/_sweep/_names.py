@@ -90,7 +90,15 @@ def given_shape(point: Any, path: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(np.shape(Place(path, None, (), (), None).getter(point)))
 
 
-def unknown(name: str, known: list[str]) -> ValueError:
+class UnknownName(ValueError):
+    """A name that cannot be swept, and those that can."""
+
+    def __init__(self, text: str, name: str, known: list[str]):
+        super().__init__(text)
+        self.name, self.known = name, known
+
+
+def unknown(name: str, known: list[str]) -> UnknownName:
     """The error for a name that cannot be swept; it lists the nearest that can."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
     listed = ", ".join(map(repr, near))
@@ -100,7 +108,8 @@ def unknown(name: str, known: list[str]) -> ValueError:
             f"{name!r} says how the network is made: sweep a recipe, "
             f"hopfax.Recipe(function of {name}), which makes the point."
         )
-    return ValueError(f"unknown parameter {name!r}; did you mean {listed}? {hint}")
+    text = f"unknown parameter {name!r}; did you mean {listed}? {hint}"
+    return UnknownName(text, name, known)
 
 
 #: What people call the sizes of a network and the properties of its memories.

@@ -2,15 +2,12 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import tyro
 
 from ._limits import check_points
 
-#: An option that may be given several times, each a name and what it goes through.
-AxisOptions: TypeAlias = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 _FORMS = "NAME LO HI COUNT, NAME LO HI COUNT log, or NAME VALUE,VALUE,..."
 
 
@@ -34,6 +31,17 @@ def grid_of(
         name = (aliases or {}).get(name, name)
         found[name] = _values(name, rest, name in whole, words.get(name))
     check_points([len(values) for values in found.values()])
+    return found
+
+
+def made_axes(grid: Mapping[str, Any], made: Collection[str], asked: Any) -> list[str]:
+    """The axes of which networks are made, one after the other.
+
+    **Raises:** ValueError if there are some, and the network is that of a model.
+    """
+    found = [name for name in grid if name in made]
+    if found and asked.model is not None:
+        raise ValueError(f"`axis`: {found[0]} says how a network is made; that of --model is made.")
     return found
 
 

@@ -4,8 +4,9 @@ The cell of family F and command C is the module `hopfax/cli/F/C.py`; a family w
 does not have the command. A cell holds the class of the command's options, named as the command
 (`Sweep` in sweep.py), and for `reproduce` the function that measures. That class is a frozen
 dataclass with the fields `network: Family = "<family>"` and `config: pathlib.Path | None = None`;
-its docstring and the strings under its fields are the help; `__call__` does the work, prints by
-`_console.say` and returns the exit status, 0 for done. A field `precision: Precision` is obeyed.
+its docstring and the strings under its fields are the help (an option that other cells have, too,
+has its type and help in `_options`); `__call__` does the work, prints by `_console.say` and returns
+the exit status, 0 for done. A field `precision: Precision` is obeyed.
 A command that is the same for all families has its class in `hopfax/cli/C.py`, and asks the
 family's cell if it needs one.
 

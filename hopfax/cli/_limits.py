@@ -16,6 +16,18 @@ def check_seed(seed: int, least: int = -_SEED) -> None:
         raise ValueError(f"`seed` {above} below 2^63 in size, got {seed}.")
 
 
+def check_noise(noise: float) -> None:
+    """ValueError for a strength of noise that there is not."""
+    if not 0 <= noise < math.inf:
+        raise ValueError(f"`noise` must be finite and >= 0, got {noise:g}.")
+
+
+def check_positive(name: str, value: float) -> None:
+    """ValueError naming an option that must be finite and above 0."""
+    if not 0 < value < math.inf:
+        raise ValueError(f"`{name}` must be finite and > 0, got {value:g}.")
+
+
 def check_points(points: Sequence[int]) -> None:
     """ValueError for more points than a sweep can have."""
     if (total := math.prod(points)) > _POINTS:

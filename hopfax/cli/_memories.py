@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -88,8 +88,8 @@ def memories_of(
     level = _level(given.threshold or _THRESHOLD)
     if not named(given.patterns) and not path.exists():
         raise FileNotFoundError(
-            f"`patterns` must be {', '.join(NAMES)}, correlated:RHO, a .npy or .npz file, or a "
-            f"folder of images; there is no {given.patterns!r}."
+            f"`patterns` must be {', '.join(NAMES)}, correlated:RHO, a .npy, .npz or .csv file, "
+            f"or a folder of images; there is no {given.patterns!r}."
         )
     _check_useful(given, shown)
     if given.patterns in ("hadamard", "random") or given.patterns.startswith(_CORRELATED):
@@ -127,7 +127,7 @@ def _check_useful(given: Given, shown: bool) -> None:
     images = are_images(given.patterns)
     folder = images and given.patterns != "digits"
     if given.transpose and (images or named(given.patterns)):
-        raise ValueError("`transpose` is for the memories of a .npy or .npz file.")
+        raise ValueError("`transpose` is for the memories of a .npy, .npz or .csv file.")
     if given.threshold not in (None, _THRESHOLD) and not images:
         raise ValueError(
             "`threshold` is for images (digits or a folder); the numbers of other memories are "
@@ -205,8 +205,35 @@ def named(source: str) -> bool:
     return source in NAMES or source.startswith(_CORRELATED)
 
 
+def are_random(source: str) -> bool:
+    """Whether memories are drawn at random, with a seed."""
+    return source == "random" or source.startswith(_CORRELATED)
+
+
+def check_seed_used(seed: int, used: bool) -> None:
+    """ValueError for a seed that nothing is drawn with."""
+    check_seed(seed)
+    if seed and not used:
+        raise ValueError("`seed` is of noise and of random memories, of which there are none.")
+
+
+def absolute(asked: Any, named: Callable[[str], bool] = named) -> dict[str, str]:
+    """The files that the options name, wherever one stands: for the settings. `named`: which
+    memories are no files."""
+    files = {name: getattr(asked, name) for name in ("model", "classes")}
+    if not named(asked.patterns):
+        files["patterns"] = path_of(asked.patterns)
+    return {name: str(file.resolve()) for name, file in files.items() if file is not None}
+
+
+def described(found: Any) -> str:
+    """Which memories these are, as a line of the settings."""
+    sha = digest(found.xi)[:16]
+    return f"memories: {found.P} of {found.N} neurons, sha256 {sha}"
+
+
 def _of_file(path: pathlib.Path, transpose: bool, N: int | None) -> patterns.Patterns:
-    """The memories in a file of NumPy.
+    """The memories in a file of NumPy or a table.
 
     **Raises:** ValueError if there are more than neurons, as of the transpose, unless `N` says that
     they are meant to be.

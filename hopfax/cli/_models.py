@@ -3,7 +3,7 @@
 import importlib.util
 import pathlib
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import equinox as eqx
@@ -69,6 +69,18 @@ def load_map(model: pathlib.Path, classes: pathlib.Path | None = None) -> Any:
         check_map(network)
     except TypeError as error:
         raise ValueError(_refusal(network, model, "discrete time", error)) from error
+    return network
+
+
+def load_kind(asked: Any, fits: Callable[[Any], bool], what: str) -> Any:
+    """The network in the file of a command's `model`, if it fits; `what`: which ones do, in words.
+
+    **Raises:** as `load`, and ValueError for any other.
+    """
+    network = load(asked.model, asked.classes)
+    if not fits(network):
+        found = type(network).__name__
+        raise ValueError(f"`model` must hold {what}, but {asked.model} holds a {found}.")
     return network
 
 

@@ -6,6 +6,17 @@ import hopfax as hx
 
 from .._errors import missing
 
+#: What pictures can be written as.
+ENDINGS = (".png", ".pdf", ".svg")
+
+
+def check_ending(name: str, option: str) -> None:
+    """ValueError naming the option unless it names a picture."""
+    if not name.endswith(ENDINGS):
+        raise ValueError(
+            f"`{option}` must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}, got {name!r}."
+        )
+
 
 def require(what: str = "drawing") -> Any:
     """matplotlib's Figure, which draws without a display.

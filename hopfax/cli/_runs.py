@@ -3,8 +3,10 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 import hopfax as hx
@@ -13,14 +15,15 @@ from .._errors import check_memory
 from .._palette import look_of
 from ._console import number, say, table
 from ._folder import Folder
+from ._memories import absolute, named
 from ._output import default_folder
-from ._picture import require
+from ._picture import check_ending, require
 from ._settings import FILE, settings, to_toml
 
 _SAVES = 200
 _FRAMES = 8
 _LISTED = 12  # memories in the table
-TRAJECTORY, MODEL, PICTURE = "trajectory.zarr", "model.hopfax", "run.png"
+TRAJECTORY, MODEL = "trajectory.zarr", "model.hopfax"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +39,18 @@ class Result:
     unit: str
 
 
-def place_of(asked: Any) -> Folder:
-    """The folder of a run, which can be written to. To be called before anything is computed."""
+def place_of(
+    asked: Any, models: Sequence[str] = (MODEL,), trajectories: Sequence[str] = (TRAJECTORY,)
+) -> Folder:
+    """The folder of a run, where these and its picture can be written. To be called before anything
+    is computed."""
+    check_ending(asked.picture, "picture")
+    if pathlib.Path(asked.picture).name != asked.picture:
+        raise ValueError(
+            f"`picture` is the name of a file in the output folder (--out), got {asked.picture!r}."
+        )
     place = Folder(asked.out or default_folder("run", settings(asked)), asked.overwrite)
-    place.check(PICTURE, FILE, MODEL, folders=(TRAJECTORY,))
+    place.check(asked.picture, FILE, *models, folders=tuple(trajectories))
     require("hopfax run")
     return place
 
@@ -52,18 +63,23 @@ def _spins(t, state, network):
     return state.spins
 
 
-def flow(network: Any, state: Any, horizon: float, **how: Any) -> Result:
+def flow(
+    network: Any, state: Any, horizon: float, noise: float, seed: int, **inputs: Any
+) -> Result:
     """A run in continuous time, `horizon` long in time constants: slow ones, if there are some.
 
-    `how`: `stimulus`, `current`, `noise`, `key` as of `hopfax.simulate`.
+    `noise`: its strength, 0 for none; `seed`: of the noise. `inputs`: `stimulus` and `current` as
+    of `hopfax.simulate`.
     """
     slow, N = network.slow_constant(), network.patterns.N
     span = horizon * (1.0 if slow is None else float(np.max(np.asarray(slow))))
     saves = max(_SAVES, min(math.ceil(span), 10 * _SAVES)) + 1
     check_memory("horizon", 8 * saves * 2 * N, f"{saves} states of {N} neurons")
     ts = np.linspace(0.0, span, saves)
-    steps = 65536 + (int(100 * span) if how.get("noise") is not None else 0)
-    found = hx.simulate(network, state, ts, observe=_rates, max_steps=steps, **how)
+    how: dict[str, Any] = dict(observe=_rates, max_steps=65536)
+    if noise:
+        how |= {"noise": noise, "key": jax.random.key(seed), "max_steps": 65536 + int(100 * span)}
+    found = hx.simulate(network, state, ts, **how, **inputs)
     code = int(hx.observables.classify(found))
     tracked = list(range(network.patterns.P))
     some = np.linspace(0, saves - 1, _FRAMES).round().astype(int)
@@ -87,8 +103,14 @@ def steps(network: Any, state: Any, count: int, tracked: list[int], key: Any) ->
     return Result(network, found, tracked, some, seen[some], outcome, "steps")
 
 
-def finish(run: Result, place: Folder, shape: tuple[int, int] | None, asked: Any) -> int:
-    """Print the table of a run, draw it and write its files."""
+def finish(
+    run: Result,
+    place: Folder,
+    shape: tuple[int, int] | None,
+    asked: Any,
+    named: Callable[[str], bool] = named,
+) -> int:
+    """Print the table of a run, draw it and write its files. `named`: as in `absolute`."""
     if shape is not None and math.prod(shape) != run.network.patterns.N:
         raise ValueError(f"`image_shape` {shape} does not make {run.network.patterns.N} neurons.")
     dataset = run.trajectory.to_xarray()
@@ -101,18 +123,16 @@ def finish(run: Result, place: Folder, shape: tuple[int, int] | None, asked: Any
     place.write_zarr(TRAJECTORY, dataset)
     place.write(MODEL, lambda partial: hx.save(partial, run.network))
     say(report(run))
-    place.draw(PICTURE, draw(run, shape))
-    place.write_bytes(FILE, to_toml(settings(asked) | absolute(asked)).encode())
-    say(f"\nwritten to {place.path}")
+    place.draw(asked.picture, draw(run, shape))
+    record(place, asked, named)
+    say()
+    say(f"written to {place.path}")
     return 0
 
 
-def absolute(asked: Any) -> dict[str, str]:
-    """Files that the options name, wherever one stands."""
-    files = {name: getattr(asked, name) for name in ("model", "classes")}
-    found = {name: str(file.resolve()) for name, file in files.items() if file is not None}
-    source = pathlib.Path(asked.patterns).expanduser()
-    return found | ({"patterns": str(source.resolve())} if source.exists() else {})
+def record(place: Folder, asked: Any, named: Callable[[str], bool] = named) -> None:
+    """Write the settings of a run, the last of its files, so that they mean it anywhere."""
+    place.write_bytes(FILE, to_toml(settings(asked) | absolute(asked, named)).encode())
 
 
 def report(run: Result) -> str:

@@ -15,8 +15,8 @@ from . import _families
 #: The file of settings that a command writes beside its results.
 FILE = "settings.toml"
 #: Fields that say where and how, not what is computed.
-PLACES = ("config", "out", "overwrite", "store", "resume", "devices", "dask", "part")
-PLACES += ("chunk", "dry_run")
+PLACES = ("config", "out", "picture", "overwrite", "store", "resume", "devices", "dask")
+PLACES += ("part", "chunk", "dry_run")
 #: Fields that came later: left out at their default, as in settings from before. A command has
 #: those that it alone got later in its own `LATER`.
 _LATER = {"transpose": False}
@@ -38,6 +38,26 @@ def settings(command: Any) -> dict[str, Any]:
     if found.get("network") == _families.FAMILIES[0]:
         del found["network"]
     return plain(found)
+
+
+def changed(command: Any, names: Iterable[str]) -> list[str]:
+    """Those of these options that have another value than the default."""
+    return [name for name in names if getattr(command, name) != getattr(type(command), name)]
+
+
+def bare(command: Any, **other: Any) -> Any:
+    """The options without `PLACES`, of which no result depends; `other`: new values."""
+    known = type(command).__dataclass_fields__
+    places = {name: known[name].default for name in PLACES if name in known}
+    return dataclasses.replace(command, **places | other)
+
+
+def chosen(command: Any, correlation: float | None = None, **values: Any) -> Any:
+    """The options with these values, but None. `correlation` makes memories anew."""
+    if correlation is not None:
+        values["patterns"] = f"correlated:{correlation}"
+    given = {name: value for name, value in values.items() if value is not None}
+    return dataclasses.replace(command, **given)
 
 
 def plain(value: Any) -> Any:

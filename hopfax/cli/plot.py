@@ -11,7 +11,7 @@ from ._console import say
 from ._folder import Folder
 from ._machine import precision
 from ._output import open_store, store_in
-from ._picture import draw
+from ._picture import check_ending, draw
 from ._settings import FILE, family_in
 
 
@@ -39,8 +39,7 @@ class Plot:
         beside = store if store.name not in ("", "..") else store.resolve()
         out = self.out or beside.with_name(f"{beside.name}.png")
         out = out if out.suffix else out.with_name(f"{out.name}.png")
-        if out.suffix not in (".png", ".pdf", ".svg"):
-            raise ValueError(f"`out` must end in .png, .pdf or .svg, got {str(out)!r}.")
+        check_ending(str(out), "out")
         place = Folder(out.parent, self.overwrite)
         place.check_named(out.name)
         with precision("float64"):

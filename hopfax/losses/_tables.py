@@ -6,9 +6,6 @@ an index, or names in place of all indices. Whatever else there is makes an erro
 line.
 """
 
-import codecs
-import csv
-import io
 import os
 import re
 from collections.abc import Sequence
@@ -17,21 +14,11 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 
 from .._errors import check_bool, check_path, shown
-from .._files import read_bytes
+from .._files import NUMBER, Table, as_number, read_bytes, shown_cells, with_point
 from .._types import default_float
 from ._events import Events
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,5})?")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_MARKS = (  # the longer ones first
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 _COLUMNS = ("time", "memory", "sequence")
-_SEPARATORS = (",", ";", "\t")
 _MOST = 2**31  # indices are 32-bit integers
 
 
@@ -121,54 +108,28 @@ class _Row(NamedTuple):
 
 
 class _Table:
-    """A table, and where in it one is, for messages."""
+    """A table of events."""
 
     def __init__(self, path: str, content: bytes):
-        self.path = path
-        self.comma: dict[str, int] = {}  # the first line with a decimal comma, or a point
+        self.text = Table(path, content)
         self.separator = ","
-        text = self._decoded(content)
-        lines = enumerate(io.StringIO(text, newline=""), 1)
-        lines = [(n, line.rstrip("\r\n")) for n, line in lines]
-        if lines and (named := re.fullmatch(r"sep=([,;\t])", lines[0][1])):  # as Excel writes
-            self.separators: tuple[str, ...] = (named[1],)
-            lines = lines[1:]
-        else:
-            self.separators = _SEPARATORS
-        self.lines = [(n, line) for n, line in lines if line.strip(' \t,;"')]
 
     def fail(self, line: int, text: str) -> NoReturn:
-        raise ValueError(f"`path`: {self.path}, line {line}: {text}")
-
-    def _decoded(self, content: bytes) -> str:
-        marked = [pair for pair in _MARKS if content.startswith(pair[0])]
-        mark, encoding = marked[0] if marked else (b"", "utf-8")
-        content = content.removeprefix(mark)
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError as error:
-            if marked:
-                before = content[: error.start].decode(encoding, "ignore")
-                self.fail(_line(before), f"there is no text in {encoding} here.")
-            text = content.decode("latin-1")  # of any code page, the digits are these
-        if (found := _CONTROL.search(text)) is not None:
-            what = f"has the control character {found[0]!r}; save the table as UTF-8 text."
-            self.fail(_line(text[: found.start()]), what)
-        return text
+        self.text.fail(line, text)
 
     def groups(self) -> dict[str, list[_Row]]:
         """The rows of every sequence."""
-        if not self.lines:
-            raise ValueError(f"`path`: {self.path} is empty.")
-        first, line = self.lines[0]
+        first, line = self.text.lines[0]
         separator, names, header = self._columns(first, line)
         self.separator = separator
-        rows = self.lines[1:] if header else self.lines
+        rows = self.text.lines[1:] if header else self.text.lines
         if not rows:
             self.fail(first, "there is a header, and no row below it.")
         found: dict[str, list[_Row]] = {}
         for number, line in rows:
-            label, row = self._row(number, self._cells(number, line, separator), names, separator)
+            label, row = self._row(
+                number, self.text.cells(number, line, separator), names, separator
+            )
             found.setdefault(label, []).append(row)
         if len(found) > 1 and "" in found:
             line = found[""][0].line
@@ -177,8 +138,8 @@ class _Table:
 
     def _columns(self, number: int, line: str) -> tuple[str, list[str], bool]:
         """The separator, the names of the columns, and whether a header gives them."""
-        for separator in self.separators:
-            cells = self._cells(number, line, separator, tolerant=True)
+        for separator in self.text.separators:
+            cells = self.text.cells(number, line, separator, tolerant=True)
             while len(cells) > 2 and not cells[-1]:
                 cells = cells[:-1]
             names = [cell.lower() for cell in cells]
@@ -188,29 +149,21 @@ class _Table:
                         self.fail(number, f"the header names `{name}` twice.")
                 return separator, names, True
             try:
-                if len(cells) > 1 and _number(cells[0], separator) is not None:
+                if len(cells) > 1 and as_number(cells[0], separator) is not None:
                     if not _is_name(cells[1], separator):
                         _index(cells[1], separator)
                     return separator, list(_COLUMNS[: len(cells)]), False
             except ValueError:
                 continue
-        names = [cell.lower() for cell in self._cells(number, line, self.separators[0])]
+        names = [cell.lower() for cell in self.text.cells(number, line, self.text.separators[0])]
         if any(name in re.split(r"[\s,;\"]+", line.lower()) for name in ("time", "memory")):
-            self.fail(number, f"the header must name `time` and `memory`, got {_shown(names)}.")
+            got = shown_cells(names)
+            self.fail(number, f"the header must name `time` and `memory`, got {got}.")
         self.fail(
             number,
             "needs a header, or a number as time and an index as memory, separated by comma, "
-            f"semicolon or tab, got {_shown(names)}.",
+            f"semicolon or tab, got {shown_cells(names)}.",
         )
-
-    def _cells(self, number: int, line: str, separator: str, tolerant: bool = False) -> list[str]:
-        try:
-            (cells,) = csv.reader([line], delimiter=separator, strict=True)
-        except csv.Error as error:
-            if tolerant:
-                return []
-            self.fail(number, f"cannot be taken apart at its separators and quotes: {error}.")
-        return [cell.strip() for cell in cells]
 
     def _row(
         self, number: int, cells: list[str], names: list[str], separator: str
@@ -221,11 +174,11 @@ class _Table:
         least = max(names.index(name) for name in _COLUMNS if name in names) + 1
         if not least <= len(cells) <= len(names):
             many = least if least == len(names) else f"{least} to {len(names)}"
-            self.fail(number, f"needs {many} columns, got {_shown(cells)}.")
+            self.fail(number, f"needs {many} columns, got {shown_cells(cells)}.")
         found = dict(zip(names, cells, strict=False))
         cell, named = found["memory"], _is_name(found["memory"], separator)
         try:
-            time = _number(found["time"], separator)
+            time = as_number(found["time"], separator)
             if not named:
                 _index(cell, separator)
         except ValueError:
@@ -233,18 +186,11 @@ class _Table:
         if time is None:
             self.fail(
                 number,
-                f"needs a number as time and an index or a name as memory, got {_shown(cells)}.",
+                "needs a number as time and an index or a name as memory, got "
+                f"{shown_cells(cells)}.",
             )
         for cell in (found["time"], "" if named else found["memory"]):
-            for mark, other in ((",", "."), (".", ",")):
-                if mark in cell:
-                    self.comma.setdefault(mark, number)
-                    if other in self.comma:
-                        self.fail(
-                            number,
-                            f"has {mark!r} in a number, where line {self.comma[other]} has "
-                            f"{other!r}: which of them is the decimal point?",
-                        )
+            self.text.check_mark(number, cell)
         return found.get("sequence", ""), _Row(number, time, found["memory"])
 
     def known(self, rows: list[_Row], names: Sequence[str] | None) -> tuple[str, ...]:
@@ -310,42 +256,16 @@ def _is_name(cell: str, separator: str) -> bool:
     """Whether a cell is a name, which has a letter and is no number."""
     special = cell.lower() in ("nan", "inf", "-inf", "+inf", "infinity", "none", "na", "null")
     letters = any(letter.isalpha() for letter in cell)
-    return letters and not special and not _NUMBER.fullmatch(_plain(cell, separator))
-
-
-def _line(before: str) -> int:
-    """The number of the line that comes after this text."""
-    return len(re.findall(r"\r\n|\r|\n", before)) + 1
-
-
-def _plain(cell: str, separator: str) -> str:
-    """A number with a decimal point; with no comma between columns, one may be in it instead."""
-    return cell.replace(",", ".", 1) if separator != "," and "." not in cell else cell
-
-
-def _number(cell: str, separator: str) -> float | None:
-    """A finite number, rounded as it will be; None for anything else."""
-    cell = _plain(cell, separator)
-    if not _NUMBER.fullmatch(cell):
-        return None
-    with np.errstate(over="ignore"):
-        value = float(default_float().type(float(cell)))
-    return value if np.isfinite(value) else None
+    return letters and not special and not NUMBER.fullmatch(with_point(cell, separator))
 
 
 def _index(cell: str, separator: str) -> int | None:
     """A whole number from 0 on; None for an empty cell. **Raises:** ValueError for others."""
     if not cell:
         return None
-    cell = _plain(cell, separator)
-    if not _NUMBER.fullmatch(cell) or not (value := float(cell)).is_integer():
+    cell = with_point(cell, separator)
+    if not NUMBER.fullmatch(cell) or not (value := float(cell)).is_integer():
         raise ValueError
     if not 0 <= value < _MOST:
         raise ValueError
     return int(value)
-
-
-def _shown(cells: list[str]) -> str:
-    """Some cells, for a message."""
-    text = repr(cells)
-    return text if len(text) < 120 else f"{text[:120]}..."

@@ -25,6 +25,7 @@ FAILED, NOT_RUN, NO_VALUE = 1, 2, 3
 SHARE = "share of"
 #: How the names of coordinates begin that are standard errors of means over seeds.
 ERROR = "error of"
+_FEW = 6  # values of an axis
 _STATUS = {code: name for code, (name, _) in _status.STATUS.items()}
 
 
@@ -42,11 +43,16 @@ class Scale(NamedTuple):
         """Whether to draw the values on a logarithmic axis.
 
         That is if they are positive, span a decade or more, and are spread more evenly in their
-        logarithm: if their median is closer to the geometric middle than to the arithmetic one.
+        logarithm: if their median is closer to the geometric middle than to the arithmetic one. Of
+        a few values the median says little: the steps of their logarithm must agree within a factor
+        of 2, as those of 1, 3, 10 do and those of 1, 2, 10 do not.
         """
         values = self.values[np.isfinite(self.values)]
         if values.size < 3 or values.min() <= 0 or values.max() < 10 * values.min():
             return False
+        if values.size < _FEW:
+            steps = np.diff(np.log(np.sort(values)))
+            return bool(steps.max() <= 2 * steps.min() * (1 + 1e-9))  # but for rounding
         low, high = values.min(), values.max()
         middles = np.sqrt(low * high), (low + high) / 2
         return bool(np.median(values) < np.sqrt(middles[0] * middles[1]))

@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,7 @@ from ._grid import (
     error_of,
     flags_of,
     gaps,
+    here,
     over_seeds,
     scalars,
     scale,
@@ -108,9 +110,10 @@ def phase_diagram(dataset: Dataset, ax: Axes | None = None, *, theory: bool = Tr
 def dwell_curve(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True) -> Axes:
     r"""Draw the dwell in one memory, in units of $\tau$, over the gain.
 
-    Drawn are the points whose regime is a sequence. Along every other axis of the sweep, the
-    largest value is taken. For a plain cycle the predicted dwell is drawn for its own $\tau$ and
-    bias, and for $\tau \to \infty$; the theory assumes orthogonal memories.
+    Drawn are the points whose regime is a sequence, at those values of the other axes of the sweep
+    that have most of them (of several such, the largest; others are named in the title). For a
+    plain cycle the predicted dwell is drawn for its own $\tau$ and bias, and for
+    $\tau \to \infty$; the theory assumes orthogonal memories.
 
     **Arguments:** `dataset`: of `hopfax.sweep`, with `dwell` over `kappa`. `ax`: where to draw.
     `theory`: whether to draw the predictions.
@@ -139,13 +142,12 @@ def dwell_curve(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True
     if "dwell" not in dataset or "kappa" not in dataset["dwell"].dims:
         raise ValueError("`dataset` must have `dwell` over `kappa`.")
     ax = new_axes((6.0, 4.6)) if ax is None else ax
-    row = largest_start(dataset)
+    row, where = fullest_row(dataset)
     cycle, tau = cycle_of(row), setting_of(row, "tau")
     unit = 1.0 if tau is None else tau
     kappa = row["kappa"].values
     dwell = row["dwell"].values / unit
-    if "regime" in row:
-        dwell = np.where(row["regime"].values == REGIMES.index("sequence"), dwell, np.nan)
+    dwell = np.where(_cycling(row), dwell, np.nan)
     spots: Style = dict(ms=6, mfc=REGIME_COLOURS["sequence"], mec="black", mew=0.4, ls="none")
     error = error_of(row, "dwell")
     if error is not None and np.isfinite(error).any():
@@ -156,7 +158,8 @@ def dwell_curve(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True
     low, high = ax.get_xlim() if len(kappa) == 1 else (kappa.min(), kappa.max())
     if theory and cycle is not None and cycle.tau is not None and not cycle.loop:
         _predicted_dwells(ax, cycle, high)
-    ax.set_title(heading(row), fontsize="medium")
+    title = [heading(row), where]
+    ax.set_title("\n".join(line for line in title if line), fontsize="medium")
     ax.set(xlabel=label("kappa"), xlim=(low, high))
     ax.set_ylabel(label("dwell") if tau is None else r"dwell / $\tau$")
     ax.set_ylim(bottom=0)
@@ -230,6 +233,37 @@ def largest_start(dataset: Dataset) -> Dataset:
         dim: int(np.argmax(dataset[dim].values)) if dim in dataset.coords else -1 for dim in others
     }
     return dataset.isel(place)
+
+
+def fullest_row(dataset: Dataset) -> tuple[Dataset, str]:
+    """The part of a dataset along `kappa` with the most dwells of sequences, and where that is if
+    not at the largest values of the other axes; of several such, that at the largest."""
+    others = [str(dim) for dim in dataset["dwell"].dims if dim != "kappa"]
+    counts = _cycling(dataset).sum("kappa").transpose(*others).values
+
+    def values(place: Any) -> list[float]:
+        found = zip(others, place, strict=True)
+        return [float(dataset[dim][k]) if dim in dataset.coords else k for dim, k in found]
+
+    places = [tuple(map(int, place)) for place in np.argwhere(counts == counts.max())]
+    best, last = max(places, key=values), max(np.ndindex(counts.shape), key=values)
+    row = dataset.isel(dict(zip(others, best, strict=True)))
+    if best == last:
+        return row, ""
+    return row, ", ".join(
+        part
+        for dim, k in zip(others, best, strict=True)
+        for part in here(dataset, dim, k)
+        if dim not in ("tau", "bias")  # which the heading has
+    )
+
+
+def _cycling(dataset: Dataset) -> Any:
+    """Where there is a dwell in a sequence."""
+    found = dataset["dwell"].notnull()
+    return (
+        found & (dataset["regime"] == REGIMES.index("sequence")) if "regime" in dataset else found
+    )
 
 
 def _predicted_dwells(ax: Axes, cycle: Cycle, high: float) -> None:

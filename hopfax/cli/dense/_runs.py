@@ -1,6 +1,5 @@
 """What `hopfax sweep --network dense --axis` computes: runs of a network, over any axes."""
 
-import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -12,14 +11,12 @@ import numpy as np
 import hopfax as hx
 
 from .. import _axes, _output
-from .._machine import precision
-from .._memories import digest, named, path_of
+from .._memories import absolute, described
 from .._models import check_alone
-from .._picture import require
-from .._sweeping import Work, outcomes, swept
+from .._settings import bare, chosen
+from .._sweeping import PICTURE, Work, check_axes, check_where, outcomes, swept
 from . import _networks
 
-PICTURE = "sweep.png"
 #: Other words for axes.
 _ALIASES = {"P": "memories", "N": "neurons", "m0": "start"}
 #: Axes of which networks are made, one after the other.
@@ -27,56 +24,38 @@ _WHOLE = ("memories", "neurons", "pattern_seed", "order")
 _WORDS = {"interaction": _networks.NAMES[:-1], "update": _networks.UPDATES}
 _MADE = (*_WHOLE, *_WORDS, "correlation")
 _INSIDE = ("start", "memory", "temperature", "rate", "beta", "seed")
-#: Options of sweeps over --axis alone, and those of diagrams alone.
+#: Options of sweeps over --axis alone.
 OWN = ("patterns", "memories", "neurons", "transpose", "image_shape", "threshold", "temperature")
 OWN += ("update", "start", "memory", "model", "classes")
-_OF_DIAGRAMS = ("orders", "load", "m0", "points", "paths", "scrambles", "simulate")
+#: Options of diagrams alone, and what there is in their place.
+_OF_DIAGRAMS = {
+    name: "with --axis there is an axis of its own"
+    for name in ("orders", "load", "m0", "points", "paths", "scrambles", "simulate")
+}
+_OF_DIAGRAMS["orders"] = "with --axis there is --interaction power:4, or --axis order"
+_OF_DIAGRAMS["m0"] = "with --axis there is --start"
 
 
 def check(asked: Any) -> None:
     """ValueError for options that mean nothing to a sweep over axes."""
-    for name in _OF_DIAGRAMS:
-        if getattr(asked, name) != getattr(type(asked), name):
-            instead = {"orders": "--interaction power:4, or --axis order", "m0": "--start"}
-            raise ValueError(
-                f"`{name}` is for diagrams of the theory; with --axis there is "
-                f"{instead.get(name, 'an axis of its own')}."
-            )
+    check_axes(asked, _OF_DIAGRAMS)
     check_alone(asked, (*_networks.OF_THE_MODEL, "update"))
     _networks.check_run(asked)
-    _output.check(asked)
-
-
-def check_diagram(asked: Any) -> None:
-    """ValueError for an option that means nothing without --axis."""
-    for name in OWN:
-        if getattr(asked, name) != getattr(type(asked), name):
-            raise ValueError(
-                f"`{name}` is of runs, which --axis sweeps; diagrams are of random memories."
-            )
+    check_where(asked)
 
 
 def sweep(asked: Any) -> int:
     """The whole command."""
     check(asked)
-    require()  # rather now than after the computation
-    with precision(asked.precision):
-        return _swept(asked)
+    return swept(asked, lambda: _work(asked))
 
 
-def _swept(asked: Any) -> int:
+def _work(asked: Any) -> Work:
     grid = grid_of(asked)
     task, which = task_of(asked, grid)
-    how = {name: getattr(asked, name) for name in ("chunk", "overwrite", "resume")}
-    work = Work(task, grid, jax.random.key(asked.seed), **how)
-    other = {}
-    if not named(asked.patterns):
-        other["patterns"] = str(path_of(asked.patterns).resolve())
-    for name in ("model", "classes"):
-        if (file := getattr(asked, name)) is not None:
-            other[name] = str(file.resolve())
-    output = _output.Output.of(asked, *which, **other)
-    return swept(asked, work, output, PICTURE, labelled, outcomes)
+    output = _output.Output.of(asked, *which, **absolute(asked))
+    key = jax.random.key(asked.seed)
+    return Work(asked, task, grid, key, output, PICTURE, labelled, outcomes)
 
 
 def grid_of(asked: Any) -> dict[str, Any]:
@@ -86,9 +65,7 @@ def grid_of(asked: Any) -> dict[str, Any]:
         if name not in (*_MADE, *_INSIDE):
             known = ", ".join((*_INSIDE, *_MADE))
             raise ValueError(f"`axis`: there is no {name!r} of dense memories, but {known}.")
-    made = [name for name in grid if name in _MADE]
-    if made and asked.model is not None:
-        raise ValueError(f"`axis`: {made[0]} says how a network is made; that of --model is made.")
+    _axes.made_axes(grid, _MADE, asked)
     if "correlation" in grid and not asked.patterns.startswith("correlated:"):
         raise ValueError("`axis`: correlation is of --patterns correlated:RHO.")
     names = grid.get("interaction", [_networks.name_of(asked.interaction)])
@@ -115,8 +92,7 @@ def task_of(asked: Any, grid: dict[str, Any]) -> tuple[Any, tuple[str, ...]]:
     """What is computed at every point, or a recipe; and the lines about it in the settings."""
     zero = "temperature" in grid and bool((grid["temperature"] == 0).any())
     if any(name in _MADE for name in grid):
-        plain = dict(out=None, config=None, axis=())
-        return hx.Recipe(Made(dataclasses.replace(asked, **plain), zero)), ()
+        return hx.Recipe(Made(bare(asked, axis=()), zero)), ()
     recall = _recall(asked, zero)
     patterns, most = recall.network.patterns, int(np.max(grid.get("memory", 0)))
     if most >= patterns.P or np.min(grid.get("memory", 0)) < 0:
@@ -125,8 +101,7 @@ def task_of(asked: Any, grid: dict[str, Any]) -> tuple[Any, tuple[str, ...]]:
         raise ValueError("`axis`: temperature is of signs; graded neurons have none.")
     if not hasattr(patterns, "xi"):
         return recall, ()
-    sha = digest(patterns.xi)[:16]
-    return recall, (f"memories: {patterns.P} of {patterns.N} neurons, sha256 {sha}",)
+    return recall, (described(patterns),)
 
 
 def _recall(asked: Any, zero: bool) -> "Recall":
@@ -153,16 +128,16 @@ class Made(eqx.Module):
     ) -> "Recall":
         """What runs it. `correlation` makes memories anew; `interaction` keeps no number."""
         name = interaction or self.asked.interaction
-        chosen = {
-            "memories": memories,
-            "neurons": neurons,
-            "seed": pattern_seed,
-            "patterns": None if correlation is None else f"correlated:{correlation}",
-            "interaction": name if order is None else f"{_networks.name_of(name)}:{order}",
-            "update": update,
-        }
-        given = {name: value for name, value in chosen.items() if value is not None}
-        return _recall(dataclasses.replace(self.asked, **given), self.zero)
+        asked = chosen(
+            self.asked,
+            correlation,
+            memories=memories,
+            neurons=neurons,
+            seed=pattern_seed,
+            interaction=name if order is None else f"{_networks.name_of(name)}:{order}",
+            update=update,
+        )
+        return _recall(asked, self.zero)
 
 
 class Recall(eqx.Module):

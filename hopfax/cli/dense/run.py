@@ -2,17 +2,16 @@
 
 import dataclasses
 import pathlib
-from typing import Literal
 
 import jax
 import jax.random as jr
 
-from .. import _runs
+from .. import _options, _runs
 from .._families import Family
 from .._limits import check_seed
 from .._machine import Precision, precision
 from .._models import check_alone
-from . import _networks
+from . import _networks, _options as own
 
 _TRACKED = 32  # memories whose overlaps are kept
 
@@ -28,47 +27,32 @@ class Run:
 
     network: Family = "dense"
     """Family of networks; each has options of its own."""
-    patterns: str = "random"
-    """Memories: random, hadamard, correlated:RHO, digits, a .npy or .npz file, or a folder of PNG
-    or JPEG images."""
-    memories: int | None = None
-    """How many memories (default: 4, or all that the source has)."""
-    neurons: int | None = None
-    """How many neurons (default: 1024, or as the source says)."""
-    transpose: bool = False
-    """A memory is a column of the .npy or .npz file, not a row."""
-    image_shape: tuple[int, int] | None = None
-    """Height and width: resizes images of a folder, and shows the memories of a file as images."""
-    threshold: str | None = None
-    """Grey level above which a pixel is +1: median (the default), mean or otsu of each image, or a
-    number."""
+    patterns: own.DenseSource = "random"
+    memories: _options.Memories = None
+    neurons: _options.Neurons = None
+    transpose: _options.Transpose = False
+    image_shape: _options.ImageShape = None
+    threshold: _options.Threshold = None
     interaction: str = "power"
     """Interaction: quadratic, power:4, rectified_power:3, many_body:3, exponential:1, softmax:1 or
     simplicial:2=0.5,3=1; the number is the order (3), or the rate or beta (1)."""
-    temperature: float = 0.0
-    """Temperature of the neurons, which are signs."""
-    update: Literal["parallel", "cyclic", "random"] = "parallel"
-    """All neurons at once, or one after the other in this order."""
-    start: float = 0.6
-    """Overlap of the start with the memory whose signs are changed."""
-    memory: int = 0
-    """Which memory that is."""
+    temperature: own.Temperature = 0.0
+    update: own.Update = "parallel"
+    start: own.Start = 0.6
+    memory: own.Cued = 0
     steps: int = 10
     """How many steps, each an update of every neuron."""
     seed: int = 0
     """Seed of random memories, of the changed signs and of the temperature."""
     model: pathlib.Path | None = None
     """A saved network in discrete time to run in place of one made from the options."""
-    classes: pathlib.Path | None = None
-    """A Python file with the class of that network, if it is not one of hopfax's; it is run."""
+    classes: _options.Classes = None
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: pathlib.Path | None = None
-    """A TOML file with these settings; options on the command line win."""
-    out: pathlib.Path | None = None
-    """Output folder (default: hopfax-out/run-<hash of the settings>)."""
-    overwrite: bool = False
-    """Replace the files of an earlier run in the output folder."""
+    config: _options.Config = None
+    out: _options.RunFolder = None
+    picture: _options.Picture = "run.png"
+    overwrite: _options.RunAgain = False
 
     def __call__(self) -> int:
         """Run, print, write."""

@@ -3,8 +3,7 @@
 import dataclasses
 import math
 import pathlib
-import time
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -12,20 +11,18 @@ import numpy as np
 import hopfax as hx
 
 from ..._errors import check_memory
-from .. import _output
-from .._axes import AxisOptions
+from .. import _options, _output
 from .._console import say
 from .._families import Family
 from .._folder import Folder
-from .._limits import check_points, check_results, check_seed
+from .._limits import check_seed
 from .._machine import Precision, precision
-from .._picture import require
 from .._settings import FILE, options_from
-from . import _diagram, _networks, _points, _runs
+from .._sweeping import DIAGRAM, announcement, check_diagram, chunk, mapped
+from . import _diagram, _networks, _options as own, _points, _runs
 
-#: The dataset of all orders, and where simulations are kept; the stores, one an order, from which
-#: it is made lie in `_output.STORE`.
-DIAGRAM, SIMULATED, PICTURE = "diagram.zarr", "simulated", "diagram.png"
+#: Where simulations are kept; the stores of the theory, one an order, lie in `_output.STORE`.
+SIMULATED = "simulated"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,52 +64,37 @@ class Sweep:
     """Scrambled sequences, whose spread gives the error."""
     seed: int = 0
     """Seed of the scrambles and of simulations."""
-    axis: AxisOptions = ()
+    axis: _options.AxisOptions = ()
     """NAME LO HI COUNT [log] or NAME VALUE,VALUE,...: sweeps this; may be given again. The options
-    from here to `classes` are for it."""
-    patterns: str = "random"
-    """Memories: random, hadamard, correlated:RHO, digits, a .npy or .npz file, or a folder of PNG
-    or JPEG images."""
-    memories: int | None = None
-    """How many memories (default: 4, or all that the source has)."""
-    neurons: int | None = None
-    """How many neurons (default: 1024, or as the source says)."""
-    transpose: bool = False
-    """A memory is a column of the .npy or .npz file, not a row."""
-    image_shape: tuple[int, int] | None = None
-    """Height and width to which images of a folder are resized."""
-    threshold: str | None = None
-    """Grey level above which a pixel is +1: median (the default), mean or otsu of each image, or a
-    number."""
-    temperature: float = 0.0
-    """Temperature of the neurons, which are signs."""
-    update: Literal["parallel", "cyclic", "random"] = "parallel"
-    """All neurons at once, or one after the other in this order."""
-    start: float = 0.6
-    """Overlap of the start with the memory whose signs are changed."""
-    memory: int = 0
-    """Which memory that is."""
+    from here to `part` are for it."""
+    patterns: own.DenseSource = "random"
+    memories: _options.Memories = None
+    neurons: _options.Neurons = None
+    transpose: _options.Transpose = False
+    image_shape: _options.ImageSize = None
+    threshold: _options.Threshold = None
+    temperature: own.Temperature = 0.0
+    update: own.Update = "parallel"
+    start: own.Start = 0.6
+    memory: own.Cued = 0
     model: pathlib.Path | None = None
     """A saved network in discrete time in place of one made from the options."""
-    classes: pathlib.Path | None = None
-    """A Python file with the class of that network, if it is not one of hopfax's; it is run."""
+    classes: _options.Classes = None
+    store: _options.Store = None
+    devices: _options.Devices = None
+    dask: _options.Dask = None
+    part: _options.Part = None
     simulate: int | None = None
     """Simulate one run at every point, too, with so many neurons. The runs of a load share their
     memories; each load takes some seconds, as a program is compiled for its number of memories."""
     precision: Precision = "float64"
     """Floating-point precision of the theory; simulations have float32."""
-    config: pathlib.Path | None = None
-    """A TOML file with these settings; options on the command line win."""
-    out: pathlib.Path | None = None
-    """Output folder (default: hopfax-out/sweep-<hash of the settings>)."""
-    overwrite: bool = False
-    """Compute again and replace an earlier result in the output folder."""
-    resume: bool = False
-    """Insist on going on with a sweep that is there already."""
-    chunk: int | None = None
-    """About how many points are stored at a time (default: what takes some seconds)."""
-    dry_run: bool = False
-    """Only say how long it would take and how large the result would be."""
+    config: _options.Config = None
+    out: _options.SweepFolder = None
+    overwrite: _options.SweepAgain = False
+    resume: _options.Resume = False
+    chunk: _options.Chunk = None
+    dry_run: _options.DryRun = False
 
     #: Options that came later: settings from before do not have them.
     LATER: ClassVar[dict[str, Any]] = {
@@ -125,26 +107,21 @@ class Sweep:
         if self.axis:
             return _runs.sweep(self)
         self._check()
-        require()  # rather now than after the computation
-        output = _output.Output.of(self)
-        with precision(self.precision):
-            if self.dry_run:
-                for order in self.orders:
-                    plan = hx.sweep_plan(self._point(order), self._grid(), **self._how())
-                    say(f"order {order}\n{plan}")
-                return 0
-            stores = [output.folder / _output.STORE / f"order-{order}" for order in self.orders]
-            output.check(stores, PICTURE, folders=(DIAGRAM, SIMULATED))
-            start = time.perf_counter()
-            dataset, fresh = self._run(output, stores)
-            work = output.keep(dataset, DIAGRAM, fresh, start)
-        with precision("float64"):
-            others = f"{DIAGRAM}, {PICTURE}, settings.toml"
-            output.finish(dataset, _diagram.report(dataset), work, PICTURE, others)
-        return 0
+        return mapped(self, self._dry, self._stores, self._run, _diagram.report, SIMULATED)
+
+    def _dry(self) -> str:
+        """What it takes."""
+        return "\n".join(f"order {order}\n{self._plan(order)}" for order in self.orders)
+
+    def _plan(self, order: int) -> Any:
+        return hx.sweep_plan(self._point(order), self._grid(), **self._how())
+
+    def _stores(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """The stores of the theory, one an order."""
+        return [folder / _output.STORE / f"order-{order}" for order in self.orders]
 
     def _check(self) -> None:
-        _runs.check_diagram(self)
+        check_diagram(self, _runs.OWN, "random")
         if self.interaction not in _points.INTERACTIONS:
             _networks.interaction_of(self.interaction)
             raise ValueError(
@@ -161,10 +138,6 @@ class Sweep:
             if low < least or high > most or (name == "load" and low == 0):
                 allowed = "above 0" if name == "load" else "in [-1, 1]"
                 raise ValueError(f"`{name}` must lie {allowed}, got {low:g} {high:g}.")
-        if len(self.points) != 2 or min(self.points) < 2:
-            listed = " ".join(map(str, self.points))
-            raise ValueError(f"`points` must be two numbers of at least 2, got {listed}.")
-        check_points(self.points)
         check_seed(self.seed, 0)
         for name, least in (("steps", 1), ("scrambles", 2)):
             if getattr(self, name) < least:
@@ -201,14 +174,16 @@ class Sweep:
         return {"load": np.linspace(*self.load, loads), "m0": np.linspace(*self.m0, starts)}
 
     def _how(self) -> dict[str, Any]:
-        return {"tile": _points.TILE, "chunk": "auto" if self.chunk is None else self.chunk}
+        return {"tile": _points.TILE} | chunk(self)
 
     def _run(self, output: _output.Output, stores: list[pathlib.Path]) -> tuple[Any, bool]:
         """Compute what the stores lack, one order after the other, and simulate; the dataset of
         all, and whether any of its theory was missing."""
         fresh = self.overwrite or not _output.complete(*stores)
         if fresh:
-            say(f"{self._announcement()}\n")
+            loads, orders = f", {self.points[0]:,} loads", len(self.orders)
+            text = announcement(self._plan(self.orders[0]), self.points, orders, loads)
+            say(f"{text}, each of {orders} orders\n" if orders > 1 else f"{text}\n")
         parts = []
         with output.computing(stores[0], (DIAGRAM, SIMULATED)):
             stores[0].parent.mkdir(parents=True, exist_ok=True)
@@ -230,17 +205,6 @@ class Sweep:
                 for store in set(stores[0].parent.glob("order-*")) - set(stores):
                     _output.remove_store(store)
         return dataset, fresh
-
-    def _announcement(self) -> str:
-        """How many points there are, and how long they take.
-
-        **Raises:** ValueError if the result does not fit into memory.
-        """
-        plan = hx.sweep_plan(self._point(self.orders[0]), self._grid(), **self._how())
-        check_results(self.points, len(self.orders) * plan.bytes)
-        each = f", each of {len(self.orders)} orders" if len(self.orders) > 1 else ""
-        took = f"about {plan.duration} to compute on {plan.hardware}{each}"
-        return f"{plan.points:,} points, {self.points[0]:,} loads: {took}"
 
     def _beside(self, dataset: Any, output: _output.Output) -> Any:
         """The dataset with simulations, a load at a time; what there is already is read."""

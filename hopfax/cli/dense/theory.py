@@ -3,16 +3,19 @@
 import dataclasses
 import math
 import pathlib
+from typing import Any
 
 import jax.numpy as jnp
 
 import hopfax as hx
 
 from ...theory import dense
+from .. import _options
 from .._console import number, say, table
 from .._families import Family
 from .._machine import Precision
-from .._models import load
+from .._models import check_alone, load_kind
+from .._settings import changed
 from ._points import INTERACTIONS, check_order
 
 
@@ -37,19 +40,20 @@ class Theory:
     """Floating-point precision."""
     model: pathlib.Path | None = None
     """A saved dense memory: its interaction and its load, in place of `orders` and `rate`."""
-    config: pathlib.Path | None = None
-    """A TOML file with these settings; options on the command line win."""
+    classes: _options.Classes = None
+    config: _options.Config = None
 
     def __call__(self) -> int:
         """Print the tables."""
+        check_alone(self, ("orders", "rate"))
+        if not self.overlaps or not all(0 <= m <= 1 for m in self.overlaps):
+            raise ValueError(f"`overlaps` must lie in [0, 1], got {list(self.overlaps)}.")
         if self.model is not None:
             return self._of_model()
         if not self.orders or min(self.orders) < 2:
             raise ValueError(f"`orders` must be at least 2, got {list(self.orders)}.")
         for order in self.orders:
             check_order(order, "power", self.precision)
-        if not self.overlaps or not all(0 <= m <= 1 for m in self.overlaps):
-            raise ValueError(f"`overlaps` must lie in [0, 1], got {list(self.overlaps)}.")
         if not 0 < self.rate < math.inf:
             raise ValueError(f"`rate` must be finite and above 0, got {self.rate:g}.")
         say(capacities(self.orders))
@@ -59,18 +63,14 @@ class Theory:
 
     def _of_model(self) -> int:
         """Print what is known of the network in a file."""
-        assert self.model is not None
-        for name in ("orders", "overlaps", "rate"):
-            if getattr(self, name) != getattr(type(self), name):
-                raise ValueError(f"`{name}` cannot be set together with `model`.")
-        network = load(self.model)
-        if not isinstance(network, hx.DenseMemory | hx.DenseFlow):
-            kind = type(network).__name__
-            raise ValueError(f"`model` must hold a dense memory, but {self.model} holds a {kind}.")
+        network = load_kind(self, _fits, "a dense memory")
         interaction, patterns = network.interaction, network.patterns
         P, N, kind = patterns.P, patterns.N, type(interaction).__name__
+        exponential = isinstance(interaction, hx.Exponential)
+        if changed(self, ["overlaps"]) and not exponential:
+            raise ValueError(f"`overlaps` are of exponential loads, which {kind} has none of.")
         say(f"{self.model}: {kind}, {P} memories of {N} neurons\n")
-        if isinstance(interaction, hx.Exponential):
+        if exponential:
             load_now = math.log(P) / N
             say(f"exponential load ln M / N = {load_now:.6g}\n")
             say(exponential_loads(self.overlaps, float(interaction.rate)))
@@ -86,6 +86,10 @@ class Theory:
         ]
         say(table((f"order {order}, independent memories", ""), rows))
         return 0
+
+
+def _fits(network: Any) -> bool:
+    return isinstance(network, hx.DenseMemory | hx.DenseFlow)
 
 
 def capacities(orders: tuple[int, ...]) -> str:

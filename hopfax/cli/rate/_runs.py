@@ -1,11 +1,9 @@
 """What `hopfax sweep --network rate --axis` computes: runs of a network, over any axes."""
 
-import dataclasses
 import math
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,15 +11,14 @@ import hopfax as hx
 
 from ...observables import classify
 from .. import _axes, _output
-from .._machine import precision
-from .._memories import digest, path_of
+from .._limits import check_noise, check_positive
+from .._memories import absolute, are_random, check_seed_used, described
 from .._models import check_alone
-from .._picture import require
-from .._sweeping import Work, outcomes, swept
+from .._settings import bare, chosen
+from .._sweeping import PICTURE, Work, check_axes, check_where, noise_key, outcomes, swept
 from . import _networks
 from ._points import ACTIVATIONS, REFERENCE, VALUES
 
-PICTURE = "sweep.png"
 _SAVES = 100
 #: Other words for axes.
 _ALIASES = {"P": "memories", "N": "neurons"}
@@ -33,85 +30,51 @@ _MADE = (*_WHOLE, *_WORDS, "correlation", "q", "active")
 #: Options of sweeps over --axis alone, and those of diagrams alone.
 OWN = ("patterns", "memories", "transpose", "image_shape", "grey", "active", "learning", "noise")
 OWN += ("init", "current", "stimulus", "horizon", "model", "classes")
-_OF_DIAGRAMS = ("points", "simulate")
+_OF_DIAGRAMS = {name: "an --axis has its COUNT" for name in ("points", "simulate")}
 
 
 def check(asked: Any) -> None:
     """ValueError for options that mean nothing to a sweep over axes."""
-    for name in _OF_DIAGRAMS:
-        if getattr(asked, name) != getattr(type(asked), name):
-            raise ValueError(f"`{name}` is for diagrams of the theory; an --axis has its COUNT.")
+    check_axes(asked, _OF_DIAGRAMS)
     check_alone(asked, _networks.OF_THE_MODEL)
     for name in VALUES:
         value = getattr(asked, name)
         if value is not None and (len(value) != 1 or not math.isfinite(value[0])):
             raise ValueError(f"`{name}` is one number with --axis; --axis {name} sweeps it.")
-    check_run(asked)
-    _output.check(asked)
+    check_run(asked, [name for name, *_ in asked.axis])
+    check_where(asked)
 
 
-def check_run(asked: Any) -> None:
-    """ValueError for numbers that no run can have."""
-    if not 0 <= asked.noise < math.inf:
-        raise ValueError(f"`noise` must be finite and >= 0, got {asked.noise:g}.")
-    if not 0 < asked.horizon < math.inf:
-        raise ValueError(f"`horizon` must be finite and > 0, got {asked.horizon:g}.")
+def check_run(asked: Any, axes: Any = ()) -> None:
+    """ValueError for numbers that no run can have, and for a seed of nothing; `axes`: those of a
+    sweep."""
+    check_noise(asked.noise)
+    check_positive("horizon", asked.horizon)
     if not 0 < asked.q < 1:
         raise ValueError(f"`q` must lie between 0 and 1, got {asked.q:g}.")
-
-
-def check_diagram(asked: Any) -> None:
-    """ValueError for an option that means nothing without --axis."""
-    for name in OWN:
-        if getattr(asked, name) != getattr(type(asked), name):
-            raise ValueError(
-                f"`{name}` is of runs, which --axis sweeps; diagrams are of balanced memories."
-            )
+    drawn = asked.patterns == "sparse" or are_random(asked.patterns)
+    check_seed_used(asked.seed, bool(asked.noise) or drawn or "noise" in axes)
 
 
 def sweep(asked: Any) -> int:
     """The whole command."""
     check(asked)
-    require()  # rather now than after the computation
-    with precision(asked.precision):
-        return _swept(asked)
+    return swept(asked, lambda: _work(asked))
 
 
-def _swept(asked: Any) -> int:
+def _work(asked: Any) -> Work:
     grid = grid_of(asked)
-    task = task_of(asked, grid)
-    noisy = bool(asked.noise) or "noise" in grid
-    if asked.seed and not noisy and asked.patterns not in ("random", "sparse"):
-        if not asked.patterns.startswith("correlated:") and "correlation" not in grid:
-            raise ValueError("`seed` is of noise and of random memories, of which there are none.")
-    key = jax.random.key(asked.seed) if noisy else None
-    how = {name: getattr(asked, name) for name in ("chunk", "overwrite", "resume")}
-    return swept(
-        asked, Work(task, grid, key, **how), _place(asked, task), PICTURE, labelled, outcomes
-    )
-
-
-def _place(asked: Any, task: Any) -> _output.Output:
-    """The output folder; its settings say also which memories they meant."""
-    other = {}
-    if not _networks.is_named(asked.patterns):
-        other["patterns"] = str(path_of(asked.patterns).resolve())
-    for name in ("model", "classes"):
-        if (file := getattr(asked, name)) is not None:
-            other[name] = str(file.resolve())
-    if isinstance(task, hx.Recipe):
-        return _output.Output.of(asked, **other)
-    found = task.network.patterns
-    which = f"memories: {found.P} of {found.N} neurons, sha256 {digest(found.xi)[:16]}"
-    return _output.Output.of(asked, which, **other)
+    task, key = task_of(asked, grid), noise_key(asked, grid)
+    which = () if isinstance(task, hx.Recipe) else (described(task.network.patterns),)
+    output = _output.Output.of(asked, *which, **absolute(asked, _networks.is_named))
+    words = (*_MADE, *_ALIASES, "seed")
+    return Work(asked, task, grid, key, output, PICTURE, labelled, outcomes, words)
 
 
 def grid_of(asked: Any) -> dict[str, Any]:
     """The axes that are asked for. **Raises:** ValueError naming the option."""
     grid = _axes.grid_of(asked.axis, (*_WHOLE, "seed"), _WORDS, _ALIASES)
-    made = [name for name in grid if name in _MADE]
-    if made and asked.model is not None:
-        raise ValueError(f"`axis`: {made[0]} says how a network is made; that of --model is made.")
+    _axes.made_axes(grid, _MADE, asked)
     sets = asked.patterns in _networks.SETS
     if "q" in grid and not sets:
         raise ValueError("`axis`: q is of balanced and sparse memories, not of --patterns.")
@@ -127,8 +90,7 @@ def task_of(asked: Any, grid: dict[str, Any]) -> Any:
     if not any(name in _MADE for name in grid):
         return point(asked, tuple(grid))
     inputs = tuple(name for name in grid if ".weights" in name)
-    plain = dict(out=None, config=None, axis=())
-    return hx.Recipe(Retrieval(dataclasses.replace(asked, **plain), inputs))
+    return hx.Recipe(Retrieval(bare(asked, axis=()), inputs))
 
 
 class Retrieval(eqx.Module):
@@ -149,18 +111,18 @@ class Retrieval(eqx.Module):
         activation: str | None = None,
     ) -> hx.Point:
         """The point. `correlation` makes memories anew."""
-        chosen = {
-            "memories": memories,
-            "neurons": neurons,
-            "seed": pattern_seed,
-            "patterns": None if correlation is None else f"correlated:{correlation}",
-            "q": q,
-            "active": active,
-            "learning": learning,
-            "activation": activation,
-        }
-        given = {name: value for name, value in chosen.items() if value is not None}
-        return point(dataclasses.replace(self.asked, **given), self.inputs)
+        asked = chosen(
+            self.asked,
+            correlation,
+            memories=memories,
+            neurons=neurons,
+            seed=pattern_seed,
+            q=q,
+            active=active,
+            learning=learning,
+            activation=activation,
+        )
+        return point(asked, self.inputs)
 
 
 def values_of(asked: Any) -> dict[str, float]:

@@ -3,27 +3,24 @@
 import dataclasses
 import math
 import pathlib
-import time
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 import hopfax as hx
 
-from .. import _output
-from .._axes import AxisOptions
+from .. import _options, _output
 from .._console import say
 from .._families import Family
-from .._limits import check_patterns, check_points, check_results, check_seed
-from .._machine import Precision, precision
-from .._picture import require
+from .._limits import check_patterns, check_seed
+from .._machine import Precision
 from .._settings import FILE, options_from
-from . import _diagram, _points, _runs
+from .._sweeping import DIAGRAM, announcement, check_diagram, chunk, mapped
+from . import _diagram, _options as own, _points, _runs
 from ._networks import size_of
 
-#: The dataset of theory and simulation, and the store of simulations; that of the theory is
-#: `_output.STORE`.
-DIAGRAM, SIMULATED, PICTURE = "diagram.zarr", "simulated", "diagram.png"
+#: The store of simulations; that of the theory is `_output.STORE`.
+SIMULATED = "simulated"
 #: What is swept where nothing else is said.
 _RANGES = {"threshold": (0.0, 1.0), "a": (-0.6, 0.6)}
 
@@ -63,43 +60,29 @@ class Sweep:
     """Activity, the share of active neurons in a memory: 1/2, 1/3, 1/4, ..."""
     activation: _points.Kind = "logistic"
     """Activation from currents to rates."""
-    axis: AxisOptions = ()
+    axis: _options.AxisOptions = ()
     """NAME LO HI COUNT [log] or NAME VALUE,VALUE,...: sweeps this; may be given again. The options
-    from here to `classes` are for it."""
-    patterns: str = "balanced"
-    """Memories: balanced, sparse (independent, of activity q), or active neurons from hadamard,
-    random, correlated:RHO (signs), digits, a .npy or .npz file (positive entries) or a folder of
-    PNG or JPEG images (bright pixels)."""
-    memories: int | None = None
-    """How many memories (default: 1 + 1/q balanced ones, 4, or all that the source has)."""
-    transpose: bool = False
-    """A memory is a column of the .npy or .npz file, not a row."""
-    image_shape: tuple[int, int] | None = None
-    """Height and width to which images of a folder are resized."""
-    grey: str | None = None
-    """Grey level above which a pixel is active: median (the default), mean or otsu of each image,
-    or a number."""
-    active: float | None = None
-    """Share of neurons that are active in memories from images and files, those with the greatest
-    values, so that all have one activity (default: by `grey`, or by sign)."""
-    learning: Literal["projection", "covariance", "pseudo_inverse"] = "projection"
-    """Design of the weights; pseudo_inverse holds memories of different activities."""
+    from here to `part` are for it."""
+    patterns: own.RateSource = "balanced"
+    memories: own.RateMemories = None
+    transpose: _options.Transpose = False
+    image_shape: _options.ImageSize = None
+    grey: own.Grey = None
+    active: own.Active = None
+    learning: own.Learning = "projection"
     noise: float = 0.0
     """Strength of the noise on every neuron, of the same seed as random memories."""
-    init: AxisOptions = ()
-    """NAME VALUE,VALUE,... of a start, e.g. weights 0.6,0.3,0 (default: memory 0 at half its
-    rates); may be given again."""
-    current: tuple[float, ...] = ()
-    """Coefficients of a current in the memories, e.g. 0.1 0 0."""
-    stimulus: tuple[float, ...] = ()
-    """Coefficients of a stimulus in the memories; the synapses then follow it (input-driven
-    plasticity)."""
+    init: own.RateInit = ()
+    current: own.Current = ()
+    stimulus: own.Stimulus = ()
     horizon: float = 40.0
     """Length of a run in time constants of the neurons (or slow ones, of a model that has some)."""
-    model: pathlib.Path | None = None
-    """A saved network, of any kind in continuous time, in place of one made from the options."""
-    classes: pathlib.Path | None = None
-    """A Python file with the class of that network, if it is not one of hopfax's; it is run."""
+    model: own.RateModel = None
+    classes: _options.Classes = None
+    store: _options.Store = None
+    devices: _options.Devices = None
+    dask: _options.Dask = None
+    part: _options.Part = None
     input: float | None = None
     """Also find where this input to the active neurons of a memory leaves no other state of rest in
     its plane, so that a single memory is globally stable (some milliseconds a point). With --axis:
@@ -113,18 +96,12 @@ class Sweep:
     """Seed of the perturbations."""
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: pathlib.Path | None = None
-    """A TOML file with these settings; options on the command line win."""
-    out: pathlib.Path | None = None
-    """Output folder (default: hopfax-out/sweep-<hash of the settings>)."""
-    overwrite: bool = False
-    """Compute again and replace an earlier result in the output folder."""
-    resume: bool = False
-    """Insist on going on with a sweep that is there already."""
-    chunk: int | None = None
-    """About how many points are stored at a time (default: what takes some seconds)."""
-    dry_run: bool = False
-    """Only say how long it would take and how large the result would be."""
+    config: _options.Config = None
+    out: _options.SweepFolder = None
+    overwrite: _options.SweepAgain = False
+    resume: _options.Resume = False
+    chunk: _options.Chunk = None
+    dry_run: _options.DryRun = False
 
     #: Options that came later: settings from before do not have them.
     LATER: ClassVar[dict[str, Any]] = {
@@ -137,22 +114,16 @@ class Sweep:
         if self.axis:
             return _runs.sweep(self)
         self._check()
-        require()  # rather now than after the computation
-        output = _output.Output.of(self)
-        with precision(self.precision):
-            if self.dry_run:
-                say(str(hx.sweep_plan(self.theory(), self.grid(), **self._how())))
-                beside = math.prod(self.simulate)
-                say(f"and {beside} simulations of {self.size()} neurons" if beside else "")
-                return 0
-            output.check(self._stores(output), PICTURE, folders=(DIAGRAM,))
-            start = time.perf_counter()
-            dataset, fresh = self._run(output)
-            work = output.keep(dataset, DIAGRAM, fresh, start)
-        with precision("float64"):
-            others = f"{DIAGRAM}, {PICTURE}, settings.toml"
-            output.finish(dataset, _diagram.report(dataset), work, PICTURE, others)
-        return 0
+        return mapped(self, self._dry, self._stores, self._run, _diagram.report)
+
+    def _dry(self) -> str:
+        """What it takes."""
+        beside = math.prod(self.simulate)
+        more = f"and {beside} simulations of {self.size()} neurons" if beside else ""
+        return f"{self._plan()}\n{more}"
+
+    def _plan(self) -> Any:
+        return hx.sweep_plan(self.theory(), self.grid(), **chunk(self))
 
     def values(self) -> dict[str, tuple[float, ...]]:
         """What is asked for each value, with the defaults."""
@@ -193,7 +164,7 @@ class Sweep:
         return found if self.input is None else found | {"input": self.input}
 
     def _check(self) -> None:
-        _runs.check_diagram(self)
+        check_diagram(self, _runs.OWN, "balanced")
         for name in _points.VALUES:
             value = getattr(self, name)
             if value is None:
@@ -212,9 +183,6 @@ class Sweep:
                 "two of `gain`, `threshold`, `a` and `b` must be given as MIN MAX, to be swept, "
                 f"got {' and '.join(swept) if len(swept) < 3 else ', '.join(swept)}."
             )
-        if len(self.points) != 2 or min(self.points) < 2:
-            listed = " ".join(map(str, self.points))
-            raise ValueError(f"`points` must be two numbers of at least 2, got {listed}.")
         inverse = round(1 / self.q) if 0 < self.q < 1 else 0
         if inverse < 2 or abs(1 / self.q - inverse) > 1e-9:
             raise ValueError(f"`q` must be 1/2, 1/3, 1/4, ..., got {self.q:g}.")
@@ -230,7 +198,6 @@ class Sweep:
             if getattr(self, name) and not math.prod(self.simulate):
                 raise ValueError(f"`{name}` is for simulations, and --simulate 0 0 makes none.")
         check_seed(self.seed, 0)
-        check_points(self.points)
         if math.prod(self.simulate):
             check_patterns(inverse + 1, self.size())
         _output.check(self)
@@ -243,25 +210,22 @@ class Sweep:
         """What is simulated at some."""
         return _points.Perturbed(self.activation, self.q, self.size(), self.seed)
 
-    def _how(self) -> dict[str, Any]:
-        return {"chunk": "auto" if self.chunk is None else self.chunk}
-
-    def _stores(self, output: _output.Output) -> list[pathlib.Path]:
+    def _stores(self, folder: pathlib.Path) -> list[pathlib.Path]:
         """The store of the theory, and that of simulations if there are any."""
-        simulated = [output.folder / SIMULATED] * bool(math.prod(self.simulate))
-        return [output.folder / _output.STORE, *simulated]
+        simulated = [folder / SIMULATED] * bool(math.prod(self.simulate))
+        return [folder / _output.STORE, *simulated]
 
-    def _run(self, output: _output.Output) -> tuple[Any, bool]:
+    def _run(self, output: _output.Output, stores: list[pathlib.Path]) -> tuple[Any, bool]:
         """Compute what the stores lack, theory and simulation; both in a dataset, and whether any
         of it was missing."""
-        stores = self._stores(output)
         fresh = self.overwrite or not _output.complete(*stores)
         if fresh:
-            say(f"{self._announcement()}\n")
+            more = f", and {beside} simulations" if (beside := math.prod(self.simulate)) else ""
+            say(f"{announcement(self._plan(), self.points)}{more}\n")
         how: dict[str, Any] = dict(overwrite=self.overwrite, on_failure="ignore")
         with output.computing(stores[0], (DIAGRAM,)):
             resume: Any = "must" if self.resume else "auto"
-            more = how | self._how()
+            more = how | chunk(self)
             found = hx.sweep(self.theory(), self.grid(), store=stores[0], resume=resume, **more)
             beside = None
             for store in stores[1:]:
@@ -269,16 +233,6 @@ class Sweep:
             if self.overwrite and len(stores) == 1:  # simulations of an earlier sweep
                 _output.remove_store(output.folder / SIMULATED)
         return _diagram.together(found, beside, self.asked()), fresh
-
-    def _announcement(self) -> str:
-        """How many points and simulations there are, and how long the points take.
-
-        **Raises:** ValueError if the result does not fit into memory.
-        """
-        plan = hx.sweep_plan(self.theory(), self.grid(), **self._how())
-        check_results(self.points, plan.bytes)
-        more = f", and {beside} simulations" if (beside := math.prod(self.simulate)) else ""
-        return f"{plan.points:,} points: about {plan.duration} to compute on {plan.hardware}{more}"
 
 
 def _some(values: np.ndarray, number: int) -> np.ndarray:

@@ -10,10 +10,11 @@ import numpy as np
 import hopfax as hx
 
 from ...theory import rate
+from .. import _options
 from .._console import number, say, table
 from .._families import Family
 from .._machine import Precision
-from .._models import load_flow
+from .._models import check_alone, load_kind
 from ._points import ACTIVATIONS, ACTIVITY, REFERENCE, Kind
 
 
@@ -57,11 +58,12 @@ class Theory:
     """A saved rate memory, from which activation, currents and activity are taken."""
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: pathlib.Path | None = None
-    """A TOML file with these settings; options on the command line win."""
+    classes: _options.Classes = None
+    config: _options.Config = None
 
     def __call__(self) -> int:
         """Print the tables."""
+        check_alone(self, ("threshold", "gain", "a", "b", "q", "overlap", "activation"))
         if self.model is not None:
             return self._of_model()()
         if self.input is not None:
@@ -81,14 +83,7 @@ class Theory:
 
         **Raises:** ValueError for options that it has, or a network that the theory is not for.
         """
-        assert self.model is not None
-        for name in ("threshold", "gain", "a", "b", "q", "overlap", "activation"):
-            if getattr(self, name) != getattr(type(self), name):
-                raise ValueError(f"`{name}` cannot be set together with `model`, which has it.")
-        network = load_flow(self.model)
-        if not isinstance(network, hx.AbstractRateMemory):
-            kind = type(network).__name__
-            raise ValueError(f"`model` must hold a rate memory, but {self.model} holds a {kind}.")
+        network = load_kind(self, _fits, "a rate memory")
         theory: Any = rate.critical_saliency_planar
         theory(network)  # which says for what there is no theory
         phi, xi = network.activation, np.asarray(network.patterns.xi)
@@ -98,10 +93,14 @@ class Theory:
         P, N = xi.shape
         say(f"{self.model}: {P} memories of {N} neurons\n")
         numbers = {name: float(getattr(network, name)) for name in ("a", "b")}
-        found = {"gain": float(phi.gain), "threshold": (float(phi.threshold),)}
+        found: dict[str, Any] = {"gain": float(phi.gain), "threshold": (float(phi.threshold),)}
         found["q"] = float(network.patterns.mean(network.patterns.xi)[0])
-        kind = names[type(phi)]
-        return dataclasses.replace(self, model=None, activation=kind, **numbers, **found)
+        found |= {"activation": names[type(phi)], "model": None, "classes": None}
+        return dataclasses.replace(self, **numbers, **found)
+
+
+def _fits(network: Any) -> bool:
+    return isinstance(network, hx.AbstractRateMemory)
 
 
 def _activations(settings: Theory) -> list[Any]:

@@ -1,12 +1,9 @@
 """Networks of two timescales as the commands' options describe them."""
 
 import math
-import pathlib
 from typing import Any, Literal, TypeAlias
 
 import hopfax as hx
-
-from .._models import load_flow
 
 Activation: TypeAlias = Literal["hard_tanh", "tanh", "erf", "rational", "arctan"]
 Readout: TypeAlias = Literal["linear", "abs", "square", "relu"]
@@ -36,17 +33,3 @@ def activation_of(text: str) -> Any:
             f"(tanh:4), got {text!r}."
         )
     return ACTIVATIONS[name]() if slope == 1.0 else ACTIVATIONS[name](slope)
-
-
-def load(model: pathlib.Path) -> Any:
-    """The network of two timescales in a file.
-
-    **Raises:** FileNotFoundError; LoadError; ValueError for a network of another kind.
-    """
-    network = load_flow(model)
-    if not isinstance(network, hx.TwoTimescaleHopfield):
-        raise ValueError(
-            f"`model` must hold a TwoTimescaleHopfield, but {model} holds a "
-            f"{type(network).__name__}."
-        )
-    return network

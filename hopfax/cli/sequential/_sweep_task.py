@@ -13,6 +13,7 @@ from .. import _axes
 from .._inputs import coefficients, start_of
 from .._memories import memories_of, named
 from .._models import load_flow
+from .._settings import bare, chosen
 from ._networks import ACTIVATIONS, Readout, activation_of
 
 _SAVES = 100  # over the horizon; they decide the regime
@@ -26,6 +27,8 @@ _WORDS = {
     "activation": tuple(ACTIVATIONS),
 }
 _MADE = (*_WHOLE, *_WORDS, "correlation")
+#: Names of axes that no point knows.
+WORDS = (*_MADE, *_ALIASES, "seed")
 #: What a model has already.
 OF_THE_MODEL = ("patterns", "memories", "neurons", "transpose", "image_shape", "threshold")
 OF_THE_MODEL += ("kappa", "tau", "bias", "readout", "learning", "activation")
@@ -55,9 +58,7 @@ def grid_of(asked: Any) -> dict[str, Any]:
     **Raises:** ValueError naming the option.
     """
     grid = _axes.grid_of(asked.axis, (*_WHOLE, "seed"), _WORDS, _ALIASES)
-    made = [name for name in grid if name in _MADE]
-    if made and asked.model is not None:
-        raise ValueError(f"`axis`: {made[0]} says how a network is made; that of --model is made.")
+    _axes.made_axes(grid, _MADE, asked)
     if "correlation" in grid and not (named(asked.patterns) and asked.patterns != "digits"):
         raise ValueError("`axis`: correlation is of memories that are made up, not of --patterns.")
     return grid
@@ -67,8 +68,7 @@ def task(asked: Any, memories: Any, grid: dict[str, Any]) -> Any:
     """The point, or a recipe if some axes are of what it is made of."""
     if any(name in _MADE for name in grid):
         inputs = tuple((name, "0") for name, *_ in asked.axis if ".weights" in name)
-        plain = dict(out=None, store=None, config=None, axis=inputs, dask=None)
-        return hx.Recipe(Cycle(dataclasses.replace(asked, **plain)))
+        return hx.Recipe(Cycle(bare(asked, axis=inputs)))
     return point(asked, memories)
 
 
@@ -89,17 +89,17 @@ class Cycle(eqx.Module):
     ) -> hx.Point:
         """The point. `correlation` makes memories anew; `activation` keeps the gain."""
         _, _, gain = self.asked.activation.partition(":")
-        chosen = {
-            "memories": memories,
-            "neurons": neurons,
-            "seed": pattern_seed,
-            "patterns": None if correlation is None else f"correlated:{correlation}",
-            "learning": learning,
-            "readout": readout,
-            "activation": activation if not (activation and gain) else f"{activation}:{gain}",
-        }
-        given = {name: value for name, value in chosen.items() if value is not None}
-        asked = dataclasses.replace(self.asked, **given)
+        kept = activation if not (activation and gain) else f"{activation}:{gain}"
+        asked = chosen(
+            self.asked,
+            correlation,
+            memories=memories,
+            neurons=neurons,
+            seed=pattern_seed,
+            learning=learning,
+            readout=readout,
+            activation=kept,
+        )
         return point(asked, cycle_memories(asked))
 
 

@@ -13,12 +13,12 @@ import hopfax as hx
 from ..._errors import warn
 from ..._fit._result import undetermined
 from ...losses._tables import read_table
-from .. import _interrupt
+from .. import _interrupt, _options
 from .._console import say
 from .._families import Family
 from .._folder import Folder
 from .._machine import Precision, precision
-from .._memories import memories_of
+from .._memories import are_random, check_seed_used, memories_of
 from .._output import default_folder, option
 from .._picture import new_figure, require
 from .._settings import settings
@@ -72,14 +72,12 @@ class Fit:
     saliency0: tuple[float, ...] = ()
     """Start saliency of every memory, where it is known (default: part of the fit)."""
     patterns: str = "hadamard"
-    """Memories: hadamard, random, digits (scikit-learn's 8 x 8 digits, one of each), a .npy or
-    .npz file, or a folder of PNG or JPEG images."""
+    """Memories: hadamard, random, digits (scikit-learn's 8 x 8 digits, one of each), a .npy,
+    .npz or .csv file, or a folder of PNG or JPEG images."""
     memories: int | None = None
     """How many memories (default: as the file needs, or all that the source has)."""
-    neurons: int | None = None
-    """How many neurons (default: 1024, or as the source says)."""
-    transpose: bool = False
-    """A memory is a column of the .npy or .npz file, not a row."""
+    neurons: _options.Neurons = None
+    transpose: _options.Transpose = False
     kappa: float = 5.0
     """Gain of the slow equation (the start, if it is fitted)."""
     tau: float = 50.0
@@ -88,16 +86,14 @@ class Fit:
     """Input along every memory that seeds the transitions (the start, if it is fitted)."""
     learning: Literal["hebbian", "pseudo_inverse"] = "hebbian"
     """Learning rule; pseudo_inverse for memories that overlap, such as images."""
-    image_shape: tuple[int, int] | None = None
-    """Height and width to which images of a folder are resized."""
+    image_shape: _options.ImageSize = None
     threshold: str = "median"
     """Grey level above which a pixel is +1: median, mean or otsu of each image, or a number."""
     seed: int = 0
     """Seed of random patterns."""
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: pathlib.Path | None = None
-    """A TOML file with these settings; options on the command line win."""
+    config: _options.Config = None
     out: pathlib.Path | None = None
     """The model's file (default: hopfax-out/fit-<hash of the settings>/model.eqx). Beside it are
     written model.png, the replay, and, if times were fitted, model-fit.png with residuals and
@@ -216,6 +212,7 @@ class Fit:
         given = self
         if made_up and self.memories is None:
             given = dataclasses.replace(self, memories=needed)
+        check_seed_used(self.seed, are_random(self.patterns))
         memories, _ = memories_of(given)
         if memories.P < needed:
             raise ValueError(

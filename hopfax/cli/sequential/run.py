@@ -9,18 +9,16 @@ import numpy as np
 import hopfax as hx
 
 from ..._serialise import notes
-from .._axes import AxisOptions
+from .. import _options, _runs
 from .._console import say
 from .._families import Family
 from .._folder import Folder
+from .._limits import check_positive
 from .._machine import Precision, precision
-from .._memories import memories_of
+from .._memories import are_random, check_seed_used, memories_of
 from .._models import check_alone, load_flow
-from .._output import default_folder
-from .._picture import require
-from .._settings import FILE, settings, to_toml
 from . import _other, _run_picture, _run_report
-from ._networks import ACTIVATIONS, Activation, Readout, load
+from ._networks import ACTIVATIONS, Activation, Readout
 from ._run_result import Result, simulate
 
 Learning = Literal["hebbian", "pseudo_inverse", "both"]
@@ -41,16 +39,10 @@ class Run:
 
     network: Family = "sequential"
     """Family of networks; each has options of its own."""
-    patterns: str = "hadamard"
-    """Memories: hadamard, random, correlated:RHO (signs that overlap by RHO on average), digits
-    (scikit-learn's 8 x 8 digits, one of each), a .npy or .npz file, or a folder of PNG or JPEG
-    images."""
-    memories: int | None = None
-    """How many memories (default: 4, or all that the source has)."""
-    neurons: int | None = None
-    """How many neurons (default: 1024, or as the source says)."""
-    transpose: bool = False
-    """A memory is a column of the .npy or .npz file, not a row."""
+    patterns: _options.SignSource = "hadamard"
+    memories: _options.Memories = None
+    neurons: _options.Neurons = None
+    transpose: _options.Transpose = False
     order: tuple[int, ...] = ()
     """The cycle as memory indices, e.g. 0 2 1 (default: all memories in turn)."""
     kappa: float = 5.0
@@ -71,20 +63,17 @@ class Run:
     """Activation of the neurons."""
     gain: float = 1.0
     """Slope of the activation at the origin."""
-    noise: float = 0.0
-    """Strength of the noise on every neuron."""
+    noise: _options.Noise = 0.0
     seed: int = 0
     """Seed of noise and of random patterns."""
-    image_shape: tuple[int, int] | None = None
-    """Height and width: resizes images of a folder, and shows the memories of a file as images."""
+    image_shape: _options.ImageShape = None
     threshold: str = "median"
     """Grey level above which a pixel is +1: median, mean or otsu of each image, or a number."""
     model: pathlib.Path | None = None
     """A saved network to run in place of one made from the options above; of another kind than
     two timescales it starts as --init says, and without them `horizon` is in fast ones."""
-    classes: pathlib.Path | None = None
-    """A Python file with the class of that network, if it is not one of hopfax's; it is run."""
-    init: AxisOptions = ()
+    classes: _options.Classes = None
+    init: _options.AxisOptions = ()
     """NAME VALUE,VALUE,... of the start of a model of another kind, e.g. weights 0.6,0.3,0
     (default: memory 0); may be given again."""
     stimulus: tuple[float, ...] = ()
@@ -93,12 +82,10 @@ class Run:
     """Coefficients of a current in the memories, for such a model."""
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: pathlib.Path | None = None
-    """A TOML file with these settings; options on the command line win."""
-    out: pathlib.Path | None = None
-    """Output folder (default: hopfax-out/run-<hash of the settings>)."""
-    overwrite: bool = False
-    """Replace the files of an earlier run in the output folder."""
+    config: _options.Config = None
+    out: _options.RunFolder = None
+    picture: _options.Picture = "run.png"
+    overwrite: _options.RunAgain = False
 
     #: Options that came later: settings from before do not have them.
     LATER: ClassVar[dict[str, Any]] = {"init": (), "stimulus": (), "current": ()}
@@ -106,6 +93,7 @@ class Run:
     def __call__(self) -> int:
         """Run, print, write."""
         check_alone(self, _OF_THE_MODEL)
+        check_seed_used(self.seed, bool(self.noise) or are_random(self.patterns))
         network = None if self.model is None else load_flow(self.model, self.classes)
         if network is not None and not isinstance(network, hx.TwoTimescaleHopfield):
             return _other.run(self)
@@ -115,14 +103,11 @@ class Run:
                     f"`{name}` is for a `model` of another kind than two timescales, whose start "
                     "is `saliency0`; hopfax sweep takes it for any."
                 )
-        folder = self.out or default_folder("run", settings(self))
-        place = Folder(folder, self.overwrite)
         rules = _BOTH if self.learning == "both" and self.model is None else ("",)
         suffixes = [f"-{rule}" if rule else "" for rule in rules]
         models = [f"model{suffix}.hopfax" for suffix in suffixes]
         trajectories = [f"trajectory{suffix}.zarr" for suffix in suffixes]
-        place.check("run.png", FILE, *models, folders=tuple(trajectories))
-        require("hopfax run")  # rather now than after the computation
+        place = _runs.place_of(self, models, trajectories)
         with precision(self.precision):
             networks, shape = self._networks()
             command = self._noted()
@@ -132,15 +117,15 @@ class Run:
                 say(_run_report.report(run, name))
             if shape is not None:
                 say("\n".join(_run_report.explain(runs)) + "\n")
-            place.draw("run.png", _run_picture.draw(runs, shape))
-        place.write_bytes(FILE, to_toml(settings(self)).encode())
-        say(f"written to {folder}")
+            place.draw(self.picture, _run_picture.draw(runs, shape))
+        _runs.record(place, self)
+        say(f"written to {place.path}")
         return 0
 
     def _networks(self) -> tuple[dict[str, Any], tuple[int, int] | None]:
         """The network for every learning rule, and the images' height and width if they are."""
         if self.model is not None:
-            return {"model": load(self.model)}, self.image_shape
+            return {"model": load_flow(self.model, self.classes)}, self.image_shape
         memories, shape = memories_of(self, shown=True)
         order = self.order or tuple(range(memories.P))
         if sorted(set(order)) != sorted(order) or not set(order) <= set(range(memories.P)):
@@ -181,8 +166,7 @@ class Run:
     def _simulated(self, network: hx.TwoTimescaleHopfield) -> Result:
         P = network.patterns.P
         horizon = max(10.0, 1.6 * P) if self.horizon is None else self.horizon
-        if not 0 < horizon < np.inf:
-            raise ValueError(f"`horizon` must be > 0, got {horizon:g}.")
+        check_positive("horizon", horizon)
         start = self._start(P, self.order[0] if self.order else 0)
         return simulate(network, start, horizon, self.noise, self.seed)
 

@@ -3,25 +3,21 @@
 import dataclasses
 import math
 import pathlib
-import time
 from typing import Any, ClassVar, Literal
 
-import jax
 import numpy as np
 
 import hopfax as hx
 
 from ...observables import REGIMES
-from .. import _output
-from .._axes import AxisOptions
-from .._console import number, say, table
+from .. import _options, _output
+from .._console import number, table
 from .._families import Family
-from .._limits import check_points
-from .._machine import Precision, host_devices, precision
-from .._memories import digest, named, path_of
+from .._limits import check_noise, check_points, check_positive
+from .._machine import Precision
+from .._memories import absolute, are_random, check_seed_used, described
 from .._models import check_alone, load_flow
-from .._picture import require
-from .._sweeping import Work, outcomes
+from .._sweeping import Work, check_where, noise_key, outcomes, swept
 from . import _sweep_task
 from ._networks import activation_of
 from ._run_result import ORTHOGONAL, crosstalk
@@ -48,24 +44,15 @@ class Sweep:
 
     network: Family = "sequential"
     """Family of networks; each has options of its own."""
-    patterns: str = "hadamard"
-    """Memories: hadamard, random, correlated:RHO (signs that overlap by RHO on average), digits
-    (scikit-learn's 8 x 8 digits, one of each), a .npy or .npz file, or a folder of PNG or JPEG
-    images."""
-    memories: int | None = None
-    """How many memories (default: 4, or all that the source has)."""
-    neurons: int | None = None
-    """How many neurons (default: 1024, or as the source says)."""
-    transpose: bool = False
-    """A memory is a column of the .npy or .npz file, not a row."""
-    image_shape: tuple[int, int] | None = None
-    """Height and width to which images of a folder are resized."""
-    threshold: str | None = None
-    """Grey level above which a pixel is +1: median (the default), mean or otsu of each image, or a
-    number."""
+    patterns: _options.SignSource = "hadamard"
+    memories: _options.Memories = None
+    neurons: _options.Neurons = None
+    transpose: _options.Transpose = False
+    image_shape: _options.ImageSize = None
+    threshold: _options.Threshold = None
     seed: int = 0
     """Seed of random patterns."""
-    axis: AxisOptions = ()
+    axis: _options.AxisOptions = ()
     """NAME LO HI COUNT [log] or NAME VALUE,VALUE,...: sweeps this; may be given again."""
     kappa: tuple[float, ...] = (2.5, 6.5)
     """Least and largest gain; with --axis one number (5)."""
@@ -88,9 +75,7 @@ class Sweep:
     """Activation of the neurons, hard_tanh, tanh, erf, rational or arctan, with a gain: tanh:4."""
     noise: float = 0.0
     """Strength of the noise on every neuron, of the same seed as random patterns."""
-    init: AxisOptions = ()
-    """NAME VALUE,VALUE,... of a start, e.g. weights 0.6,0.3,0 (default: memory 0); may be given
-    again."""
+    init: _options.Init = ()
     stimulus: tuple[float, ...] = ()
     """Coefficients of a stimulus in the memories, e.g. 2 0 0."""
     current: tuple[float, ...] = ()
@@ -98,30 +83,19 @@ class Sweep:
     model: pathlib.Path | None = None
     """A saved network, of any kind in continuous time, in place of one made from the options above;
     without a slow time constant `horizon` is in fast ones."""
-    classes: pathlib.Path | None = None
-    """A Python file with the class of that network, if it is not one of hopfax's; it is run."""
+    classes: _options.Classes = None
     precision: Precision = "float64"
     """Floating-point precision."""
-    config: pathlib.Path | None = None
-    """A TOML file with these settings; options on the command line win."""
-    out: pathlib.Path | None = None
-    """Output folder (default: hopfax-out/sweep-<hash of the settings>)."""
-    store: pathlib.Path | None = None
-    """Folder of the dataset (default: sweep, in the output folder)."""
-    overwrite: bool = False
-    """Compute again and replace an earlier result in the output folder."""
-    resume: bool = False
-    """Insist on going on with a sweep that is there already."""
-    devices: int | None = None
-    """How many devices to use (default: all); more than one of a CPU are made when asked for."""
-    dask: str | None = None
-    """Address of a Dask scheduler whose workers, seeing the same folder, do the work."""
-    part: tuple[int, int] | None = None
-    """K N: do only the K-th of N parts (K from 0), for the tasks of a job array."""
-    chunk: int | None = None
-    """About how many runs are stored at a time (default: what takes some seconds)."""
-    dry_run: bool = False
-    """Only say how long it would take and how large the result would be."""
+    config: _options.Config = None
+    out: _options.SweepFolder = None
+    store: _options.Store = None
+    overwrite: _options.SweepAgain = False
+    resume: _options.Resume = False
+    devices: _options.Devices = None
+    dask: _options.Dask = None
+    part: _options.Part = None
+    chunk: _options.Chunk = None
+    dry_run: _options.DryRun = False
 
     #: Options that came later: settings from before do not have them.
     LATER: ClassVar[dict[str, Any]] = {
@@ -135,35 +109,7 @@ class Sweep:
 
     def _swept(self) -> int:
         self._check()
-        require()  # rather now than after the computation
-        if self.devices is not None:
-            host_devices(self.devices)
-        with precision(self.precision):
-            memories = self._memories()
-            output = self._place(memories)
-            store = self.store or output.folder / _output.STORE
-            task = self._work(*self.task(memories))
-            if self.dry_run:
-                say(str(task.plan()))
-                return 0
-            output.check([store], PICTURE)
-            complete, start = not self.overwrite and _output.complete(store), time.perf_counter()
-            work = _output.was_read(store)
-            if not complete:
-                gains = "" if self.axis else f", {gains_and_starts(self.points)[0]:,} gains"
-                task.announce(store, gains)
-            dataset = task.compute(store, output)
-            if not complete:
-                work = _output.was_computed(dataset, "runs", start)
-            if (dataset["status"] == -1).any():
-                say(self._part_done(output))
-                return 0
-            dataset = dataset.load()
-            hints = [] if memories is None or self.axis else advice(memories, dataset, self)
-        with precision("float64"):  # the theory, whatever the runs had
-            tables = "\n".join([report(dataset, memories, self), *hints])
-            output.finish(dataset, tables, work, PICTURE, f"{PICTURE}, settings.toml; {store}")
-        return 0
+        return swept(self, self._work)
 
     def _check(self) -> None:
         for name in ("kappa", "saliency"):
@@ -174,8 +120,7 @@ class Sweep:
                 raise ValueError(f"`{name}` needs finite MIN < MAX, got {said}.")
         check_alone(self, _sweep_task.OF_THE_MODEL, (_sweep_task.KAPPA,))
         activation_of(self.activation)
-        if not (0 <= self.noise < math.inf):
-            raise ValueError(f"`noise` must be finite and >= 0, got {self.noise:g}.")
+        check_noise(self.noise)
         listed = " ".join(map(str, self.points))
         enough = len(self.points) in (1, 2) and min(self.points) > 0
         check_points(self.points)
@@ -184,16 +129,11 @@ class Sweep:
                 f"`points` must be two numbers of at least 2 or one of at least 4, got {listed}."
             )
         for name in ("tau", "horizon"):
-            value = getattr(self, name)
-            if not (0 < value < math.inf):
-                raise ValueError(f"`{name}` must be finite and > 0, got {value:g}.")
-        if self.part is not None and not 0 <= self.part[0] < self.part[1]:
-            raise ValueError(f"`part` must be K N with 0 <= K < N, got {self.part}.")
-        if self.part is not None and self.overwrite:
-            raise ValueError("`overwrite` with `part` would remove what the other parts did.")
-        if self.devices is not None and self.dask is not None:
-            raise ValueError("`devices` are those of this process; leave them out with `dask`.")
-        _output.check(self)
+            check_positive(name, getattr(self, name))
+        axes = [name for name, *_ in self.axis]
+        drawn = are_random(self.patterns) or "correlation" in axes
+        check_seed_used(self.seed, drawn or bool(self.noise) or "noise" in axes)
+        check_where(self)
         if not math.isfinite(self.bias):
             raise ValueError(f"`bias` must be finite, got {self.bias:g}.")
 
@@ -202,18 +142,6 @@ class Sweep:
         if self.model is not None:
             return load_flow(self.model, self.classes).patterns
         return _sweep_task.cycle_memories(self)
-
-    def _place(self, memories: hx.Patterns) -> _output.Output:
-        """The output folder; its settings say also which memories they meant."""
-        other = {}
-        if not named(self.patterns):
-            other["patterns"] = str(path_of(self.patterns).resolve())
-        for name in ("model", "classes"):
-            if (file := getattr(self, name)) is not None:
-                other[name] = str(file.resolve())
-        sha = digest(memories.xi)[:16]
-        which = f"memories: {memories.P} of {memories.N} neurons, sha256 {sha}"
-        return _output.Output.of(self, which, **other)
 
     def task(self, memories: Any) -> tuple[Any, dict[str, Any]]:
         """The point, or the recipe of several, and the grid."""
@@ -228,20 +156,21 @@ class Sweep:
 
     def key(self) -> Any:
         """The key of noise, if there is any."""
-        noisy = bool(self.noise) or any(name == "noise" for name, *_ in self.axis)
-        return jax.random.key(self.seed) if noisy else None
+        return noise_key(self, [name for name, *_ in self.axis])
 
-    def _work(self, point: Any, grid: dict[str, Any]) -> Work:
-        """What `hopfax.sweep` computes, and how."""
-        how = ("chunk", "devices", "dask", "part", "overwrite", "resume")
-        return Work(point, grid, self.key(), **{name: getattr(self, name) for name in how})
+    def _work(self) -> Work:
+        memories = self._memories()
+        output = _output.Output.of(self, described(memories), **absolute(self))
+        task, grid = self.task(memories)
+        gains = "" if self.axis else f", {gains_and_starts(self.points)[0]:,} gains"
 
-    def _part_done(self, output: _output.Output) -> str:
-        assert self.part is not None
-        return (
-            f"part {self.part[0]} of {self.part[1]} is done, others are not yet. When all are, "
-            f"this draws the result:\n{output.again}"
-        )
+        def tables(dataset: Any) -> str:
+            hints = [] if self.axis else advice(memories, dataset, self)
+            return "\n".join([report(dataset, memories, self), *hints])
+
+        made: dict[str, Any] = dict(words=_sweep_task.WORDS, of=gains)
+        key = self.key()
+        return Work(self, task, grid, key, output, PICTURE, lambda found: found, tables, **made)
 
 
 def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:

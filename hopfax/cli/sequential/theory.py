@@ -11,10 +11,11 @@ import numpy as np
 
 import hopfax as hx
 
+from .. import _options
 from .._console import number, say, table
 from .._families import Family
 from .._machine import Precision
-from ._networks import load
+from .._models import check_alone, load_kind
 
 _MOST = 10_000  # memories: times grow as their square
 _SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 10, math.inf)
@@ -43,11 +44,12 @@ class Theory:
     """Floating-point precision."""
     model: pathlib.Path | None = None
     """A saved network of two timescales, from which all these numbers are taken."""
-    config: pathlib.Path | None = None
-    """A TOML file with these settings; options on the command line win."""
+    classes: _options.Classes = None
+    config: _options.Config = None
 
     def __call__(self) -> int:
         """Print the tables."""
+        check_alone(self, ("kappa", "memories", "tau", "bias"))
         if self.model is not None:
             return self._of_model()()
         if self.memories < 2:
@@ -76,11 +78,7 @@ class Theory:
 
         **Raises:** ValueError for options that it has, or a network that the theory is not for.
         """
-        assert self.model is not None
-        for name in ("kappa", "memories", "tau", "bias"):
-            if getattr(self, name) != getattr(type(self), name):
-                raise ValueError(f"`{name}` cannot be set together with `model`, which has it.")
-        network = load(self.model)
+        network = load_kind(self, _fits, "a TwoTimescaleHopfield")
         hx.theory.sequential.critical_gain(network)  # which says for what there is no theory
         if np.trace(np.asarray(network.transition)):
             raise ValueError("`model`: its memories call themselves; these tables are without.")
@@ -89,8 +87,18 @@ class Theory:
         )
         say(f"{self.model}: P = {network.patterns.P}, kappa = {kappa:g}, tau = {tau:g}\n")
         return dataclasses.replace(
-            self, model=None, kappa=(kappa,), memories=network.patterns.P, tau=tau, bias=bias
+            self,
+            model=None,
+            classes=None,
+            kappa=(kappa,),
+            memories=network.patterns.P,
+            tau=tau,
+            bias=bias,
         )
+
+
+def _fits(network: Any) -> bool:
+    return isinstance(network, hx.TwoTimescaleHopfield)
 
 
 def _check_finite(settings: Theory) -> None:
