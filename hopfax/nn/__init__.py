@@ -27,6 +27,7 @@ from ._separations import (
     TopK,
 )
 from ._sequence_memory import ExponentialEuler, SequenceMemory
+from ._torch import from_torch, to_torch
 
 __all__ = [
     "AbstractSelector",
@@ -54,8 +55,10 @@ __all__ = [
     "TwoTimescaleSelector",
     "annihilator",
     "deadbeat_gain",
+    "from_torch",
     "parity_relations",
     "to_functional",
+    "to_torch",
 ]
 
 

@@ -122,7 +122,7 @@ class Entmax(AbstractSeparation):
     @property
     def excess(self) -> Any:
         r"""$\alpha - 1$."""
-        return self.fixed - 1 if self.log_excess is None else jnp.exp(self.log_excess)
+        return jnp.exp(self.log_excess) if self.fixed is None else self.fixed - 1
 
     @property
     def alpha(self) -> Any:
