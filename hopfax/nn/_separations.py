@@ -122,7 +122,10 @@ class Entmax(AbstractSeparation):
     @property
     def excess(self) -> Any:
         r"""$\alpha - 1$."""
-        return jnp.exp(self.log_excess) if self.fixed is None else self.fixed - 1
+        if self.fixed is not None:
+            return self.fixed - 1
+        assert self.log_excess is not None
+        return jnp.exp(self.log_excess)
 
     @property
     def alpha(self) -> Any:
