@@ -292,3 +292,11 @@ def test_inside_a_flax_model():
     _, apply = hx.nn.to_functional(layer)
     assert (apply(trained, *inputs) == model.memory(*inputs)).all()
     json.dumps(jax.tree.map(lambda x: list(x.shape), trained))  # plain names, plain arrays
+
+    noisy, us = hx.nn.ResidualSelection(3, 2, slots=2, key=jax.random.key(0)), many[0][0, :, :3]
+    wrapped = Layer(noisy)
+    wrapped.eval()  # as Flax has it
+    assert (wrapped(us) == noisy(us, inference=True)).all()
+    wrapped.train()
+    with pytest.raises(ValueError, match="`key` is needed in training"):
+        wrapped(us)

@@ -130,7 +130,7 @@ class Layer(NamedTuple):
 
 
 def layers() -> dict[str, Layer]:
-    """Every layer, in some of its forms."""
+    """Every layer, in some of its forms, without noise."""
     us = jax.random.normal(jax.random.key(9), (4, 8))
     patterns = hx.patterns.hadamard([1, 2, 3], 8)
     smooth = hx.TwoTimescaleHopfield(
@@ -154,7 +154,7 @@ def layers() -> dict[str, Layer]:
     bank = nn.Bank(3, 2, 2, key=parts[1])
     wide = nn.Bank(4, 2, 2, width=3, key=parts[2])
     residual = {"slots": 2, "taps": 2}
-    return {
+    specimens = {
         "HopfieldRetrieval": Layer(
             nn.HopfieldRetrieval(1, 4, key=keys[2]), (rows, items), fixed=("log_beta",)
         ),
@@ -186,6 +186,7 @@ def layers() -> dict[str, Layer]:
             nn.Selection(by_state, by_state, wide, mode="recurrent"), (us[:, :4],), any_length=True
         ),
     }
+    return eqx.nn.inference_mode(specimens)
 
 
 def interactions() -> dict[str, Any]:
