@@ -126,7 +126,6 @@ class Layer(NamedTuple):
     layer: Any
     inputs: tuple
     any_length: bool = False
-    fixed: tuple = ()
 
 
 def layers() -> dict[str, Layer]:
@@ -155,19 +154,13 @@ def layers() -> dict[str, Layer]:
     wide = nn.Bank(4, 2, 2, width=3, key=parts[2])
     residual = {"slots": 2, "taps": 2}
     specimens = {
-        "HopfieldRetrieval": Layer(
-            nn.HopfieldRetrieval(1, 4, key=keys[2]), (rows, items), fixed=("log_beta",)
-        ),
+        "HopfieldRetrieval": Layer(nn.HopfieldRetrieval(1, 4, key=keys[2]), (rows, items)),
         "in steps and blocks": Layer(
             nn.HopfieldRetrieval(2, 4, steps=2, learn_beta=True, block=2, key=keys[3]),
             (rows, items),
         ),
-        "HopfieldLookup": Layer(
-            nn.HopfieldLookup(5, 2, 4, steps=2, key=keys[4]), (rows,), fixed=("retrieval.log_beta",)
-        ),
-        "HopfieldPooling": Layer(
-            nn.HopfieldPooling(2, 2, 4, key=keys[5]), (items,), fixed=("retrieval.log_beta",)
-        ),
+        "HopfieldLookup": Layer(nn.HopfieldLookup(5, 2, 4, steps=2, key=keys[4]), (rows,)),
+        "HopfieldPooling": Layer(nn.HopfieldPooling(2, 2, 4, key=keys[5]), (items,)),
         "DenseMemoryLayer": Layer(nn.DenseMemoryLayer(5, 4, steps=3, key=keys[6]), (rows[0],)),
         "spherical": Layer(nn.DenseMemoryLayer(5, 4, **dense, steps=2, key=keys[7]), (rows[0],)),
         "at rest": Layer(

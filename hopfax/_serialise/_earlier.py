@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 Fields = dict[str, Any]
 
 
@@ -19,4 +21,21 @@ def _residual_selector(fields: Fields) -> Fields:
     return {"inference": False} | fields
 
 
-_EARLIER: dict[str, Callable[[Fields], Fields]] = {"ResidualSelector": _residual_selector}
+def _retrieval(fields: Fields) -> Fields:
+    """A beta that is not learned was an array, and is a number, or one for each head."""
+    if "learn_beta" not in fields:
+        return fields
+    fields = fields | {"fixed_beta": None}
+    if not fields.pop("learn_beta"):
+        beta = np.exp(np.asarray(fields["log_beta"], float))
+        if beta.ndim > 1 or beta.shape not in ((), (fields["num_heads"],)):  # of an ensemble
+            beta = beta.reshape(len(beta), -1)[0]
+        fields["fixed_beta"] = beta.item() if beta.size == 1 else tuple(beta.tolist())
+        fields["log_beta"] = None
+    return fields
+
+
+_EARLIER: dict[str, Callable[[Fields], Fields]] = {
+    "HopfieldRetrieval": _retrieval,
+    "ResidualSelector": _residual_selector,
+}
