@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 from helpers import ROOT, assert_close
 
@@ -217,17 +218,39 @@ def test_more_steps_find_one_item():
     )
     noisy = memory[4] + 0.5 * jr.normal(jr.key(2), (64,))
     assert_close(layer(noisy, memory), memory[4], 1e-6, "the gap is above 20")
-    diffuse = eqx.tree_at(lambda it: it.log_beta, layer, jnp.log(1e-6))
+    diffuse = hx.nn.HopfieldRetrieval(
+        1, 64, beta=1e-6, steps=3, norms=(), projections=(), key=jr.key(1)
+    )
     assert_close(diffuse(noisy, memory), memory.mean(0), 1e-3, "the mean at high temperature")
 
 
+@pytest.mark.usefixtures("as_a_user_runs_it")
 def test_beta_is_learned_only_if_asked():
+    """Weight decay moves every parameter, also one without a derivative."""
+    optimizer = optax.adamw(0.1, weight_decay=0.5)
     for learn in (True, False):
-        layer, query, memory, values, _ = _case(learn_beta=learn, beta=jnp.array([0.5, 2.0]))
-        inputs = query, memory, values
-        gradient = eqx.filter_grad(lambda it, inputs=inputs: jnp.sin(it(*inputs)).sum())(layer)
-        assert (gradient.log_beta != 0).all() == learn
+        layer = _case(learn_beta=learn, beta=jnp.array([0.5, 2.0]))[0]
+        arrays, rest = eqx.partition(layer, eqx.is_inexact_array)
+        still = jax.tree.map(jnp.zeros_like, arrays)
+        updates, _ = optimizer.update(still, optimizer.init(arrays), arrays)
+        after = eqx.combine(eqx.apply_updates(arrays, updates), rest)
         assert_close(layer.beta, [0.5, 2.0], 1e-15, "exp of log")
+        assert (np.abs(after.beta - layer.beta) > 0.01).all() == learn == layer.learn_beta
+        assert not (after.query_proj.weight == layer.query_proj.weight).all()
+        assert ("log_beta" in hx.nn.to_functional(layer)[0]) == learn
+    for make in (hx.nn.HopfieldLookup, hx.nn.HopfieldPooling):
+        parameters = hx.nn.to_functional(make(5, 2, 6, key=jr.key(0)))[0]
+        assert not [name for name in parameters if "beta" in name]
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_a_traced_beta_must_be_learned():
+    def made(beta, learn):
+        return hx.nn.HopfieldRetrieval(2, 6, beta=beta, learn_beta=learn, key=jr.key(0)).beta
+
+    assert jax.jit(made, static_argnums=1)(2.0, True) == 2.0
+    with pytest.raises(TypeError, match="`beta` must be known.*learn_beta=True"):
+        jax.jit(made, static_argnums=1)(2.0, False)
 
 
 @pytest.mark.slow
@@ -300,7 +323,8 @@ def test_errors_say_what_to_do():
     ):
         with pytest.raises(ValueError, match=text):
             layer(*arguments)
-    with pytest.raises(ValueError, match=r"`mask` must have shape \(S,\), \(Q, S\) or"):
-        layer(query, memory, values, mask=mask.T)
+    for wrong in (mask.T, mask[:, :1], mask[:2], mask[0, 0], mask[None, None]):
+        with pytest.raises(ValueError, match=r"`mask` must have shape \(S,\), \(Q, S\) or"):
+            layer(query, memory, values, mask=wrong)
     with pytest.raises(TypeError, match="`mask` must be boolean"):
         layer(query, memory, values, mask=jnp.ones((3, 37)))

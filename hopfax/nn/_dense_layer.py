@@ -11,10 +11,10 @@ import optimistix as optx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from .._errors import as_count, as_key, as_number, as_real, check_shape, shown
+from .._errors import as_count, as_key, as_number, as_real, check_at_least, check_shape, shown
 from .._interactions import AbstractInteraction, Power, RectifiedPower, Softmax
 from .._roots import implicit_point
-from .._types import default_float
+from .._types import default_float, is_concrete
 from ._precision import arrived, check_weights, weights_dtype, widened
 
 
@@ -75,7 +75,8 @@ class DenseMemoryLayer(eqx.Module):
     - `dtype`: of the memories. Default: the default float.
     - `key`: keyword only; makes the initial memories, of normal numbers.
 
-    **Raises:** ValueError/TypeError naming the argument.
+    **Raises:** ValueError/TypeError naming the argument. A $\beta$ that training has made negative
+    is an error, too; where it is traced, the results are NaN.
 
     **Example:**
 
@@ -217,6 +218,10 @@ class DenseMemoryLayer(eqx.Module):
         x, size = arrived(x, "x"), self.memories.shape[1]
         hint = "One state at a time; for a batch use jax.vmap."
         check_shape(x, "x", (size,), "(size,)", hint)
+        if isinstance(self.interaction, Softmax):
+            beta, hint = self.interaction.beta, "Below, the energy rises; clip it in training."
+            check_at_least(beta, "interaction.beta", 0.0, strict=True, hint=hint)
+            x = x if is_concrete(beta) else jnp.where(beta > 0, x, jnp.nan)
         if known is not None:
             known = jnp.asarray(as_real(known, "known"))
             check_shape(known, "known", (size,), "(size,)")

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-from jax import lax
+import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from .._errors import (
@@ -20,20 +20,19 @@ from .._errors import (
     check_scalar_or,
     check_shape,
 )
-from .._types import ArrayLike
+from .._types import ArrayLike, is_concrete
 from ._attend import attend, counted, fitting_block
 from ._precision import (
     arrived,
-    as_size,
     check_names,
     check_weights,
     on_last,
     weights_dtype,
     widened,
 )
+from ._sizes import Projection, all_sizes, check_sizes
 
 Norm: TypeAlias = Literal["query", "memory", "value", "association"]
-Projection: TypeAlias = Literal["query", "memory", "value", "output"]
 _NORMS = ("query", "memory", "value", "association")
 _PROJECTIONS = ("query", "memory", "value", "output")
 
@@ -65,8 +64,8 @@ class HopfieldRetrieval(eqx.Module):
       `query_size // num_heads`, and `qk_size`.
     - `beta`: inverse temperature $> 0$, a scalar or (H,). Default: $1/\sqrt{\mathtt{qk\_size}}$.
     - `learn_beta`: whether $\beta$ is trained, by its logarithm, so that it stays positive.
-      Otherwise its derivatives are zero; but weight decay moves a parameter without a derivative,
-      too: exclude `log_beta` from it.
+      Otherwise it is no array of the layer but a number, `fixed_beta`, that no optimiser sees, and
+      must not be traced.
     - `steps`: how many softmax means are taken, one after the other; at least 1.
     - `norms`: which layer norms there are, of "query", "memory", "value" (with weights and biases)
       and "association" (of the projected queries and keys in each head, without).
@@ -100,12 +99,12 @@ class HopfieldRetrieval(eqx.Module):
     memory_proj: eqx.nn.Linear | None
     value_proj: eqx.nn.Linear | None
     output_proj: eqx.nn.Linear | None
-    log_beta: Float[Array, "*#H"]
+    log_beta: Float[Array, "*#H"] | None
+    fixed_beta: float | tuple[float, ...] | None = eqx.field(static=True)
     num_heads: int = eqx.field(static=True)
     query_size: int = eqx.field(static=True)
     memory_size: int = eqx.field(static=True)
     value_size: int = eqx.field(static=True)
-    learn_beta: bool = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     block: int | Literal["auto"] | None = eqx.field(static=True)
 
@@ -135,15 +134,20 @@ class HopfieldRetrieval(eqx.Module):
         check_bool(learn_beta, "learn_beta")
         check_bool(use_bias, "use_bias")
         H = self.num_heads = as_count(num_heads, "num_heads")
-        size = _sizes(
+        size = all_sizes(
             H, query_size, memory_size, value_size, output_size, qk_size, vo_size, projections
         )
         self.query_size, self.memory_size, self.value_size = size.query, size.memory, size.value
-        self.steps, self.learn_beta = as_count(steps, "steps"), learn_beta
+        self.steps = as_count(steps, "steps")
         self.block = block if isinstance(block, str | None) else as_count(block, "block")
-        beta = as_float(1 / math.sqrt(size.qk) if beta is None else beta, "beta", dtype)
-        check_at_least(beta, "beta", 0.0, strict=True)
-        self.log_beta = jnp.log(beta)
+        beta = 1 / math.sqrt(size.qk) if beta is None else beta
+        self.log_beta = self.fixed_beta = None
+        if learn_beta:
+            beta = as_float(beta, "beta", dtype)
+            check_at_least(beta, "beta", 0.0, strict=True)
+            self.log_beta = jnp.log(beta)
+        else:
+            self.fixed_beta = _number(beta)
 
         def norm(name, size, affine=True):
             affine = dict(use_weight=affine, use_bias=affine)
@@ -171,13 +175,23 @@ class HopfieldRetrieval(eqx.Module):
         as_count(self.steps, "steps")
         if self.block not in ("auto", None):
             as_count(self.block, "block")
-        check_scalar_or(self.log_beta, "beta", self.num_heads, "(num_heads,)")
-        _check_sizes(self)
+        if (self.log_beta is None) == (self.fixed_beta is None):
+            raise ValueError("there must be either `log_beta` or `fixed_beta`, and not both.")
+        given = np.asarray(self.fixed_beta) if self.log_beta is None else self.log_beta
+        check_scalar_or(given, "beta", self.num_heads, "(num_heads,)")
+        if self.log_beta is None:
+            check_at_least(given, "beta", 0.0, strict=True)
+        check_sizes(self)
 
     @property
     def beta(self) -> Float[Array, "*#H"]:
         r"""The inverse temperature $\beta$, a scalar or one for each head."""
-        return jnp.exp(self.log_beta)
+        return jnp.asarray(self.fixed_beta) if self.log_beta is None else jnp.exp(self.log_beta)
+
+    @property
+    def learn_beta(self) -> bool:
+        r"""Whether $\beta$ is trained."""
+        return self.log_beta is not None
 
     def __call__(
         self,
@@ -195,9 +209,9 @@ class HopfieldRetrieval(eqx.Module):
         - `query`: states $x$, (Q, query_size), or a single one, (query_size,).
         - `memory`: the stored $y$, (S, memory_size). Of no items the queries retrieve zeros.
         - `values`: the values $z$, (S, value_size). Default: `memory`.
-        - `mask`: True where an item may be retrieved, (S,), (Q, S) or (H, Q, S). A query that may
-          retrieve nothing gives zeros, with zero derivatives; an item that none may retrieve may
-          hold anything, NaN included.
+        - `mask`: True where an item may be retrieved, (S,), (Q, S) or (H, Q, S), with 1 for H or Q
+          where it is the same for all. A query that may retrieve nothing gives zeros, with zero
+          derivatives; an item that none may retrieve may hold anything, NaN included.
         - `key`: not used.
 
         **Returns:** (Q, output_size), or (output_size,) for a single state, of the queries' dtype.
@@ -228,12 +242,17 @@ class HopfieldRetrieval(eqx.Module):
         if mask.dtype != jnp.bool_:
             raise TypeError(f"`mask` must be boolean, True where an item counts, got {mask.dtype}.")
         full = (self.num_heads, Q, S)
-        if mask.ndim not in (1, 2, 3) or mask.shape != full[3 - mask.ndim :]:
+        shape = (1,) * (3 - mask.ndim) + mask.shape
+        if (
+            mask.ndim not in (1, 2, 3)
+            or any(n not in (1, most) for n, most in zip(shape[:2], full, strict=False))
+            or shape[2] != S
+        ):
             raise ValueError(
                 f"`mask` must have shape (S,), (Q, S) or (num_heads, Q, S) with (num_heads, Q, S) "
-                f"= {full}, got {mask.shape}."
+                f"= {full}, or 1 for num_heads or Q, got {mask.shape}."
             )
-        return mask.reshape((1,) * (3 - mask.ndim) + mask.shape)
+        return mask.reshape(shape)
 
     def _retrieved(self, query, stored, mask):
         """Means of values, (Q, H, vo_size)."""
@@ -246,8 +265,7 @@ class HopfieldRetrieval(eqx.Module):
         if block is None:  # read once for all steps
             stored = self._read(counted(stored, mask))
             read, read_keys = _as_read, _keys_twice
-        beta = self.beta if self.learn_beta else lax.stop_gradient(self.beta)
-        beta = beta.reshape(-1, 1)
+        beta = self.beta.astype(query.dtype).reshape(-1, 1)
         query = self._in_heads(self.query_norm, self.query_proj, query)
         query = on_last(self.association_norm, query)
         for _ in range(self.steps - 1):
@@ -411,79 +429,14 @@ class HopfieldPooling(eqx.Module):
         return self.retrieval(self.queries, wide, values, mask=mask).astype(memory.dtype)
 
 
-class _Sizes(NamedTuple):
-    """Features of each input and of the output; `qk`, `vo`: of a key and of a value in one head."""
-
-    query: int
-    memory: int
-    value: int
-    output: int
-    qk: int
-    vo: int
-
-
-def _sizes(
-    H: int,
-    query_size: int,
-    memory_size: int | None,
-    value_size: int | None,
-    output_size: int | None,
-    qk_size: int | None,
-    vo_size: int | None,
-    projections: Sequence[Projection],
-) -> _Sizes:
-    """All sizes, with those that were not given; ValueError naming one that does not fit."""
-    query = as_size(query_size, "query_size")
-    if qk_size is None and query % H and "query" in projections:
-        raise ValueError(
-            f"`query_size` must be a multiple of `num_heads` = {H}, got {query}; or give "
-            "`qk_size`, the features of a head."
-        )
-    unprojected = query if "query" not in projections else query // H
-    qk = as_size(unprojected if qk_size is None else qk_size, "qk_size")
-    memory = as_size(query if memory_size is None else memory_size, "memory_size")
-    value = as_size(memory if value_size is None else value_size, "value_size")
-    unprojected = value if "value" not in projections else qk
-    vo = as_size(unprojected if vo_size is None else vo_size, "vo_size")
-    output = as_size(query if output_size is None else output_size, "output_size")
-    for name, given, made, what in (
-        ("query", query, qk, "qk_size"),
-        ("memory", memory, qk, "qk_size"),
-        ("value", value, vo, "vo_size"),
-    ):
-        if name not in projections and given != made:
-            raise ValueError(
-                f"`{name}_size` must be `{what}` = {made} where `projections` leave out "
-                f"{name!r}, got {given}."
-            )
-    return _Sizes(query, memory, value, output, qk, vo)
-
-
-def _check_sizes(layer: HopfieldRetrieval) -> None:
-    """ValueError unless norms and projections fit the sizes of the layer."""
-    H, made = layer.num_heads, {}
-    for name in ("query", "memory", "value"):
-        size = getattr(layer, f"{name}_size")
-        norm, projection = getattr(layer, f"{name}_norm"), getattr(layer, f"{name}_proj")
-        if norm is not None and norm.shape != (size,):
-            raise ValueError(f"`{name}_norm` must have shape {(size,)}, got {norm.shape}.")
-        made[name] = H * size
-        if projection is not None:
-            made[name], given = projection.weight.shape
-            if given != size or made[name] % H:
-                raise ValueError(
-                    f"`{name}_proj` must take {size} features and make some for each of {H} heads, "
-                    f"but takes {given} and makes {made[name]}."
-                )
-    if made["query"] != made["memory"]:
-        raise ValueError(
-            f"queries have {made['query']} features in all heads, and keys {made['memory']}."
-        )
-    norm = layer.association_norm
-    if norm is not None and norm.shape != (made["query"] // H,):
-        raise ValueError("`association_norm` must have one entry for each feature of a head.")
-    if layer.output_proj is not None and layer.output_proj.weight.shape[1] != made["value"]:
-        raise ValueError(f"`output_proj` must take {made['value']} features, of all heads.")
+def _number(beta: ArrayLike) -> float | tuple[float, ...]:
+    """An inverse temperature that is not learned, as a number or one for each head."""
+    if not is_concrete(beta):
+        raise TypeError("`beta` must be known if it is not learned; a traced one: learn_beta=True.")
+    value = np.asarray(as_real(beta, "beta"), float)
+    if value.ndim > 1:
+        raise ValueError(f"`beta` must be a scalar or have shape (num_heads,), got {value.shape}.")
+    return value.item() if value.ndim == 0 else tuple(value.tolist())
 
 
 def _as_read(stored):

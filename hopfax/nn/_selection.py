@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from .._errors import (
     as_count,
     as_key,
+    check_bool,
     check_option,
     check_shape,
     check_type,
@@ -28,7 +29,7 @@ class Gates(NamedTuple):
     **Example:**
 
     ```python
-    layer = hx.nn.ResidualSelection(3, 2, slots=2, key=jax.random.key(0))
+    layer = hx.nn.ResidualSelection(3, 2, slots=2, inference=True, key=jax.random.key(0))
     gates = layer.gates(jnp.eye(3)[jnp.array([0, 2, 1, 2])])
     isinstance(gates, hx.nn.Gates), gates.write.shape, gates.read.shape  # True, (4, 2), (4, 2)
     ```
@@ -157,32 +158,68 @@ class AbstractSelection(eqx.Module):
         (self,) = widened(self)
         return self.write.init(), self.read.init(), self.bank.init()
 
-    def step(self, state: Any, u: Float[Array, " inputs"]) -> tuple[Any, Float[Array, " outputs"]]:
-        """The state after one input, and the output then."""
+    def step(
+        self,
+        state: Any,
+        u: Float[Array, " inputs"],
+        *,
+        key: Array | None = None,
+        inference: bool | None = None,
+    ) -> tuple[Any, Float[Array, " outputs"]]:
+        """The state after one input, and the output then; `key` and `inference` as in a call."""
+        self = self._switched(inference)
         u = self._given(u, "u", 1)
         dtype = u.dtype
         self, state, u = widened(self, state, u)
         write, read, memory = state
-        write, written = self.write.step(write, u)
-        read, wanted = self.read.step(read, u)
+        keys = _both(key)
+        write, written = self.write.step(write, u, key=keys[0])
+        read, wanted = self.read.step(read, u, key=keys[1])
         memory, y = self.bank.step(memory, Gates(written, wanted), u)
         return (write, read, memory), y.astype(dtype)
 
     def __call__(
-        self, us: Float[Array, "T inputs"], *, key: Array | None = None
+        self,
+        us: Float[Array, "T inputs"],
+        *,
+        key: Array | None = None,
+        inference: bool | None = None,
     ) -> Float[Array, "T outputs"]:
-        """The outputs at all steps. A `key` adds the noise of training to the selectors."""
+        """The outputs at all steps.
+
+        **Arguments:**
+
+        - `us`: (T, inputs).
+        - `key`: for the noise of selectors that have some in training. Needed there.
+        - `inference`: True for no noise, False for noise, None for what the selectors say
+          (`equinox.nn.inference_mode` sets all of them).
+        """
+        self = self._switched(inference)
         us = self._given(us, "us", 2)
         dtype = us.dtype
         self, us = widened(self, us)
         return self.bank.outputs(self._gates(us, key), us, self.mode).astype(dtype)
 
-    def gates(self, us: Float[Array, "T inputs"], *, key: Array | None = None) -> Gates:
-        """How much each slot is written and read at all steps, each (T, S)."""
+    def gates(
+        self,
+        us: Float[Array, "T inputs"],
+        *,
+        key: Array | None = None,
+        inference: bool | None = None,
+    ) -> Gates:
+        """How much each slot is written and read at all steps, each (T, S); else as a call."""
+        self = self._switched(inference)
         us = self._given(us, "us", 2)
         dtype = us.dtype
         self, us = widened(self, us)
         return Gates(*(weights.astype(dtype) for weights in self._gates(us, key)))
+
+    def _switched(self, inference: bool | None):
+        """The layer in training or in inference, as a call wants it."""
+        if inference is None:
+            return self
+        check_bool(inference, "inference")
+        return eqx.nn.inference_mode(self, inference)
 
     def _given(self, us: Any, name: str, ndim: int) -> Array:
         """The inputs as a floating array; ValueError for another shape."""
@@ -197,11 +234,19 @@ class AbstractSelection(eqx.Module):
 
     def _gates(self, us: Array, key: Array | None) -> Gates:
         """`gates` of checked inputs, in the dtype of the parameters."""
-        keys = (None, None) if key is None else jr.split(as_key(key))
+        keys = _both(key)
         return Gates(
             self.write.weights(us, self.mode, key=keys[0]),
             self.read.weights(us, self.mode, key=keys[1]),
         )
+
+
+def _both(key: Array | None) -> tuple[Array | None, Array | None]:
+    """A key for each of the two selectors, if there is one."""
+    if key is None:
+        return None, None
+    first, second = jr.split(as_key(key))
+    return first, second
 
 
 class Selection(AbstractSelection):
@@ -225,7 +270,8 @@ class Selection(AbstractSelection):
     write = hx.nn.ResidualSelector(3, 2, key=keys[0])  # by what was seen so far
     read = hx.nn.SaliencySelector(jnp.eye(2, 3))  # by the present input
     layer = hx.nn.Selection(write, read, hx.nn.Bank(3, 2, slots=2, key=keys[1]))
-    layer(jnp.eye(3)[jnp.array([0, 2, 1, 2])]).shape  # (4, 2)
+    us = jnp.eye(3)[jnp.array([0, 2, 1, 2])]
+    layer(us, inference=True).shape  # (4, 2); in training `write` wants a key, for its noise
     ```
     """
 
@@ -255,7 +301,9 @@ class ResidualSelection(AbstractSelection):
     arXiv:2312.00752, the recurrence itself depends on the input. Casti, Zampieri, Pasqualetti 2025,
     arXiv:2505.17932.
 
-    In training give every call a `key` (see `ResidualSelector`), and begin with short sequences.
+    In training every call needs a `key`, for the noise without which what is learned does not hold
+    on longer sequences (see `ResidualSelector`); begin with short ones. When it is trained,
+    `equinox.nn.inference_mode(layer)` is the layer without noise.
 
     **Arguments:**
 
@@ -263,22 +311,25 @@ class ResidualSelection(AbstractSelection):
     - `slots`: S, how many inputs can be told apart by their order.
     - `taps`: how many of the last inputs a detector sees; `modes`: complex modes of each detector.
     - `width`: size of one memory, by default that of the inputs.
-    - `jitter`: noise in training, see `ResidualSelector`.
+    - `jitter`: noise in training, see `ResidualSelector`. `inference`: whether there is none.
     - `mode`: how a call computes: "fft" (convolutions), "scan" or "recurrent". The numbers agree up
       to rounding, which in single precision adds up over ten thousand steps: 1e-4 of the largest
       output with "fft", 1e-5 with "scan".
     - `dtype`: of the parameters. Default: the default float.
     - `key`: keyword only; makes the initial parameters.
 
-    **Raises:** ValueError naming the argument.
+    **Raises:** ValueError naming the argument; without a `key` in training.
 
     **Example:**
 
     ```python
+    import equinox
+
     layer = hx.nn.ResidualSelection(3, 2, slots=2, key=jax.random.key(0))
     us = jnp.eye(3)[jnp.array([0, 2, 1, 2])]  # four one-hot tokens
-    layer(us).shape  # (4, 2)
     layer(us, key=jax.random.key(1))  # with the noise of training
+    layer = equinox.nn.inference_mode(layer)
+    layer(us).shape  # (4, 2)
     ```
     """
 
@@ -297,12 +348,13 @@ class ResidualSelection(AbstractSelection):
         modes: int = 0,
         width: int | None = None,
         jitter: float = 1.0,
+        inference: bool = False,
         mode: Mode = "fft",
         dtype: Any = None,
         key: Array,
     ):
         written, wanted, bank = jr.split(as_key(key), 3)
-        options: Any = dict(taps=taps, modes=modes, jitter=jitter, dtype=dtype)
+        options: Any = dict(taps=taps, modes=modes, jitter=jitter, inference=inference, dtype=dtype)
         self.write = ResidualSelector(inputs, slots, **options, key=written)
         self.read = ResidualSelector(inputs, slots, **options, key=wanted)
         self.bank = Bank(inputs, outputs, slots, width=width, dtype=dtype, key=bank)
