@@ -10,6 +10,7 @@ import pathlib
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import pytest
 from scipy import optimize
@@ -20,7 +21,7 @@ RNG = np.random.default_rng(0)
 SCORES = np.sort(RNG.normal(size=(6, 7)) * np.array([0.2, 0.7, 1.0, 2.0, 4.0, 9.0])[:, None])
 RNG.permuted(SCORES, axis=1, out=SCORES)
 ALL = dict(
-    softmax=hx.nn.SoftmaxSeparation(),
+    softmax=hx.nn.Entmax(1.0),
     near=hx.nn.Entmax(1.003),
     half=hx.nn.Entmax(1.5),
     sparse=hx.nn.Entmax(2.0),
@@ -190,3 +191,127 @@ def test_wrong_arguments_of_separations_are_named():
     for made in (hx.nn.KSubsets, hx.nn.TopK):
         with pytest.raises(ValueError, match="`k`"):
             made(0)
+
+
+# In a layer
+
+
+def retrieval(separation, steps=4, **options):
+    """Scores of some units, so that some items have no weight."""
+    return hx.nn.HopfieldRetrieval(
+        2, 6, beta=[0.8, 2.0], steps=steps, separation=separation, key=jr.key(0), **options
+    )
+
+
+QUERY, MEMORY = jr.normal(jr.key(1), (3, 6)), jr.normal(jr.key(2), (9, 6))
+MASK = jr.bernoulli(jr.key(3), 0.6, (3, 9)).at[1].set(False)
+
+
+def by_hand(layer, query, memory, mask):
+    """One state, one head, one step after the other, in NumPy but for the weights."""
+    out = []
+    for row, allowed in zip(np.asarray(query), np.asarray(mask), strict=True):
+        heads = []
+        for h in range(2):
+            part = slice(3 * h, 3 * h + 3)
+            norm = lambda n, x: np.asarray(jax.vmap(n)(jnp.atleast_2d(x)))  # noqa: E731
+            q = (layer.query_proj.weight @ norm(layer.query_norm, row)[0])[part]
+            q = q + layer.query_proj.bias[part]
+            k = (
+                norm(layer.memory_norm, memory) @ layer.memory_proj.weight.T
+                + layer.memory_proj.bias
+            )
+            v = norm(layer.value_norm, memory) @ layer.value_proj.weight.T + layer.value_proj.bias
+            k, v = k[allowed][:, part], v[allowed][:, part]
+            for step in range(layer.steps):
+                if not allowed.any():
+                    q = np.zeros(3)
+                    continue
+                p = layer.separation.weights(layer.beta[h] * k @ q)
+                q = p @ (v if step == layer.steps - 1 else k)
+            heads.append(q)
+        found = layer.output_proj(jnp.concatenate(heads))
+        out.append(found if allowed.any() else jnp.zeros(6))
+    return jnp.stack(out)
+
+
+@pytest.mark.parametrize("name", ["half", "five", "sets", "top"])
+def test_a_layer_reads_by_the_weights_of_its_separation(name):
+    layer = retrieval(ALL[name])
+    found = layer(QUERY, MEMORY, mask=MASK)
+    np.testing.assert_allclose(found, by_hand(layer, QUERY, MEMORY, MASK), atol=1e-12)
+    assert layer(QUERY, jnp.zeros((0, 6))).shape == (3, 6)  # of no items
+    bad = MEMORY.at[4].set(jnp.nan)
+    allowed = MASK.at[:, 4].set(False)
+
+    def loss(layer, memory):
+        return (layer(QUERY, memory, mask=allowed) ** 2).sum()
+
+    slopes = eqx.filter_grad(loss)(layer, bad)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
+
+
+def test_one_for_softmax_changes_nothing():
+    plain, same = retrieval(None), retrieval(hx.nn.Entmax(1.0))
+    one, other = plain(QUERY, MEMORY, mask=MASK), same(QUERY, MEMORY, mask=MASK)
+    np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["plain", "half", "sparse", "norm", "sets", "top"])
+def test_the_energy_of_states_never_rises(name):
+    layer = retrieval(ALL.get(name), steps=8)
+    seen = hx.nn.inspect(layer, QUERY, MEMORY, mask=MASK)
+    assert seen.weights.shape == (2, 3, 9) and seen.energy.shape == (8, 2, 3)
+    if name == "top":  # which is no gradient
+        assert np.isnan(seen.energy).all()
+        return
+    there = seen.energy[:, :, np.array([0, 2])]
+    falls = np.diff(there, axis=0)
+    assert (falls <= 1e-12).all() and (falls[0] < -1e-4).all()
+    assert np.isnan(seen.energy[:, :, 1]).all()  # the mask leaves it nothing
+    names = np.asarray(hx.nn.RETRIEVED)[np.asarray(seen.retrieved)]
+    assert (names[:, 1] == "nothing").all() and (names[:, [0, 2]] != "nothing").all()
+    read = jnp.einsum("hqs,she->qhe", seen.weights, _values(layer)).reshape(3, 6)
+    out = jax.vmap(layer.output_proj)(read)
+    expected = layer(QUERY, MEMORY, mask=MASK)
+    np.testing.assert_allclose(out[jnp.array([0, 2])], expected[jnp.array([0, 2])], atol=1e-12)
+
+
+def _values(layer):
+    normed = jax.vmap(layer.value_norm)(MEMORY)
+    return (normed @ layer.value_proj.weight.T + layer.value_proj.bias).reshape(9, 2, 3)
+
+
+def test_kinds_of_fixed_points_are_told_apart():
+    """Items at right angles: with the inverse temperature the state goes from the mean to one."""
+    items = 3.0 * jnp.eye(6)
+    near = jnp.asarray([[3.0, 0.3, 0.0, 0.0, 0.0, 0.0], [2.0, 2.0, 0.0, 0.0, 0.0, 0.0]])
+    plain = dict(norms=(), projections=(), key=jr.key(0))
+
+    def kinds(beta, separation=None):
+        layer = hx.nn.HopfieldRetrieval(1, 6, beta=beta, steps=9, separation=separation, **plain)
+        seen = hx.nn.inspect(layer, near, items)
+        return [hx.nn.RETRIEVED[code] for code in np.asarray(seen.retrieved[0])], seen
+
+    assert kinds(0.05)[0] == ["the mean of many"] * 2
+    assert kinds(2.0)[0] == ["one item", "several items"]
+    found, seen = kinds(2.0, hx.nn.Entmax(2.0))
+    assert found == ["one item", "several items"]
+    np.testing.assert_allclose(seen.effective[0], [1.0, 2.0], rtol=1e-12)  # exactly
+    assert seen.ahead[0, 0] > hx.nn.Entmax(2.0).margin and seen.ahead[0, 1] < 1e-9
+    pool = hx.nn.HopfieldPooling(2, 1, 6, key=jr.key(4))
+    assert hx.nn.inspect(pool, items).weights.shape == (1, 2, 6)
+    table = hx.nn.HopfieldLookup(5, 1, 6, key=jr.key(4))
+    assert hx.nn.inspect(table, near).weights.shape == (1, 2, 5)
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_wrong_layers_and_inputs_are_named():
+    with pytest.raises(TypeError, match="`layer` must be a HopfieldRetrieval"):
+        hx.nn.inspect(None, QUERY, MEMORY)
+    with pytest.raises(TypeError, match="needs the inputs of a call"):
+        hx.nn.inspect(retrieval(None), QUERY)
+    with pytest.raises(ValueError, match="`memory` has no items"):
+        hx.nn.inspect(retrieval(None), QUERY, jnp.zeros((0, 6)))
+    with pytest.raises(TypeError, match="`separation` must be"):
+        retrieval("sparsemax")

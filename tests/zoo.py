@@ -159,6 +159,10 @@ def layers() -> dict[str, Layer]:
             nn.HopfieldRetrieval(2, 4, steps=2, learn_beta=True, block=2, key=keys[3]),
             (rows, items),
         ),
+        "HopfieldRetrieval, entmax": Layer(
+            nn.HopfieldRetrieval(2, 4, steps=2, separation=nn.Entmax(1.5, learn=True), key=keys[3]),
+            (rows, items),
+        ),
         "HopfieldLookup": Layer(nn.HopfieldLookup(5, 2, 4, steps=2, key=keys[4]), (rows,)),
         "HopfieldPooling": Layer(nn.HopfieldPooling(2, 2, 4, key=keys[5]), (items,)),
         "DenseMemoryLayer": Layer(nn.DenseMemoryLayer(5, 4, steps=3, key=keys[6]), (rows[0],)),

@@ -8,6 +8,7 @@ opens a layer for code that knows nothing of Equinox; `hopfax.nn.flax` puts it i
 
 from ._dense_layer import DenseMemoryLayer, Settled
 from ._functional import to_functional
+from ._inspect import RETRIEVED, Inspection, inspect
 from ._linear import LinearSystem, Modes
 from ._residuals import annihilator, deadbeat_gain, parity_relations
 from ._retrieval import HopfieldLookup, HopfieldPooling, HopfieldRetrieval
@@ -23,7 +24,6 @@ from ._separations import (
     Entmax,
     KSubsets,
     Normmax,
-    SoftmaxSeparation,
     TopK,
 )
 from ._sequence_memory import ExponentialEuler, SequenceMemory
@@ -40,22 +40,24 @@ __all__ = [
     "HopfieldLookup",
     "HopfieldPooling",
     "HopfieldRetrieval",
+    "Inspection",
     "KSubsets",
     "LinearSystem",
     "Modes",
     "Normmax",
+    "RETRIEVED",
     "ResidualSelection",
     "ResidualSelector",
     "SaliencySelector",
     "Selection",
     "SequenceMemory",
     "Settled",
-    "SoftmaxSeparation",
     "TopK",
     "TwoTimescaleSelector",
     "annihilator",
     "deadbeat_gain",
     "from_torch",
+    "inspect",
     "parity_relations",
     "to_functional",
     "to_torch",

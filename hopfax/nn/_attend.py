@@ -78,6 +78,18 @@ def attend(query: Query, read: Read, stored: PyTree, mask: Mask | None, block: i
     return _blocked(query, read, blocks, mask)
 
 
+def associations(query: Query, keys: Array, mask: Mask | None, separation: Any) -> Array:
+    r"""The weights $p_{hqs}$ of all items, zero where `mask` leaves none.
+
+    **Arguments:** `keys`: (S, H, d). `separation`: what makes weights of scores; None for softmax.
+    """
+    scores = _scores(query, keys, mask)
+    some = jnp.isfinite(scores).any(-1, keepdims=True)
+    scores = jnp.where(some, scores, 0.0)
+    weights = jax.nn.softmax(scores) if separation is None else separation.weights(scores)
+    return jnp.where(some, weights, 0.0)
+
+
 def _divisor(S: int, block: int) -> int:
     """A block size that divides S, so that nothing needs padding (a copy), or else `block`."""
     return next((b for b in range(block, block // 2, -1) if S % b == 0), block)

@@ -19,9 +19,11 @@ from .._errors import (
     check_bool,
     check_scalar_or,
     check_shape,
+    check_type,
 )
 from .._types import ArrayLike, is_concrete
-from ._attend import attend, counted, fitting_block
+from ._attend import associations, attend, counted, fitting_block
+from ._heads import beta_of, checked, keys_of, states_of, values_of
 from ._precision import (
     arrived,
     check_names,
@@ -30,6 +32,7 @@ from ._precision import (
     weights_dtype,
     widened,
 )
+from ._separations import AbstractSeparation
 from ._sizes import Projection, all_sizes, check_sizes
 
 Norm: TypeAlias = Literal["query", "memory", "value", "association"]
@@ -77,6 +80,10 @@ class HopfieldRetrieval(eqx.Module):
     - `block`: items read at a time, or None: all of them. "auto": all, if there are at most 8192
       and they have few scores with the queries; else 64 to 2048, by the number of queries.
     - `dtype`: of the parameters. Default: the default float.
+    - `separation`: one of `Entmax`, `Normmax`, `KSubsets`, `TopK` or an `AbstractSeparation` of
+      your own in place of softmax: weights are then exactly zero for most items, and items whose
+      score is far enough ahead are retrieved exactly. All scores are then held at once, whatever
+      `block`.
     - `key`: keyword only; makes the initial parameters.
 
     **Raises:** ValueError/TypeError naming the argument.
@@ -101,6 +108,7 @@ class HopfieldRetrieval(eqx.Module):
     output_proj: eqx.nn.Linear | None
     log_beta: Float[Array, "*#H"] | None
     fixed_beta: float | tuple[float, ...] | None = eqx.field(static=True)
+    separation: AbstractSeparation | None
     num_heads: int = eqx.field(static=True)
     query_size: int = eqx.field(static=True)
     memory_size: int = eqx.field(static=True)
@@ -125,10 +133,14 @@ class HopfieldRetrieval(eqx.Module):
         projections: Sequence[Projection] = ("query", "memory", "value", "output"),
         use_bias: bool = True,
         block: int | Literal["auto"] | None = "auto",
+        separation: AbstractSeparation | None = None,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
         dtype = weights_dtype(dtype)
+        if separation is not None:
+            check_type(separation, "separation", AbstractSeparation, "as hopfax.nn.Entmax(1.5)")
+        self.separation = separation
         check_names(norms, "norms", _NORMS)
         check_names(projections, "projections", _PROJECTIONS)
         check_bool(learn_beta, "learn_beta")
@@ -218,15 +230,8 @@ class HopfieldRetrieval(eqx.Module):
         """
         query, memory = arrived(query, "query"), arrived(memory, "memory")
         values = None if values is None else arrived(values, "values")
-        S = memory.shape[0] if memory.ndim else 0
-        _check(query, "query", (*query.shape[:-1][:1], self.query_size), "(Q, query_size)")
-        _check(memory, "memory", (S, self.memory_size), "(S, memory_size)")
-        read = memory if values is None else values
-        _check(read, "values", (S, self.value_size), "(S, value_size)")
         dtype, single = query.dtype, query.ndim == 1
-        query = query[None] if single else query
-        mask = jnp.zeros(0, bool) if isinstance(S, int) and S == 0 and mask is None else mask
-        mask = self._mask(mask, query.shape[0], S)
+        query, mask = checked(self, query, memory, values, mask)
         self, query, memory, values = widened(self, query, memory, values)
         out = self._retrieved(query, (memory, values), mask)
         out = on_last(self.output_proj, out.reshape(out.shape[0], self.num_heads * out.shape[2]))
@@ -234,62 +239,40 @@ class HopfieldRetrieval(eqx.Module):
             out = jnp.where(mask.any((0, 2))[:, None], out, 0.0)
         return (out[0] if single else out).astype(dtype)
 
-    def _mask(self, mask, Q, S):
-        """The mask with all its axes, (1 or H, 1 or Q, S); ValueError or TypeError for no mask."""
-        if mask is None:
-            return None
-        mask = jnp.asarray(as_real(mask, "mask"))
-        if mask.dtype != jnp.bool_:
-            raise TypeError(f"`mask` must be boolean, True where an item counts, got {mask.dtype}.")
-        full = (self.num_heads, Q, S)
-        shape = (1,) * (3 - mask.ndim) + mask.shape
-        if (
-            mask.ndim not in (1, 2, 3)
-            or any(n not in (1, most) for n, most in zip(shape[:2], full, strict=False))
-            or shape[2] != S
-        ):
-            raise ValueError(
-                f"`mask` must have shape (S,), (Q, S) or (num_heads, Q, S) with (num_heads, Q, S) "
-                f"= {full}, or 1 for num_heads or Q, got {mask.shape}."
-            )
-        return mask.reshape(shape)
-
     def _retrieved(self, query, stored, mask):
         """Means of values, (Q, H, vo_size)."""
         S = stored[0].shape[0]
         block, read, read_keys = self.block, self._read, self._read_keys
-        if isinstance(S, int) and S == 0:
+        empty = isinstance(S, int) and S == 0
+        if self.separation is not None or empty:
             block = None
         elif block == "auto":
             block = fitting_block(query.shape[0], self.num_heads, S)
         if block is None:  # read once for all steps
             stored = self._read(counted(stored, mask))
             read, read_keys = _as_read, _keys_twice
-        beta = self.beta.astype(query.dtype).reshape(-1, 1)
-        query = self._in_heads(self.query_norm, self.query_proj, query)
-        query = on_last(self.association_norm, query)
+        beta, query = beta_of(self, query.dtype), states_of(self, query)
+        if self.separation is not None and not empty:
+            return self._separated(query, beta, stored, mask)
         for _ in range(self.steps - 1):
             query = attend(beta * query, read_keys, stored, mask, block)
         return attend(beta * query, read, stored, mask, block)
 
-    def _in_heads(self, norm, projection, x):
-        """Features (n, size), normed and projected, in heads: (n, H, size of one head)."""
-        x = on_last(projection, on_last(norm, x))
-        if projection is None:
-            return jnp.broadcast_to(x[:, None], (x.shape[0], self.num_heads, x.shape[1]))
-        return x.reshape(x.shape[0], self.num_heads, x.shape[1] // self.num_heads)
-
-    def _keys(self, memory):
-        keys = self._in_heads(self.memory_norm, self.memory_proj, memory)
-        return on_last(self.association_norm, keys)
+    def _separated(self, query, beta, read, mask):
+        """Means with other weights than those of softmax, of all items at once."""
+        keys, values = read
+        for step in range(self.steps):
+            weights = associations(beta * query, keys, mask, self.separation)
+            last = step == self.steps - 1
+            query = jnp.einsum("hqs,she->qhe", weights, values if last else keys)
+        return query
 
     def _read(self, stored):
         memory, values = stored
-        values = memory if values is None else values
-        return self._keys(memory), self._in_heads(self.value_norm, self.value_proj, values)
+        return keys_of(self, memory), values_of(self, memory if values is None else values)
 
     def _read_keys(self, stored):
-        keys = self._keys(stored[0])
+        keys = keys_of(self, stored[0])
         return keys, keys
 
 
@@ -445,9 +428,3 @@ def _as_read(stored):
 
 def _keys_twice(stored):
     return stored[0], stored[0]
-
-
-def _check(value: Array, name: str, shape: tuple, meaning: str) -> None:
-    """ValueError unless the input has this shape, with a hint for batches."""
-    hint = "One example at a time; for a batch use jax.vmap." if value.ndim > 2 else ""
-    check_shape(value, name, shape, meaning, hint)

@@ -64,27 +64,6 @@ class AbstractSeparation(eqx.Module):
         """
 
 
-class SoftmaxSeparation(AbstractSeparation):
-    r"""$p_s \propto e^{z_s}$, with $\Omega(p) = \sum_s p_s \ln p_s$: no weight is zero.
-
-    **Example:**
-
-    ```python
-    hx.nn.SoftmaxSeparation().weights(jnp.array([0.0, jnp.log(3.0)]))  # 0.25, 0.75
-    ```
-    """
-
-    def weights(self, scores):
-        return jax.nn.softmax(scores, axis=-1)
-
-    def conjugate(self, scores):
-        return jax.nn.logsumexp(scores, axis=-1)
-
-    @property
-    def margin(self):
-        return math.inf
-
-
 class Entmax(AbstractSeparation):
     r"""$\alpha$-entmax: $p_s = [1 + (\alpha - 1)(z_s - \tau)]_+^{1/(\alpha - 1)}$, with $\tau$ such
     that their sum is one, and $\Omega(p) = (\sum_s p_s^\alpha - 1) / (\alpha(\alpha - 1))$.
