@@ -105,6 +105,7 @@ def test_weights_are_the_argmax_that_a_general_optimiser_finds(separation, omega
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_weights_are_the_gradient_of_the_conjugate_and_masked_items_have_none(name):
     separation = ALL[name]
@@ -148,6 +149,7 @@ def test_items_are_retrieved_exactly_from_the_margin_on(name):
     assert (before[k:] > 0).all()
 
 
+@pytest.mark.slow
 def test_alpha_is_learned():
     """Its derivative, of first and second order, against differences."""
 
@@ -217,12 +219,10 @@ def by_hand(layer, query, memory, mask):
             norm = lambda n, x: np.asarray(jax.vmap(n)(jnp.atleast_2d(x)))  # noqa: E731
             q = (layer.query_proj.weight @ norm(layer.query_norm, row)[0])[part]
             q = q + layer.query_proj.bias[part]
-            k = (
-                norm(layer.memory_norm, memory) @ layer.memory_proj.weight.T
-                + layer.memory_proj.bias
-            )
-            v = norm(layer.value_norm, memory) @ layer.value_proj.weight.T + layer.value_proj.bias
-            k, v = k[allowed][:, part], v[allowed][:, part]
+            k = norm(layer.memory_norm, memory) @ layer.memory_proj.weight.T
+            v = norm(layer.value_norm, memory) @ layer.value_proj.weight.T
+            k = (k + layer.memory_proj.bias)[allowed][:, part]
+            v = (v + layer.value_proj.bias)[allowed][:, part]
             for step in range(layer.steps):
                 if not allowed.any():
                     q = np.zeros(3)
@@ -235,6 +235,7 @@ def by_hand(layer, query, memory, mask):
     return jnp.stack(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["half", "five", "sets", "top"])
 def test_a_layer_reads_by_the_weights_of_its_separation(name):
     layer = retrieval(ALL[name])
@@ -257,6 +258,7 @@ def test_one_for_softmax_changes_nothing():
     np.testing.assert_allclose(one, other, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "half", "sparse", "norm", "sets", "top"])
 def test_the_energy_of_states_never_rises(name):
     layer = retrieval(ALL.get(name), steps=8)
@@ -282,6 +284,7 @@ def _values(layer):
     return (normed @ layer.value_proj.weight.T + layer.value_proj.bias).reshape(9, 2, 3)
 
 
+@pytest.mark.slow
 def test_kinds_of_fixed_points_are_told_apart():
     """Items at right angles: with the inverse temperature the state goes from the mean to one."""
     items = 3.0 * jnp.eye(6)
