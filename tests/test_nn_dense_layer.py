@@ -190,3 +190,13 @@ def test_a_beta_that_training_has_made_negative_is_refused():
             jnp.asarray(-0.1)
         )
     ).all()
+
+
+def test_gradients_at_rest_are_exported():
+    layer = hx.nn.DenseMemoryLayer(3, 4, steps=None, key=jr.key(0))
+    parameters, apply = hx.nn.to_functional(layer)
+    gradient = jax.jit(jax.grad(lambda parameters, x: apply(parameters, x).sum()))
+    x = jnp.ones(4)
+    served = jax.export.export(gradient)(parameters, x).serialize()  # refuses to call back
+    back = jax.export.deserialize(served).call(parameters, x)
+    assert_close(back["memories"], gradient(parameters, x)["memories"], 1e-14, "the same program")

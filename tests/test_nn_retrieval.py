@@ -194,6 +194,9 @@ def test_masks_of_any_shape_leave_items_out():
     assert_close(layer(query, memory, values, mask=by_row), expected, 1e-14, ROUNDING)
     by_head = jnp.broadcast_to(by_row, (2, 3, 37))
     assert_close(layer(query, memory, values, mask=by_head), expected, 1e-14, ROUNDING)
+    for shape in ((1, 37), (1, 1, 37), (2, 1, 37), (1, 3, 37)):
+        wide = jnp.broadcast_to(kept, shape)
+        assert_close(layer(query, memory, values, mask=wide), expected, 1e-14, ROUNDING)
     one_off = by_head.at[1].set(False)  # the second head adds nothing
     silenced = eqx.tree_at(
         lambda it: it.output_proj.weight, layer, layer.output_proj.weight.at[:, 3:].set(0.0)
@@ -232,7 +235,8 @@ def test_beta_is_learned_only_if_asked():
         layer = _case(learn_beta=learn, beta=jnp.array([0.5, 2.0]))[0]
         arrays, rest = eqx.partition(layer, eqx.is_inexact_array)
         still = jax.tree.map(jnp.zeros_like, arrays)
-        updates, _ = optimizer.update(still, optimizer.init(arrays), arrays)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes them
+            updates, _ = optimizer.update(still, optimizer.init(arrays), arrays)
         after = eqx.combine(eqx.apply_updates(arrays, updates), rest)
         assert_close(layer.beta, [0.5, 2.0], 1e-15, "exp of log")
         assert (np.abs(after.beta - layer.beta) > 0.01).all() == learn == layer.learn_beta

@@ -172,13 +172,13 @@ def layers() -> dict[str, Layer]:
             (rows[0],),
         ),
         "SequenceMemory": Layer(sequence, (us,), any_length=True),
-        "ResidualSelection": Layer(nn.ResidualSelection(3, 2, **residual, key=parts[3]), (short,)),
-        "step by step": Layer(
-            nn.ResidualSelection(3, 2, **residual, mode="recurrent", key=parts[4]),
-            (short,),
-            any_length=True,
+        "ResidualSelection": Layer(
+            nn.ResidualSelection(3, 2, **residual, mode="scan", key=parts[3]), (short,)
         ),
-        "Selection": Layer(nn.Selection(by_residual, by_saliency, bank), (short,)),
+        "step by step": Layer(
+            nn.ResidualSelection(3, 2, **residual, key=parts[4]), (short,), any_length=True
+        ),
+        "Selection": Layer(nn.Selection(by_residual, by_saliency, bank, mode="scan"), (short,)),
         "by state": Layer(
             nn.Selection(by_state, by_state, wide, mode="recurrent"), (us[:, :4],), any_length=True
         ),

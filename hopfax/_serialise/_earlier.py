@@ -37,7 +37,14 @@ def _retrieval(fields: Fields) -> Fields:
     return fields
 
 
+def _selection(fields: Fields) -> Fields:
+    """Convolutions by FFT are gone: they were the slowest form, and mixed all steps."""
+    return fields | ({"mode": "auto"} if fields.get("mode") == "fft" else {})
+
+
 _EARLIER: dict[str, Callable[[Fields], Fields]] = {
     "HopfieldRetrieval": _retrieval,
+    "ResidualSelection": _selection,
     "ResidualSelector": _residual_selector,
+    "Selection": _selection,
 }

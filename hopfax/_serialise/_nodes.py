@@ -188,7 +188,7 @@ def _decode_module(name: str, given: Any, where: str, reader: Reader, checked: b
             field: decode(node, f"{where}.{field}", reader, ours(kind))
             for field, node in given.items()
         }
-        if set(fields) != set(names) and kind.__module__.startswith("hopfax."):
+        if kind.__module__.startswith("hopfax."):
             fields = upgraded(name, fields)
     if set(fields) != set(names):
         found = sorted(given) if isinstance(given, dict) else given

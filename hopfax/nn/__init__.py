@@ -1,7 +1,8 @@
 """Memories as layers for other people's models.
 
 Each is an unbatched `equinox.Module`: made with a `key=`, called on one example, batched by
-`jax.vmap`. A recurrent one has `init()` and `step(state, u)` besides the call on a whole sequence.
+`jax.vmap`. A recurrent one has `init()` and `step(state, u)` besides the call on a whole sequence,
+`layer(us)`, or `layer(us, state)`, which also returns the state after it; `mask` leaves steps out.
 Outputs have the dtype of the inputs; inside, layers compute in at least float32. `to_functional`
 opens a layer for code that knows nothing of Equinox; `hopfax.nn.flax` puts it into a Flax model.
 """

@@ -20,6 +20,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, PyTree
 
+from ._precision import of_any_rank
+
 #: Scores of a block, by kind of device: 1 MB in float32 on a CPU, where a block should stay in the
 #: cache. Half or twice as many take up to 30 % more, all 4 million of them at once 3 times as long.
 _SCORES = {"cpu": 2**18}
@@ -166,6 +168,7 @@ def _blocked(query: Query, read: Read, blocks: PyTree, mask: Array | None) -> Ou
 
 
 @_blocked.def_jvp
+@of_any_rank
 def _blocked_jvp(primals: tuple, tangents: tuple) -> tuple[Out, Out]:
     query, read, blocks, mask = primals
     d_query, d_read, d_blocks, _ = tangents

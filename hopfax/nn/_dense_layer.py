@@ -15,7 +15,7 @@ from .._errors import as_count, as_key, as_number, as_real, check_at_least, chec
 from .._interactions import AbstractInteraction, Power, RectifiedPower, Softmax
 from .._roots import implicit_point
 from .._types import default_float, is_concrete
-from ._precision import arrived, check_weights, weights_dtype, widened
+from ._precision import arrived, check_weights, of_any_rank, weights_dtype, widened
 
 
 class Settled(NamedTuple):
@@ -131,6 +131,7 @@ class DenseMemoryLayer(eqx.Module):
                 f"{shown(self.interaction)}."
             )
 
+    @of_any_rank
     def __call__(
         self,
         x: Float[Array, " size"],
@@ -157,6 +158,7 @@ class DenseMemoryLayer(eqx.Module):
 
         return lax.scan(step, wide, None, length=self.steps)[0].astype(dtype)
 
+    @of_any_rank
     def settle(
         self, x: Float[Array, " size"], known: Bool[Array, " size"] | None = None
     ) -> Settled:
@@ -190,6 +192,7 @@ class DenseMemoryLayer(eqx.Module):
         converged = found.result == optx.RESULTS.successful
         return Settled(state.astype(dtype), found.stats["num_steps"], converged)
 
+    @of_any_rank
     def energy(self, x: Float[Array, " size"]) -> Float[Array, ""]:
         r"""$E(x)$, which no step raises; on the sphere for states of mean square up to one."""
         x, _ = self._checked(x, None)

@@ -28,6 +28,7 @@ from ._precision import (
     arrived,
     check_names,
     check_weights,
+    of_any_rank,
     on_last,
     weights_dtype,
     widened,
@@ -205,6 +206,7 @@ class HopfieldRetrieval(eqx.Module):
         r"""Whether $\beta$ is trained."""
         return self.log_beta is not None
 
+    @of_any_rank
     def __call__(
         self,
         query: Float[Array, "*Q query_size"],
@@ -334,6 +336,7 @@ class HopfieldLookup(eqx.Module):
         if self.values is not None:
             check_shape(self.values, "values", (S, made.value_size), "(S, value_size)")
 
+    @of_any_rank
     def __call__(
         self,
         query: Float[Array, "*Q query_size"],
@@ -394,6 +397,7 @@ class HopfieldPooling(eqx.Module):
         shape = (self.queries.shape[0], self.retrieval.query_size)
         check_shape(self.queries, "queries", shape, "(Q, query_size)")
 
+    @of_any_rank
     def __call__(
         self,
         memory: Float[Array, "S memory_size"],

@@ -34,9 +34,9 @@ COUNTER = math.log(1e-5)
 class AbstractSelector(eqx.Module):
     """A function from inputs (T, d) to weights (T, S) in [0, 1]: which of S slots is selected.
 
-    It is causal: weights depend on the inputs until then. `weights` of a whole sequence gives the
-    same numbers as `step` after `step`. To write one of your own, subclass this and give the three
-    methods and `slots`.
+    It is causal: weights depend on the inputs until then. To write one of your own, subclass this
+    and give `init`, `step` and `slots`; whole sequences are then computed step by step, unless
+    `run` is given, too.
 
     **Example:**
 
@@ -53,9 +53,6 @@ class AbstractSelector(eqx.Module):
 
         def step(self, state, u, *, key=None):
             return state, jax.nn.one_hot(jnp.argmax(u), self.size, dtype=u.dtype)
-
-        def weights(self, us, mode="fft", *, key=None):
-            return jax.vmap(lambda u: self.step((), u)[1])(us)
 
 
     bank = hx.nn.Bank(3, 2, slots=3, key=jax.random.key(0))
@@ -77,17 +74,40 @@ class AbstractSelector(eqx.Module):
     def step(
         self, state: Any, u: Float[Array, " d"], *, key: Array | None = None
     ) -> tuple[Any, Float[Array, " S"]]:
-        """The state after one input, and the weights then; `key` as in `weights`."""
+        """The state after one input, and the weights then.
 
-    @abc.abstractmethod
-    def weights(
-        self, us: Float[Array, "T d"], mode: Mode = "fft", *, key: Array | None = None
-    ) -> Float[Array, "T S"]:
-        """The weights at all steps; `mode` as in `Modes.states`. `key` is for noise in training.
-
-        A selector that draws has a field `inference`, which `equinox.nn.inference_mode` sets, and
-        raises without a key unless that is True.
+        A `key` is for noise in training. A selector that draws has a field `inference`, which
+        `equinox.nn.inference_mode` sets, and raises without a key unless that is True.
         """
+
+    def run(
+        self,
+        state: Any,
+        us: Float[Array, "T d"],
+        mode: Mode = "auto",
+        *,
+        count: Array | None = None,
+        key: Array | None = None,
+    ) -> tuple[Any, Float[Array, "T S"]]:
+        """The state after the first `count` inputs (default: all), and the weights at all steps,
+        from a state before them; `mode` as in `Modes.states`, `key` as in `step`."""
+        T = us.shape[0]
+        steps = jnp.arange(T)
+
+        def body(state, now):
+            k, u = now
+            new, weights = self.step(state, u, key=None if key is None else jr.fold_in(key, k))
+            if count is not None:
+                new = jax.tree.map(lambda new, old: jnp.where(k < count, new, old), new, state)
+            return new, weights
+
+        return jax.lax.scan(body, state, (steps, us))
+
+    def weights(
+        self, us: Float[Array, "T d"], mode: Mode = "auto", *, key: Array | None = None
+    ) -> Float[Array, "T S"]:
+        """The weights at all steps, from the start; else as `run`."""
+        return self.run(self.init(), us, mode, key=key)[1]
 
 
 class ResidualSelector(AbstractSelector):
@@ -101,7 +121,7 @@ class ResidualSelector(AbstractSelector):
     that is true. An event is what the `detector` accepts, a linear system with L taps and, with
     `modes`, a memory of all inputs. With taps alone, $-F$ is a parity relation of a pattern of L
     tokens, and $a$ says whether it holds. All dynamics are linear and time-invariant, so that a
-    whole sequence is computed by a few convolutions; only $\sigma$ and the softmax are not linear.
+    whole sequence is computed by a few scans; only $\sigma$ and the softmax are not linear.
 
     $\sigma(x) = \min(1, \max(0, 1.2/(1 + e^{-x}) - 0.1))$ is exactly 0 and 1 at its ends
     (Louizos et al. 2018, arXiv:1712.01312): inputs that are no events do not move the count at all,
@@ -197,11 +217,14 @@ class ResidualSelector(AbstractSelector):
         count = self.counter.step(count, accepted)
         return (heard, count), self._select(accepted, count)
 
-    def weights(self, us, mode: Mode = "fft", *, key=None):
-        """The weights at all steps, with jitter from the `key` unless `inference` is True."""
-        evidence = self._jittered(self.detector.outputs(us, mode)[:, 0] + self.bias, key)
-        accepted = saturating(evidence)
-        return jax.vmap(self._select)(accepted, self.counter.states(accepted, mode))
+    def run(self, state, us, mode: Mode = "auto", *, count=None, key=None):
+        """The state after the first `count` inputs, and the weights at all steps, with jitter from
+        the `key` unless `inference` is True."""
+        heard, first = state
+        heard, evidence = self.detector.run(heard, us, mode, count)
+        accepted = saturating(self._jittered(evidence[:, 0] + self.bias, key))
+        last, counts = self.counter.run(first, accepted, mode, count)
+        return (heard, last), jax.vmap(self._select)(accepted, counts)
 
     def _jittered(self, evidence: Array, key: Array | None) -> Array:
         """The argument of the sigmoid, with noise in training; ValueError if that has no key."""
@@ -298,9 +321,9 @@ class SaliencySelector(AbstractSelector):
             return state, jax.nn.softmax(beta * saliency)
         return state, jax.nn.sigmoid(beta * (saliency - self.threshold))
 
-    def weights(self, us, mode: Mode = "fft", *, key=None):
-        """The weights at all steps."""
-        return jax.vmap(lambda u: self.step((), u)[1])(us)
+    def run(self, state, us, mode: Mode = "auto", *, count=None, key=None):
+        """The same empty state, and the weights at all steps."""
+        return state, jax.vmap(lambda u: self.step((), u)[1])(us)
 
 
 class TwoTimescaleSelector(AbstractSelector):
@@ -385,10 +408,6 @@ class TwoTimescaleSelector(AbstractSelector):
         state, _ = jax.lax.scan(substep, state, None, length=self.substeps)
         overlaps = self.network.overlaps(state)
         return state, jax.nn.softmax(jnp.exp(self.log_beta) * overlaps)
-
-    def weights(self, us, mode: Mode = "fft", *, key=None):
-        """The weights at all steps."""
-        return jax.lax.scan(lambda state, u: self.step(state, u), self.init(), us)[1]
 
 
 def saturating(x: Array) -> Array:
