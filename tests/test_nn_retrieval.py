@@ -136,6 +136,49 @@ def test_blocks_change_nothing(S, block, masked):
         assert_close(one, other, 1e-12, ROUNDING)
 
 
+def test_causal_queries_see_what_came_before():
+    layer, _, _, _, _ = _case(5)
+    x = jr.normal(jr.key(7), (5, 6))
+    memory, values = x[:, :5], x[:, :4]
+    found = layer(x, memory, values, mask="causal")
+    for k in range(5):
+        one = layer(x[k], memory[: k + 1], values[: k + 1])
+        assert_close(found[k], one, 1e-12, ROUNDING)
+    # Fewer queries are the last ones, as in decoding.
+    assert_close(layer(x[3:], memory, values, mask="causal"), found[3:], 1e-12, ROUNDING)
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_another_word_for_a_mask_is_refused():
+    layer, query, memory, values, _ = _case(5)
+    with pytest.raises(ValueError, match="`mask` must be .*causal"):
+        layer(query, memory, values, mask="future")
+
+
+def test_weights_are_dropped_in_training_alone(tmp_path):
+    layer, query, memory, values, mask = _case(9, dropout=0.5)
+    with pytest.raises(ValueError, match="`key` is needed in training"):
+        layer(query, memory, values, mask=mask)
+    plain = _case(9)[0]
+    exact = plain(query, memory, values, mask=mask)
+    hx.save(tmp_path / "layer.hopfax", layer)
+    rest = eqx.nn.inference_mode(hx.load(tmp_path / "layer.hopfax"))
+    assert_close(rest(query, memory, values, mask=mask), exact, 1e-12, ROUNDING)
+    keys = jr.split(jr.key(8), 4000)
+    found = jax.jit(jax.vmap(lambda key: layer(query, memory, values, mask=mask, key=key)))(keys)
+    error = found.std(0) / np.sqrt(len(keys))
+    assert (error[0] > 0).all() and (jnp.abs(found.mean(0) - exact) <= 5 * error).all()
+    for kind, inputs in (
+        (hx.nn.HopfieldLookup(5, 2, 6, dropout=0.5, key=jr.key(0)), (query,)),
+        (hx.nn.HopfieldPooling(3, 2, 4, memory_size=5, dropout=0.5, key=jr.key(0)), (memory,)),
+    ):
+        with pytest.raises(ValueError, match="`key` is needed in training"):
+            kind(*inputs)
+        assert jnp.isfinite(kind(*inputs, key=jr.key(1))).all()
+    with pytest.raises(ValueError, match=r"`dropout` must lie in \[0, 1\)"):
+        _case(9, dropout=1.0)
+
+
 def test_large_scores_do_not_overflow_in_blocks():
     layer, query, memory, values, _ = _case(36, steps=1, beta=1e4)
     in_blocks = _case(36, steps=1, beta=1e4, block=9)[0]

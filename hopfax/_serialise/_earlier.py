@@ -23,8 +23,8 @@ def _residual_selector(fields: Fields) -> Fields:
 
 def _retrieval(fields: Fields) -> Fields:
     """A beta that is not learned was an array, and is a number, or one for each head; weights were
-    those of softmax."""
-    fields = {"separation": None} | fields
+    those of softmax, and none was dropped."""
+    fields = {"separation": None, "dropout": None} | fields
     if "learn_beta" not in fields:
         return fields
     fields = fields | {"fixed_beta": None}

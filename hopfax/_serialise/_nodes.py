@@ -19,7 +19,7 @@ from ._check import check, ours
 from ._earlier import upgraded
 
 #: Of which the layers in `nn` are made.
-_PARTS = (eqx.nn.Linear, eqx.nn.LayerNorm, EventDriven)
+_PARTS = (eqx.nn.Linear, eqx.nn.LayerNorm, eqx.nn.Dropout, EventDriven)
 
 
 @functools.cache

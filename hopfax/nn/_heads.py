@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .._errors import as_real, check_shape
+from .._errors import as_real, check_option, check_shape
 from ._precision import on_last
 
 Heads = Float[Array, "n H _"]
@@ -31,6 +31,9 @@ def checked(
 def _whole(mask: Any, H: int, Q: Any, S: Any) -> Bool[Array, "_ _ S"] | None:
     if mask is None:
         return None
+    if isinstance(mask, str):
+        check_option(mask, "mask", ("causal",))
+        return jnp.tri(Q, S, S - Q, dtype=bool)[None]
     mask = jnp.asarray(as_real(mask, "mask"))
     if mask.dtype != jnp.bool_:
         raise TypeError(f"`mask` must be boolean, True where an item counts, got {mask.dtype}.")

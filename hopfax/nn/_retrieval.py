@@ -14,6 +14,7 @@ from .._errors import (
     as_count,
     as_float,
     as_key,
+    as_number,
     as_real,
     check_at_least,
     check_bool,
@@ -85,6 +86,9 @@ class HopfieldRetrieval(eqx.Module):
       your own in place of softmax: weights are then exactly zero for most items, and items whose
       score is far enough ahead are retrieved exactly. All scores are then held at once, whatever
       `block`.
+    - `dropout`: the share of weights that are dropped in training, all others being larger by as
+      much. A call then needs a `key`, unless `inference` is True. All scores are held at once.
+    - `inference`: whether nothing is dropped at first; `equinox.nn.inference_mode` switches it.
     - `key`: keyword only; makes the initial parameters.
 
     **Raises:** ValueError/TypeError naming the argument.
@@ -110,6 +114,7 @@ class HopfieldRetrieval(eqx.Module):
     log_beta: Float[Array, "*#H"] | None
     fixed_beta: float | tuple[float, ...] | None = eqx.field(static=True)
     separation: AbstractSeparation | None
+    dropout: eqx.nn.Dropout | None
     num_heads: int = eqx.field(static=True)
     query_size: int = eqx.field(static=True)
     memory_size: int = eqx.field(static=True)
@@ -135,13 +140,19 @@ class HopfieldRetrieval(eqx.Module):
         use_bias: bool = True,
         block: int | Literal["auto"] | None = "auto",
         separation: AbstractSeparation | None = None,
+        dropout: float = 0.0,
+        inference: bool = False,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
         dtype = weights_dtype(dtype)
         if separation is not None:
             check_type(separation, "separation", AbstractSeparation, "as hopfax.nn.Entmax(1.5)")
+        check_bool(inference, "inference")
         self.separation = separation
+        if not 0 <= (share := as_number(dropout, "dropout")) < 1:
+            raise ValueError(f"`dropout` must lie in [0, 1), got {share:g}.")
+        self.dropout = eqx.nn.Dropout(share, inference) if share > 0 else None
         check_names(norms, "norms", _NORMS)
         check_names(projections, "projections", _PROJECTIONS)
         check_bool(learn_beta, "learn_beta")
@@ -213,7 +224,7 @@ class HopfieldRetrieval(eqx.Module):
         memory: Float[Array, "S memory_size"],
         values: Float[Array, "S value_size"] | None = None,
         *,
-        mask: Bool[Array, "*H S"] | None = None,
+        mask: Bool[Array, "*H S"] | Literal["causal"] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "*Q output_size"]:
         r"""What the queries retrieve.
@@ -224,9 +235,10 @@ class HopfieldRetrieval(eqx.Module):
         - `memory`: the stored $y$, (S, memory_size). Of no items the queries retrieve zeros.
         - `values`: the values $z$, (S, value_size). Default: `memory`.
         - `mask`: True where an item may be retrieved, (S,), (Q, S) or (H, Q, S), with 1 for H or Q
-          where it is the same for all. A query that may retrieve nothing gives zeros, with zero
-          derivatives; an item that none may retrieve may hold anything, NaN included.
-        - `key`: not used.
+          where it is the same for all. Or "causal": each query retrieves the items up to its own
+          place, the last query all of them. A query that may retrieve nothing gives zeros, with
+          zero derivatives; an item that none may retrieve may hold anything, NaN included.
+        - `key`: for `dropout` in training.
 
         **Returns:** (Q, output_size), or (output_size,) for a single state, of the queries' dtype.
         """
@@ -235,18 +247,30 @@ class HopfieldRetrieval(eqx.Module):
         dtype, single = query.dtype, query.ndim == 1
         query, mask = checked(self, query, memory, values, mask)
         self, query, memory, values = widened(self, query, memory, values)
-        out = self._retrieved(query, (memory, values), mask)
+        out = self._retrieved(query, (memory, values), mask, self._dropping(key))
         out = on_last(self.output_proj, out.reshape(out.shape[0], self.num_heads * out.shape[2]))
         if mask is not None:
             out = jnp.where(mask.any((0, 2))[:, None], out, 0.0)
         return (out[0] if single else out).astype(dtype)
 
-    def _retrieved(self, query, stored, mask):
+    def _dropping(self, key):
+        """The key by which weights are dropped; None if none are. ValueError if there is none."""
+        if self.dropout is None or self.dropout.inference:
+            return None
+        if key is None:
+            raise ValueError(
+                "`key` is needed in training, by which weights are dropped. To retrieve without "
+                "dropout take equinox.nn.inference_mode(layer), or inference=True."
+            )
+        return as_key(key)
+
+    def _retrieved(self, query, stored, mask, key):
         """Means of values, (Q, H, vo_size)."""
         S = stored[0].shape[0]
         block, read, read_keys = self.block, self._read, self._read_keys
         empty = isinstance(S, int) and S == 0
-        if self.separation is not None or empty:
+        whole = self.separation is not None or key is not None
+        if whole or empty:
             block = None
         elif block == "auto":
             block = fitting_block(query.shape[0], self.num_heads, S)
@@ -254,18 +278,20 @@ class HopfieldRetrieval(eqx.Module):
             stored = self._read(counted(stored, mask))
             read, read_keys = _as_read, _keys_twice
         beta, query = beta_of(self, query.dtype), states_of(self, query)
-        if self.separation is not None and not empty:
-            return self._separated(query, beta, stored, mask)
+        if whole and not empty:
+            return self._separated(query, beta, stored, mask, key)
         for _ in range(self.steps - 1):
             query = attend(beta * query, read_keys, stored, mask, block)
         return attend(beta * query, read, stored, mask, block)
 
-    def _separated(self, query, beta, read, mask):
-        """Means with other weights than those of softmax, of all items at once."""
+    def _separated(self, query, beta, read, mask, key):
+        """Means with weights that need all items at once."""
         keys, values = read
         for step in range(self.steps):
             weights = associations(beta * query, keys, mask, self.separation)
             last = step == self.steps - 1
+            if last and key is not None:
+                weights = self.dropout(weights, key=key)
             query = jnp.einsum("hqs,she->qhe", weights, values if last else keys)
         return query
 
@@ -341,13 +367,14 @@ class HopfieldLookup(eqx.Module):
         self,
         query: Float[Array, "*Q query_size"],
         *,
-        mask: Bool[Array, "*H S"] | None = None,
+        mask: Bool[Array, "*H S"] | Literal["causal"] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "*Q output_size"]:
         """What the queries, (Q, query_size) or (query_size,), retrieve; see `HopfieldRetrieval`."""
         query = arrived(query, "query")
         self, wide = widened(self, query)
-        return self.retrieval(wide, self.memory, self.values, mask=mask).astype(query.dtype)
+        found = self.retrieval(wide, self.memory, self.values, mask=mask, key=key)
+        return found.astype(query.dtype)
 
 
 class HopfieldPooling(eqx.Module):
@@ -403,7 +430,7 @@ class HopfieldPooling(eqx.Module):
         memory: Float[Array, "S memory_size"],
         values: Float[Array, "S value_size"] | None = None,
         *,
-        mask: Bool[Array, "*H S"] | None = None,
+        mask: Bool[Array, "*H S"] | Literal["causal"] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "Q output_size"]:
         """The means, (Q, output_size), of the set `memory`, (S, memory_size).
@@ -413,7 +440,8 @@ class HopfieldPooling(eqx.Module):
         memory = arrived(memory, "memory")
         values = None if values is None else arrived(values, "values")
         self, wide, values = widened(self, memory, values)
-        return self.retrieval(self.queries, wide, values, mask=mask).astype(memory.dtype)
+        found = self.retrieval(self.queries, wide, values, mask=mask, key=key)
+        return found.astype(memory.dtype)
 
 
 def _number(beta: ArrayLike) -> float | tuple[float, ...]:
