@@ -228,33 +228,13 @@ class HopfieldRetrieval(eqx.Module):
         dtype, single = query.dtype, query.ndim == 1
         query = query[None] if single else query
         mask = jnp.zeros(0, bool) if isinstance(S, int) and S == 0 and mask is None else mask
-        mask = self._mask(mask, query.shape[0], S)
+        mask = _mask(mask, self.num_heads, query.shape[0], S)
         self, query, memory, values = widened(self, query, memory, values)
         out = self._retrieved(query, (memory, values), mask)
         out = on_last(self.output_proj, out.reshape(out.shape[0], self.num_heads * out.shape[2]))
         if mask is not None:
             out = jnp.where(mask.any((0, 2))[:, None], out, 0.0)
         return (out[0] if single else out).astype(dtype)
-
-    def _mask(self, mask, Q, S):
-        """The mask with all its axes, (1 or H, 1 or Q, S); ValueError or TypeError for no mask."""
-        if mask is None:
-            return None
-        mask = jnp.asarray(as_real(mask, "mask"))
-        if mask.dtype != jnp.bool_:
-            raise TypeError(f"`mask` must be boolean, True where an item counts, got {mask.dtype}.")
-        full = (self.num_heads, Q, S)
-        shape = (1,) * (3 - mask.ndim) + mask.shape
-        if (
-            mask.ndim not in (1, 2, 3)
-            or any(n not in (1, most) for n, most in zip(shape[:2], full, strict=False))
-            or shape[2] != S
-        ):
-            raise ValueError(
-                f"`mask` must have shape (S,), (Q, S) or (num_heads, Q, S) with (num_heads, Q, S) "
-                f"= {full}, or 1 for num_heads or Q, got {mask.shape}."
-            )
-        return mask.reshape(shape)
 
     def _retrieved(self, query, stored, mask):
         """Means of values, (Q, H, vo_size)."""
@@ -441,6 +421,27 @@ def _number(beta: ArrayLike) -> float | tuple[float, ...]:
     if value.ndim > 1:
         raise ValueError(f"`beta` must be a scalar or have shape (num_heads,), got {value.shape}.")
     return value.item() if value.ndim == 0 else tuple(value.tolist())
+
+
+def _mask(mask: Any, heads: int, Q: Any, S: Any) -> Array | None:
+    """The mask with all its axes, (1 or H, 1 or Q, S); ValueError or TypeError for no mask."""
+    if mask is None:
+        return None
+    mask = jnp.asarray(as_real(mask, "mask"))
+    if mask.dtype != jnp.bool_:
+        raise TypeError(f"`mask` must be boolean, True where an item counts, got {mask.dtype}.")
+    full = (heads, Q, S)
+    shape = (1,) * (3 - mask.ndim) + mask.shape
+    if (
+        mask.ndim not in (1, 2, 3)
+        or any(n not in (1, most) for n, most in zip(shape[:2], full, strict=False))
+        or shape[2] != S
+    ):
+        raise ValueError(
+            f"`mask` must have shape (S,), (Q, S) or (num_heads, Q, S) with (num_heads, Q, S) "
+            f"= {full}, or 1 for num_heads or Q, got {mask.shape}."
+        )
+    return mask.reshape(shape)
 
 
 def _as_read(stored):
