@@ -258,7 +258,7 @@ class SequenceMemory(eqx.Module):
         dtype = u.dtype
         self, state, u = widened(self, _started(state), u)
         network = self.network
-        state, y = self._advance(network, network.decoder(), state, u)
+        state, y = _advance(self, network, network.decoder(), state, u)
         return state, y.astype(dtype)
 
     @overload
@@ -303,7 +303,7 @@ class SequenceMemory(eqx.Module):
 
         def body(state, now):
             u, counts = now
-            new, y = self._advance(network, decoder, state, u)
+            new, y = _advance(self, network, decoder, state, u)
             if counts is None:
                 return new, y
             new = jax.tree.map(lambda new, old: jnp.where(counts, new, old), new, state)
@@ -313,44 +313,47 @@ class SequenceMemory(eqx.Module):
         ys = ys.astype(dtype)
         return (ys, end) if given else ys
 
-    def _advance(self, network, decoder, state, u):
-        method = self.method
-        if isinstance(method, ExponentialEuler):
-            state = self._euler(network, decoder, state, u, method.steps)
-        else:
-            state = self._simulated(network, state, u, method)
-        if self.output == "saliency":
-            return state, state.saliency
+
+def _advance(layer, network, decoder, state, u):
+    method = layer.method
+    if isinstance(method, ExponentialEuler):
+        state = _euler(layer, network, decoder, state, u, method.steps)
+    else:
+        state = _simulated(layer, network, state, u, method)
+    if layer.output == "saliency":
+        return state, state.saliency
+    rates = network.activation(state.field)
+    return state, rates if layer.output == "rates" else network.read(rates, decoder)
+
+
+def _euler(layer, network, decoder, state, u, steps: int) -> FieldState:
+    given = layer.inputs(u)
+    current, stimulus = given["current"], given["stimulus"]
+    evidence = None if stimulus is None else network.patterns.overlap(stimulus)
+    h = jnp.asarray(layer.dt / steps, state.field.dtype)
+    fast, slow = -jnp.expm1(-h), -jnp.expm1(-h / network.tau) * network.tau
+
+    def body(state, _):
         rates = network.activation(state.field)
-        return state, rates if self.output == "rates" else network.read(rates, decoder)
+        saliency = network.saliency(state.saliency, evidence)
+        pull = network.relax(rates, state.saliency, saliency, decoder)
+        drive = network.patterns.field(pull.weights) + current
+        if pull.residual is not None:
+            drive = drive + pull.residual
+        field = state.field + fast * (drive - state.field)
+        z = state.saliency + slow * pull.slow
+        return FieldState(field, z), None
 
-    def _euler(self, network, decoder, state, u, steps: int) -> FieldState:
-        given = self.inputs(u)
-        current, stimulus = given["current"], given["stimulus"]
-        evidence = None if stimulus is None else network.patterns.overlap(stimulus)
-        h = jnp.asarray(self.dt / steps, state.field.dtype)
-        fast, slow = -jnp.expm1(-h), -jnp.expm1(-h / network.tau) * network.tau
+    return lax.scan(body, state, length=steps)[0]
 
-        def body(state, _):
-            rates = network.activation(state.field)
-            saliency = network.saliency(state.saliency, evidence)
-            pull = network.relax(rates, state.saliency, saliency, decoder)
-            drive = network.patterns.field(pull.weights) + current
-            if pull.residual is not None:
-                drive = drive + pull.residual
-            field = state.field + fast * (drive - state.field)
-            z = state.saliency + slow * pull.slow
-            return FieldState(field, z), None
 
-        return lax.scan(body, state, length=steps)[0]
-
-    def _simulated(self, network, state, u, method: Diffrax | EventDriven) -> FieldState:
-        ts = jnp.asarray([0.0, self.dt], state.field.dtype)
-        given: Any = self.inputs(u)
-        run = simulate(network, state, ts, **given, method=method, throw=False)
-        fine, end = run.status == _status.OK, run.final
-        field, z = (jnp.where(fine, v, jnp.nan) for v in (end.field, end.saliency))
-        return FieldState(field, z)
+def _simulated(layer, network, state, u, method: Diffrax | EventDriven) -> FieldState:
+    ts = jnp.asarray([0.0, layer.dt], state.field.dtype)
+    given: Any = layer.inputs(u)
+    run = simulate(network, state, ts, **given, method=method, throw=False)
+    fine, end = run.status == _status.OK, run.final
+    field, z = (jnp.where(fine, v, jnp.nan) for v in (end.field, end.saliency))
+    return FieldState(field, z)
 
 
 def _check_method(method: Any, stimulus_gain: Any) -> None:
