@@ -247,22 +247,11 @@ class HopfieldRetrieval(eqx.Module):
         dtype, single = query.dtype, query.ndim == 1
         query, mask = checked(self, query, memory, values, mask)
         self, query, memory, values = widened(self, query, memory, values)
-        out = self._retrieved(query, (memory, values), mask, self._dropping(key))
+        out = self._retrieved(query, (memory, values), mask, _dropping(self.dropout, key))
         out = on_last(self.output_proj, out.reshape(out.shape[0], self.num_heads * out.shape[2]))
         if mask is not None:
             out = jnp.where(mask.any((0, 2))[:, None], out, 0.0)
         return (out[0] if single else out).astype(dtype)
-
-    def _dropping(self, key):
-        """The key by which weights are dropped; None if none are. ValueError if there is none."""
-        if self.dropout is None or self.dropout.inference:
-            return None
-        if key is None:
-            raise ValueError(
-                "`key` is needed in training, by which weights are dropped. To retrieve without "
-                "dropout take equinox.nn.inference_mode(layer), or inference=True."
-            )
-        return as_key(key)
 
     def _retrieved(self, query, stored, mask, key):
         """Means of values, (Q, H, vo_size)."""
@@ -279,21 +268,10 @@ class HopfieldRetrieval(eqx.Module):
             read, read_keys = _as_read, _keys_twice
         beta, query = beta_of(self, query.dtype), states_of(self, query)
         if whole and not empty:
-            return self._separated(query, beta, stored, mask, key)
+            return _at_once(self, query, beta, stored, mask, key)
         for _ in range(self.steps - 1):
             query = attend(beta * query, read_keys, stored, mask, block)
         return attend(beta * query, read, stored, mask, block)
-
-    def _separated(self, query, beta, read, mask, key):
-        """Means with weights that need all items at once."""
-        keys, values = read
-        for step in range(self.steps):
-            weights = associations(beta * query, keys, mask, self.separation)
-            last = step == self.steps - 1
-            if last and key is not None:
-                weights = self.dropout(weights, key=key)
-            query = jnp.einsum("hqs,she->qhe", weights, values if last else keys)
-        return query
 
     def _read(self, stored):
         memory, values = stored
@@ -452,6 +430,30 @@ def _number(beta: ArrayLike) -> float | tuple[float, ...]:
     if value.ndim > 1:
         raise ValueError(f"`beta` must be a scalar or have shape (num_heads,), got {value.shape}.")
     return value.item() if value.ndim == 0 else tuple(value.tolist())
+
+
+def _dropping(dropout: eqx.nn.Dropout | None, key: Any) -> Array | None:
+    """The key by which weights are dropped; None if none are. ValueError if there is none."""
+    if dropout is None or dropout.inference:
+        return None
+    if key is None:
+        raise ValueError(
+            "`key` is needed in training, by which weights are dropped. To retrieve without "
+            "dropout take equinox.nn.inference_mode(layer), or inference=True."
+        )
+    return as_key(key)
+
+
+def _at_once(layer: HopfieldRetrieval, query, beta, read, mask, key):
+    """Means of values with weights that need all items at once: sparse ones, or some dropped."""
+    keys, values = read
+    for step in range(layer.steps):
+        weights = associations(beta * query, keys, mask, layer.separation)
+        last = step == layer.steps - 1
+        if last and key is not None:
+            weights = layer.dropout(weights, key=key)
+        query = jnp.einsum("hqs,she->qhe", weights, values if last else keys)
+    return query
 
 
 def _as_read(stored):
