@@ -450,7 +450,7 @@ def _at_once(layer: HopfieldRetrieval, query, beta, read, mask, key):
     for step in range(layer.steps):
         weights = associations(beta * query, keys, mask, layer.separation)
         last = step == layer.steps - 1
-        if last and key is not None:
+        if last and key is not None and layer.dropout is not None:
             weights = layer.dropout(weights, key=key)
         query = jnp.einsum("hqs,she->qhe", weights, values if last else keys)
     return query

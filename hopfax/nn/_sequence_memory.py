@@ -314,13 +314,14 @@ class SequenceMemory(eqx.Module):
         return (ys, end) if given else ys
 
 
-def _advance(layer, network, decoder, state, u):
+def _advance(layer, network, decoder, state, u) -> tuple[FieldState, Array]:
     method = layer.method
     if isinstance(method, ExponentialEuler):
         state = _euler(layer, network, decoder, state, u, method.steps)
     else:
         state = _simulated(layer, network, state, u, method)
     if layer.output == "saliency":
+        assert state.saliency is not None
         return state, state.saliency
     rates = network.activation(state.field)
     return state, rates if layer.output == "rates" else network.read(rates, decoder)
