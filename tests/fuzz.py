@@ -714,7 +714,7 @@ def of_layers():
     yield (
         "ResidualSelection",
         nn.ResidualSelection,
-        dict(inputs=3, outputs=2, slots=2, taps=2, modes=2, width=None, jitter=1.0, mode="fft")
+        dict(inputs=3, outputs=2, slots=2, taps=2, modes=2, width=None, jitter=1.0, mode="scan")
         | sizes,
     )
     yield (
@@ -731,7 +731,7 @@ def of_layers():
     yield (
         "Selection",
         nn.Selection,
-        dict(write=residual, read=residual, bank=nn.Bank(3, 2, 2, key=key), mode="fft"),
+        dict(write=residual, read=residual, bank=nn.Bank(3, 2, 2, key=key), mode="scan"),
     )
     smooth = hx.TwoTimescaleHopfield(
         patterns, np.eye(2), kappa=2.0, tau=4.0, bias=0.05, activation=hx.Tanh(2.0)
@@ -765,7 +765,8 @@ def of_layers():
     yield "HopfieldLookup()", nn.HopfieldLookup(5, 1, 4, key=key), dict(query=rows)
     yield "HopfieldPooling()", nn.HopfieldPooling(2, 1, 4, key=key), dict(memory=rows)
     yield "DenseMemoryLayer()", nn.DenseMemoryLayer(5, 4, steps=2, key=key), dict(x=rows[0])
-    yield "ResidualSelection()", nn.ResidualSelection(3, 2, slots=2, taps=2, key=key), dict(us=us)
+    residual = nn.ResidualSelection(3, 2, slots=2, taps=2, key=key)
+    yield "ResidualSelection()", residual, dict(us=us, key=key, inference=False)
     yield (
         "SequenceMemory()",
         nn.SequenceMemory(smooth, 3, dt=1.0, method=nn.ExponentialEuler(2), key=key),

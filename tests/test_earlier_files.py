@@ -7,6 +7,7 @@ import re
 import shutil
 
 import earlier as earlier_version
+import equinox as eqx
 import numpy as np
 import pytest
 from helpers import ROOT, assert_close
@@ -27,6 +28,14 @@ def earlier(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def earlier_layers(tmp_path_factory):
+    """Layers as version 0.1 wrote them, and what they returned."""
+    folder = tmp_path_factory.mktemp("earlier_layers")
+    shutil.unpack_archive(DATA / "layers_0_1.zip", folder)
+    return folder
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_model_of_an_earlier_version_is_read(name, earlier):
     network, start = earlier_version.networks()[name]
@@ -41,6 +50,14 @@ def test_a_dense_memory_of_an_earlier_version_is_read(earlier):
     with pytest.warns(UserWarning, match="earlier version and is not sealed"):
         memory = hx.load(earlier / "memory.hopfax")
     assert isinstance(memory, hx.DenseMemory) and memory.interaction == hx.ManyBody(3)
+
+
+@pytest.mark.parametrize("name", ["retrieval", "sequence", "selection"])
+def test_a_layer_of_an_earlier_version_returns_what_it_did(name, earlier_layers):
+    layer = eqx.nn.inference_mode(hx.load(earlier_layers / f"{name}.hopfax"))
+    known = np.load(earlier_layers / "layers.npz")
+    inputs = [known[key] for key in known.files if key.startswith(f"{name}_")]
+    assert_close(eqx.filter_jit(layer)(*inputs), known[name], 1e-12, "the same sums")
 
 
 @pytest.mark.slow

@@ -108,15 +108,10 @@ def test_gradients_are_right_also_when_recomputed(name):
     for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(gradients), strict=True):
         assert np.isfinite(b).all()
         assert_close(a, b, 1e-10, "the same sums, fused in another way")
-    fixed = LAYERS[name].fixed
-    assert all((gradients[0][other] == 0).all() for other in fixed)
     # along one random direction, against central differences
     leaves, structure = jax.tree.flatten(given)
     keys = jax.random.split(jax.random.key(5), len(leaves))
     way = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
-    stays = {other: jnp.zeros_like(parameters[other]) for other in fixed}
-    parameters_way, inputs_way = jax.tree.unflatten(structure, way)
-    way = jax.tree.leaves((parameters_way | stays, inputs_way))
 
     def along(h):
         moved = [x + h * d for x, d in zip(leaves, way, strict=True)]
@@ -202,6 +197,16 @@ def test_training_compiles_once(name):
     assert values[-1] < values[0]
 
 
+@pytest.mark.usefixtures("as_a_user_runs_it")
+@EVERY_RECURRENT
+def test_a_mask_of_steps_that_does_not_fit_is_named(name):
+    layer, (us,), *_ = LAYERS[name]
+    with pytest.raises(ValueError, match=r"`mask` must have shape \(T,\) = \(4,\)"):
+        layer(us, mask=jnp.ones(3, bool))
+    with pytest.raises(TypeError, match="`mask` must be boolean"):
+        layer(us, mask=jnp.ones(4))
+
+
 @EVERY_RECURRENT
 def test_steps_are_the_sequence(name):
     layer, (us,), *_ = LAYERS[name]
@@ -223,6 +228,54 @@ def test_steps_are_the_sequence(name):
     assert jax.eval_shape(lambda u: layer.step(layer.init(), u)[1], half).dtype == jnp.bfloat16
     scan = jax.jit(lambda: jax.lax.scan(lambda s, u: layer.step(s, u), layer.init(), us)[1])
     assert_close(scan(), jnp.stack(ys), 1e-12, "the same step")
+
+
+@EVERY_RECURRENT
+def test_what_comes_later_or_is_padding_changes_nothing(name):
+    parameters, (us,), apply = opened(name)
+    expected = apply(parameters, us)
+    for bad in (np.nan, 1e8):
+        later = apply(parameters, us.at[3].set(bad))
+        assert_close(later[:3], expected[:3], 1e-14, "the same sums")
+    # masked steps are as if they were not there, wherever they are and whatever they hold
+    wide = jnp.full((7, us.shape[1]), jnp.nan)
+    places = np.array([1, 2, 4, 6])
+    wide, mask = wide.at[places].set(us), jnp.zeros(7, bool).at[places].set(True)
+
+    @jax.jit
+    @functools.partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
+    def run(parameters, us, state, mask):
+        ys, state = apply(parameters, us, state, mask=mask)
+        return size(ys), (ys, state)
+
+    start = LAYERS[name].layer.init()
+    (_, (ys, end)), gradients = run(parameters, wide, start, mask)
+    assert_close(ys[places], expected, 1e-11, "the same sums in another order")
+    assert (ys[~mask] == 0).all() and (gradients[1][~mask] == 0).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((ys, end, gradients)))
+    # in two parts, the second from the state after the first
+    first, second = mask & (jnp.arange(7) < 4), mask & (jnp.arange(7) >= 4)
+    (_, (early, state)), _ = run(parameters, wide, start, first)
+    (_, (late, last)), _ = run(parameters, wide, state, second)
+    assert_close(early + late, ys, 1e-11, "the same sums in another order")
+    for a, b in zip(jax.tree.leaves(last), jax.tree.leaves(end), strict=True):
+        assert_close(a, b, 1e-11, "the same sums in another order")
+    layer, u = LAYERS[name].layer, us[3]  # prefill, then a step
+    assert_close(
+        layer.step(run(parameters, wide, start, mask.at[6].set(False))[0][1][1], u)[1],
+        expected[3],
+        1e-10,
+        "other forms of the same sums",
+    )
+
+
+@EVERY
+def test_a_user_may_forbid_that_ranks_are_promoted(name):
+    parameters, inputs, _ = opened(name)
+    _, apply = hx.nn.to_functional(LAYERS[name].layer)
+    with jax.numpy_rank_promotion("raise"):
+        of_jit = jax.grad(lambda p: jax.jit(apply)(p, *inputs).sum())  # rules are traced later
+        jax.eval_shape(of_jit, parameters)
 
 
 @pytest.mark.usefixtures("as_a_user_runs_it")
@@ -292,3 +345,11 @@ def test_inside_a_flax_model():
     _, apply = hx.nn.to_functional(layer)
     assert (apply(trained, *inputs) == model.memory(*inputs)).all()
     json.dumps(jax.tree.map(lambda x: list(x.shape), trained))  # plain names, plain arrays
+
+    noisy, us = hx.nn.ResidualSelection(3, 2, slots=2, key=jax.random.key(0)), many[0][0, :, :3]
+    wrapped = Layer(noisy)
+    wrapped.eval()  # as Flax has it
+    assert (wrapped(us) == noisy(us, inference=True)).all()
+    wrapped.train()
+    with pytest.raises(ValueError, match="`key` is needed in training"):
+        wrapped(us)

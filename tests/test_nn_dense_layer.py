@@ -175,3 +175,28 @@ def test_errors_say_what_to_do():
         layer(jnp.ones(4), jnp.ones(3, bool))
     with pytest.raises(TypeError, match="`known` must be boolean"):
         layer(jnp.ones(4), jnp.ones(4))
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_a_beta_that_training_has_made_negative_is_refused():
+    layer = hx.nn.DenseMemoryLayer(3, 4, interaction=hx.Softmax(1.0), key=jr.key(0))
+    layer = eqx.tree_at(lambda it: it.interaction.beta, layer, jnp.asarray(-0.1))
+    x = jnp.ones(4)
+    for call in (layer, layer.settle, layer.energy):
+        with pytest.raises(ValueError, match=r"`interaction.beta` must be > 0, but is -0.1.*clip"):
+            call(x)
+    assert np.isnan(
+        jax.jit(lambda beta: eqx.tree_at(lambda it: it.interaction.beta, layer, beta)(x))(
+            jnp.asarray(-0.1)
+        )
+    ).all()
+
+
+def test_gradients_at_rest_are_exported():
+    layer = hx.nn.DenseMemoryLayer(3, 4, steps=None, key=jr.key(0))
+    parameters, apply = hx.nn.to_functional(layer)
+    gradient = jax.jit(jax.grad(lambda parameters, x: apply(parameters, x).sum()))
+    x = jnp.ones(4)
+    served = jax.export.export(gradient)(parameters, x).serialize()  # refuses to call back
+    back = jax.export.deserialize(served).call(parameters, x)
+    assert_close(back["memories"], gradient(parameters, x)["memories"], 1e-14, "the same program")

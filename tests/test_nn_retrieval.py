@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 from helpers import ROOT, assert_close
 
@@ -135,6 +136,49 @@ def test_blocks_change_nothing(S, block, masked):
         assert_close(one, other, 1e-12, ROUNDING)
 
 
+def test_causal_queries_see_what_came_before():
+    layer, _, _, _, _ = _case(5)
+    x = jr.normal(jr.key(7), (5, 6))
+    memory, values = x[:, :5], x[:, :4]
+    found = layer(x, memory, values, mask="causal")
+    for k in range(5):
+        one = layer(x[k], memory[: k + 1], values[: k + 1])
+        assert_close(found[k], one, 1e-12, ROUNDING)
+    # Fewer queries are the last ones, as in decoding.
+    assert_close(layer(x[3:], memory, values, mask="causal"), found[3:], 1e-12, ROUNDING)
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_another_word_for_a_mask_is_refused():
+    layer, query, memory, values, _ = _case(5)
+    with pytest.raises(ValueError, match="`mask` must be .*causal"):
+        layer(query, memory, values, mask="future")
+
+
+def test_weights_are_dropped_in_training_alone(tmp_path):
+    layer, query, memory, values, mask = _case(9, dropout=0.5)
+    with pytest.raises(ValueError, match="`key` is needed in training"):
+        layer(query, memory, values, mask=mask)
+    plain = _case(9)[0]
+    exact = plain(query, memory, values, mask=mask)
+    hx.save(tmp_path / "layer.hopfax", layer)
+    rest = eqx.nn.inference_mode(hx.load(tmp_path / "layer.hopfax"))
+    assert_close(rest(query, memory, values, mask=mask), exact, 1e-12, ROUNDING)
+    keys = jr.split(jr.key(8), 4000)
+    found = jax.jit(jax.vmap(lambda key: layer(query, memory, values, mask=mask, key=key)))(keys)
+    error = found.std(0) / np.sqrt(len(keys))
+    assert (error[0] > 0).all() and (jnp.abs(found.mean(0) - exact) <= 5 * error).all()
+    for kind, inputs in (
+        (hx.nn.HopfieldLookup(5, 2, 6, dropout=0.5, key=jr.key(0)), (query,)),
+        (hx.nn.HopfieldPooling(3, 2, 4, memory_size=5, dropout=0.5, key=jr.key(0)), (memory,)),
+    ):
+        with pytest.raises(ValueError, match="`key` is needed in training"):
+            kind(*inputs)
+        assert jnp.isfinite(kind(*inputs, key=jr.key(1))).all()
+    with pytest.raises(ValueError, match=r"`dropout` must lie in \[0, 1\)"):
+        _case(9, dropout=1.0)
+
+
 def test_large_scores_do_not_overflow_in_blocks():
     layer, query, memory, values, _ = _case(36, steps=1, beta=1e4)
     in_blocks = _case(36, steps=1, beta=1e4, block=9)[0]
@@ -193,6 +237,9 @@ def test_masks_of_any_shape_leave_items_out():
     assert_close(layer(query, memory, values, mask=by_row), expected, 1e-14, ROUNDING)
     by_head = jnp.broadcast_to(by_row, (2, 3, 37))
     assert_close(layer(query, memory, values, mask=by_head), expected, 1e-14, ROUNDING)
+    for shape in ((1, 37), (1, 1, 37), (2, 1, 37), (1, 3, 37)):
+        wide = jnp.broadcast_to(kept, shape)
+        assert_close(layer(query, memory, values, mask=wide), expected, 1e-14, ROUNDING)
     one_off = by_head.at[1].set(False)  # the second head adds nothing
     silenced = eqx.tree_at(
         lambda it: it.output_proj.weight, layer, layer.output_proj.weight.at[:, 3:].set(0.0)
@@ -217,17 +264,40 @@ def test_more_steps_find_one_item():
     )
     noisy = memory[4] + 0.5 * jr.normal(jr.key(2), (64,))
     assert_close(layer(noisy, memory), memory[4], 1e-6, "the gap is above 20")
-    diffuse = eqx.tree_at(lambda it: it.log_beta, layer, jnp.log(1e-6))
+    diffuse = hx.nn.HopfieldRetrieval(
+        1, 64, beta=1e-6, steps=3, norms=(), projections=(), key=jr.key(1)
+    )
     assert_close(diffuse(noisy, memory), memory.mean(0), 1e-3, "the mean at high temperature")
 
 
+@pytest.mark.usefixtures("as_a_user_runs_it")
 def test_beta_is_learned_only_if_asked():
+    """Weight decay moves every parameter, also one without a derivative."""
+    optimizer = optax.adamw(0.1, weight_decay=0.5)
     for learn in (True, False):
-        layer, query, memory, values, _ = _case(learn_beta=learn, beta=jnp.array([0.5, 2.0]))
-        inputs = query, memory, values
-        gradient = eqx.filter_grad(lambda it, inputs=inputs: jnp.sin(it(*inputs)).sum())(layer)
-        assert (gradient.log_beta != 0).all() == learn
+        layer = _case(learn_beta=learn, beta=jnp.array([0.5, 2.0]))[0]
+        arrays, rest = eqx.partition(layer, eqx.is_inexact_array)
+        still = jax.tree.map(jnp.zeros_like, arrays)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes them
+            updates, _ = optimizer.update(still, optimizer.init(arrays), arrays)
+        after = eqx.combine(eqx.apply_updates(arrays, updates), rest)
         assert_close(layer.beta, [0.5, 2.0], 1e-15, "exp of log")
+        assert (np.abs(after.beta - layer.beta) > 0.01).all() == learn == layer.learn_beta
+        assert not (after.query_proj.weight == layer.query_proj.weight).all()
+        assert ("log_beta" in hx.nn.to_functional(layer)[0]) == learn
+    for make in (hx.nn.HopfieldLookup, hx.nn.HopfieldPooling):
+        parameters = hx.nn.to_functional(make(5, 2, 6, key=jr.key(0)))[0]
+        assert not [name for name in parameters if "beta" in name]
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_a_traced_beta_must_be_learned():
+    def made(beta, learn):
+        return hx.nn.HopfieldRetrieval(2, 6, beta=beta, learn_beta=learn, key=jr.key(0)).beta
+
+    assert jax.jit(made, static_argnums=1)(2.0, True) == 2.0
+    with pytest.raises(TypeError, match="`beta` must be known.*learn_beta=True"):
+        jax.jit(made, static_argnums=1)(2.0, False)
 
 
 @pytest.mark.slow
@@ -300,7 +370,8 @@ def test_errors_say_what_to_do():
     ):
         with pytest.raises(ValueError, match=text):
             layer(*arguments)
-    with pytest.raises(ValueError, match=r"`mask` must have shape \(S,\), \(Q, S\) or"):
-        layer(query, memory, values, mask=mask.T)
+    for wrong in (mask.T, mask[:, :1], mask[:2], mask[0, 0], mask[None, None]):
+        with pytest.raises(ValueError, match=r"`mask` must have shape \(S,\), \(Q, S\) or"):
+            layer(query, memory, values, mask=wrong)
     with pytest.raises(TypeError, match="`mask` must be boolean"):
         layer(query, memory, values, mask=jnp.ones((3, 37)))

@@ -12,7 +12,7 @@ import hopfax as hx
 from hopfax.examples import constructed, selection, tasks
 
 nn = hx.nn
-MODES = ("recurrent", "scan", "fft")
+MODES = ("recurrent", "scan")
 EVERY_MODE = pytest.mark.parametrize("mode", MODES)
 
 
@@ -26,7 +26,7 @@ def selectors():
     """One of each, among two slots, for inputs of size 4."""
     keys = jr.split(jr.key(3), 3)
     return {
-        "residual": nn.ResidualSelector(4, 2, taps=3, modes=2, key=keys[0]),
+        "residual": nn.ResidualSelector(4, 2, taps=3, modes=2, inference=True, key=keys[0]),
         "saliency": nn.SaliencySelector(jr.normal(keys[1], (2, 4))),
         "threshold": nn.SaliencySelector(
             jr.normal(keys[2], (2, 4)), form="threshold", threshold=0.5
@@ -39,7 +39,7 @@ def selectors():
 
 
 @pytest.mark.parametrize("angle", [None, jnp.array([0.1, 2.0, 3.1])], ids=["real", "complex"])
-def test_the_three_forms_of_a_filter_are_the_sum_over_the_past(angle):
+def test_both_forms_of_a_filter_are_the_sum_over_the_past(angle):
     nu = jnp.log(jnp.array([1e-5, 0.03, 1.2]))
     modes = nn.Modes(nu, angle, scaled=angle is not None)
     T = 75  # no power of two
@@ -216,7 +216,7 @@ def test_both_gates_jitter_by_themselves():
     made = nn.ResidualSelection(4, 3, key=jr.key(0))
     twin = nn.Selection(made.write, made.write, made.bank)
     us = jr.normal(jr.key(1), (6, 4))
-    quiet, noisy = twin.gates(us), twin.gates(us, key=jr.key(2))
+    quiet, noisy = twin.gates(us, inference=True), twin.gates(us, key=jr.key(2))
     assert (quiet.write == quiet.read).all()
     assert np.abs(noisy.write - noisy.read).max() > 1e-2
 
@@ -236,15 +236,43 @@ def test_inputs_of_another_size_are_named():
 def test_jitter_is_for_training_and_certain_events_do_not_feel_it():
     layer = nn.ResidualSelection(4, 3, key=jr.key(0))
     us = jr.normal(jr.key(1), (6, 4))
-    assert (layer(us) == layer(us)).all()
+    quiet = eqx.nn.inference_mode(layer)
+    assert (quiet(us) == layer(us, inference=True)).all()
+    assert (quiet(us, key=jr.key(2)) == quiet(us)).all()
     noisy = layer(us, key=jr.key(2))
-    assert jnp.abs(noisy - layer(us)).max() > 1e-3
-    assert (noisy == layer(us, key=jr.key(2))).all()
+    assert jnp.abs(noisy - quiet(us)).max() > 1e-3
+    assert (noisy == quiet(us, key=jr.key(2), inference=False)).all()
+    state = layer.init()
+    steps = [layer.step(state, us[0], key=key)[1] for key in (jr.key(2), jr.key(3))]
+    assert jnp.abs(steps[0] - steps[1]).max() > 1e-3
+    assert jnp.abs(layer.step(state, us[0], inference=True)[1] - quiet(us)[0]).max() < 1e-12
     silent = nn.ResidualSelection(4, 3, jitter=0.0, key=jr.key(0))
-    assert (silent(us, key=jr.key(2)) == layer(us)).all()
+    assert (silent(us) == quiet(us)).all()
     exact = constructed.selective_copying(2, 2)  # arguments +-5, jitter 1, ends at +-2.4
     xs = jax.nn.one_hot(jnp.array([0, 1, 0, 2, 3, 3]), 4, dtype=float)
-    assert_close(exact.gates(xs, key=jr.key(0)).write, exact.gates(xs).write, 1e-12, "saturated")
+    trained = exact.gates(xs, key=jr.key(0), inference=False)
+    assert_close(trained.write, exact.gates(xs).write, 1e-12, "saturated")
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_training_without_a_key_is_refused():
+    layer = nn.ResidualSelection(4, 3, key=jr.key(0))
+    us = jnp.ones((3, 4))
+    quiet = eqx.nn.inference_mode(layer)
+    for call in (
+        lambda: layer(us),
+        lambda: layer.gates(us),
+        lambda: layer.step(layer.init(), us[0]),
+        lambda: layer.write.weights(us),
+        lambda: quiet(us, inference=False),
+        lambda: eqx.nn.inference_mode(quiet, False)(us),
+    ):
+        with pytest.raises(ValueError, match=r"`key` is needed in training.*inference_mode"):
+            call()
+    with pytest.raises(TypeError, match="`key` must be a PRNG key"):
+        layer(us, key=0)  # pyright: ignore
+    with pytest.raises(TypeError, match="`inference` must be"):
+        layer(us, inference="no")  # pyright: ignore
 
 
 # -- the layer -------------------------------------------------------------------------------------
@@ -289,9 +317,9 @@ def copied(layer, items, context, count=64):
 @EVERY_MODE
 def test_exact_weights_copy_at_any_length(mode):
     layer = constructed.selective_copying(8, 4, mode=mode)
-    for context in (24, 256, 2048) if mode == "fft" else (64,):
+    for context in (24, 256, 2048) if mode == "scan" else (64,):
         assert copied(layer, 4, context) == 1
-    if mode == "fft":  # the one that adds up rounding errors of the whole sequence
+    if mode == "scan":
         single = constructed.selective_copying(8, 4, mode=mode, dtype=jnp.float32)
         assert copied(single, 4, 256) == 1
 

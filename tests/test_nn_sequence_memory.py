@@ -141,12 +141,13 @@ def test_outputs_and_states():
         assert_close(state.saliency, z, 1e-13, "another program")
     # and from there on
     more = call(layers["saliency"], jnp.concatenate([us, us[:1]]))[-1:]
-    on = call(layers["saliency"], us[:1], state)
+    on, after = call(layers["saliency"], us[:1], state)
     assert_close(on, more, 1e-12, "another program")
+    assert_close(after.saliency, on[-1], 0, "the same")
     # as from the same state of the network, which knows that it lies in the span
     start = network().init(saliency=jnp.zeros(P))
     assert start.weights is not None
-    assert (call(layers["rates"], us, start) == ys["rates"]).all()
+    assert (call(layers["rates"], us, start)[0] == ys["rates"]).all()
     # silence from the start leaves it at rest
     rest = call(layers["overlaps"], jnp.zeros((20, N)))
     assert np.abs(rest).max() < 0.5

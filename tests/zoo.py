@@ -126,11 +126,10 @@ class Layer(NamedTuple):
     layer: Any
     inputs: tuple
     any_length: bool = False
-    fixed: tuple = ()
 
 
 def layers() -> dict[str, Layer]:
-    """Every layer, in some of its forms."""
+    """Every layer, in some of its forms, without noise."""
     us = jax.random.normal(jax.random.key(9), (4, 8))
     patterns = hx.patterns.hadamard([1, 2, 3], 8)
     smooth = hx.TwoTimescaleHopfield(
@@ -154,20 +153,18 @@ def layers() -> dict[str, Layer]:
     bank = nn.Bank(3, 2, 2, key=parts[1])
     wide = nn.Bank(4, 2, 2, width=3, key=parts[2])
     residual = {"slots": 2, "taps": 2}
-    return {
-        "HopfieldRetrieval": Layer(
-            nn.HopfieldRetrieval(1, 4, key=keys[2]), (rows, items), fixed=("log_beta",)
-        ),
+    specimens = {
+        "HopfieldRetrieval": Layer(nn.HopfieldRetrieval(1, 4, key=keys[2]), (rows, items)),
         "in steps and blocks": Layer(
             nn.HopfieldRetrieval(2, 4, steps=2, learn_beta=True, block=2, key=keys[3]),
             (rows, items),
         ),
-        "HopfieldLookup": Layer(
-            nn.HopfieldLookup(5, 2, 4, steps=2, key=keys[4]), (rows,), fixed=("retrieval.log_beta",)
+        "HopfieldRetrieval, entmax": Layer(
+            nn.HopfieldRetrieval(2, 4, steps=2, separation=nn.Entmax(1.5, learn=True), key=keys[3]),
+            (rows, items),
         ),
-        "HopfieldPooling": Layer(
-            nn.HopfieldPooling(2, 2, 4, key=keys[5]), (items,), fixed=("retrieval.log_beta",)
-        ),
+        "HopfieldLookup": Layer(nn.HopfieldLookup(5, 2, 4, steps=2, key=keys[4]), (rows,)),
+        "HopfieldPooling": Layer(nn.HopfieldPooling(2, 2, 4, key=keys[5]), (items,)),
         "DenseMemoryLayer": Layer(nn.DenseMemoryLayer(5, 4, steps=3, key=keys[6]), (rows[0],)),
         "spherical": Layer(nn.DenseMemoryLayer(5, 4, **dense, steps=2, key=keys[7]), (rows[0],)),
         "at rest": Layer(
@@ -175,17 +172,18 @@ def layers() -> dict[str, Layer]:
             (rows[0],),
         ),
         "SequenceMemory": Layer(sequence, (us,), any_length=True),
-        "ResidualSelection": Layer(nn.ResidualSelection(3, 2, **residual, key=parts[3]), (short,)),
-        "step by step": Layer(
-            nn.ResidualSelection(3, 2, **residual, mode="recurrent", key=parts[4]),
-            (short,),
-            any_length=True,
+        "ResidualSelection": Layer(
+            nn.ResidualSelection(3, 2, **residual, mode="scan", key=parts[3]), (short,)
         ),
-        "Selection": Layer(nn.Selection(by_residual, by_saliency, bank), (short,)),
+        "step by step": Layer(
+            nn.ResidualSelection(3, 2, **residual, key=parts[4]), (short,), any_length=True
+        ),
+        "Selection": Layer(nn.Selection(by_residual, by_saliency, bank, mode="scan"), (short,)),
         "by state": Layer(
             nn.Selection(by_state, by_state, wide, mode="recurrent"), (us[:, :4],), any_length=True
         ),
     }
+    return eqx.nn.inference_mode(specimens)
 
 
 def interactions() -> dict[str, Any]:

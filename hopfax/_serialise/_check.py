@@ -195,7 +195,7 @@ def _check_constructor(model: Any) -> None:
         return
     again = kind(**fields)
     if jax.tree.structure(again) != jax.tree.structure(model) or any(
-        a.shape != b.shape
+        np.shape(a) != np.shape(b)
         for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(model), strict=True)
     ):
         raise ValueError("its fields contradict each other.")

@@ -16,9 +16,10 @@ from .._errors import LoadError
 from .._files import Source
 from .._types import is_concrete
 from ._check import check, ours
+from ._earlier import upgraded
 
 #: Of which the layers in `nn` are made.
-_PARTS = (eqx.nn.Linear, eqx.nn.LayerNorm, EventDriven)
+_PARTS = (eqx.nn.Linear, eqx.nn.LayerNorm, eqx.nn.Dropout, EventDriven)
 
 
 @functools.cache
@@ -181,15 +182,22 @@ def _decode_module(name: str, given: Any, where: str, reader: Reader, checked: b
             )
         raise source.error(f"cannot be loaded: {where} is of the unknown class {name!r}.{hint}")
     names = [field.name for field in dataclasses.fields(kind)]
-    if not isinstance(given, dict) or set(given) != set(names):
+    fields = {}
+    if isinstance(given, dict):
+        fields = {
+            field: decode(node, f"{where}.{field}", reader, ours(kind))
+            for field, node in given.items()
+        }
+        if kind.__module__.startswith("hopfax."):
+            fields = upgraded(name, fields)
+    if set(fields) != set(names):
         found = sorted(given) if isinstance(given, dict) else given
         raise source.error(
             f"does not fit: {where} ({name}) must have fields {sorted(names)}, but has {found}."
         )
     model: Any = object.__new__(kind)
     for field in names:
-        value = decode(given[field], f"{where}.{field}", reader, ours(kind))
-        object.__setattr__(model, field, value)
+        object.__setattr__(model, field, fields[field])
     if not (checked and ours(kind)):
         try:
             check(model, where, reader.domain)

@@ -58,6 +58,7 @@ def induction_head(
 
 def _blank(inputs: int, outputs: int, **options: Any) -> ResidualSelection:
     """A layer whose weights are all to be set."""
+    options = {"inference": True, **options}  # nothing is trained
     return ResidualSelection(inputs, outputs, width=outputs, **options, key=jr.key(0))
 
 

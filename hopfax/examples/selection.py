@@ -418,7 +418,8 @@ class Selective(eqx.Module):
     def __call__(self, tokens: Int[Array, " T"], *, key: Array | None = None) -> Array:
         """Logits at every step; with a `key`, for training, the selectors jitter."""
         value = self.layer.bank.value
-        return self.layer(jax.nn.one_hot(tokens, value.shape[1], dtype=value.dtype), key=key)
+        us = jax.nn.one_hot(tokens, value.shape[1], dtype=value.dtype)
+        return self.layer(us, key=key, inference=key is None)
 
 
 def _residual(task: Task, key: Array) -> Selective:

@@ -1,13 +1,15 @@
 """Memories as layers for other people's models.
 
 Each is an unbatched `equinox.Module`: made with a `key=`, called on one example, batched by
-`jax.vmap`. A recurrent one has `init()` and `step(state, u)` besides the call on a whole sequence.
+`jax.vmap`. A recurrent one has `init()` and `step(state, u)` besides the call on a whole sequence,
+`layer(us)`, or `layer(us, state)`, which also returns the state after it; `mask` leaves steps out.
 Outputs have the dtype of the inputs; inside, layers compute in at least float32. `to_functional`
 opens a layer for code that knows nothing of Equinox; `hopfax.nn.flax` puts it into a Flax model.
 """
 
 from ._dense_layer import DenseMemoryLayer, Settled
 from ._functional import to_functional
+from ._inspect import RETRIEVED, Inspection, inspect
 from ._linear import LinearSystem, Modes
 from ._residuals import annihilator, deadbeat_gain, parity_relations
 from ._retrieval import HopfieldLookup, HopfieldPooling, HopfieldRetrieval
@@ -18,30 +20,48 @@ from ._selectors import (
     SaliencySelector,
     TwoTimescaleSelector,
 )
+from ._separations import (
+    AbstractSeparation,
+    Entmax,
+    KSubsets,
+    Normmax,
+    TopK,
+)
 from ._sequence_memory import ExponentialEuler, SequenceMemory
+from ._torch import from_torch, to_torch
 
 __all__ = [
     "AbstractSelector",
+    "AbstractSeparation",
     "Bank",
     "DenseMemoryLayer",
+    "Entmax",
     "ExponentialEuler",
     "Gates",
     "HopfieldLookup",
     "HopfieldPooling",
     "HopfieldRetrieval",
+    "Inspection",
+    "KSubsets",
     "LinearSystem",
     "Modes",
+    "Normmax",
+    "RETRIEVED",
     "ResidualSelection",
     "ResidualSelector",
     "SaliencySelector",
     "Selection",
     "SequenceMemory",
     "Settled",
+    "TopK",
     "TwoTimescaleSelector",
     "annihilator",
     "deadbeat_gain",
+    "from_torch",
+    "inspect",
     "parity_relations",
     "to_functional",
+    "to_torch",
 ]
 
 

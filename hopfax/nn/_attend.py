@@ -20,6 +20,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, PyTree
 
+from ._precision import of_any_rank
+
 #: Scores of a block, by kind of device: 1 MB in float32 on a CPU, where a block should stay in the
 #: cache. Half or twice as many take up to 30 % more, all 4 million of them at once 3 times as long.
 _SCORES = {"cpu": 2**18}
@@ -76,6 +78,18 @@ def attend(query: Query, read: Read, stored: PyTree, mask: Mask | None, block: i
         mask = jnp.moveaxis(mask.reshape(*mask.shape[:2], -1, block), 2, 0)
     blocks = jax.tree.map(lambda x: _in_blocks(x, pad, block), stored)
     return _blocked(query, read, blocks, mask)
+
+
+def associations(query: Query, keys: Array, mask: Mask | None, separation: Any) -> Array:
+    r"""The weights $p_{hqs}$ of all items, zero where `mask` leaves none.
+
+    **Arguments:** `keys`: (S, H, d). `separation`: what makes weights of scores; None for softmax.
+    """
+    scores = _scores(query, keys, mask)
+    some = jnp.isfinite(scores).any(-1, keepdims=True)
+    scores = jnp.where(some, scores, 0.0)
+    weights = jax.nn.softmax(scores) if separation is None else separation.weights(scores)
+    return jnp.where(some, weights, 0.0)
 
 
 def _divisor(S: int, block: int) -> int:
@@ -154,6 +168,7 @@ def _blocked(query: Query, read: Read, blocks: PyTree, mask: Array | None) -> Ou
 
 
 @_blocked.def_jvp
+@of_any_rank
 def _blocked_jvp(primals: tuple, tangents: tuple) -> tuple[Out, Out]:
     query, read, blocks, mask = primals
     d_query, d_read, d_blocks, _ = tangents

@@ -11,11 +11,11 @@ import optimistix as optx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from .._errors import as_count, as_key, as_number, as_real, check_shape, shown
+from .._errors import as_count, as_key, as_number, as_real, check_at_least, check_shape, shown
 from .._interactions import AbstractInteraction, Power, RectifiedPower, Softmax
 from .._roots import implicit_point
-from .._types import default_float
-from ._precision import arrived, check_weights, weights_dtype, widened
+from .._types import default_float, is_concrete
+from ._precision import arrived, check_weights, of_any_rank, weights_dtype, widened
 
 
 class Settled(NamedTuple):
@@ -75,7 +75,8 @@ class DenseMemoryLayer(eqx.Module):
     - `dtype`: of the memories. Default: the default float.
     - `key`: keyword only; makes the initial memories, of normal numbers.
 
-    **Raises:** ValueError/TypeError naming the argument.
+    **Raises:** ValueError/TypeError naming the argument. A $\beta$ that training has made negative
+    is an error, too; where it is traced, the results are NaN.
 
     **Example:**
 
@@ -130,6 +131,7 @@ class DenseMemoryLayer(eqx.Module):
                 f"{shown(self.interaction)}."
             )
 
+    @of_any_rank
     def __call__(
         self,
         x: Float[Array, " size"],
@@ -156,6 +158,7 @@ class DenseMemoryLayer(eqx.Module):
 
         return lax.scan(step, wide, None, length=self.steps)[0].astype(dtype)
 
+    @of_any_rank
     def settle(
         self, x: Float[Array, " size"], known: Bool[Array, " size"] | None = None
     ) -> Settled:
@@ -189,6 +192,7 @@ class DenseMemoryLayer(eqx.Module):
         converged = found.result == optx.RESULTS.successful
         return Settled(state.astype(dtype), found.stats["num_steps"], converged)
 
+    @of_any_rank
     def energy(self, x: Float[Array, " size"]) -> Float[Array, ""]:
         r"""$E(x)$, which no step raises; on the sphere for states of mean square up to one."""
         x, _ = self._checked(x, None)
@@ -217,6 +221,10 @@ class DenseMemoryLayer(eqx.Module):
         x, size = arrived(x, "x"), self.memories.shape[1]
         hint = "One state at a time; for a batch use jax.vmap."
         check_shape(x, "x", (size,), "(size,)", hint)
+        if isinstance(self.interaction, Softmax):
+            beta, hint = self.interaction.beta, "Below, the energy rises; clip it in training."
+            check_at_least(beta, "interaction.beta", 0.0, strict=True, hint=hint)
+            x = x if is_concrete(beta) else jnp.where(beta > 0, x, jnp.nan)
         if known is not None:
             known = jnp.asarray(as_real(known, "known"))
             check_shape(known, "known", (size,), "(size,)")

@@ -1,9 +1,10 @@
-r"""Linear time-invariant systems: diagonal, stable by construction, in three exact forms.
+r"""Linear time-invariant systems: diagonal, stable by construction, in two exact forms.
 
-The states of $x_k = \lambda x_{k-1} + v_k$ can be computed one after the other, T steps; by an
+The states of $x_k = \lambda x_{k-1} + v_k$ can be computed one after the other, T steps; or by an
 associative scan, as pairs (decay, input) of successive stretches combine to that of both, in
-O(log T) steps one after the other; and by FFT, as a convolution with $1, \lambda, \lambda^2,
-\dots$. All are exact but for rounding.
+O(log T) steps one after the other. Both are exact but for rounding, and no state sees an input that
+comes after it: not its rounding errors, and no NaN. (A convolution by FFT mixes all steps; it was
+the slowest form, too.)
 """
 
 import math
@@ -29,8 +30,8 @@ from .._errors import (
 from .._types import ArrayLike
 from ._precision import check_weights, weights_dtype
 
-Mode: TypeAlias = Literal["recurrent", "scan", "fft"]
-MODES = ("recurrent", "scan", "fft")
+Mode: TypeAlias = Literal["auto", "recurrent", "scan"]
+MODES = ("auto", "recurrent", "scan")
 
 
 class Modes(eqx.Module):
@@ -88,28 +89,39 @@ class Modes(eqx.Module):
         x = self.powers(1)[1] * x + self._scale(rate) * v
         return x if self.angle is None else jnp.stack([x.real, x.imag])
 
-    def states(self, vs: Array, mode: Mode = "fft") -> Array:
+    def states(self, vs: Array, mode: Mode = "auto") -> Array:
         """The states at all steps, (T, ...), from the inputs at all steps, (T, ...).
 
         **Arguments:** `mode`: "recurrent", one step after the other; "scan", an associative scan
-        of depth O(log T); "fft", a convolution padded with zeros. They give the same numbers up to
-        rounding.
+        of depth O(log T); "auto", the first on a CPU, where it is the quicker one from a few
+        hundred steps on, and for a length that is not known yet (`jax.export`); else the second.
+        They give the same numbers up to rounding.
         """
+        return self.run(self.init(), vs, mode)[1]
+
+    def run(
+        self, x: Array, vs: Array, mode: Mode = "auto", count: Array | None = None
+    ) -> tuple[Array, Array]:
+        """The state after the first `count` inputs (default: all), and the states at all steps,
+        from a state `x` before them."""
         check_option(mode, "mode", MODES)
-        if mode == "recurrent":
+        if not _in_parallel(mode, vs.shape[0]):
 
             def step(x, v):
                 x = self.step(x, v)
                 return x, x
 
-            return jax.lax.scan(step, self.init(), vs)[1]
-        vs = vs if self.angle is None else _complex(vs, 1)
+            last, xs = jax.lax.scan(step, x, vs)
+            return (last if count is None else after(x, xs, count)), xs
+        first = x
+        if self.angle is not None:
+            x, vs = _complex(x, 0), _complex(vs, 1)
+        decay = self.powers(1)[1]
         vs = self._scale(jnp.exp(self.log_rate)) * vs
-        if mode == "scan":
-            xs = scanned(jnp.broadcast_to(self.powers(1)[1], vs.shape), vs)
-        else:
-            xs = _convolved(self.powers(vs.shape[0] - 1), vs)
-        return xs if self.angle is None else jnp.stack([xs.real, xs.imag], axis=1)
+        vs = jnp.concatenate([vs[:1] + decay * x, vs[1:]])
+        xs = scanned(jnp.broadcast_to(decay, vs.shape), vs)
+        xs = xs if self.angle is None else jnp.stack([xs.real, xs.imag], axis=1)
+        return after(first, xs, count), xs
 
     def powers(self, last: int) -> Array:
         r"""$\lambda^k$ for k = 0..last, (last + 1, ...), complex for complex modes."""
@@ -215,16 +227,30 @@ class LinearSystem(eqx.Module):
         return (window[:-1], x), y
 
     def outputs(
-        self, us: Float[Array, "T inputs"], mode: Mode = "fft"
+        self, us: Float[Array, "T inputs"], mode: Mode = "auto"
     ) -> Float[Array, "T outputs"]:
         """The outputs at all steps; `mode` as in `Modes.states`."""
+        return self.run(self.init(), us, mode)[1]
+
+    def run(
+        self,
+        state: tuple,
+        us: Float[Array, "T inputs"],
+        mode: Mode = "auto",
+        count: Array | None = None,
+    ) -> tuple[tuple, Float[Array, "T outputs"]]:
+        """The state after the first `count` inputs (default: all), and the outputs at all steps,
+        from a state before them."""
         T, L = us.shape[0], self.taps.shape[1]
-        padded = jnp.pad(us, ((L - 1, 0), (0, 0)))
-        ys = sum(padded[L - 1 - lag : T + L - 1 - lag] @ self.taps[:, lag].T for lag in range(L))
+        past, x = state
+        heard = jnp.concatenate([past[::-1], us])
+        ys = sum(heard[L - 1 - lag : T + L - 1 - lag] @ self.taps[:, lag].T for lag in range(L))
         if self.modes is not None:
-            xs = self.modes.states(jax.vmap(self._drive)(us), mode)
+            x, xs = self.modes.run(x, jax.vmap(self._drive)(us), mode, count)
             ys = ys + jax.vmap(self._read)(xs)
-        return jnp.asarray(ys)
+        end = T if count is None else count
+        past = jax.lax.dynamic_slice_in_dim(heard, end, L - 1)[::-1]
+        return (past, x), jnp.asarray(ys)
 
     def _drive(self, u: Array) -> Array:
         assert self.into is not None
@@ -245,16 +271,18 @@ def scanned(decay: Array, drive: Array) -> Array:
     return jax.lax.associative_scan(join, (decay, drive))[1]
 
 
+def after(first: Array, xs: Array, count: Array | None) -> Array:
+    """The state after `count` steps (default: all), of those at all steps and the one before."""
+    return jnp.concatenate([first[None], xs])[-1 if count is None else count]
+
+
+def _in_parallel(mode: Mode, T: Any) -> bool:
+    """Whether all steps are computed at once, and not one after the other."""
+    if mode == "auto":
+        return isinstance(T, int) and jax.default_backend() != "cpu"
+    return mode == "scan"
+
+
 def _complex(pair: Array, axis: int) -> Array:
     real, imaginary = jnp.moveaxis(pair, axis, 0)
     return jax.lax.complex(real, imaginary)
-
-
-def _convolved(kernel: Array, vs: Array) -> Array:
-    """The causal convolution along the first axis; padded, so that nothing comes round."""
-    T = vs.shape[0]
-    size = 1 << (2 * T - 1).bit_length()
-    if jnp.iscomplexobj(vs):
-        return jnp.fft.ifft(jnp.fft.fft(kernel, size, 0) * jnp.fft.fft(vs, size, 0), axis=0)[:T]
-    spectrum = jnp.fft.rfft(kernel, size, 0) * jnp.fft.rfft(vs, size, 0)
-    return jnp.fft.irfft(spectrum, size, 0)[:T]

@@ -1,6 +1,8 @@
 """Mixed precision: what comes in leaves in its own dtype, and is computed in at least float32."""
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import equinox as eqx
 import jax
@@ -18,6 +20,20 @@ from .._errors import (
 from .._programs import tidy
 from .._types import default_float
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def of_any_rank(method: Method) -> Method:
+    """The same function, whose own broadcasts are allowed where a user has forbidden them by
+    `jax_numpy_rank_promotion="raise"`, to find those that were not meant."""
+
+    @functools.wraps(method)
+    def allowed(*args: Any, **kwargs: Any) -> Any:
+        with jax.numpy_rank_promotion("allow"):
+            return method(*args, **kwargs)
+
+    return cast(Method, allowed)
+
 
 def weights_dtype(dtype: Any) -> Any:
     """The dtype of the parameters of a layer, by default the default float.
@@ -31,7 +47,8 @@ def weights_dtype(dtype: Any) -> Any:
             return dtype
     except (TypeError, ValueError, RuntimeError):
         pass
-    raise TypeError(f"`dtype` must be a floating dtype, as jnp.float32, got {shown(dtype)}.")
+    name = getattr(dtype, "__name__", None) or shown(dtype)
+    raise TypeError(f"`dtype` must be a floating dtype, as jnp.float32, got {name}.")
 
 
 def check_weights(dtype: Any, **sizes: int) -> None:
@@ -76,10 +93,10 @@ def widened(*trees: Any) -> tuple[Any, ...]:
     for dtype in leaves:
         wide = np.promote_types(wide, dtype)  # also where JAX forbids promotion
 
-    def cast(leaf: Any) -> Any:
+    def as_wide(leaf: Any) -> Any:
         return leaf.astype(wide) if eqx.is_inexact_array(leaf) else leaf
 
-    return tuple(jax.tree.map(cast, tree) for tree in trees)
+    return tuple(jax.tree.map(as_wide, tree) for tree in trees)
 
 
 def on_last(layer, x):

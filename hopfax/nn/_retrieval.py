@@ -2,38 +2,42 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-from jax import lax
+import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from .._errors import (
     as_count,
     as_float,
     as_key,
+    as_number,
     as_real,
     check_at_least,
     check_bool,
     check_scalar_or,
     check_shape,
+    check_type,
 )
-from .._types import ArrayLike
-from ._attend import attend, counted, fitting_block
+from .._types import ArrayLike, is_concrete
+from ._attend import associations, attend, counted, fitting_block
+from ._heads import beta_of, checked, keys_of, states_of, values_of
 from ._precision import (
     arrived,
-    as_size,
     check_names,
     check_weights,
+    of_any_rank,
     on_last,
     weights_dtype,
     widened,
 )
+from ._separations import AbstractSeparation
+from ._sizes import Projection, all_sizes, check_sizes
 
 Norm: TypeAlias = Literal["query", "memory", "value", "association"]
-Projection: TypeAlias = Literal["query", "memory", "value", "output"]
 _NORMS = ("query", "memory", "value", "association")
 _PROJECTIONS = ("query", "memory", "value", "output")
 
@@ -65,8 +69,8 @@ class HopfieldRetrieval(eqx.Module):
       `query_size // num_heads`, and `qk_size`.
     - `beta`: inverse temperature $> 0$, a scalar or (H,). Default: $1/\sqrt{\mathtt{qk\_size}}$.
     - `learn_beta`: whether $\beta$ is trained, by its logarithm, so that it stays positive.
-      Otherwise its derivatives are zero; but weight decay moves a parameter without a derivative,
-      too: exclude `log_beta` from it.
+      Otherwise it is no array of the layer but a number, `fixed_beta`, that no optimiser sees, and
+      must not be traced.
     - `steps`: how many softmax means are taken, one after the other; at least 1.
     - `norms`: which layer norms there are, of "query", "memory", "value" (with weights and biases)
       and "association" (of the projected queries and keys in each head, without).
@@ -78,6 +82,13 @@ class HopfieldRetrieval(eqx.Module):
     - `block`: items read at a time, or None: all of them. "auto": all, if there are at most 8192
       and they have few scores with the queries; else 64 to 2048, by the number of queries.
     - `dtype`: of the parameters. Default: the default float.
+    - `separation`: one of `Entmax`, `Normmax`, `KSubsets`, `TopK` or an `AbstractSeparation` of
+      your own in place of softmax: weights are then exactly zero for most items, and items whose
+      score is far enough ahead are retrieved exactly. All scores are then held at once, whatever
+      `block`.
+    - `dropout`: the share of weights that are dropped in training, all others being larger by as
+      much. A call then needs a `key`, unless `inference` is True. All scores are held at once.
+    - `inference`: whether nothing is dropped at first; `equinox.nn.inference_mode` switches it.
     - `key`: keyword only; makes the initial parameters.
 
     **Raises:** ValueError/TypeError naming the argument.
@@ -100,12 +111,14 @@ class HopfieldRetrieval(eqx.Module):
     memory_proj: eqx.nn.Linear | None
     value_proj: eqx.nn.Linear | None
     output_proj: eqx.nn.Linear | None
-    log_beta: Float[Array, "*#H"]
+    log_beta: Float[Array, "*#H"] | None
+    fixed_beta: float | tuple[float, ...] | None = eqx.field(static=True)
+    separation: AbstractSeparation | None
+    dropout: eqx.nn.Dropout | None
     num_heads: int = eqx.field(static=True)
     query_size: int = eqx.field(static=True)
     memory_size: int = eqx.field(static=True)
     value_size: int = eqx.field(static=True)
-    learn_beta: bool = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     block: int | Literal["auto"] | None = eqx.field(static=True)
 
@@ -126,24 +139,39 @@ class HopfieldRetrieval(eqx.Module):
         projections: Sequence[Projection] = ("query", "memory", "value", "output"),
         use_bias: bool = True,
         block: int | Literal["auto"] | None = "auto",
+        separation: AbstractSeparation | None = None,
+        dropout: float = 0.0,
+        inference: bool = False,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
         dtype = weights_dtype(dtype)
+        if separation is not None:
+            check_type(separation, "separation", AbstractSeparation, "as hopfax.nn.Entmax(1.5)")
+        check_bool(inference, "inference")
+        self.separation = separation
+        if not 0 <= (share := as_number(dropout, "dropout")) < 1:
+            raise ValueError(f"`dropout` must lie in [0, 1), got {share:g}.")
+        self.dropout = eqx.nn.Dropout(share, inference) if share > 0 else None
         check_names(norms, "norms", _NORMS)
         check_names(projections, "projections", _PROJECTIONS)
         check_bool(learn_beta, "learn_beta")
         check_bool(use_bias, "use_bias")
         H = self.num_heads = as_count(num_heads, "num_heads")
-        size = _sizes(
+        size = all_sizes(
             H, query_size, memory_size, value_size, output_size, qk_size, vo_size, projections
         )
         self.query_size, self.memory_size, self.value_size = size.query, size.memory, size.value
-        self.steps, self.learn_beta = as_count(steps, "steps"), learn_beta
+        self.steps = as_count(steps, "steps")
         self.block = block if isinstance(block, str | None) else as_count(block, "block")
-        beta = as_float(1 / math.sqrt(size.qk) if beta is None else beta, "beta", dtype)
-        check_at_least(beta, "beta", 0.0, strict=True)
-        self.log_beta = jnp.log(beta)
+        beta = 1 / math.sqrt(size.qk) if beta is None else beta
+        self.log_beta = self.fixed_beta = None
+        if learn_beta:
+            beta = as_float(beta, "beta", dtype)
+            check_at_least(beta, "beta", 0.0, strict=True)
+            self.log_beta = jnp.log(beta)
+        else:
+            self.fixed_beta = _number(beta)
 
         def norm(name, size, affine=True):
             affine = dict(use_weight=affine, use_bias=affine)
@@ -171,21 +199,32 @@ class HopfieldRetrieval(eqx.Module):
         as_count(self.steps, "steps")
         if self.block not in ("auto", None):
             as_count(self.block, "block")
-        check_scalar_or(self.log_beta, "beta", self.num_heads, "(num_heads,)")
-        _check_sizes(self)
+        if (self.log_beta is None) == (self.fixed_beta is None):
+            raise ValueError("there must be either `log_beta` or `fixed_beta`, and not both.")
+        given = np.asarray(self.fixed_beta) if self.log_beta is None else self.log_beta
+        check_scalar_or(given, "beta", self.num_heads, "(num_heads,)")
+        if self.log_beta is None:
+            check_at_least(given, "beta", 0.0, strict=True)
+        check_sizes(self)
 
     @property
     def beta(self) -> Float[Array, "*#H"]:
         r"""The inverse temperature $\beta$, a scalar or one for each head."""
-        return jnp.exp(self.log_beta)
+        return jnp.asarray(self.fixed_beta) if self.log_beta is None else jnp.exp(self.log_beta)
 
+    @property
+    def learn_beta(self) -> bool:
+        r"""Whether $\beta$ is trained."""
+        return self.log_beta is not None
+
+    @of_any_rank
     def __call__(
         self,
         query: Float[Array, "*Q query_size"],
         memory: Float[Array, "S memory_size"],
         values: Float[Array, "S value_size"] | None = None,
         *,
-        mask: Bool[Array, "*H S"] | None = None,
+        mask: Bool[Array, "*H S"] | Literal["causal"] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "*Q output_size"]:
         r"""What the queries retrieve.
@@ -195,83 +234,51 @@ class HopfieldRetrieval(eqx.Module):
         - `query`: states $x$, (Q, query_size), or a single one, (query_size,).
         - `memory`: the stored $y$, (S, memory_size). Of no items the queries retrieve zeros.
         - `values`: the values $z$, (S, value_size). Default: `memory`.
-        - `mask`: True where an item may be retrieved, (S,), (Q, S) or (H, Q, S). A query that may
-          retrieve nothing gives zeros, with zero derivatives; an item that none may retrieve may
-          hold anything, NaN included.
-        - `key`: not used.
+        - `mask`: True where an item may be retrieved, (S,), (Q, S) or (H, Q, S), with 1 for H or Q
+          where it is the same for all. Or "causal": each query retrieves the items up to its own
+          place, the last query all of them. A query that may retrieve nothing gives zeros, with
+          zero derivatives; an item that none may retrieve may hold anything, NaN included.
+        - `key`: for `dropout` in training.
 
         **Returns:** (Q, output_size), or (output_size,) for a single state, of the queries' dtype.
         """
         query, memory = arrived(query, "query"), arrived(memory, "memory")
         values = None if values is None else arrived(values, "values")
-        S = memory.shape[0] if memory.ndim else 0
-        _check(query, "query", (*query.shape[:-1][:1], self.query_size), "(Q, query_size)")
-        _check(memory, "memory", (S, self.memory_size), "(S, memory_size)")
-        read = memory if values is None else values
-        _check(read, "values", (S, self.value_size), "(S, value_size)")
         dtype, single = query.dtype, query.ndim == 1
-        query = query[None] if single else query
-        mask = jnp.zeros(0, bool) if isinstance(S, int) and S == 0 and mask is None else mask
-        mask = self._mask(mask, query.shape[0], S)
+        query, mask = checked(self, query, memory, values, mask)
         self, query, memory, values = widened(self, query, memory, values)
-        out = self._retrieved(query, (memory, values), mask)
+        out = self._retrieved(query, (memory, values), mask, _dropping(self.dropout, key))
         out = on_last(self.output_proj, out.reshape(out.shape[0], self.num_heads * out.shape[2]))
         if mask is not None:
             out = jnp.where(mask.any((0, 2))[:, None], out, 0.0)
         return (out[0] if single else out).astype(dtype)
 
-    def _mask(self, mask, Q, S):
-        """The mask with all its axes, (1 or H, 1 or Q, S); ValueError or TypeError for no mask."""
-        if mask is None:
-            return None
-        mask = jnp.asarray(as_real(mask, "mask"))
-        if mask.dtype != jnp.bool_:
-            raise TypeError(f"`mask` must be boolean, True where an item counts, got {mask.dtype}.")
-        full = (self.num_heads, Q, S)
-        if mask.ndim not in (1, 2, 3) or mask.shape != full[3 - mask.ndim :]:
-            raise ValueError(
-                f"`mask` must have shape (S,), (Q, S) or (num_heads, Q, S) with (num_heads, Q, S) "
-                f"= {full}, got {mask.shape}."
-            )
-        return mask.reshape((1,) * (3 - mask.ndim) + mask.shape)
-
-    def _retrieved(self, query, stored, mask):
+    def _retrieved(self, query, stored, mask, key):
         """Means of values, (Q, H, vo_size)."""
         S = stored[0].shape[0]
         block, read, read_keys = self.block, self._read, self._read_keys
-        if isinstance(S, int) and S == 0:
+        empty = isinstance(S, int) and S == 0
+        whole = self.separation is not None or key is not None
+        if whole or empty:
             block = None
         elif block == "auto":
             block = fitting_block(query.shape[0], self.num_heads, S)
         if block is None:  # read once for all steps
             stored = self._read(counted(stored, mask))
             read, read_keys = _as_read, _keys_twice
-        beta = self.beta if self.learn_beta else lax.stop_gradient(self.beta)
-        beta = beta.reshape(-1, 1)
-        query = self._in_heads(self.query_norm, self.query_proj, query)
-        query = on_last(self.association_norm, query)
+        beta, query = beta_of(self, query.dtype), states_of(self, query)
+        if whole and not empty:
+            return _at_once(self, query, beta, stored, mask, key)
         for _ in range(self.steps - 1):
             query = attend(beta * query, read_keys, stored, mask, block)
         return attend(beta * query, read, stored, mask, block)
 
-    def _in_heads(self, norm, projection, x):
-        """Features (n, size), normed and projected, in heads: (n, H, size of one head)."""
-        x = on_last(projection, on_last(norm, x))
-        if projection is None:
-            return jnp.broadcast_to(x[:, None], (x.shape[0], self.num_heads, x.shape[1]))
-        return x.reshape(x.shape[0], self.num_heads, x.shape[1] // self.num_heads)
-
-    def _keys(self, memory):
-        keys = self._in_heads(self.memory_norm, self.memory_proj, memory)
-        return on_last(self.association_norm, keys)
-
     def _read(self, stored):
         memory, values = stored
-        values = memory if values is None else values
-        return self._keys(memory), self._in_heads(self.value_norm, self.value_proj, values)
+        return keys_of(self, memory), values_of(self, memory if values is None else values)
 
     def _read_keys(self, stored):
-        keys = self._keys(stored[0])
+        keys = keys_of(self, stored[0])
         return keys, keys
 
 
@@ -333,17 +340,19 @@ class HopfieldLookup(eqx.Module):
         if self.values is not None:
             check_shape(self.values, "values", (S, made.value_size), "(S, value_size)")
 
+    @of_any_rank
     def __call__(
         self,
         query: Float[Array, "*Q query_size"],
         *,
-        mask: Bool[Array, "*H S"] | None = None,
+        mask: Bool[Array, "*H S"] | Literal["causal"] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "*Q output_size"]:
         """What the queries, (Q, query_size) or (query_size,), retrieve; see `HopfieldRetrieval`."""
         query = arrived(query, "query")
         self, wide = widened(self, query)
-        return self.retrieval(wide, self.memory, self.values, mask=mask).astype(query.dtype)
+        found = self.retrieval(wide, self.memory, self.values, mask=mask, key=key)
+        return found.astype(query.dtype)
 
 
 class HopfieldPooling(eqx.Module):
@@ -393,12 +402,13 @@ class HopfieldPooling(eqx.Module):
         shape = (self.queries.shape[0], self.retrieval.query_size)
         check_shape(self.queries, "queries", shape, "(Q, query_size)")
 
+    @of_any_rank
     def __call__(
         self,
         memory: Float[Array, "S memory_size"],
         values: Float[Array, "S value_size"] | None = None,
         *,
-        mask: Bool[Array, "*H S"] | None = None,
+        mask: Bool[Array, "*H S"] | Literal["causal"] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "Q output_size"]:
         """The means, (Q, output_size), of the set `memory`, (S, memory_size).
@@ -408,82 +418,42 @@ class HopfieldPooling(eqx.Module):
         memory = arrived(memory, "memory")
         values = None if values is None else arrived(values, "values")
         self, wide, values = widened(self, memory, values)
-        return self.retrieval(self.queries, wide, values, mask=mask).astype(memory.dtype)
+        found = self.retrieval(self.queries, wide, values, mask=mask, key=key)
+        return found.astype(memory.dtype)
 
 
-class _Sizes(NamedTuple):
-    """Features of each input and of the output; `qk`, `vo`: of a key and of a value in one head."""
+def _number(beta: ArrayLike) -> float | tuple[float, ...]:
+    """An inverse temperature that is not learned, as a number or one for each head."""
+    if not is_concrete(beta):
+        raise TypeError("`beta` must be known if it is not learned; a traced one: learn_beta=True.")
+    value = np.asarray(as_real(beta, "beta"), float)
+    if value.ndim > 1:
+        raise ValueError(f"`beta` must be a scalar or have shape (num_heads,), got {value.shape}.")
+    return value.item() if value.ndim == 0 else tuple(value.tolist())
 
-    query: int
-    memory: int
-    value: int
-    output: int
-    qk: int
-    vo: int
 
-
-def _sizes(
-    H: int,
-    query_size: int,
-    memory_size: int | None,
-    value_size: int | None,
-    output_size: int | None,
-    qk_size: int | None,
-    vo_size: int | None,
-    projections: Sequence[Projection],
-) -> _Sizes:
-    """All sizes, with those that were not given; ValueError naming one that does not fit."""
-    query = as_size(query_size, "query_size")
-    if qk_size is None and query % H and "query" in projections:
+def _dropping(dropout: eqx.nn.Dropout | None, key: Any) -> Array | None:
+    """The key by which weights are dropped; None if none are. ValueError if there is none."""
+    if dropout is None or dropout.inference:
+        return None
+    if key is None:
         raise ValueError(
-            f"`query_size` must be a multiple of `num_heads` = {H}, got {query}; or give "
-            "`qk_size`, the features of a head."
+            "`key` is needed in training, by which weights are dropped. To retrieve without "
+            "dropout take equinox.nn.inference_mode(layer), or inference=True."
         )
-    unprojected = query if "query" not in projections else query // H
-    qk = as_size(unprojected if qk_size is None else qk_size, "qk_size")
-    memory = as_size(query if memory_size is None else memory_size, "memory_size")
-    value = as_size(memory if value_size is None else value_size, "value_size")
-    unprojected = value if "value" not in projections else qk
-    vo = as_size(unprojected if vo_size is None else vo_size, "vo_size")
-    output = as_size(query if output_size is None else output_size, "output_size")
-    for name, given, made, what in (
-        ("query", query, qk, "qk_size"),
-        ("memory", memory, qk, "qk_size"),
-        ("value", value, vo, "vo_size"),
-    ):
-        if name not in projections and given != made:
-            raise ValueError(
-                f"`{name}_size` must be `{what}` = {made} where `projections` leave out "
-                f"{name!r}, got {given}."
-            )
-    return _Sizes(query, memory, value, output, qk, vo)
+    return as_key(key)
 
 
-def _check_sizes(layer: HopfieldRetrieval) -> None:
-    """ValueError unless norms and projections fit the sizes of the layer."""
-    H, made = layer.num_heads, {}
-    for name in ("query", "memory", "value"):
-        size = getattr(layer, f"{name}_size")
-        norm, projection = getattr(layer, f"{name}_norm"), getattr(layer, f"{name}_proj")
-        if norm is not None and norm.shape != (size,):
-            raise ValueError(f"`{name}_norm` must have shape {(size,)}, got {norm.shape}.")
-        made[name] = H * size
-        if projection is not None:
-            made[name], given = projection.weight.shape
-            if given != size or made[name] % H:
-                raise ValueError(
-                    f"`{name}_proj` must take {size} features and make some for each of {H} heads, "
-                    f"but takes {given} and makes {made[name]}."
-                )
-    if made["query"] != made["memory"]:
-        raise ValueError(
-            f"queries have {made['query']} features in all heads, and keys {made['memory']}."
-        )
-    norm = layer.association_norm
-    if norm is not None and norm.shape != (made["query"] // H,):
-        raise ValueError("`association_norm` must have one entry for each feature of a head.")
-    if layer.output_proj is not None and layer.output_proj.weight.shape[1] != made["value"]:
-        raise ValueError(f"`output_proj` must take {made['value']} features, of all heads.")
+def _at_once(layer: HopfieldRetrieval, query, beta, read, mask, key):
+    """Means of values with weights that need all items at once: sparse ones, or some dropped."""
+    keys, values = read
+    for step in range(layer.steps):
+        weights = associations(beta * query, keys, mask, layer.separation)
+        last = step == layer.steps - 1
+        if last and key is not None and layer.dropout is not None:
+            weights = layer.dropout(weights, key=key)
+        query = jnp.einsum("hqs,she->qhe", weights, values if last else keys)
+    return query
 
 
 def _as_read(stored):
@@ -492,9 +462,3 @@ def _as_read(stored):
 
 def _keys_twice(stored):
     return stored[0], stored[0]
-
-
-def _check(value: Array, name: str, shape: tuple, meaning: str) -> None:
-    """ValueError unless the input has this shape, with a hint for batches."""
-    hint = "One example at a time; for a batch use jax.vmap." if value.ndim > 2 else ""
-    check_shape(value, name, shape, meaning, hint)

@@ -1,24 +1,26 @@
 """Input-driven selection among stored dynamics: a bank of linear memories behind two gates."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from equinox import AbstractVar
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._errors import (
     as_count,
     as_key,
+    check_bool,
     check_option,
     check_shape,
     check_type,
     shown,
 )
 from ._linear import MODES, Mode, Modes
-from ._precision import arrived, check_weights, weights_dtype, widened
+from ._masked import counted_first
+from ._precision import arrived, check_weights, of_any_rank, weights_dtype, widened
 from ._selectors import COUNTER, AbstractSelector, ResidualSelector
 
 
@@ -28,7 +30,7 @@ class Gates(NamedTuple):
     **Example:**
 
     ```python
-    layer = hx.nn.ResidualSelection(3, 2, slots=2, key=jax.random.key(0))
+    layer = hx.nn.ResidualSelection(3, 2, slots=2, inference=True, key=jax.random.key(0))
     gates = layer.gates(jnp.eye(3)[jnp.array([0, 2, 1, 2])])
     isinstance(gates, hx.nn.Gates), gates.write.shape, gates.read.shape  # True, (4, 2), (4, 2)
     ```
@@ -120,12 +122,25 @@ class Bank(eqx.Module):
         return memory, self._read(memory, gates.read, u)
 
     def outputs(
-        self, gates: Gates, us: Float[Array, "T inputs"], mode: Mode = "fft"
+        self, gates: Gates, us: Float[Array, "T inputs"], mode: Mode = "auto"
     ) -> Float[Array, "T outputs"]:
         """What is read at all steps; `mode` as in `Modes.states`."""
+        return self.run(self.init(), gates, us, mode)[1]
+
+    def run(
+        self,
+        memory: Float[Array, "S width"],
+        gates: Gates,
+        us: Float[Array, "T inputs"],
+        mode: Mode = "auto",
+        count: Array | None = None,
+    ) -> tuple[Float[Array, "S width"], Float[Array, "T outputs"]]:
+        """The memories after the first `count` inputs (default: all), and what is read at all
+        steps, from the memories before them."""
         values = us @ self.value.T
-        memories = self.memory.states(gates.write[:, :, None] * values[:, None, :], mode)
-        return jax.vmap(self._read)(memories, gates.read, us)
+        drive = gates.write[:, :, None] * values[:, None, :]
+        memory, memories = self.memory.run(memory, drive, mode, count)
+        return memory, jax.vmap(self._read)(memories, gates.read, us)
 
     def _read(self, memory, weights, u):
         return self.readout @ (weights @ memory) + self.skip @ u + self.bias
@@ -157,32 +172,103 @@ class AbstractSelection(eqx.Module):
         (self,) = widened(self)
         return self.write.init(), self.read.init(), self.bank.init()
 
-    def step(self, state: Any, u: Float[Array, " inputs"]) -> tuple[Any, Float[Array, " outputs"]]:
-        """The state after one input, and the output then."""
+    @of_any_rank
+    def step(
+        self,
+        state: Any,
+        u: Float[Array, " inputs"],
+        *,
+        key: Array | None = None,
+        inference: bool | None = None,
+    ) -> tuple[Any, Float[Array, " outputs"]]:
+        """The state after one input, and the output then; `key` and `inference` as in a call.
+
+        `jax.lax.scan` wants a function: `lambda state, u: layer.step(state, u)`, as a bound method
+        of a module cannot be hashed. `layer(us, state)` gives the same, faster.
+        """
+        self = self._switched(inference)
         u = self._given(u, "u", 1)
         dtype = u.dtype
         self, state, u = widened(self, state, u)
         write, read, memory = state
-        write, written = self.write.step(write, u)
-        read, wanted = self.read.step(read, u)
+        keys = _both(key)
+        write, written = self.write.step(write, u, key=keys[0])
+        read, wanted = self.read.step(read, u, key=keys[1])
         memory, y = self.bank.step(memory, Gates(written, wanted), u)
         return (write, read, memory), y.astype(dtype)
 
+    @overload
     def __call__(
-        self, us: Float[Array, "T inputs"], *, key: Array | None = None
-    ) -> Float[Array, "T outputs"]:
-        """The outputs at all steps. A `key` adds the noise of training to the selectors."""
-        us = self._given(us, "us", 2)
-        dtype = us.dtype
-        self, us = widened(self, us)
-        return self.bank.outputs(self._gates(us, key), us, self.mode).astype(dtype)
+        self,
+        us: Array,
+        state: None = None,
+        *,
+        mask: Any = ...,
+        key: Any = ...,
+        inference: Any = ...,
+    ) -> Array: ...
+    @overload
+    def __call__(
+        self, us: Array, state: Any, *, mask: Any = ..., key: Any = ..., inference: Any = ...
+    ) -> tuple[Array, Any]: ...
+    @of_any_rank
+    def __call__(
+        self,
+        us: Float[Array, "T inputs"],
+        state: Any = None,
+        *,
+        mask: Bool[Array, " T"] | None = None,
+        key: Array | None = None,
+        inference: bool | None = None,
+    ) -> Float[Array, "T outputs"] | tuple[Float[Array, "T outputs"], Any]:
+        """The outputs at all steps; from a `state`, these and the state after them.
 
-    def gates(self, us: Float[Array, "T inputs"], *, key: Array | None = None) -> Gates:
-        """How much each slot is written and read at all steps, each (T, S)."""
+        **Arguments:**
+
+        - `us`: (T, inputs).
+        - `state`: of `init()`, a `step` or another call. Without one the layer starts anew and
+          returns the outputs alone.
+        - `mask`: True where a step counts; the others are left out, as if they were not there, and
+          their outputs are zero. They may hold anything, NaN included.
+        - `key`: for the noise of selectors that have some in training. Needed there.
+        - `inference`: True for no noise, False for noise, None for what the selectors say
+          (`equinox.nn.inference_mode` sets all of them).
+        """
+        self = self._switched(inference)
+        us = self._given(us, "us", 2)
+        dtype, given = us.dtype, state is not None
+        order = None if mask is None else counted_first(mask, us.shape[0])
+        us = us if order is None else order.taken(us)
+        count = None if order is None else order.count
+        self, us, state = widened(self, us, state if given else self.init())
+        write, read, memory = state
+        (write, read), gates = self._gated(write, read, us, key, count)
+        memory, ys = self.bank.run(memory, gates, us, self.mode, count)
+        ys = (ys if order is None else order.put(ys)).astype(dtype)
+        return (ys, (write, read, memory)) if given else ys
+
+    @of_any_rank
+    def gates(
+        self,
+        us: Float[Array, "T inputs"],
+        *,
+        key: Array | None = None,
+        inference: bool | None = None,
+    ) -> Gates:
+        """How much each slot is written and read at all steps, each (T, S); else as a call."""
+        self = self._switched(inference)
         us = self._given(us, "us", 2)
         dtype = us.dtype
         self, us = widened(self, us)
-        return Gates(*(weights.astype(dtype) for weights in self._gates(us, key)))
+        gates = self._gated(self.write.init(), self.read.init(), us, key, None)[1]
+        return Gates(*(weights.astype(dtype) for weights in gates))
+
+    def _switched(self, inference: bool | None):
+        """The layer in training or in inference, as a call wants it."""
+        if inference is None:
+            return self
+        check_bool(inference, "inference")
+        return eqx.nn.inference_mode(self, inference)
 
     def _given(self, us: Any, name: str, ndim: int) -> Array:
         """The inputs as a floating array; ValueError for another shape."""
@@ -195,13 +281,21 @@ class AbstractSelection(eqx.Module):
             )
         return us
 
-    def _gates(self, us: Array, key: Array | None) -> Gates:
-        """`gates` of checked inputs, in the dtype of the parameters."""
-        keys = (None, None) if key is None else jr.split(as_key(key))
-        return Gates(
-            self.write.weights(us, self.mode, key=keys[0]),
-            self.read.weights(us, self.mode, key=keys[1]),
-        )
+    def _gated(self, write: Any, read: Any, us: Array, key: Any, count: Any) -> tuple[Any, Gates]:
+        """The states of both selectors after `count` checked inputs, and the gates at all steps, in
+        the dtype of the parameters."""
+        keys = _both(key)
+        write, written = self.write.run(write, us, self.mode, count=count, key=keys[0])
+        read, wanted = self.read.run(read, us, self.mode, count=count, key=keys[1])
+        return (write, read), Gates(written, wanted)
+
+
+def _both(key: Array | None) -> tuple[Array | None, Array | None]:
+    """A key for each of the two selectors, if there is one."""
+    if key is None:
+        return None, None
+    first, second = jr.split(as_key(key))
+    return first, second
 
 
 class Selection(AbstractSelection):
@@ -214,7 +308,7 @@ class Selection(AbstractSelection):
 
     - `write`, `read`: two selectors, each an `AbstractSelector` over as many slots as `bank` has.
     - `bank`: the `Bank`.
-    - `mode`: how the linear parts are computed: "fft" (convolutions), "scan" or "recurrent".
+    - `mode`: how the linear parts are computed: "auto", "recurrent" or "scan"; see `Modes.states`.
 
     **Raises:** ValueError naming the argument.
 
@@ -225,7 +319,8 @@ class Selection(AbstractSelection):
     write = hx.nn.ResidualSelector(3, 2, key=keys[0])  # by what was seen so far
     read = hx.nn.SaliencySelector(jnp.eye(2, 3))  # by the present input
     layer = hx.nn.Selection(write, read, hx.nn.Bank(3, 2, slots=2, key=keys[1]))
-    layer(jnp.eye(3)[jnp.array([0, 2, 1, 2])]).shape  # (4, 2)
+    us = jnp.eye(3)[jnp.array([0, 2, 1, 2])]
+    layer(us, inference=True).shape  # (4, 2); in training `write` wants a key, for its noise
     ```
     """
 
@@ -235,7 +330,7 @@ class Selection(AbstractSelection):
     mode: Mode = eqx.field(static=True)
 
     def __init__(
-        self, write: AbstractSelector, read: AbstractSelector, bank: Bank, *, mode: Mode = "fft"
+        self, write: AbstractSelector, read: AbstractSelector, bank: Bank, *, mode: Mode = "auto"
     ):
         self.write, self.read, self.bank, self.mode = write, read, bank, mode
 
@@ -251,11 +346,13 @@ class ResidualSelection(AbstractSelection):
     y_k = W_o \sum_i h^i_k m^i_k + D u_k + d.$$
 
     All recurrences have constant coefficients, so a whole sequence is computed by a few
-    convolutions, and the state is bounded for any gates. In the models of Gu & Dao 2023,
-    arXiv:2312.00752, the recurrence itself depends on the input. Casti, Zampieri, Pasqualetti 2025,
-    arXiv:2505.17932.
+    convolutions with exponentials (as scans), and the state is bounded for any gates. In the models
+    of Gu & Dao 2023, arXiv:2312.00752, the recurrence itself depends on the input. Casti,
+    Zampieri, Pasqualetti 2025, arXiv:2505.17932.
 
-    In training give every call a `key` (see `ResidualSelector`), and begin with short sequences.
+    In training every call needs a `key`, for the noise without which what is learned does not hold
+    on longer sequences (see `ResidualSelector`); begin with short ones. When it is trained,
+    `equinox.nn.inference_mode(layer)` is the layer without noise.
 
     **Arguments:**
 
@@ -263,22 +360,27 @@ class ResidualSelection(AbstractSelection):
     - `slots`: S, how many inputs can be told apart by their order.
     - `taps`: how many of the last inputs a detector sees; `modes`: complex modes of each detector.
     - `width`: size of one memory, by default that of the inputs.
-    - `jitter`: noise in training, see `ResidualSelector`.
-    - `mode`: how a call computes: "fft" (convolutions), "scan" or "recurrent". The numbers agree up
-      to rounding, which in single precision adds up over ten thousand steps: 1e-4 of the largest
-      output with "fft", 1e-5 with "scan".
+    - `jitter`: noise in training, see `ResidualSelector`. `inference`: whether there is none.
+    - `mode`: how a call computes: "recurrent", "scan" or "auto"; see `Modes.states`. The numbers
+      agree up to rounding, in single precision to 1e-5 of the largest output over ten thousand
+      steps.
     - `dtype`: of the parameters. Default: the default float.
     - `key`: keyword only; makes the initial parameters.
 
-    **Raises:** ValueError naming the argument.
+    **Raises:** ValueError naming the argument; without a `key` in training.
 
     **Example:**
 
     ```python
+    import equinox
+
     layer = hx.nn.ResidualSelection(3, 2, slots=2, key=jax.random.key(0))
     us = jnp.eye(3)[jnp.array([0, 2, 1, 2])]  # four one-hot tokens
-    layer(us).shape  # (4, 2)
     layer(us, key=jax.random.key(1))  # with the noise of training
+    layer = equinox.nn.inference_mode(layer)
+    layer(us).shape  # (4, 2)
+    ys, state = layer(us, layer.init())  # the same, to go on from
+    state, y = layer.step(state, us[0])
     ```
     """
 
@@ -297,12 +399,13 @@ class ResidualSelection(AbstractSelection):
         modes: int = 0,
         width: int | None = None,
         jitter: float = 1.0,
-        mode: Mode = "fft",
+        inference: bool = False,
+        mode: Mode = "auto",
         dtype: Any = None,
         key: Array,
     ):
         written, wanted, bank = jr.split(as_key(key), 3)
-        options: Any = dict(taps=taps, modes=modes, jitter=jitter, dtype=dtype)
+        options: Any = dict(taps=taps, modes=modes, jitter=jitter, inference=inference, dtype=dtype)
         self.write = ResidualSelector(inputs, slots, **options, key=written)
         self.read = ResidualSelector(inputs, slots, **options, key=wanted)
         self.bank = Bank(inputs, outputs, slots, width=width, dtype=dtype, key=bank)

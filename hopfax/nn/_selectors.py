@@ -14,7 +14,9 @@ from jaxtyping import Array, Float
 from .._errors import (
     as_count,
     as_float,
+    as_key,
     as_number,
+    check_bool,
     check_finite,
     check_option,
     check_shape,
@@ -32,9 +34,9 @@ COUNTER = math.log(1e-5)
 class AbstractSelector(eqx.Module):
     """A function from inputs (T, d) to weights (T, S) in [0, 1]: which of S slots is selected.
 
-    It is causal: weights depend on the inputs until then. `weights` of a whole sequence gives the
-    same numbers as `step` after `step`. To write one of your own, subclass this and give the three
-    methods and `slots`.
+    It is causal: weights depend on the inputs until then. To write one of your own, subclass this
+    and give `init`, `step` and `slots`; whole sequences are then computed step by step, unless
+    `run` is given, too.
 
     **Example:**
 
@@ -49,11 +51,8 @@ class AbstractSelector(eqx.Module):
         def init(self):
             return ()  # it remembers nothing
 
-        def step(self, state, u):
+        def step(self, state, u, *, key=None):
             return state, jax.nn.one_hot(jnp.argmax(u), self.size, dtype=u.dtype)
-
-        def weights(self, us, mode="fft", *, key=None):
-            return jax.vmap(lambda u: self.step((), u)[1])(us)
 
 
     bank = hx.nn.Bank(3, 2, slots=3, key=jax.random.key(0))
@@ -72,14 +71,43 @@ class AbstractSelector(eqx.Module):
         """The state before the first input."""
 
     @abc.abstractmethod
-    def step(self, state: Any, u: Float[Array, " d"]) -> tuple[Any, Float[Array, " S"]]:
-        """The state after one input, and the weights then."""
+    def step(
+        self, state: Any, u: Float[Array, " d"], *, key: Array | None = None
+    ) -> tuple[Any, Float[Array, " S"]]:
+        """The state after one input, and the weights then.
 
-    @abc.abstractmethod
+        A `key` is for noise in training. A selector that draws has a field `inference`, which
+        `equinox.nn.inference_mode` sets, and raises without a key unless that is True.
+        """
+
+    def run(
+        self,
+        state: Any,
+        us: Float[Array, "T d"],
+        mode: Mode = "auto",
+        *,
+        count: Array | None = None,
+        key: Array | None = None,
+    ) -> tuple[Any, Float[Array, "T S"]]:
+        """The state after the first `count` inputs (default: all), and the weights at all steps,
+        from a state before them; `mode` as in `Modes.states`, `key` as in `step`."""
+        T = us.shape[0]
+        steps = jnp.arange(T)
+
+        def body(state, now):
+            k, u = now
+            new, weights = self.step(state, u, key=None if key is None else jr.fold_in(key, k))
+            if count is not None:
+                new = jax.tree.map(lambda new, old: jnp.where(k < count, new, old), new, state)
+            return new, weights
+
+        return jax.lax.scan(body, state, (steps, us))
+
     def weights(
-        self, us: Float[Array, "T d"], mode: Mode = "fft", *, key: Array | None = None
+        self, us: Float[Array, "T d"], mode: Mode = "auto", *, key: Array | None = None
     ) -> Float[Array, "T S"]:
-        """The weights at all steps; `mode` as in `Modes.states`. A `key` adds noise in training."""
+        """The weights at all steps, from the start; else as `run`."""
+        return self.run(self.init(), us, mode, key=key)[1]
 
 
 class ResidualSelector(AbstractSelector):
@@ -93,13 +121,14 @@ class ResidualSelector(AbstractSelector):
     that is true. An event is what the `detector` accepts, a linear system with L taps and, with
     `modes`, a memory of all inputs. With taps alone, $-F$ is a parity relation of a pattern of L
     tokens, and $a$ says whether it holds. All dynamics are linear and time-invariant, so that a
-    whole sequence is computed by a few convolutions; only $\sigma$ and the softmax are not linear.
+    whole sequence is computed by a few scans; only $\sigma$ and the softmax are not linear.
 
     $\sigma(x) = \min(1, \max(0, 1.2/(1 + e^{-x}) - 0.1))$ is exactly 0 and 1 at its ends
     (Louizos et al. 2018, arXiv:1712.01312): inputs that are no events do not move the count at all,
-    however many they are. `jitter` is the size of the noise that a `key` adds to the argument of
-    $\sigma$, as in dropout. Training with it drives $a$ to exactly 0 or 1, so that what was learned
-    holds on longer sequences, too; without it small errors of $a$ add up in $n$.
+    however many they are. In training noise of the size `jitter` is added to the argument of
+    $\sigma$. It drives $a$ to exactly 0 or 1, so that what was learned holds on longer sequences,
+    too; without it small errors of $a$ add up in $n$. As with `equinox.nn.Dropout`, a call needs a
+    `key` for it unless `inference` is True (or `jitter` is 0).
 
     Casti, Zampieri, Pasqualetti 2025, arXiv:2505.17932, have the three linear blocks and the
     gate; this parametrisation is hopfax's own.
@@ -112,15 +141,16 @@ class ResidualSelector(AbstractSelector):
     - `scale`: standard deviation of the detector's coefficients at first, right for inputs of unit
       norm.
     - `jitter`: standard deviation of the noise, not trained.
+    - `inference`: whether there is none; `equinox.nn.inference_mode` switches it.
     - `dtype`: of the parameters. Default: the default float.
     - `key`: keyword only; makes the initial parameters.
 
-    **Raises:** ValueError naming the argument.
+    **Raises:** ValueError naming the argument; without a `key` in training.
 
     **Example:**
 
     ```python
-    selector = hx.nn.ResidualSelector(3, 2, taps=2, key=jax.random.key(0))
+    selector = hx.nn.ResidualSelector(3, 2, taps=2, inference=True, key=jax.random.key(0))
     weights = selector.weights(jnp.eye(3), "recurrent")  # (3, 2)
     ```
     """
@@ -131,6 +161,7 @@ class ResidualSelector(AbstractSelector):
     ladder: Float[Array, " S"]
     log_beta: Float[Array, ""]
     jitter: float = eqx.field(static=True)
+    inference: bool  # not static, for eqx.nn.inference_mode
 
     def __init__(
         self,
@@ -143,6 +174,7 @@ class ResidualSelector(AbstractSelector):
         bias: float = 0.0,
         scale: float = 0.3,
         jitter: float = 1.0,
+        inference: bool = False,
         dtype: Any = None,
         key: Array,
     ):
@@ -158,6 +190,8 @@ class ResidualSelector(AbstractSelector):
         self.ladder = jnp.arange(1, slots + 1, dtype=dtype)
         self.log_beta = jnp.asarray(math.log(beta), dtype)
         self.jitter = as_number(jitter, "jitter")
+        check_bool(inference, "inference")
+        self.inference = inference
 
     def __check_init__(self):
         if not 0 <= self.jitter < math.inf:
@@ -175,21 +209,35 @@ class ResidualSelector(AbstractSelector):
         """The detector before the first input, and a count of zero."""
         return self.detector.init(), self.counter.init()
 
-    def step(self, state, u):
-        """The state after one input, and the weights then, without jitter."""
+    def step(self, state, u, *, key=None):
+        """The state after one input, and the weights then; `key` as in `weights`."""
         heard, count = state
         heard, evidence = self.detector.step(heard, u)
-        accepted = saturating(evidence[0] + self.bias)
+        accepted = saturating(self._jittered(evidence[0] + self.bias, key))
         count = self.counter.step(count, accepted)
         return (heard, count), self._select(accepted, count)
 
-    def weights(self, us, mode: Mode = "fft", *, key=None):
-        """The weights at all steps, with jitter if there is a `key`."""
-        evidence = self.detector.outputs(us, mode)[:, 0] + self.bias
-        if key is not None:
-            evidence = evidence + self.jitter * jr.normal(key, evidence.shape, evidence.dtype)
-        accepted = saturating(evidence)
-        return jax.vmap(self._select)(accepted, self.counter.states(accepted, mode))
+    def run(self, state, us, mode: Mode = "auto", *, count=None, key=None):
+        """The state after the first `count` inputs, and the weights at all steps, with jitter from
+        the `key` unless `inference` is True."""
+        heard, first = state
+        heard, evidence = self.detector.run(heard, us, mode, count)
+        accepted = saturating(self._jittered(evidence[:, 0] + self.bias, key))
+        last, counts = self.counter.run(first, accepted, mode, count)
+        return (heard, last), jax.vmap(self._select)(accepted, counts)
+
+    def _jittered(self, evidence: Array, key: Array | None) -> Array:
+        """The argument of the sigmoid, with noise in training; ValueError if that has no key."""
+        if self.inference or self.jitter == 0:
+            return evidence
+        if key is None:
+            raise ValueError(
+                f"`key` is needed in training, for noise of the size `jitter` = {self.jitter:g}: "
+                "make one with jax.random.key(seed), anew for every call. To call the layer "
+                "without noise take equinox.nn.inference_mode(layer), or inference=True."
+            )
+        noise = jr.normal(as_key(key), evidence.shape, evidence.dtype)
+        return evidence + self.jitter * noise
 
     def _select(self, accepted: Array, count: Array) -> Float[Array, " S"]:
         """The weights at one step, from $a_k$ and $n_k$."""
@@ -265,7 +313,7 @@ class SaliencySelector(AbstractSelector):
         """An empty state: it remembers nothing."""
         return ()
 
-    def step(self, state, u):
+    def step(self, state, u, *, key=None):
         """The same empty state, and the weights."""
         saliency = self.patterns @ u
         beta = jnp.exp(self.log_beta)
@@ -273,9 +321,9 @@ class SaliencySelector(AbstractSelector):
             return state, jax.nn.softmax(beta * saliency)
         return state, jax.nn.sigmoid(beta * (saliency - self.threshold))
 
-    def weights(self, us, mode: Mode = "fft", *, key=None):
-        """The weights at all steps."""
-        return jax.vmap(lambda u: self.step((), u)[1])(us)
+    def run(self, state, us, mode: Mode = "auto", *, count=None, key=None):
+        """The same empty state, and the weights at all steps."""
+        return state, jax.vmap(lambda u: self.step((), u)[1])(us)
 
 
 class TwoTimescaleSelector(AbstractSelector):
@@ -349,7 +397,7 @@ class TwoTimescaleSelector(AbstractSelector):
         dtype = self.network.patterns.xi.dtype
         return FieldState(jnp.zeros(N, dtype), jnp.zeros(P, dtype))
 
-    def step(self, state, u):
+    def step(self, state, u, *, key=None):
         """The state of the network after one input, and the weights then."""
         inputs = Inputs(current=self.gain * u)
 
@@ -360,10 +408,6 @@ class TwoTimescaleSelector(AbstractSelector):
         state, _ = jax.lax.scan(substep, state, None, length=self.substeps)
         overlaps = self.network.overlaps(state)
         return state, jax.nn.softmax(jnp.exp(self.log_beta) * overlaps)
-
-    def weights(self, us, mode: Mode = "fft", *, key=None):
-        """The weights at all steps."""
-        return jax.lax.scan(lambda state, u: self.step(state, u), self.init(), us)[1]
 
 
 def saturating(x: Array) -> Array:

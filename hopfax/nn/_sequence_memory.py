@@ -1,13 +1,13 @@
 """The two-timescale network as a recurrent layer: it learns sequences and replays them."""
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .. import _status
 from .._activations import AbstractActivation
@@ -29,7 +29,8 @@ from .._types import ArrayLike
 from ..constraints import AbstractConstraint, Masked, Positive, Unconstrained
 from ..networks import FieldState, Learning, Readout, TwoTimescaleHopfield, check_kind
 from ..patterns import Patterns
-from ._precision import arrived, check_weights, widened
+from ._masked import as_mask, only
+from ._precision import arrived, check_weights, of_any_rank, widened
 
 Output: TypeAlias = Literal["overlaps", "saliency", "rates"]
 
@@ -97,6 +98,8 @@ class SequenceMemory(eqx.Module):
     net = hx.TwoTimescaleHopfield(patterns, start, kappa=6.0, tau=8.0, bias=0.01)
     layer = hx.nn.SequenceMemory(net, output="saliency", constraint=hx.constraints.Simplex())
     layer(patterns.xi[:4]).shape  # (4, 8): what comes next, for every memory
+    ys, state = layer(patterns.xi[:4], layer.init())  # the same, to go on from
+    state, y = layer.step(state, jnp.zeros(16))
     ```
     """
 
@@ -117,6 +120,7 @@ class SequenceMemory(eqx.Module):
     learning: Learning = eqx.field(static=True)
     keep_diagonal: bool = eqx.field(static=True)
 
+    @of_any_rank
     def __init__(
         self,
         network: TwoTimescaleHopfield,
@@ -179,6 +183,7 @@ class SequenceMemory(eqx.Module):
         self.stimulus_gain = _gain(stimulus_gain, "stimulus_gain", dtype) if given else None
         self.dt, self.output, self.method = as_number(dt, "dt"), output, method
 
+    @of_any_rank
     def __check_init__(self):
         check_option(self.output, "output", ("overlaps", "saliency", "rates"))
         check_at_least(as_float(self.dt, "dt"), "dt", 0.0, strict=True)
@@ -189,6 +194,7 @@ class SequenceMemory(eqx.Module):
             check_shape(self.encoder, "encoder", shape, "(N, in_size)")
 
     @property
+    @of_any_rank
     def network(self) -> TwoTimescaleHopfield:
         """The network with the present parameters."""
         fixed = jax.tree.map(
@@ -214,12 +220,14 @@ class SequenceMemory(eqx.Module):
         """The size of one input."""
         return self.patterns.N if self.encoder is None else self.encoder.shape[1]
 
+    @of_any_rank
     def inputs(self, u: Float[Array, " I"]) -> dict[str, Float[Array, " N"] | None]:
         """The `stimulus` and `current` of `hopfax.simulate` that have the effect of an input."""
         drive = u if self.encoder is None else self.encoder @ u
         stimulus = None if self.stimulus_gain is None else self.stimulus_gain * drive
         return {"stimulus": stimulus, "current": self.current_gain * drive}
 
+    @of_any_rank
     def init(
         self, *, saliency: ArrayLike | None = None, field: ArrayLike | None = None
     ) -> FieldState:
@@ -235,84 +243,118 @@ class SequenceMemory(eqx.Module):
         state = network.init(saliency=saliency, field=field)
         return FieldState(state.field, state.saliency)  # currents will leave the patterns' span
 
+    @of_any_rank
     def step(
         self, state: FieldState, u: Float[Array, " I"]
     ) -> tuple[FieldState, Float[Array, " O"]]:
         """The state after the input `u` was held for a time `dt`, and the output then.
 
-        Both are NaN if the step is made by `hopfax.simulate` and fails.
+        Both are NaN if the step is made by `hopfax.simulate` and fails. `jax.lax.scan` wants a
+        function: `lambda state, u: layer.step(state, u)`, as a bound method of a module cannot be
+        hashed. `layer(us, state)` gives the same.
         """
         u = arrived(u, "u")
         check_shape(u, "u", (self.in_size,), "(in_size,)")
         dtype = u.dtype
         self, state, u = widened(self, _started(state), u)
         network = self.network
-        state, y = self._advance(network, network.decoder(), state, u)
+        state, y = _advance(self, network, network.decoder(), state, u)
         return state, y.astype(dtype)
 
+    @overload
+    def __call__(
+        self, us: Array, state: None = None, *, mask: Any = ..., key: Any = ...
+    ) -> Array: ...
+    @overload
+    def __call__(
+        self, us: Array, state: FieldState, *, mask: Any = ..., key: Any = ...
+    ) -> tuple[Array, FieldState]: ...
+    @of_any_rank
     def __call__(
         self,
         us: Float[Array, "T I"],
         state: FieldState | None = None,
         *,
+        mask: Bool[Array, " T"] | None = None,
         key: jax.Array | None = None,
-    ) -> Float[Array, "T O"]:
-        """The outputs for a sequence of inputs: `step`, repeated from `state` (default `init()`).
+    ) -> Float[Array, "T O"] | tuple[Float[Array, "T O"], FieldState]:
+        """The outputs for a sequence of inputs; from a `state`, these and the state after them.
 
-        **Arguments:** `us`: (T, in_size), zeros where there is no input. `key` is not used.
+        **Arguments:**
+
+        - `us`: (T, in_size), zeros where there is no input.
+        - `state`: of `init(...)`, a `step` or another call. Without one the layer starts from
+          `init()` and returns the outputs alone.
+        - `mask`: True where a step counts. In the others no time passes, and their outputs are
+          zero. They may hold anything, NaN included.
+        - `key`: not used.
         """
         us = arrived(us, "us")
         if us.shape[1:] != (self.in_size,):
             raise ValueError(f"`us` must have shape (T, in_size = {self.in_size}), got {us.shape}.")
-        dtype = us.dtype
-        state = self.init() if state is None else _started(state)
-        self, state, us = widened(self, state, us)
+        dtype, given = us.dtype, state is not None
+        if mask is not None:
+            mask = as_mask(mask, us.shape[0])
+            us = only(mask, us)
+        start = self.init() if state is None else _started(state)
+        self, start, us = widened(self, start, us)
         network = self.network
         decoder = network.decoder()
 
-        def body(state, u):
-            return self._advance(network, decoder, state, u)
+        def body(state, now):
+            u, counts = now
+            new, y = _advance(self, network, decoder, state, u)
+            if counts is None:
+                return new, y
+            new = jax.tree.map(lambda new, old: jnp.where(counts, new, old), new, state)
+            return new, jnp.where(counts, y, 0.0)
 
-        return lax.scan(body, state, us)[1].astype(dtype)
+        end, ys = lax.scan(body, start, (us, mask))
+        ys = ys.astype(dtype)
+        return (ys, end) if given else ys
 
-    def _advance(self, network, decoder, state, u):
-        method = self.method
-        if isinstance(method, ExponentialEuler):
-            state = self._euler(network, decoder, state, u, method.steps)
-        else:
-            state = self._simulated(network, state, u, method)
-        if self.output == "saliency":
-            return state, state.saliency
+
+def _advance(layer, network, decoder, state, u) -> tuple[FieldState, Array]:
+    method = layer.method
+    if isinstance(method, ExponentialEuler):
+        state = _euler(layer, network, decoder, state, u, method.steps)
+    else:
+        state = _simulated(layer, network, state, u, method)
+    if layer.output == "saliency":
+        assert state.saliency is not None
+        return state, state.saliency
+    rates = network.activation(state.field)
+    return state, rates if layer.output == "rates" else network.read(rates, decoder)
+
+
+def _euler(layer, network, decoder, state, u, steps: int) -> FieldState:
+    given = layer.inputs(u)
+    current, stimulus = given["current"], given["stimulus"]
+    evidence = None if stimulus is None else network.patterns.overlap(stimulus)
+    h = jnp.asarray(layer.dt / steps, state.field.dtype)
+    fast, slow = -jnp.expm1(-h), -jnp.expm1(-h / network.tau) * network.tau
+
+    def body(state, _):
         rates = network.activation(state.field)
-        return state, rates if self.output == "rates" else network.read(rates, decoder)
+        saliency = network.saliency(state.saliency, evidence)
+        pull = network.relax(rates, state.saliency, saliency, decoder)
+        drive = network.patterns.field(pull.weights) + current
+        if pull.residual is not None:
+            drive = drive + pull.residual
+        field = state.field + fast * (drive - state.field)
+        z = state.saliency + slow * pull.slow
+        return FieldState(field, z), None
 
-    def _euler(self, network, decoder, state, u, steps: int) -> FieldState:
-        given = self.inputs(u)
-        current, stimulus = given["current"], given["stimulus"]
-        evidence = None if stimulus is None else network.patterns.overlap(stimulus)
-        h = jnp.asarray(self.dt / steps, state.field.dtype)
-        fast, slow = -jnp.expm1(-h), -jnp.expm1(-h / network.tau) * network.tau
+    return lax.scan(body, state, length=steps)[0]
 
-        def body(state, _):
-            rates = network.activation(state.field)
-            saliency = network.saliency(state.saliency, evidence)
-            pull = network.relax(rates, state.saliency, saliency, decoder)
-            drive = network.patterns.field(pull.weights) + current
-            if pull.residual is not None:
-                drive = drive + pull.residual
-            field = state.field + fast * (drive - state.field)
-            z = state.saliency + slow * pull.slow
-            return FieldState(field, z), None
 
-        return lax.scan(body, state, length=steps)[0]
-
-    def _simulated(self, network, state, u, method: Diffrax | EventDriven) -> FieldState:
-        ts = jnp.asarray([0.0, self.dt], state.field.dtype)
-        given: Any = self.inputs(u)
-        run = simulate(network, state, ts, **given, method=method, throw=False)
-        fine, end = run.status == _status.OK, run.final
-        field, z = (jnp.where(fine, v, jnp.nan) for v in (end.field, end.saliency))
-        return FieldState(field, z)
+def _simulated(layer, network, state, u, method: Diffrax | EventDriven) -> FieldState:
+    ts = jnp.asarray([0.0, layer.dt], state.field.dtype)
+    given: Any = layer.inputs(u)
+    run = simulate(network, state, ts, **given, method=method, throw=False)
+    fine, end = run.status == _status.OK, run.final
+    field, z = (jnp.where(fine, v, jnp.nan) for v in (end.field, end.saliency))
+    return FieldState(field, z)
 
 
 def _check_method(method: Any, stimulus_gain: Any) -> None:

@@ -18,7 +18,8 @@ class Layer(nnx.Module):
 
     Its floating arrays are `nnx.Param`s in `parameters`, so that optimisers, `nnx.state`,
     `nnx.split` and checkpoints see them. Like the layer itself it takes one example: batch it by
-    `nnx.vmap` (or by `jax.vmap` over what closes over the model).
+    `nnx.vmap` (or by `jax.vmap` over what closes over the model). `model.eval()` puts a layer that
+    draws into inference mode, and `model.train()` back: by the attribute `deterministic`.
 
     **Arguments:** `layer`: an `equinox.Module`; its values are where training starts.
 
@@ -44,9 +45,12 @@ class Layer(nnx.Module):
 
     def __init__(self, layer: eqx.Module):
         parameters, self._apply = to_functional(layer)
+        self._infer = to_functional(eqx.nn.inference_mode(layer))[1]
+        self.deterministic = False  # as in Flax's Dropout, for `nnx.Module.eval` to set
         self.parameters = nnx.Dict({name: nnx.Param(x) for name, x in parameters.items()})
 
     def __call__(self, *args: Any, method: str = "__call__", **kwargs: Any) -> Any:
         """What the layer returns; `method="step"` and the like reach its other methods."""
         parameters = {name: parameter[...] for name, parameter in self.parameters.items()}
-        return self._apply(parameters, *args, method=method, **kwargs)
+        apply = self._infer if self.deterministic else self._apply
+        return apply(parameters, *args, method=method, **kwargs)

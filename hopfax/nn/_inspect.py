@@ -1,0 +1,146 @@
+r"""What a retrieval does inside: its weights, the energy of its states, and what it retrieves."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from .._errors import check_type
+from .._types import ArrayLike
+from ._attend import associations, counted
+from ._heads import beta_of, checked, keys_of, states_of
+from ._precision import arrived, widened
+from ._retrieval import HopfieldLookup, HopfieldPooling, HopfieldRetrieval
+from ._separations import TopK
+
+#: What a state retrieves; the code is the place here.
+RETRIEVED = ("one item", "several items", "the mean of many", "nothing")
+_ONE, _SEVERAL, _MANY, _NOTHING = range(4)
+_MOST = 0.9  # of the weight, by which what is retrieved is named
+
+
+class Inspection(NamedTuple):
+    r"""What `inspect` has seen, for each head h, state q and item s.
+
+    - `weights`: (H, Q, S) the association matrix of the last step, by which values are read.
+    - `energy`: (steps, H, Q) of the states, before each step:
+      $E = \tfrac12 |q|^2 - \Omega^*(z)/\beta$ with $z_s = \beta\, q \cdot k_s$. It never rises from
+      one update to the next. NaN for `TopK`, which has none.
+    - `retrieved`: (H, Q) a code into `hopfax.nn.RETRIEVED`: by the number of the largest weights
+      that make up 0.9, one item, several (a metastable state), or more than half of those that may
+      be retrieved (a mean of many); or nothing, where a mask leaves none.
+    - `items`: (H, Q) that number. `effective`: (H, Q) the effective number of items, the
+      exponential of the entropy of the weights.
+    - `ahead`: (H, Q) by how much the largest score is ahead of the second. Where the separation has
+      a `margin` and it is ahead by more, one item is retrieved exactly.
+
+    **Example:**
+
+    ```python
+    plain = dict(norms=(), projections=())  # states and items are compared as they are
+    layer = hx.nn.HopfieldRetrieval(1, 2, beta=20.0, **plain, key=jax.random.key(0))
+    seen = hx.nn.inspect(layer, jnp.array([1.0, 0.2]), jnp.eye(2))
+    hx.nn.RETRIEVED[seen.retrieved[0, 0]]  # 'one item'
+    ```
+    """
+
+    weights: Float[Array, "H Q S"]
+    energy: Float[Array, "steps H Q"]
+    retrieved: Int[Array, "H Q"]
+    items: Int[Array, "H Q"]
+    effective: Float[Array, "H Q"]
+    ahead: Float[Array, "H Q"]
+
+
+def inspect(
+    layer: HopfieldRetrieval | HopfieldLookup | HopfieldPooling,
+    *inputs: ArrayLike,
+    mask: ArrayLike | None = None,
+) -> Inspection:
+    r"""Look inside a retrieval: which items it reads, and whether it is at rest in one of them.
+
+    Kinds of fixed points and the bound of 0.9: Ramsauer et al. 2021, arXiv:2008.02217, section 3.
+
+    **Arguments:** `layer`: a `HopfieldRetrieval`, `HopfieldLookup` or `HopfieldPooling`. `inputs`,
+    `mask`: as of a call of it, but for values, which make no difference.
+
+    **Returns:** an `Inspection`.
+
+    **Raises:** TypeError/ValueError naming the argument.
+
+    **Example:**
+
+    ```python
+    layer = hx.nn.HopfieldRetrieval(2, 4, steps=3, key=jax.random.key(0))
+    query, memory = jax.random.normal(jax.random.key(1), (2, 3, 4))
+    seen = hx.nn.inspect(layer, query, memory)
+    seen.weights.shape, seen.energy.shape  # (2, 3, 3), (3, 2, 3)
+    ```
+    """
+    kinds = (HopfieldRetrieval, HopfieldLookup, HopfieldPooling)
+    what = "a HopfieldRetrieval, HopfieldLookup or HopfieldPooling"
+    check_type(layer, "layer", kinds, what)
+    if isinstance(layer, HopfieldLookup):
+        inputs = (*inputs[:1], layer.memory)
+    if isinstance(layer, HopfieldPooling):
+        inputs = (layer.queries, *inputs[:1])
+    made = layer if isinstance(layer, HopfieldRetrieval) else layer.retrieval
+    if len(inputs) < 2:
+        raise TypeError("`inspect` needs the inputs of a call: the states, and what is stored.")
+    query, memory = arrived(inputs[0], "query"), arrived(inputs[1], "memory")
+    if memory.shape[:1] == (0,):
+        raise ValueError("`memory` has no items to look at.")
+    values = jnp.zeros((*memory.shape[:1], made.value_size), memory.dtype)
+    query, full = checked(made, query, memory, values, mask)
+    made, query, memory = widened(made, query, memory)
+    keys = keys_of(made, counted(memory, full))
+    state, beta = states_of(made, query), beta_of(made, query.dtype)
+    energies, weights, scores = [], None, None
+    for _ in range(made.steps):
+        scores = _scores(beta * state, keys, full)
+        weights = associations(beta * state, keys, full, made.separation)
+        energies.append(_energy(made, state, beta, scores))
+        state = jnp.einsum("hqs,shd->qhd", weights, keys)
+    return _seen(weights, jnp.stack(energies), scores)
+
+
+def _scores(query: Array, keys: Array, mask: Array | None) -> Float[Array, "H Q S"]:
+    scores = jnp.einsum("qhd,shd->hqs", query, keys)
+    return scores if mask is None else jnp.where(mask, scores, -jnp.inf)
+
+
+def _energy(layer: HopfieldRetrieval, state: Array, beta: Array, scores: Array) -> Array:
+    """Of each head and state, (H, Q)."""
+    some = jnp.isfinite(scores).any(-1)
+    finite = jnp.where(some[..., None], scores, 0.0)
+    if layer.separation is None:
+        most = jax.nn.logsumexp(finite, axis=-1)
+    elif isinstance(layer.separation, TopK):
+        most = jnp.full(some.shape, jnp.nan)
+    else:
+        most = layer.separation.conjugate(finite)
+    energy = jnp.square(state).sum(-1).T / 2 - most / beta
+    return jnp.where(some, energy, jnp.nan)
+
+
+def _seen(weights: Any, energy: Array, scores: Any) -> Inspection:
+    down = jnp.sort(weights, axis=-1)[..., ::-1]
+    total = jnp.cumsum(down, axis=-1)
+    items = (total < _MOST).sum(-1) + 1
+    there = jnp.isfinite(scores).sum(-1)
+    retrieved = jnp.select(
+        [there == 0, items == 1, 2 * items > there], [_NOTHING, _ONE, _MANY], _SEVERAL
+    )
+    entropy = -jnp.where(weights > 0, weights * jnp.log(jnp.where(weights > 0, weights, 1.0)), 0.0)
+    best = jnp.sort(scores, axis=-1)[..., -2:]
+    ahead = best[..., -1] - best[..., 0] if scores.shape[-1] > 1 else jnp.full(items.shape, jnp.inf)
+    none = there == 0
+    return Inspection(
+        weights,
+        energy,
+        retrieved,
+        jnp.where(none, 0, items),
+        jnp.where(none, 0.0, jnp.exp(entropy.sum(-1))),
+        jnp.where(none, jnp.nan, ahead),
+    )

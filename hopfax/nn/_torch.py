@@ -1,0 +1,351 @@
+"""Weights of ml-jku's hopfield-layers (PyTorch), read into layers, and given back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from .._errors import as_count, shown
+from ._retrieval import HopfieldLookup, HopfieldPooling, HopfieldRetrieval
+
+_NAMES = dict(query="state_pattern", memory="stored_pattern", value="pattern_projection")
+_LETTERS = dict(query="q", memory="k", value="v")
+_WRAPPED = "hopfield."
+_CORE = "association_core."
+_UNKNOWN = {
+    "bias_k": "concat_bias_pattern",
+    "bias_v": "concat_bias_pattern",
+}
+
+Layer = HopfieldRetrieval | HopfieldLookup | HopfieldPooling
+
+
+def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> Layer:
+    r"""A layer with the weights of a `Hopfield`, `HopfieldPooling` or `HopfieldLayer` of
+    hopfield-layers (Ramsauer et al. 2021, arXiv:2008.02217), whose results are then the same.
+
+    What differs in a call: the layer takes one example (`jax.vmap` makes a batch), as
+    `layer(state, stored, values)` where theirs takes `(stored, state, projection)`; its `mask` is
+    True where an item counts, where their masks are True for what is left out; and the means of a
+    `HopfieldPooling` are (queries, size), which theirs lays end to end. Their iteration may stop
+    early, by `update_steps_eps`; the layer makes all its steps. Dropout is not taken over.
+
+    **Arguments:**
+
+    - `source`: the module; or its `state_dict()`, with tensors or, as safetensors loads them, with
+        NumPy arrays. PyTorch itself is not needed for the latter.
+    - `num_heads`: needed with a state dict, which does not tell it.
+    - `options`: of `HopfieldRetrieval`, in place of what the module says. A state dict tells
+        neither `beta` (their `scaling`) nor `steps` (`update_steps_max` + 1), which are then
+        the defaults of both packages: $1/\sqrt{\mathtt{qk\_size}}$ and 1.
+
+    **Returns:** a `HopfieldRetrieval`, `HopfieldPooling` or `HopfieldLookup`.
+
+    **Raises:** TypeError for anything else; ValueError naming what is missing, and options of
+    theirs that the layers do not have. Different `scaling`s of heads are refused, too: theirs
+    multiplies features by them in turn, not heads; say by `beta` what was meant.
+
+    **Example:**
+
+    ```python
+    layer = hx.nn.HopfieldRetrieval(2, 4, key=jax.random.key(0))
+    state = hx.nn.to_torch(layer)  # as of a `Hopfield(input_size=4, num_heads=2)`
+    again = hx.nn.from_torch(state, num_heads=2)
+    again.query_proj.weight.shape  # (4, 4)
+    ```
+    """
+    state, told = _read(source)
+    if num_heads is not None:
+        told["num_heads"] = as_count(num_heads, "num_heads")
+    if "num_heads" not in told:
+        raise ValueError("`num_heads` is needed: a state dict does not tell it.")
+    wrapped = any(name.startswith(_WRAPPED) for name in state)
+    own = {
+        n.removeprefix(_WRAPPED): a for n, a in state.items() if wrapped == n.startswith(_WRAPPED)
+    }
+    core = {n.removeprefix(_CORE): a for n, a in own.items() if n.startswith(_CORE)}
+    for name, option in _UNKNOWN.items():
+        if name in core:
+            raise ValueError(f"`source` was made with {option}=True, which no layer here has.")
+    weights, biases = _projections(core, told, options.get("projections"))
+    settings = _settings(own, weights, told, options) | options
+    made = _made(state, told["num_heads"], settings)
+    retrieval = made if isinstance(made, HopfieldRetrieval) else made.retrieval
+    retrieval = _filled(retrieval, own, core, weights, biases, told)
+    if isinstance(made, HopfieldRetrieval):
+        return retrieval
+    made = eqx.tree_at(lambda it: it.retrieval, made, retrieval)
+    if isinstance(made, HopfieldPooling):
+        return eqx.tree_at(lambda it: it.queries, made, _table(state["pooling_weights"]))
+    made = eqx.tree_at(lambda it: it.memory, made, _table(state["lookup_weights"]))
+    if made.values is None:
+        return made
+    return eqx.tree_at(lambda it: it.values, made, _table(state["target_weights"]))
+
+
+def _read(source: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays by name, and what a module tells beside them."""
+    if isinstance(source, Mapping):
+        return {str(name): _array(value, name) for name, value in source.items()}, {}
+    if not callable(getattr(source, "state_dict", None)):
+        raise TypeError(
+            f"`source` must be a module of hopfield-layers or its state dict, got {shown(source)}."
+        )
+    state, _ = _read(source.state_dict())
+    outer = getattr(source, "hopfield", source)
+    core = outer.association_core
+    for option in ("add_zero_attn", "value_as_connected"):
+        if getattr(core, option):
+            raise ValueError(f"`source` was made with {option}=True, which no layer here has.")
+    if outer.association_activation is not None:
+        raise ValueError("`source` has an `association_activation`, which no layer here has.")
+    static = dict(query=core.query_as_static, memory=core.key_as_static, value=core.value_as_static)
+    told = dict(
+        num_heads=core.num_heads,
+        projections=[name for name, fixed in static.items() if not fixed],
+        beta=_array(outer.scaling, "scaling"),
+        steps=outer.update_steps_max,
+        sizes=dict(query=core.embed_dim, memory=core.kdim, value=core.vdim),
+        qk_size=core.head_dim,
+        norms={
+            name: getattr(outer, f"norm_{theirs}").eps
+            for name, theirs in _NAMES.items()
+            if getattr(outer, f"norm_{theirs}") is not None
+        },
+    )
+    if core.normalize_pattern:
+        told["norms"]["association"] = core.normalize_pattern_eps
+    return state, told
+
+
+def _array(value: Any, name: Any) -> np.ndarray:
+    """A tensor, or what is an array already."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.numpy() if "bfloat16" not in str(value.dtype) else value.float().numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fV":
+        raise TypeError(f"`source[{name!r}]` must be an array of floats, got {shown(value)}.")
+    return array
+
+
+def _projections(
+    core: dict[str, np.ndarray], told: dict[str, Any], asked: Any
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Weights and biases of the three projections that there are, by our names."""
+    together, H = core.get("in_proj_weight"), told["num_heads"]
+    if together is None:
+        weights = {
+            name: core[f"{letter}_proj_weight"]
+            for name, letter in _LETTERS.items()
+            if f"{letter}_proj_weight" in core
+        }
+    else:
+        names = [n for n in _NAMES if n in told.get("projections", asked or _NAMES)]
+        if together.shape[0] % (len(names) * H):
+            raise ValueError(
+                f"`source`: in_proj_weight has {together.shape[0]} rows, which are not those of "
+                f"{', '.join(names)} in {H} heads. Is `num_heads` right? A module with static "
+                "patterns must be told by `projections`."
+            )
+        weights = dict(zip(names, np.split(together, len(names)), strict=True))
+    bias = core.get("in_proj_bias")
+    if bias is None:
+        return weights, {}
+    ends = np.cumsum([weight.shape[0] for weight in weights.values()])
+    return weights, dict(zip(weights, np.split(bias, ends), strict=False))
+
+
+def _settings(
+    own: dict[str, np.ndarray],
+    weights: dict[str, np.ndarray],
+    told: dict[str, Any],
+    given: dict[str, Any],
+) -> dict[str, Any]:
+    """The options of the layer: sizes, projections, norms, biases, and unless they are given beta
+    and steps."""
+    H, sizes = told["num_heads"], {}
+    for name, theirs in _NAMES.items():
+        norm = own.get(f"norm_{theirs}.weight")
+        if name in weights:
+            sizes[name] = weights[name].shape[1]
+        elif norm is not None:
+            sizes[name] = norm.shape[0]
+        elif (size := told.get("sizes", {}).get(name)) is not None:
+            sizes[name] = size
+    heads = [weights[name].shape[0] // H for name in ("query", "memory") if name in weights]
+    qk = heads[0] if heads else told.get("qk_size")
+    output = own.get(f"{_CORE}out_proj.weight")
+    projections = [*weights, *([] if output is None else ["output"])]
+    norms = [n for n, theirs in _NAMES.items() if f"norm_{theirs}.weight" in own]
+    norms += ["association"] if f"{_CORE}p_norm_weight" in own else []
+    biases = [f"{_CORE}in_proj_bias", f"{_CORE}out_proj.bias"]
+    found = dict(
+        projections=projections,
+        norms=list(told["norms"]) if "norms" in told else norms,
+        use_bias=any(name in own for name in biases),
+        qk_size=qk,
+        vo_size=weights["value"].shape[0] // H if "value" in weights else None,
+        output_size=None if output is None else output.shape[0],
+        dtype=next(iter(own.values())).dtype if own else None,
+    )
+    # Where a pattern is taken as it is, it has the size of what a projection would make.
+    for name in _NAMES:
+        size = sizes.get(name)
+        found[f"{name}_size"] = size if name in weights or size is None else (qk or size)
+    if "value" not in weights and "value" in sizes:
+        found["value_size"] = found["vo_size"] = _unprojected(own, sizes["value"], H)
+    found |= {name: _told(told, name) for name in ("beta", "steps") if name not in given}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _told(told: dict[str, Any], name: str) -> Any:
+    """The inverse temperature or the number of steps that a module tells; None for a state dict."""
+    value = told.get(name)
+    if name == "beta" and value is not None:
+        value = np.ravel(value)
+        if np.ptp(value) > 0:
+            raise ValueError(
+                "`source` has a `scaling` for each head, but theirs multiplies features by it in "
+                "turn, not heads; give `beta`, a number or one for each head."
+            )
+        return float(value[0])
+    if value is None and "steps" not in told:
+        return None
+    if not isinstance(value, int):
+        raise ValueError(
+            "`source` has no whole number of update steps for all heads (update_steps_max = "
+            f"{shown(value)}); give `steps`, its number plus one."
+        )
+    return value + 1
+
+
+def _unprojected(own: dict[str, np.ndarray], size: int, H: int) -> int:
+    """The size of values that are taken as they are."""
+    output = own.get(f"{_CORE}out_proj.weight")
+    return size if output is None else output.shape[1] // H
+
+
+def _made(state: dict[str, np.ndarray], H: int, settings: dict[str, Any]) -> Layer:
+    """A layer of the kind of the arrays, with weights of its own."""
+    options = dict(settings)
+    if "query_size" not in options:
+        raise ValueError("`source` does not tell the size of states; give `query_size`.")
+    sizes = (H, options.pop("query_size"))
+    if "pooling_weights" in state:
+        number = state["pooling_weights"].size // sizes[1]
+        return HopfieldPooling(number, *sizes, key=jr.key(0), **options)
+    if "lookup_weights" in state:
+        number = max(state["lookup_weights"].shape[:2])
+        options["separate_values"] = "target_weights" in state
+        return HopfieldLookup(number, *sizes, key=jr.key(0), **options)
+    return HopfieldRetrieval(*sizes, key=jr.key(0), **options)
+
+
+def _filled(
+    layer: HopfieldRetrieval,
+    own: dict[str, np.ndarray],
+    core: dict[str, np.ndarray],
+    weights: dict[str, np.ndarray],
+    biases: dict[str, np.ndarray],
+    told: dict[str, Any],
+) -> HopfieldRetrieval:
+    """The layer with all weights of the arrays."""
+    linear = {n: (w, biases.get(n)) for n, w in weights.items()}
+    if "out_proj.weight" in core:
+        linear["output"] = core["out_proj.weight"], core.get("out_proj.bias")
+    for name, (weight, bias) in linear.items():
+        made = getattr(layer, f"{name}_proj")
+        if made is None or made.weight.shape != weight.shape:
+            raise ValueError(f"`source`: the weights of {name!r} have shape {weight.shape}.")
+        layer = eqx.tree_at(lambda it, n=name: getattr(it, f"{n}_proj").weight, layer, _own(weight))
+        if made.bias is not None:
+            bias = np.zeros(made.bias.shape, weight.dtype) if bias is None else bias
+            layer = eqx.tree_at(lambda it, n=name: getattr(it, f"{n}_proj").bias, layer, _own(bias))
+    eps = told.get("norms", {})
+    for name in (*_NAMES, "association"):
+        made = getattr(layer, f"{name}_norm")
+        if made is None:
+            continue
+        theirs = f"norm_{_NAMES[name]}." if name in _NAMES else f"{_CORE}p_norm_"
+        weight, bias = own.get(f"{theirs}weight"), own.get(f"{theirs}bias")
+        affine = dict(use_weight=weight is not None, use_bias=bias is not None)
+        norm = eqx.nn.LayerNorm(made.shape, eps=eps.get(name, made.eps), **affine)
+        if weight is not None:
+            norm = eqx.tree_at(lambda n: (n.weight, n.bias), norm, (_own(weight), _own(bias)))
+        layer = eqx.tree_at(lambda it, n=name: getattr(it, f"{n}_norm"), layer, norm)
+    return layer
+
+
+def _own(array: np.ndarray | None) -> Any:
+    return jnp.asarray(array)
+
+
+def _table(array: np.ndarray) -> Any:
+    """What is stored, without the axis of the batch, wherever that is."""
+    return jnp.asarray(array.reshape(-1, array.shape[-1]))
+
+
+def to_torch(layer: Layer) -> dict[str, np.ndarray]:
+    r"""The weights of a layer by the names of hopfield-layers: a state dict of NumPy arrays, which
+    `safetensors.numpy.save_file` writes.
+
+    It is that of a module of the same sizes, which was told no `pattern_size` where this is the
+    hidden size. `beta` and `steps` are no part of it: give them to theirs as `scaling` and
+    `update_steps_max` = `steps - 1`.
+
+    **Raises:** TypeError for another layer.
+
+    **Example:**
+
+    ```python
+    layer = hx.nn.HopfieldRetrieval(2, 4, key=jax.random.key(0))
+    hx.nn.to_torch(layer)["association_core.in_proj_weight"].shape  # (12, 4)
+    ```
+    """
+    if not isinstance(layer, Layer):
+        raise TypeError(
+            "`layer` must be a HopfieldRetrieval, HopfieldLookup or HopfieldPooling, got "
+            f"{shown(layer)}."
+        )
+    if isinstance(layer, HopfieldRetrieval):
+        return {name: np.asarray(value) for name, value in _arrays(layer).items()}
+    found = {f"{_WRAPPED}{name}": value for name, value in _arrays(layer.retrieval).items()}
+    if isinstance(layer, HopfieldPooling):
+        found["pooling_weights"] = layer.queries[None]
+    else:
+        found["lookup_weights"] = layer.memory[None]
+        if layer.values is not None:
+            found["target_weights"] = layer.values[None]
+    return {name: np.asarray(value) for name, value in found.items()}
+
+
+def _arrays(layer: HopfieldRetrieval) -> dict[str, Any]:
+    found, weights, biases = {}, {}, []
+    for name, theirs in _NAMES.items():
+        norm, projection = getattr(layer, f"{name}_norm"), getattr(layer, f"{name}_proj")
+        if norm is not None and norm.weight is not None:
+            found[f"norm_{theirs}.weight"], found[f"norm_{theirs}.bias"] = norm.weight, norm.bias
+        if projection is not None:
+            weights[name] = projection.weight
+            biases += [] if projection.bias is None else [projection.bias]
+    shapes = {weight.shape for weight in weights.values()}
+    alike = len(shapes) == 1 and layer.query_size == layer.memory_size == layer.value_size
+    if alike:
+        found[f"{_CORE}in_proj_weight"] = jnp.concatenate(list(weights.values()))
+    else:
+        for name, weight in weights.items():
+            found[f"{_CORE}{_LETTERS[name]}_proj_weight"] = weight
+    if biases:
+        if "value" not in weights:  # they keep room for it all the same
+            last = layer.output_proj.weight.shape[1] if layer.output_proj else 0
+            biases.append(jnp.zeros(last, biases[0].dtype))
+        found[f"{_CORE}in_proj_bias"] = jnp.concatenate(biases)
+    if layer.output_proj is not None:
+        found[f"{_CORE}out_proj.weight"] = layer.output_proj.weight
+        if layer.output_proj.bias is not None:
+            found[f"{_CORE}out_proj.bias"] = layer.output_proj.bias
+    return found

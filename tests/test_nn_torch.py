@@ -1,0 +1,119 @@
+"""Weights of hopfield-layers: every option, read from a module and from its state dict.
+
+`data/hopfield_layers_states.json` holds the state dicts, options, inputs and results in float64 of
+modules of ml-jku's hopfield-layers (version 1.0.2, PyTorch 2.13) with random weights.
+"""
+
+import json
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from helpers import ROOT
+
+import hopfax as hx
+
+CASES = json.loads((ROOT / "tests/data/hopfield_layers_states.json").read_text())
+#: What a state dict does not tell of these cases.
+UNTOLD = {
+    "sizes": dict(beta=0.7, steps=3),
+    "scaling, no biases": dict(beta=1.5),
+    "static": dict(projections=["query", "output"], vo_size=4),
+}
+#: Norms without weights leave no trace in a state dict, and a module without weights has none.
+FROM_MODULES_ONLY = ("norms without weights, hopfield space, mask", "nothing but association")
+
+
+def state_of(case):
+    return {name: np.asarray(value) for name, value in case["state"].items()}
+
+
+def module_of(case):
+    """What `from_torch` reads of a module, without PyTorch."""
+    told = dict(case["told"])
+    norms, scaling = told.pop("norms"), told.pop("scaling")
+    norms = {name: eps and SimpleNamespace(eps=eps) for name, eps in norms.items()}
+    inner = dict(
+        association_core=SimpleNamespace(**told),
+        association_activation=None,
+        scaling=scaling,
+        update_steps_max=told["update_steps_max"],
+        **norms,
+    )
+    inner = SimpleNamespace(state_dict=lambda: state_of(case), **inner)
+    if case["kind"] == "Hopfield":
+        return inner
+    return SimpleNamespace(hopfield=inner, state_dict=lambda: state_of(case))
+
+
+def results(layer, case):
+    """Of both examples, laid out as theirs."""
+    args = [jnp.asarray(value) for value in case["args"]]
+    stored, state, values = (*args, None, None)[:3]
+    inputs = (state, stored, values) if case["kind"] == "Hopfield" else (stored,)
+    counts = None
+    if case["padding"] is not None:
+        counts = ~jnp.asarray(case["padding"])
+    elif case["association"] is not None:
+        counts = jnp.broadcast_to(~jnp.asarray(case["association"]), (2, 3, 5))
+    out = jax.vmap(lambda x, m: layer(*x, mask=m))(inputs, counts)
+    return out.reshape(np.shape(case["out"]))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_layers_with_their_weights_give_their_results(name):
+    case = CASES[name]
+    options = dict(query_size=4) if name == "nothing but association" else {}
+    layer = hx.nn.from_torch(module_of(case), **options)
+    np.testing.assert_allclose(results(layer, case), case["out"], atol=1e-12)
+    if name not in FROM_MODULES_ONLY:
+        heads = case["told"]["num_heads"]
+        layer = hx.nn.from_torch(state_of(case), num_heads=heads, **UNTOLD.get(name, {}))
+        np.testing.assert_allclose(results(layer, case), case["out"], atol=1e-12)
+        given = hx.nn.to_torch(layer)
+        assert given.keys() == case["state"].keys()
+        for key, value in given.items():
+            np.testing.assert_array_equal(value, case["state"][key])
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_what_cannot_be_read_is_said():
+    case = CASES["plain"]
+    with pytest.raises(ValueError, match="`num_heads` is needed"):
+        hx.nn.from_torch(state_of(case))
+    with pytest.raises(ValueError, match="12 rows, .* Is `num_heads` right"):
+        hx.nn.from_torch(state_of(case), num_heads=5)
+    with pytest.raises(TypeError, match="`source` must be a module of hopfield-layers"):
+        hx.nn.from_torch([1.0])
+    with pytest.raises(ValueError, match="concat_bias_pattern=True"):
+        state = state_of(case) | {"association_core.bias_k": np.zeros((1, 1, 4))}
+        hx.nn.from_torch(state, num_heads=2)
+    module = module_of(case)
+    module.association_core.add_zero_attn = True
+    with pytest.raises(ValueError, match="add_zero_attn=True"):
+        hx.nn.from_torch(module)
+    module = module_of(case)
+    module.update_steps_max = None
+    with pytest.raises(ValueError, match="update_steps_max = None.*give `steps`"):
+        hx.nn.from_torch(module)
+    module.scaling = [0.5, 2.0]
+    with pytest.raises(ValueError, match="`scaling` for each head"):
+        hx.nn.from_torch(module, steps=1)
+    layer = hx.nn.from_torch(module, steps=2, beta=[0.5, 2.0])
+    assert isinstance(layer, hx.nn.HopfieldRetrieval) and layer.steps == 2
+    with pytest.raises(ValueError, match="give `query_size`"):
+        hx.nn.from_torch(module_of(CASES["nothing but association"]))
+    with pytest.raises(TypeError, match="`layer` must be a HopfieldRetrieval"):
+        hx.nn.to_torch(None)
+
+
+def test_weights_go_through_safetensors(tmp_path):
+    numpy = pytest.importorskip("safetensors.numpy")
+    pool = hx.nn.HopfieldPooling(3, 2, 4, output_size=5, key=jr.key(1))
+    numpy.save_file(hx.nn.to_torch(pool), tmp_path / "pool.safetensors")
+    again = hx.nn.from_torch(numpy.load_file(tmp_path / "pool.safetensors"), num_heads=2)
+    x = jr.normal(jr.key(2), (7, 4))
+    np.testing.assert_array_equal(again(x), pool(x))
