@@ -1,10 +1,18 @@
 """Figures without a display. matplotlib is imported when the first one is made."""
 
+import importlib.util
 from typing import Any
 
 import hopfax as hx
 
 from .._errors import missing
+
+
+def check() -> None:
+    """ImportError, as `require` raises it, where matplotlib is not installed. Does not import it,
+    which takes a second."""
+    if importlib.util.find_spec("matplotlib") is None:
+        require()
 
 
 def require(what: str = "drawing") -> Any:

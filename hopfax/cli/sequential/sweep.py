@@ -1,9 +1,11 @@
 """`hopfax sweep`: the phase diagram of a two-timescale network."""
 
+import contextlib
 import dataclasses
 import math
 import pathlib
 import time
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -13,6 +15,7 @@ import hopfax as hx
 
 from ...observables import REGIMES
 from .. import _output
+from .._ahead import ahead
 from .._axes import AxisOptions
 from .._console import number, say, table
 from .._families import Family
@@ -20,7 +23,7 @@ from .._limits import check_points
 from .._machine import Precision, host_devices, precision
 from .._memories import digest, named, path_of
 from .._models import check_alone, load_flow
-from .._picture import require
+from .._picture import check
 from .._sweeping import Work, outcomes
 from . import _sweep_task
 from ._networks import activation_of
@@ -135,7 +138,7 @@ class Sweep:
 
     def _swept(self) -> int:
         self._check()
-        require()  # rather now than after the computation
+        check()  # rather now than after the computation
         if self.devices is not None:
             host_devices(self.devices)
         with precision(self.precision):
@@ -149,10 +152,11 @@ class Sweep:
             output.check([store], PICTURE)
             complete, start = not self.overwrite and _output.complete(store), time.perf_counter()
             work = _output.was_read(store)
-            if not complete:
-                gains = "" if self.axis else f", {gains_and_starts(self.points)[0]:,} gains"
-                task.announce(store, gains)
-            dataset = task.compute(store, output)
+            with contextlib.nullcontext() if complete else ahead(partial(theory, memories, self)):
+                if not complete:
+                    gains = "" if self.axis else f", {gains_and_starts(self.points)[0]:,} gains"
+                    task.announce(store, gains)
+                dataset = task.compute(store, output)
             if not complete:
                 work = _output.was_computed(dataset, "runs", start)
             if (dataset["status"] == -1).any():
@@ -280,13 +284,9 @@ def _thresholds(dataset: Any, memories: Any, settings: Sweep) -> str:
 def predictions(memories: Any, settings: Sweep) -> list[tuple[str, str]]:
     """Critical gains by the theory, as rows of the table: those whose assumptions hold."""
     theory, P = hx.theory.sequential, memories.P
-    apart = crosstalk(memories) < ORTHOGONAL
-    plain = settings.activation == "hard_tanh" and not settings.noise and settings.model is None
-    driven = settings.init or settings.stimulus or settings.current
-    plain = plain and settings.readout == "linear" and not driven
-    if not plain or not (apart or settings.learning == "pseudo_inverse"):
+    if not _derived(memories, settings):
         return [("theory: no prediction is derived for these settings", "-")]
-    rows = []
+    apart, rows = crosstalk(memories) < ORTHOGONAL, []
     name = f"theory, P = {P}, tau = {settings.tau:g}, bias {settings.bias:g}"
     if not apart or theory.domain(P, settings.tau, settings.bias):
         rows.append((f"{name}: no prediction is derived", "-"))
@@ -297,6 +297,26 @@ def predictions(memories: Any, settings: Sweep) -> list[tuple[str, str]]:
     rows.append((f"theory, P = {P}, tau -> infinity", number(theory.critical_gain(P), 3)))
     endless = number(theory.critical_gain(), 3)
     return [*rows, ("theory, P -> infinity, tau -> infinity", endless)]
+
+
+def _derived(memories: Any, settings: Sweep) -> bool:
+    """Whether there is a theory for the settings."""
+    plain = settings.activation == "hard_tanh" and not settings.noise and settings.model is None
+    driven = settings.init or settings.stimulus or settings.current
+    plain = plain and settings.readout == "linear" and not driven
+    return plain and (crosstalk(memories) < ORTHOGONAL or settings.learning == "pseudo_inverse")
+
+
+def theory(memories: Any, settings: Sweep) -> None:
+    """Evaluate the theory that table and picture of the default axes will show."""
+    from ...plots import _cycle, _sweeps  # late: it takes all of hopfax.plots along
+
+    if settings.axis or not _derived(memories, settings):
+        return
+    predictions(memories, settings)
+    cycle = _cycle.Cycle(memories.P, settings.tau, settings.bias, crosstalk(memories) < ORTHOGONAL)
+    _cycle.edges_of(cycle, settings.kappa[1])
+    _sweeps.predicted_dwells(cycle, settings.kappa[1])
 
 
 def advice(memories: Any, dataset: Any, settings: Sweep) -> list[str]:
