@@ -152,7 +152,12 @@ class Sweep:
             output.check([store], PICTURE)
             complete, start = not self.overwrite and _output.complete(store), time.perf_counter()
             work = _output.was_read(store)
-            with contextlib.nullcontext() if complete else ahead(partial(theory, memories, self)):
+            soon = (
+                contextlib.nullcontext()
+                if complete
+                else ahead(partial(theory_ahead, memories, self))
+            )
+            with soon:
                 if not complete:
                     gains = "" if self.axis else f", {gains_and_starts(self.points)[0]:,} gains"
                     task.announce(store, gains)
@@ -284,9 +289,9 @@ def _thresholds(dataset: Any, memories: Any, settings: Sweep) -> str:
 def predictions(memories: Any, settings: Sweep) -> list[tuple[str, str]]:
     """Critical gains by the theory, as rows of the table: those whose assumptions hold."""
     theory, P = hx.theory.sequential, memories.P
-    if not _derived(memories, settings):
-        return [("theory: no prediction is derived for these settings", "-")]
     apart, rows = crosstalk(memories) < ORTHOGONAL, []
+    if not _derived(apart, settings):
+        return [("theory: no prediction is derived for these settings", "-")]
     name = f"theory, P = {P}, tau = {settings.tau:g}, bias {settings.bias:g}"
     if not apart or theory.domain(P, settings.tau, settings.bias):
         rows.append((f"{name}: no prediction is derived", "-"))
@@ -299,22 +304,24 @@ def predictions(memories: Any, settings: Sweep) -> list[tuple[str, str]]:
     return [*rows, ("theory, P -> infinity, tau -> infinity", endless)]
 
 
-def _derived(memories: Any, settings: Sweep) -> bool:
-    """Whether there is a theory for the settings."""
+def _derived(apart: bool, settings: Sweep) -> bool:
+    """Whether there is a theory for the settings, with memories that are orthogonal or not."""
     plain = settings.activation == "hard_tanh" and not settings.noise and settings.model is None
     driven = settings.init or settings.stimulus or settings.current
     plain = plain and settings.readout == "linear" and not driven
-    return plain and (crosstalk(memories) < ORTHOGONAL or settings.learning == "pseudo_inverse")
+    return plain and (apart or settings.learning == "pseudo_inverse")
 
 
-def theory(memories: Any, settings: Sweep) -> None:
-    """Evaluate the theory that table and picture of the default axes will show."""
+def theory_ahead(memories: Any, settings: Sweep) -> None:
+    """Evaluate the theory that table and picture of the default axes will show, the same functions
+    at as many gains, so that it is traced and compiled."""
     from ...plots import _cycle, _sweeps  # late: it takes all of hopfax.plots along
 
-    if settings.axis or not _derived(memories, settings):
+    apart = not settings.axis and crosstalk(memories) < ORTHOGONAL
+    if settings.axis or not _derived(apart, settings):
         return
     predictions(memories, settings)
-    cycle = _cycle.Cycle(memories.P, settings.tau, settings.bias, crosstalk(memories) < ORTHOGONAL)
+    cycle = _cycle.Cycle(memories.P, settings.tau, settings.bias, apart)
     _cycle.edges_of(cycle, settings.kappa[1])
     _sweeps.predicted_dwells(cycle, settings.kappa[1])
 
