@@ -33,7 +33,7 @@ def tau_least(P: int | float) -> float:
 
 def inside(
     P: int | float, tau: ArrayLike, bias: ArrayLike, kappa: ArrayLike = 0.0
-) -> Bool[Array, "..."]:
+) -> Bool[Array | np.ndarray, "..."] | np.bool_:
     """Whether the theory of finite `tau` holds; also under a trace. Of NumPy where all is known."""
     if all(map(is_concrete, (tau, bias, kappa))):
         tau, bias, kappa = np.asarray(tau), np.asarray(bias), np.asarray(kappa)
