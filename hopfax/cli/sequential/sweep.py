@@ -152,11 +152,9 @@ class Sweep:
             output.check([store], PICTURE)
             complete, start = not self.overwrite and _output.complete(store), time.perf_counter()
             work = _output.was_read(store)
-            soon = (
-                contextlib.nullcontext()
-                if complete
-                else ahead(partial(theory_ahead, memories, self))
-            )
+            soon = contextlib.nullcontext()
+            if not complete and self.part is None:  # of a part nothing is drawn
+                soon = ahead(partial(theory_ahead, memories, self))
             with soon:
                 if not complete:
                     gains = "" if self.axis else f", {gains_and_starts(self.points)[0]:,} gains"
