@@ -48,7 +48,7 @@ def cast(array: jax.Array | np.ndarray, name: str, dtype: Any) -> jax.Array:
         made = array.astype(dtype)
     if array.dtype.kind in "iuf" and array.itemsize > made.itemsize:
         _refuse(array, np.isinf(made) & ~np.isinf(array), name, f"numbers that {dtype} holds")
-    return jnp.asarray(made)
+    return jax.device_put(made)  # `jnp.asarray` compiles a program for every new shape
 
 
 def as_real(value: Any, name: str) -> jax.Array | np.ndarray:

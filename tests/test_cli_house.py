@@ -9,13 +9,16 @@ import ast
 import dataclasses
 import importlib
 import sys
+import threading
 
+import jax
 import pytest
 from cli_helpers import elsewhere as elsewhere, refusal
 from helpers import ROOT
 
 import hopfax.cli
 from hopfax.cli import _families
+from hopfax.cli._ahead import ahead
 
 PACKAGE = ROOT / "hopfax" / "cli"
 FILES = {
@@ -219,3 +222,21 @@ def test_a_folder_and_a_name_make_a_family(command, toy, tmp_path):
         status, _, err = command(name, "--network", "toy")
         answer = f"`{name}` is not for toy networks; it is for {others}."
         assert status == 2 and refusal(err) == f"hopfax: error: {answer}"
+
+
+def test_what_is_made_ready_ahead_fails_in_silence_and_ends_with_the_command():
+    taken, go = [], threading.Event()
+
+    def broken():
+        raise OSError("is said where it is taken in earnest")
+
+    with ahead(broken, lambda: taken.append(jax.config.jax_enable_x64)):
+        pass
+    assert taken == [True]  # after the failure, and waited for
+    with pytest.raises(KeyError), ahead(lambda: go.wait(10), lambda: taken.append("late")):
+        raise KeyError
+    go.set()
+    for thread in threading.enumerate():
+        if thread.name == "hopfax-ahead":
+            thread.join()
+    assert taken == [True]

@@ -18,6 +18,7 @@ which lists what is to be removed. Whatever is killed in between is finished by 
 """
 
 import contextlib
+import importlib.util
 import io
 import os
 import pathlib
@@ -72,10 +73,8 @@ class Folder:
         **Raises:** NotADirectoryError if it is a file; StoreError if it holds anything else.
         """
         path = self.path
-        try:
-            import zarr  # noqa: F401
-        except ImportError as error:
-            raise missing("zarr", "io", "storing a sweep") from error
+        if importlib.util.find_spec("zarr") is None:  # imported where it is used, for it takes long
+            raise missing("zarr", "io", "storing a sweep")
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(f"`store`: {path} is a file; name a new folder.")
         manifest = self.manifest() if path.is_dir() else None

@@ -72,23 +72,8 @@ def _interrupted(stop: BaseException) -> int:
 
 
 def _dispatch(argv: list[str], tyro: ModuleType) -> int:
-    kinds = _kinds(argv)
-    defaults = _defaults(argv, kinds, tyro)
-    brief = argv[0] not in kinds  # the list of commands: their first lines will do
-
-    def choice(name: str, kind: type) -> Any:
-        options: dict[str, Any] = {"default": defaults[name]} if name in defaults else {}
-        if brief:
-            options["description"] = (kind.__doc__ or "").split("\n")[0]
-        return Annotated[kind, tyro.conf.subcommand(name, **options)]
-
-    choices = tuple(choice(name, kind) for name, kind in kinds.items())
-    command: Any = tyro.cli(
-        Union[choices],  # type: ignore[arg-type]  # noqa: UP007
-        args=argv,
-        prog="hopfax",
-        description=_DESCRIPTION,
-    )
+    asked = argv[0] in _families.COMMANDS
+    command: Any = _command(argv, tyro) if asked else _any_command(argv, tyro)
     with contextlib.ExitStack() as stack:
         stack.enter_context(compilation_cache())
         if hasattr(command, "precision"):
@@ -96,21 +81,28 @@ def _dispatch(argv: list[str], tyro: ModuleType) -> int:
         return command()
 
 
-def _kinds(argv: list[str]) -> dict[str, type]:
-    """The class of every command, with the options of the family that the command line is for.
+def _command(argv: list[str], tyro: ModuleType) -> Any:
+    """The command asked for, with its options. Others are not imported: they would take a second.
 
-    All of them are there to be listed and named. One that this family lacks stands as another
-    family has it, unless it is the one asked for.
-
-    **Raises:** ValueError if the command asked for is not for this family.
+    **Raises:** ValueError if it is not for the family that the command line names.
     """
-    family, kinds = _family(argv), {}
-    for command in _families.COMMANDS:
-        here = command == argv[0] or _families.has(family, command)
-        kinds[command] = _families.kind(
-            command, family if here else _families.families_with(command)[0]
-        )
-    return kinds
+    kind = _families.kind(argv[0], _family(argv))
+    options = _settings(argv, kind, tyro)
+    return tyro.cli(kind, args=argv[1:], prog=f"hopfax {argv[0]}", **options)
+
+
+def _any_command(argv: list[str], tyro: ModuleType) -> Any:
+    """The list of commands, as `--help` or a command line without one asks for; as a rule it ends
+    the process. One that the first family lacks stands as another family has it."""
+
+    def choice(command: str) -> Any:
+        kind = _families.kind(command, (_families.families_with(command) or _families.FAMILIES)[0])
+        first = (kind.__doc__ or "").split("\n")[0]
+        return Annotated[kind, tyro.conf.subcommand(command, description=first)]
+
+    choices = tuple(map(choice, _families.COMMANDS))
+    command: Any = Union[choices]  # type: ignore[arg-type]  # noqa: UP007
+    return tyro.cli(command, args=argv, prog="hopfax", description=_DESCRIPTION)
 
 
 def _family(argv: list[str]) -> str:
@@ -133,11 +125,8 @@ def _given(argv: list[str], name: str) -> str | None:
         return None
 
 
-def _defaults(argv: list[str], kinds: dict[str, type], tyro: ModuleType) -> dict[str, Any]:
-    """The command's defaults as its `--config` file sets them."""
-    if argv[0] not in kinds:
-        return {}
-    kind: Any = kinds[argv[0]]
+def _settings(argv: list[str], kind: Any, tyro: ModuleType) -> dict[str, Any]:
+    """What the command's `--config` file sets, as its default; nothing without a file."""
     if "config" not in {field.name for field in dataclasses.fields(kind)}:
         return {}
     given = _given(argv, "config")
@@ -145,7 +134,7 @@ def _defaults(argv: list[str], kinds: dict[str, type], tyro: ModuleType) -> dict
         return {}
     file = pathlib.Path(given)
     arguments = arguments_from(file, argv[0], kind)
-    return {argv[0]: tyro.cli(kind, args=arguments, prog=f"hopfax {argv[0]}, file {file}")}
+    return {"default": tyro.cli(kind, args=arguments, prog=f"hopfax {argv[0]}, file {file}")}
 
 
 def _misfit(error: Exception) -> int:

@@ -1,5 +1,6 @@
 """Figures without a display. matplotlib is imported when the first one is made."""
 
+import importlib.util
 from typing import Any
 
 import hopfax as hx
@@ -16,6 +17,13 @@ def check_ending(name: str, option: str) -> None:
         raise ValueError(
             f"`{option}` must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}, got {name!r}."
         )
+
+
+def check() -> None:
+    """ImportError, as `require` raises it, where matplotlib is not installed. Does not import it,
+    which takes a second."""
+    if importlib.util.find_spec("matplotlib") is None:
+        require()
 
 
 def require(what: str = "drawing") -> Any:

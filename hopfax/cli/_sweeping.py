@@ -16,10 +16,11 @@ import hopfax as hx
 from .._sweep import UnknownName
 from ..observables import REGIMES
 from . import _output
+from ._ahead import ahead
 from ._console import say, table
 from ._limits import check_points, check_results
 from ._machine import dask_client, host_devices, precision
-from ._picture import require
+from ._picture import check
 from ._settings import changed
 
 #: Options that say where a sweep over axes is kept, and who does what of it.
@@ -70,7 +71,8 @@ class Work:
 
     `point` (or a recipe), `grid`, `key`: as of `hopfax.sweep`. `picture`: its name in the folder.
     `label`: gives the dataset its names. `report`: the tables. `words`: names of axes that the
-    point does not know. `of`: more about the runs.
+    point does not know. `of`: more about the runs. `soon`: what the tables will need, made ready
+    while the runs are computed.
     """
 
     asked: Any
@@ -83,6 +85,7 @@ class Work:
     report: Callable[[Any], str]
     words: Collection[str] = ()
     of: str = ""
+    soon: Callable[[], Any] = lambda: None
 
     def _how(self) -> dict[str, Any]:
         devices = None if self.asked.dask else self.asked.devices
@@ -132,7 +135,7 @@ def swept(asked: Any, prepare: Callable[[], Work]) -> int:
 
     `prepare`: makes it, in the precision and for the devices that are asked for.
     """
-    require()  # rather now than after the computation
+    check()  # rather now than after the computation
     if asked.devices is not None:
         host_devices(asked.devices)
     with precision(asked.precision):
@@ -145,9 +148,13 @@ def swept(asked: Any, prepare: Callable[[], Work]) -> int:
         output.check([store], picture)
         complete, start = not asked.overwrite and _output.complete(store), time.perf_counter()
         done = _output.was_read(store)
-        if not complete:
-            work.announce(store)
-        dataset = work.compute(store)
+        soon = contextlib.nullcontext()
+        if not complete and asked.part is None:  # of a part nothing is drawn
+            soon = ahead(work.soon)
+        with soon:
+            if not complete:
+                work.announce(store)
+            dataset = work.compute(store)
         if not complete:
             done = _output.was_computed(dataset, "runs", start)
         if (dataset["status"] == -1).any():
@@ -174,7 +181,7 @@ def mapped(
     `plan`: says what it takes. `stores`: those in the folder. `run`: computes what they lack; the
     dataset of all, and whether any was lacking. `folders`: what else is written.
     """
-    require()  # rather now than after the computation
+    check()  # rather now than after the computation
     output = _output.Output.of(asked)
     with precision(asked.precision):
         if asked.dry_run:

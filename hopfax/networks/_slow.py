@@ -4,6 +4,7 @@ from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._errors import as_count, check_memory
@@ -24,7 +25,7 @@ def cyclic(P: int) -> Float[Array, "P P"]:
     """
     P = as_count(P, "P")
     check_memory("P", 2 * default_float().itemsize * P * P, f"a matrix of {P:,} x {P:,}")
-    return jnp.roll(jnp.eye(P), 1, axis=0)
+    return jax.device_put(np.roll(np.eye(P, dtype=default_float()), 1, axis=0))
 
 
 def saliency_rate(

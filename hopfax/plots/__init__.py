@@ -4,10 +4,12 @@ Every function draws into the Axes given as `ax` or `axes`, or into new ones, an
 `facets` and `overview`, whose panels depend on the dataset, draw into a `figure`.
 """
 
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from ._bifurcation import bifurcation as bifurcation
 from ._dense import retrieval_diagram as retrieval_diagram
 from ._film import film_strip as film_strip
-from ._fit import fit as fit
 from ._maps import saliency_map as saliency_map
 from ._panels import (
     facets as facets,
@@ -22,6 +24,9 @@ from ._sweeps import (
     dwell_curve as dwell_curve,
     phase_diagram as phase_diagram,
 )
+
+if _TYPE_CHECKING:
+    from ._fit import fit as fit
 
 __all__ = [
     "bifurcation",
@@ -39,6 +44,12 @@ __all__ = [
     "storage_diagram",
     "trajectory",
 ]
+
+
+def __getattr__(name: str):
+    if name != "fit":  # late: it takes all that fits along
+        raise AttributeError(f"module 'hopfax.plots' has no attribute {name!r}")
+    return _importlib.import_module("hopfax.plots._fit").fit
 
 
 def __dir__() -> list[str]:

@@ -157,6 +157,11 @@ def edges(dataset: Dataset, x: str, y: str, largest: float) -> list[Edge]:
     cycle = cycle_of(dataset)
     if cycle is None or x != "kappa" or cycle.loop or not single_start(dataset, y):
         return []
+    return edges_of(cycle, largest)
+
+
+def edges_of(cycle: Cycle, largest: float) -> list[Edge]:
+    """The predicted boundaries of a cycle without self-loops up to a gain, as `edges` has them."""
     cases = [(math.inf, math.inf), (cycle.P, math.inf)]
     if cycle.finite:
         assert cycle.tau is not None

@@ -268,18 +268,27 @@ def _cycling(dataset: Dataset) -> Any:
 
 def _predicted_dwells(ax: Axes, cycle: Cycle, high: float) -> None:
     """Draw the predicted dwells of a cycle, each from its critical gain up to the gain `high`."""
-    assert cycle.tau is not None
+    for grid, curve, style in predicted_dwells(cycle, high):
+        ax.plot(grid, curve, lw=1.3, **style)
+
+
+def predicted_dwells(cycle: Cycle, high: float) -> list[tuple[np.ndarray, np.ndarray, Style]]:
+    r"""Gains up to `high`, the dwells predicted there in units of $\tau$, and how to draw them: at
+    the separation of timescales of the cycle, if it has one, and in the limit."""
+    found: list[tuple[np.ndarray, np.ndarray, Style]] = []
     critical = threshold(cycle) if cycle.finite else math.nan
     if math.isfinite(critical):
+        assert cycle.tau is not None
         grid = gains(critical, high)
-        curve = known_dwell(grid, cycle.tau, cycle.P, cycle.bias)
+        curve = np.asarray(known_dwell(grid, cycle.tau, cycle.P, cycle.bias)) / cycle.tau
         text = f"{size_text(cycle.P)}, {tau_text(cycle.tau)}"
-        ax.plot(grid, np.asarray(curve) / cycle.tau, color="black", lw=1.3, label=text)
-    for P, style in ((cycle.P, "--"), (math.inf, ":")):
+        found.append((grid, curve, dict(color="black", label=text)))
+    for P, line in ((cycle.P, "--"), (math.inf, ":")):
         grid = gains(float(sequential.critical_gain(P)), high)
         curve = np.log(np.asarray(sequential.fixed_points(grid, P).upper))
         text = f"{size_text(P)}, {SINGULAR}"
-        ax.plot(grid, curve, color="0.25", lw=1.3, ls=style, label=text)
+        found.append((grid, curve, dict(color="0.25", ls=line, label=text)))
+    return found
 
 
 def shown_scalars(dataset: Dataset) -> list[str]:

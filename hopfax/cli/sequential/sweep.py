@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -168,7 +169,8 @@ class Sweep:
             hints = [] if self.axis else advice(memories, dataset, self)
             return "\n".join([report(dataset, memories, self), *hints])
 
-        made: dict[str, Any] = dict(words=_sweep_task.WORDS, of=gains)
+        soon = partial(theory_ahead, memories, self)
+        made: dict[str, Any] = dict(words=_sweep_task.WORDS, of=gains, soon=soon)
         key = self.key()
         return Work(self, task, grid, key, output, PICTURE, lambda found: found, tables, **made)
 
@@ -209,13 +211,9 @@ def _thresholds(dataset: Any, memories: Any, settings: Sweep) -> str:
 def predictions(memories: Any, settings: Sweep) -> list[tuple[str, str]]:
     """Critical gains by the theory, as rows of the table: those whose assumptions hold."""
     theory, P = hx.theory.sequential, memories.P
-    apart = crosstalk(memories) < ORTHOGONAL
-    plain = settings.activation == "hard_tanh" and not settings.noise and settings.model is None
-    driven = settings.init or settings.stimulus or settings.current
-    plain = plain and settings.readout == "linear" and not driven
-    if not plain or not (apart or settings.learning == "pseudo_inverse"):
+    apart, rows = crosstalk(memories) < ORTHOGONAL, []
+    if not _derived(apart, settings):
         return [("theory: no prediction is derived for these settings", "-")]
-    rows = []
     name = f"theory, P = {P}, tau = {settings.tau:g}, bias {settings.bias:g}"
     if not apart or theory.domain(P, settings.tau, settings.bias):
         rows.append((f"{name}: no prediction is derived", "-"))
@@ -226,6 +224,28 @@ def predictions(memories: Any, settings: Sweep) -> list[tuple[str, str]]:
     rows.append((f"theory, P = {P}, tau -> infinity", number(theory.critical_gain(P), 3)))
     endless = number(theory.critical_gain(), 3)
     return [*rows, ("theory, P -> infinity, tau -> infinity", endless)]
+
+
+def _derived(apart: bool, settings: Sweep) -> bool:
+    """Whether there is a theory for the settings, with memories that are orthogonal or not."""
+    plain = settings.activation == "hard_tanh" and not settings.noise and settings.model is None
+    driven = settings.init or settings.stimulus or settings.current
+    plain = plain and settings.readout == "linear" and not driven
+    return plain and (apart or settings.learning == "pseudo_inverse")
+
+
+def theory_ahead(memories: Any, settings: Sweep) -> None:
+    """Evaluate the theory that table and picture of the default axes will show, the same functions
+    at as many gains, so that it is traced and compiled."""
+    from ...plots import _cycle, _sweeps  # late: it takes all of hopfax.plots along
+
+    apart = not settings.axis and crosstalk(memories) < ORTHOGONAL
+    if settings.axis or not _derived(apart, settings):
+        return
+    predictions(memories, settings)
+    cycle = _cycle.Cycle(memories.P, settings.tau, settings.bias, apart)
+    _cycle.edges_of(cycle, settings.kappa[1])
+    _sweeps.predicted_dwells(cycle, settings.kappa[1])
 
 
 def advice(memories: Any, dataset: Any, settings: Sweep) -> list[str]:

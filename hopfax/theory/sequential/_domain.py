@@ -33,13 +33,14 @@ def tau_least(P: int | float) -> float:
 
 def inside(
     P: int | float, tau: ArrayLike, bias: ArrayLike, kappa: ArrayLike = 0.0
-) -> Bool[Array, "..."]:
-    """Whether the theory of finite `tau` holds; also under a trace."""
-    tau, bias = jnp.asarray(tau), jnp.asarray(bias)
+) -> Bool[Array | np.ndarray, "..."] | np.bool_:
+    """Whether the theory of finite `tau` holds; also under a trace. Of NumPy where all is known."""
+    if all(map(is_concrete, (tau, bias, kappa))):
+        tau, bias, kappa = np.asarray(tau), np.asarray(bias), np.asarray(kappa)
     slack = 1 + _TOLERANCE
     right = (tau * slack >= tau_least(P)) & (tau <= TAU_MOST * slack)
     right = right & (bias * slack >= BIAS_LEAST) & (bias <= BIAS_MOST * slack)
-    right = right & (jnp.asarray(kappa) <= KAPPA_MOST * slack)
+    right = right & (kappa <= KAPPA_MOST * slack)
     return right & (P == math.inf or 3 <= P <= P_MOST)
 
 
@@ -117,4 +118,7 @@ def only_inside(
     value: jax.Array, P: int | float, tau: jax.Array, bias: jax.Array, kappa: ArrayLike = 0.0
 ) -> jax.Array:
     """`value`, with NaN where the theory does not hold, as may be under a trace."""
-    return jnp.where(inside(P, tau, bias, kappa), value, jnp.nan)
+    holds = inside(P, tau, bias, kappa)
+    if is_concrete(holds) and np.all(holds):
+        return value
+    return jnp.where(holds, value, jnp.nan)
