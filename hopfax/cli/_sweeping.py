@@ -149,7 +149,7 @@ def swept(asked: Any, prepare: Callable[[], Work]) -> int:
         complete, start = not asked.overwrite and _output.complete(store), time.perf_counter()
         done = _output.was_read(store)
         soon = contextlib.nullcontext()
-        if not complete and asked.part is None:  # of a part nothing is drawn
+        if not complete and not asked.part:  # of a part nothing is drawn
             soon = ahead(work.soon)
         with soon:
             if not complete:
