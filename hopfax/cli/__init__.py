@@ -87,7 +87,7 @@ def _command(argv: list[str], tyro: ModuleType) -> Any:
     **Raises:** ValueError if it is not for the family that the command line names.
     """
     kind = _families.kind(argv[0], _family(argv))
-    options = _settings(argv, kind, tyro)
+    options = _configured(argv, kind, tyro)
     return tyro.cli(kind, args=argv[1:], prog=f"hopfax {argv[0]}", **options)
 
 
@@ -125,7 +125,7 @@ def _given(argv: list[str], name: str) -> str | None:
         return None
 
 
-def _settings(argv: list[str], kind: Any, tyro: ModuleType) -> dict[str, Any]:
+def _configured(argv: list[str], kind: Any, tyro: ModuleType) -> dict[str, Any]:
     """What the command's `--config` file sets, as its default; nothing without a file."""
     if "config" not in {field.name for field in dataclasses.fields(kind)}:
         return {}
