@@ -33,7 +33,7 @@ def state_of(case):
 
 def module_of(case):
     """What `from_torch` reads of a module, without PyTorch."""
-    told = dict(case["told"])
+    told = dict(case["told"]) | dict(dropout=0.0)
     norms, scaling = told.pop("norms"), told.pop("scaling")
     norms = {name: eps and SimpleNamespace(eps=eps) for name, eps in norms.items()}
     inner = dict(
@@ -43,10 +43,9 @@ def module_of(case):
         update_steps_max=told["update_steps_max"],
         **norms,
     )
-    inner = SimpleNamespace(state_dict=lambda: state_of(case), **inner)
-    if case["kind"] == "Hopfield":
-        return inner
-    return SimpleNamespace(hopfield=inner, state_dict=lambda: state_of(case))
+    outer = dict(state_dict=lambda: state_of(case), training=False)
+    inner = SimpleNamespace(**outer, **inner)
+    return inner if case["kind"] == "Hopfield" else SimpleNamespace(hopfield=inner, **outer)
 
 
 def results(layer, case):
@@ -77,6 +76,17 @@ def test_layers_with_their_weights_give_their_results(name):
         assert given.keys() == case["state"].keys()
         for key, value in given.items():
             np.testing.assert_array_equal(value, case["state"][key])
+
+
+def test_dropout_is_taken_over():
+    case = CASES["pooling"]
+    module, x = module_of(case), jnp.asarray(case["args"][0][0])
+    module.hopfield.association_core.dropout = 0.5
+    at_rest = hx.nn.from_torch(module)
+    np.testing.assert_allclose(at_rest(x).ravel(), case["out"][0], atol=1e-12)
+    module.training = True
+    with pytest.raises(ValueError, match="`key` is needed in training"):
+        hx.nn.from_torch(module)(x)
 
 
 @pytest.mark.usefixtures("as_a_user_runs_it")

@@ -15,10 +15,6 @@ _NAMES = dict(query="state_pattern", memory="stored_pattern", value="pattern_pro
 _LETTERS = dict(query="q", memory="k", value="v")
 _WRAPPED = "hopfield."
 _CORE = "association_core."
-_UNKNOWN = {
-    "bias_k": "concat_bias_pattern",
-    "bias_v": "concat_bias_pattern",
-}
 
 Layer = HopfieldRetrieval | HopfieldLookup | HopfieldPooling
 
@@ -31,7 +27,8 @@ def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> 
     `layer(state, stored, values)` where theirs takes `(stored, state, projection)`; its `mask` is
     True where an item counts, where their masks are True for what is left out; and the means of a
     `HopfieldPooling` are (queries, size), which theirs lays end to end. Their iteration may stop
-    early, by `update_steps_eps`; the layer makes all its steps. Dropout is not taken over.
+    early, by `update_steps_eps`; the layer makes all its steps. A module in evaluation (`.eval()`)
+    becomes a layer in inference.
 
     **Arguments:**
 
@@ -39,8 +36,8 @@ def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> 
         NumPy arrays. PyTorch itself is not needed for the latter.
     - `num_heads`: needed with a state dict, which does not tell it.
     - `options`: of `HopfieldRetrieval`, in place of what the module says. A state dict tells
-        neither `beta` (their `scaling`) nor `steps` (`update_steps_max` + 1), which are then
-        the defaults of both packages: $1/\sqrt{\mathtt{qk\_size}}$ and 1.
+        neither `beta` (their `scaling`) nor `steps` (`update_steps_max` + 1) nor `dropout`, which
+        are then the defaults of both packages: $1/\sqrt{\mathtt{qk\_size}}$, 1 and 0.
 
     **Returns:** a `HopfieldRetrieval`, `HopfieldPooling` or `HopfieldLookup`.
 
@@ -67,9 +64,10 @@ def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> 
         n.removeprefix(_WRAPPED): a for n, a in state.items() if wrapped == n.startswith(_WRAPPED)
     }
     core = {n.removeprefix(_CORE): a for n, a in own.items() if n.startswith(_CORE)}
-    for name, option in _UNKNOWN.items():
-        if name in core:
-            raise ValueError(f"`source` was made with {option}=True, which no layer here has.")
+    if {"bias_k", "bias_v"} & core.keys():
+        raise ValueError(
+            "`source` was made with concat_bias_pattern=True, which no layer here has."
+        )
     weights, biases = _projections(core, told, options.get("projections"))
     settings = _settings(own, weights, told, options) | options
     made = _made(state, told["num_heads"], settings)
@@ -110,6 +108,8 @@ def _read(source: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         steps=outer.update_steps_max,
         sizes=dict(query=core.embed_dim, memory=core.kdim, value=core.vdim),
         qk_size=core.head_dim,
+        dropout=core.dropout,
+        inference=not source.training,
         norms={
             name: getattr(outer, f"norm_{theirs}").eps
             for name, theirs in _NAMES.items()
@@ -199,6 +199,7 @@ def _settings(
     if "value" not in weights and "value" in sizes:
         found["value_size"] = found["vo_size"] = _unprojected(own, sizes["value"], H)
     found |= {name: _told(told, name) for name in ("beta", "steps") if name not in given}
+    found |= {name: told.get(name) for name in ("dropout", "inference")}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -261,10 +262,14 @@ def _filled(
         made = getattr(layer, f"{name}_proj")
         if made is None or made.weight.shape != weight.shape:
             raise ValueError(f"`source`: the weights of {name!r} have shape {weight.shape}.")
-        layer = eqx.tree_at(lambda it, n=name: getattr(it, f"{n}_proj").weight, layer, _own(weight))
+        layer = eqx.tree_at(
+            lambda it, n=name: getattr(it, f"{n}_proj").weight, layer, jnp.asarray(weight)
+        )
         if made.bias is not None:
             bias = np.zeros(made.bias.shape, weight.dtype) if bias is None else bias
-            layer = eqx.tree_at(lambda it, n=name: getattr(it, f"{n}_proj").bias, layer, _own(bias))
+            layer = eqx.tree_at(
+                lambda it, n=name: getattr(it, f"{n}_proj").bias, layer, jnp.asarray(bias)
+            )
     eps = told.get("norms", {})
     for name in (*_NAMES, "association"):
         made = getattr(layer, f"{name}_norm")
@@ -275,13 +280,11 @@ def _filled(
         affine = dict(use_weight=weight is not None, use_bias=bias is not None)
         norm = eqx.nn.LayerNorm(made.shape, eps=eps.get(name, made.eps), **affine)
         if weight is not None:
-            norm = eqx.tree_at(lambda n: (n.weight, n.bias), norm, (_own(weight), _own(bias)))
+            norm = eqx.tree_at(
+                lambda n: (n.weight, n.bias), norm, (jnp.asarray(weight), jnp.asarray(bias))
+            )
         layer = eqx.tree_at(lambda it, n=name: getattr(it, f"{n}_norm"), layer, norm)
     return layer
-
-
-def _own(array: np.ndarray | None) -> Any:
-    return jnp.asarray(array)
 
 
 def _table(array: np.ndarray) -> Any:
