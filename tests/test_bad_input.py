@@ -67,7 +67,7 @@ def network(transition=None, xi=XI, **options):
         (lambda: hx.patterns.random(jr.split(jr.key(0)), 3, 9), ValueError, "one key"),
         (lambda: hx.patterns.random(jr.key(0), 3.0, 9), TypeError, "`P` must be a whole number"),
         (lambda: hx.patterns.correlated(jr.key(0), 3, 9, 1.5), ValueError, "`rho`"),
-        (lambda: hx.patterns.load("x.csv"), ValueError, ".npy or .npz"),
+        (lambda: hx.patterns.load("x.dat"), ValueError, ".npy, .npz or .csv"),
         (lambda: hx.Pulses([0.0, 1.0], np.ones((2, 4))), ValueError, "`edges`"),
         (lambda: hx.Pulses([0.0, 2.0, 1.0], np.ones((2, 4))), ValueError, "increase"),
         (lambda: hx.Diffrax(dt0=0.0), ValueError, "`dt0` must be > 0"),

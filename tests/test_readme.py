@@ -17,7 +17,7 @@ def test_the_code_of_the_readme(tmp_path, monkeypatch):
     matplotlib.use("Agg")
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 11
+    assert len(blocks) == 12
     space: dict = {}
     source = "\n".join(blocks).replace("jnp.linspace(2, 7, 50)", "jnp.linspace(2, 7, 6)")
     source = source.replace("0.02, 40)", "0.02, 4)")
