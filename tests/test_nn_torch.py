@@ -6,6 +6,7 @@ modules of ml-jku's hopfield-layers (version 1.0.2, PyTorch 2.13) with random we
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ def state_of(case):
 
 def module_of(case):
     """What `from_torch` reads of a module, without PyTorch."""
-    told = dict(case["told"]) | dict(dropout=0.0)
+    told: dict[str, Any] = case["told"] | {"dropout": 0.0}
     norms, scaling = told.pop("norms"), told.pop("scaling")
     norms = {name: eps and SimpleNamespace(eps=eps) for name, eps in norms.items()}
     inner = dict(
