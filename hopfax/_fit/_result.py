@@ -50,7 +50,8 @@ class FitResult(Reported, eqx.Module):
     - `interval(level)`: confidence intervals. `profile(label)`: the profile likelihood of an entry.
     - `scale`, `origin`: what these two are made from.
     - `bent`: whether the loss is no parabola as far as the standard errors reach, so that intervals
-      are those of the profile; None where that was not tried (under `jit` or `vmap`).
+      are those of the profile; None where that was not tried: under `jit` or `vmap`, for a poor fit
+      or data without noise, and where an entry is hardly determined anyway.
     - `goodness`: whether the model fits the data, a `hopfax.Goodness`; None for a loss that is a
       number, that is no observation (`losses.event_map`) or that is fitted in batches, and for
       more than 512 parameters.

@@ -80,12 +80,11 @@ def attend(query: Query, read: Read, stored: PyTree, mask: Mask | None, block: i
     return _blocked(query, read, blocks, mask)
 
 
-def associations(query: Query, keys: Array, mask: Mask | None, separation: Any) -> Array:
-    r"""The weights $p_{hqs}$ of all items, zero where `mask` leaves none.
+def associations(scores: Array, separation: Any) -> Array:
+    r"""The weights $p_{hqs}$ of all items, zero where all scores are minus infinity.
 
-    **Arguments:** `keys`: (S, H, d). `separation`: what makes weights of scores; None for softmax.
+    **Arguments:** `separation`: what makes weights of scores; None for softmax.
     """
-    scores = _scores(query, keys, mask)
     some = jnp.isfinite(scores).any(-1, keepdims=True)
     scores = jnp.where(some, scores, 0.0)
     weights = jax.nn.softmax(scores) if separation is None else separation.weights(scores)
@@ -114,7 +113,8 @@ def counted(stored: PyTree, mask: Mask | None) -> PyTree:
     )
 
 
-def _scores(query: Query, keys: Array, mask: Mask | None) -> Array:
+def scores_of(query: Query, keys: Array, mask: Mask | None) -> Array:
+    """The products (H, Q, S), minus infinity where an item does not count."""
     scores = jnp.einsum("qhd,shd->hqs", query, keys)
     return scores if mask is None else jnp.where(mask, scores, -jnp.inf)
 
@@ -124,7 +124,7 @@ def _online(
 ) -> Sums:
     """The sums after some more items; `before`: those after the items before them."""
     keys, values = read(stored)
-    scores = _scores(query, keys, mask)
+    scores = scores_of(query, keys, mask)
     largest = lax.stop_gradient(jnp.max(scores, -1, initial=-jnp.inf))
     if before is not None:
         largest = jnp.maximum(largest, before[0])
@@ -176,7 +176,7 @@ def _blocked_jvp(primals: tuple, tangents: tuple) -> tuple[Out, Out]:
 
     def terms(query, read, block, mask):
         keys, values = read(counted(block, mask))
-        weights = jnp.exp(_scores(query, keys, mask) - log_total[..., None])
+        weights = jnp.exp(scores_of(query, keys, mask) - log_total[..., None])
         return weights.sum(-1), jnp.einsum("hqs,she->qhe", weights, values)
 
     @jax.checkpoint

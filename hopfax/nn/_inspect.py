@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from .._errors import check_type
 from .._types import ArrayLike
-from ._attend import associations, counted
+from ._attend import associations, counted, scores_of
 from ._heads import beta_of, checked, keys_of, states_of
 from ._precision import arrived, widened
 from ._retrieval import HopfieldLookup, HopfieldPooling, HopfieldRetrieval
@@ -98,16 +98,11 @@ def inspect(
     state, beta = states_of(made, query), beta_of(made, query.dtype)
     energies, weights, scores = [], None, None
     for _ in range(made.steps):
-        scores = _scores(beta * state, keys, full)
-        weights = associations(beta * state, keys, full, made.separation)
+        scores = scores_of(beta * state, keys, full)
+        weights = associations(scores, made.separation)
         energies.append(_energy(made, state, beta, scores))
         state = jnp.einsum("hqs,shd->qhd", weights, keys)
     return _seen(weights, jnp.stack(energies), scores)
-
-
-def _scores(query: Array, keys: Array, mask: Array | None) -> Float[Array, "H Q S"]:
-    scores = jnp.einsum("qhd,shd->hqs", query, keys)
-    return scores if mask is None else jnp.where(mask, scores, -jnp.inf)
 
 
 def _energy(layer: HopfieldRetrieval, state: Array, beta: Array, scores: Array) -> Array:
@@ -117,7 +112,7 @@ def _energy(layer: HopfieldRetrieval, state: Array, beta: Array, scores: Array) 
     if layer.separation is None:
         most = jax.nn.logsumexp(finite, axis=-1)
     elif isinstance(layer.separation, TopK):
-        most = jnp.full(some.shape, jnp.nan)
+        most = jnp.full(some.shape, jnp.nan, scores.dtype)
     else:
         most = layer.separation.conjugate(finite)
     energy = jnp.square(state).sum(-1).T / 2 - most / beta
@@ -134,7 +129,9 @@ def _seen(weights: Any, energy: Array, scores: Any) -> Inspection:
     )
     entropy = -jnp.where(weights > 0, weights * jnp.log(jnp.where(weights > 0, weights, 1.0)), 0.0)
     best = jnp.sort(scores, axis=-1)[..., -2:]
-    ahead = best[..., -1] - best[..., 0] if scores.shape[-1] > 1 else jnp.full(items.shape, jnp.inf)
+    ahead = best[..., -1] - best[..., 0]
+    if scores.shape[-1] == 1:  # there is no second
+        ahead = jnp.full_like(ahead, jnp.inf)
     none = there == 0
     return Inspection(
         weights,

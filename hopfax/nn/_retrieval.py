@@ -23,7 +23,7 @@ from .._errors import (
     check_type,
 )
 from .._types import ArrayLike, is_concrete
-from ._attend import associations, attend, counted, fitting_block
+from ._attend import associations, attend, counted, fitting_block, scores_of
 from ._heads import beta_of, checked, keys_of, states_of, values_of
 from ._precision import (
     arrived,
@@ -448,7 +448,8 @@ def _at_once(layer: HopfieldRetrieval, query, beta, read, mask, key):
     """Means of values with weights that need all items at once: sparse ones, or some dropped."""
     keys, values = read
     for step in range(layer.steps):
-        weights = associations(beta * query, keys, mask, layer.separation)
+        scores = scores_of(beta * query, keys, mask)
+        weights = associations(scores, layer.separation)
         last = step == layer.steps - 1
         if last and key is not None and layer.dropout is not None:
             weights = layer.dropout(weights, key=key)
