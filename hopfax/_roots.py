@@ -72,6 +72,37 @@ def _(primals, tangents):
     return point, jnp.where(regular, -jnp.linalg.solve(matrix, moved), 0.0)
 
 
+def implicit_rows(
+    function: Callable[[Array], Array], points: Float[Array, "... n"]
+) -> Float[Array, "... n"]:
+    """The same for many points, each a row of the last axis, on which its row of `function` depends
+    and no other: one linear system of size n for each."""
+    return _known_rows(function, points)
+
+
+@eqx.filter_custom_jvp
+def _known_rows(function, points):
+    return points
+
+
+@_known_rows.def_jvp
+def _(primals, tangents):
+    function, points = primals
+    points = _known_rows(function, points)
+    moved = _moved(function, points, tangents[0])
+    n = points.shape[-1]
+
+    def column(direction):
+        """How all rows change when the same entry of each does."""
+        return jax.jvp(function, (points,), (jnp.broadcast_to(direction, points.shape),))[1]
+
+    matrix = jax.vmap(column, out_axes=-1)(jnp.eye(n, dtype=points.dtype))
+    regular = jnp.abs(jnp.linalg.slogdet(jax.lax.stop_gradient(matrix))[0]) > 0
+    matrix = jnp.where(regular[..., None, None], matrix, jnp.eye(n, dtype=points.dtype))
+    change = -jnp.linalg.solve(matrix, moved[..., None])[..., 0]
+    return points, jnp.where(regular[..., None], change, 0.0)
+
+
 def _moved(function: Callable[[Array], Array], at: Array, change: Any) -> Array:
     """How the values of a function change with what it holds; zero where they do not depend on what
     changes, which Equinox tells by None."""

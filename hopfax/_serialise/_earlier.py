@@ -23,8 +23,12 @@ def _residual_selector(fields: Fields) -> Fields:
 
 def _retrieval(fields: Fields) -> Fields:
     """A beta that is not learned was an array, and is a number, or one for each head; weights were
-    those of softmax, and none was dropped."""
-    fields = {"separation": None, "dropout": None} | fields
+    those of softmax, none was dropped, and no places or further items entered."""
+    lacking = dict.fromkeys(
+        ("separation", "dropout", "positions", "bias_item", "tol", "compute_dtype")
+    )
+    lacking |= {"zero_item": False, "max_steps": 256, "num_kv_heads": fields.get("num_heads")}
+    fields = lacking | fields
     if "learn_beta" not in fields:
         return fields
     fields = fields | {"fixed_beta": None}

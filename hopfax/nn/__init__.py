@@ -8,11 +8,13 @@ opens a layer for code that knows nothing of Equinox; `hopfax.nn.flax` puts it i
 """
 
 from ._dense_layer import DenseMemoryLayer, Settled
+from ._frozen import Frozen
 from ._functional import to_functional
 from ._inspect import RETRIEVED, Inspection, inspect
 from ._linear import LinearSystem, Modes
+from ._positions import AbstractPositions, RelativeBias, Rotary
 from ._residuals import annihilator, deadbeat_gain, parity_relations
-from ._retrieval import HopfieldLookup, HopfieldPooling, HopfieldRetrieval
+from ._retrieval import HopfieldRetrieval
 from ._selection import Bank, Gates, ResidualSelection, Selection
 from ._selectors import (
     AbstractSelector,
@@ -28,15 +30,20 @@ from ._separations import (
     TopK,
 )
 from ._sequence_memory import ExponentialEuler, SequenceMemory
+from ._store import store
+from ._stored import Stored
+from ._tables import HopfieldLookup, HopfieldPooling
 from ._torch import from_torch, to_torch
 
 __all__ = [
+    "AbstractPositions",
     "AbstractSelector",
     "AbstractSeparation",
     "Bank",
     "DenseMemoryLayer",
     "Entmax",
     "ExponentialEuler",
+    "Frozen",
     "Gates",
     "HopfieldLookup",
     "HopfieldPooling",
@@ -47,12 +54,15 @@ __all__ = [
     "Modes",
     "Normmax",
     "RETRIEVED",
+    "RelativeBias",
     "ResidualSelection",
     "ResidualSelector",
+    "Rotary",
     "SaliencySelector",
     "Selection",
     "SequenceMemory",
     "Settled",
+    "Stored",
     "TopK",
     "TwoTimescaleSelector",
     "annihilator",
@@ -60,6 +70,7 @@ __all__ = [
     "from_torch",
     "inspect",
     "parity_relations",
+    "store",
     "to_functional",
     "to_torch",
 ]

@@ -11,14 +11,13 @@ the tangent of the mean is again a sum over blocks. As that rule is itself writt
 transposed for reverse mode and differentiated for higher orders.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ._precision import of_any_rank
 
@@ -32,9 +31,39 @@ _ITEMS = 2048
 Query = Float[Array, "Q H d"]
 Out = Float[Array, "Q H e"]
 Mask = Bool[Array, "#H #Q S"]
-Read = Callable[[PyTree], tuple[Array, Array]]
 #: Largest score (H, Q), sum of exponentials (H, Q) and their sum with the values (Q, H, e).
 Sums: TypeAlias = tuple[Array, Array, Array]
+
+
+class Raw(NamedTuple):
+    """Items as they came: (S, memory_size); their values, if they have others, (S, value_size); and
+    their places, if these matter."""
+
+    memory: Float[Array, "S _"]
+    values: Float[Array, "S _"] | None
+    places: Int[Array, " S"] | None
+
+
+class Known(NamedTuple):
+    """Items of which keys and values in each of K heads are known; and their places, if these
+    matter."""
+
+    keys: Float[Array, "S K d"]
+    values: Float[Array, "S K e"]
+    places: Int[Array, " S"] | None
+
+
+Items: TypeAlias = Raw | Known
+
+
+class Reader(Protocol):
+    """What turns some items into keys and values, and gives the scores of queries with them."""
+
+    def read(self, items: Items, mask: Mask | None) -> tuple[Array, Array]: ...
+
+    def scores(
+        self, query: Query, keys: Array, items: Items, mask: Mask | None
+    ) -> Float[Array, "H Q S"]: ...
 
 
 def fitting_block(Q: Any, H: int, S: Any) -> int | None:
@@ -47,8 +76,15 @@ def fitting_block(Q: Any, H: int, S: Any) -> int | None:
     return min(max(most // max(Q * H, 1), 64), _ITEMS)
 
 
-def attend(query: Query, read: Read, stored: PyTree, mask: Mask | None, block: int | None) -> Out:
-    r"""$\sum_s p_{hqs}\, v_{sh}$ with $p_{hq} = \mathrm{softmax}_s(q_{qh} \cdot k_{sh})$.
+def attend(
+    query: Query,
+    reader: Reader,
+    items: Items,
+    mask: Mask | None,
+    block: int | None,
+    extra: Known | None = None,
+) -> Out:
+    r"""$\sum_s p_{hqs}\, v_{sh}$ with $p_{hq} = \mathrm{softmax}_s(z_{hqs})$.
 
     A row of which `mask` leaves nothing is zero, and so are its derivatives. In blocks no array of
     all (H, Q, S) scores ever exists: a first pass carries the largest score and the sums relative
@@ -59,16 +95,18 @@ def attend(query: Query, read: Read, stored: PyTree, mask: Mask | None, block: i
     **Arguments:**
 
     - `query`: q, times the inverse temperature.
-    - `read`: makes keys (B, H, d) and values (B, H, e) of B stored items; a PyTree.
-    - `stored`: what it reads: arrays with S items along their first axis.
+    - `reader`: makes keys, values and scores z of some items; a PyTree.
+    - `items`: what it reads, S of them.
     - `mask`: True where an item counts.
     - `block`: how many items are read at a time; None for all of them.
+    - `extra`: further items, with keys and values, that each query retrieves.
 
     **Returns:** (Q, H, e).
     """
     if block is None:
-        return _normalised(*_online(query, read, stored, mask))[0]
-    S = jax.tree.leaves(stored)[0].shape[0]
+        before = None if extra is None else _online(query, reader, extra, None)
+        return _normalised(*_online(query, reader, items, mask, before))[0]
+    S = jax.tree.leaves(items)[0].shape[0]
     block = _divisor(S, min(block, S))
     pad = -S % block
     if pad and mask is None:
@@ -76,8 +114,8 @@ def attend(query: Query, read: Read, stored: PyTree, mask: Mask | None, block: i
     if mask is not None:
         mask = jnp.pad(mask, ((0, 0), (0, 0), (0, pad)))
         mask = jnp.moveaxis(mask.reshape(*mask.shape[:2], -1, block), 2, 0)
-    blocks = jax.tree.map(lambda x: _in_blocks(x, pad, block), stored)
-    return _blocked(query, read, blocks, mask)
+    blocks = jax.tree.map(lambda x: _in_blocks(x, pad, block), items)
+    return _blocked(query, reader, blocks, mask, extra)
 
 
 def associations(scores: Array, separation: Any) -> Array:
@@ -89,6 +127,23 @@ def associations(scores: Array, separation: Any) -> Array:
     scores = jnp.where(some, scores, 0.0)
     weights = jax.nn.softmax(scores) if separation is None else separation.weights(scores)
     return jnp.where(some, weights, 0.0)
+
+
+def products(query: Query, keys: Float[Array, "S K d"]) -> Float[Array, "H Q S"]:
+    """The products of queries in H heads and keys in K, of which each serves H/K heads; in the
+    dtype of the queries, of factors in that of the keys."""
+    (Q, H, d), K = query.shape, keys.shape[1]
+    grouped = query.astype(keys.dtype).reshape(Q, K, H // K, d)
+    found = jnp.einsum("qkgd,skd->kgqs", grouped, keys, preferred_element_type=query.dtype)
+    return found.reshape(H, Q, keys.shape[0])
+
+
+def sums(weights: Float[Array, "H Q S"], values: Float[Array, "S K e"]) -> Out:
+    """The sums of values with these weights; as `products`."""
+    (H, Q, S), (_, K, e) = weights.shape, values.shape
+    grouped = weights.astype(values.dtype).reshape(K, H // K, Q, S)
+    found = jnp.einsum("kgqs,ske->qkge", grouped, values, preferred_element_type=weights.dtype)
+    return found.reshape(Q, H, e)
 
 
 def _divisor(S: int, block: int) -> int:
@@ -113,80 +168,85 @@ def counted(stored: PyTree, mask: Mask | None) -> PyTree:
     )
 
 
-def scores_of(query: Query, keys: Array, mask: Mask | None) -> Array:
-    """The products (H, Q, S), minus infinity where an item does not count."""
-    scores = jnp.einsum("qhd,shd->hqs", query, keys)
-    return scores if mask is None else jnp.where(mask, scores, -jnp.inf)
-
-
 def _online(
-    query: Query, read: Read, stored: PyTree, mask: Mask | None, before: Sums | None = None
+    query: Query, reader: Reader, items: Items, mask: Mask | None, before: Sums | None = None
 ) -> Sums:
     """The sums after some more items; `before`: those after the items before them."""
-    keys, values = read(stored)
-    scores = scores_of(query, keys, mask)
+    keys, values = reader.read(items, mask)
+    scores = reader.scores(query, keys, items, mask)
     largest = lax.stop_gradient(jnp.max(scores, -1, initial=-jnp.inf))
     if before is not None:
         largest = jnp.maximum(largest, before[0])
     finite = jnp.where(largest == -jnp.inf, 0.0, largest)  # nothing but masked items so far
     weights = jnp.exp(scores - finite[..., None])
-    total, sums = weights.sum(-1), jnp.einsum("hqs,she->qhe", weights, values)
+    total, mean = weights.sum(-1), sums(weights, values)
     if before is not None:
         shrink = jnp.exp(before[0] - finite)
-        total, sums = total + shrink * before[1], sums + shrink.T[..., None] * before[2]
-    return largest, total, sums
+        total, mean = total + shrink * before[1], mean + shrink.T[..., None] * before[2]
+    return largest, total, mean
 
 
-def _normalised(largest: Array, total: Array, sums: Array) -> tuple[Out, Array]:
+def _normalised(largest: Array, total: Array, mean: Array) -> tuple[Out, Array]:
     """The mean of values, and the logarithm of the sum of exponentials."""
     total = jnp.where(total > 0, total, 1.0)
-    return sums / total.T[..., None], jnp.where(largest == -jnp.inf, 0.0, largest) + jnp.log(total)
+    return mean / total.T[..., None], jnp.where(largest == -jnp.inf, 0.0, largest) + jnp.log(total)
 
 
-def _passed(query: Query, read: Read, blocks: PyTree, mask: Array | None) -> tuple[Out, Array]:
+def _passed(
+    query: Query, reader: Reader, blocks: Items, mask: Array | None, extra: Known | None
+) -> tuple[Out, Array]:
     """The mean of values, and the logarithm of the sum of exponentials, block by block."""
 
     def step(carry, xs):
-        stored, mask = xs
-        return _online(query, read, counted(stored, mask), mask, carry), None
+        items, mask = xs
+        return _online(query, reader, items, mask, carry), None
 
-    first = jax.tree.map(lambda x: x[0], (blocks, None))[0]
-    values = jax.eval_shape(read, first)[1]
-    Q, H, dtype = *query.shape[:2], query.dtype
-    start = (
-        jnp.full((H, Q), -jnp.inf, dtype),
-        jnp.zeros((H, Q), dtype),
-        jnp.zeros((Q, H, values.shape[-1]), dtype),
-    )
+    if extra is None:
+        first = jax.tree.map(lambda x: x[0], blocks)
+        values = jax.eval_shape(reader.read, first, None)[1]
+        Q, H, dtype = *query.shape[:2], query.dtype
+        start = (
+            jnp.full((H, Q), -jnp.inf, dtype),
+            jnp.zeros((H, Q), dtype),
+            jnp.zeros((Q, H, values.shape[-1]), dtype),
+        )
+    else:
+        start = _online(query, reader, extra, None)
     return _normalised(*lax.scan(step, start, (blocks, mask))[0])
 
 
 @eqx.filter_custom_jvp
-def _blocked(query: Query, read: Read, blocks: PyTree, mask: Array | None) -> Out:
+def _blocked(
+    query: Query, reader: Reader, blocks: Items, mask: Array | None, extra: Known | None
+) -> Out:
     """The mean of values, block by block, with derivatives that keep no scores."""
-    return _passed(query, read, blocks, mask)[0]
+    return _passed(query, reader, blocks, mask, extra)[0]
 
 
 @_blocked.def_jvp
 @of_any_rank
 def _blocked_jvp(primals: tuple, tangents: tuple) -> tuple[Out, Out]:
-    query, read, blocks, mask = primals
-    d_query, d_read, d_blocks, _ = tangents
+    query, reader, blocks, mask, extra = primals
+    d_query, d_reader, d_blocks, _, d_extra = tangents
     out, log_total = _passed(*primals)
 
-    def terms(query, read, block, mask):
-        keys, values = read(counted(block, mask))
-        weights = jnp.exp(scores_of(query, keys, mask) - log_total[..., None])
-        return weights.sum(-1), jnp.einsum("hqs,she->qhe", weights, values)
+    def terms(query, reader, items, mask):
+        keys, values = reader.read(items, mask)
+        weights = jnp.exp(reader.scores(query, keys, items, mask) - log_total[..., None])
+        return weights.sum(-1), sums(weights, values)
+
+    def changed(items, mask, d_items):
+        """How the terms of some items change."""
+        return eqx.filter_jvp(
+            terms, (query, reader, items, mask), (d_query, d_reader, d_items, None)
+        )[1]
 
     @jax.checkpoint
-    def step(sums: Any, xs: Any):
-        block, mask, d_block = xs
-        changes = eqx.filter_jvp(
-            terms, (query, read, block, mask), (d_query, d_read, d_block, None)
-        )[1]
-        return jax.tree.map(jnp.add, sums, changes), None
+    def step(total: Any, xs: Any):
+        return jax.tree.map(jnp.add, total, changed(*xs)), None
 
     start = (jnp.zeros_like(log_total), jnp.zeros_like(out))
+    if extra is not None:
+        start = changed(extra, None, d_extra)
     (d_total, d_sums), _ = lax.scan(step, start, (blocks, mask, d_blocks))
     return out, d_sums - d_total.T[..., None] * out

@@ -6,34 +6,52 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .._errors import as_real, check_option, check_shape
+from ._attend import Known
 from ._precision import on_last
+from ._stored import Stored
 
-Heads = Float[Array, "n H _"]
+Heads = Float[Array, "n _ _"]
 
 
 def checked(
-    layer: Any, query: Array, memory: Array, values: Array | None, mask: Any
+    layer: Any, query: Array, memory: Array | Stored, values: Array | None, mask: Any
 ) -> tuple[Float[Array, "Q _"], Bool[Array, "_ _ S"] | None]:
-    """The queries, as rows, and the mask with all its axes, (1 or H, 1 or Q, S).
+    """The queries, as rows, and the mask with all its axes, (1 or H, 1 or Q, S); None if all items
+    count, which "causal" leaves to the scores.
 
     **Raises:** ValueError naming what has another shape, ValueError or TypeError for no mask.
     """
-    S = memory.shape[0] if memory.ndim else 0
     _check(query, "query", (*query.shape[:-1][:1], layer.query_size), "(Q, query_size)")
+    query = query[None] if query.ndim == 1 else query
+    if isinstance(memory, Stored):
+        S = memory.room
+        if values is not None:
+            raise ValueError("`values` must not be given with a `Stored` memory, which has them.")
+        for name, size in (("keys", layer.qk_size), ("values", layer.vo_size)):
+            shape = (S, layer.num_kv_heads, size)
+            check_shape(getattr(memory, name), f"memory.{name}", shape, "that of this layer")
+    else:
+        S = check_items(layer, memory, values)
+    mask = jnp.zeros(0, bool) if isinstance(S, int) and S == 0 and mask is None else mask
+    return query, whole_mask(mask, layer.num_heads, query.shape[0], S)
+
+
+def check_items(layer: Any, memory: Array, values: Array | None) -> Any:
+    """How many items there are, S; ValueError naming what has another shape."""
+    S = memory.shape[0] if memory.ndim else 0
     _check(memory, "memory", (S, layer.memory_size), "(S, memory_size)")
     read = memory if values is None else values
     _check(read, "values", (S, layer.value_size), "(S, value_size)")
-    query = query[None] if query.ndim == 1 else query
-    mask = jnp.zeros(0, bool) if isinstance(S, int) and S == 0 and mask is None else mask
-    return query, _whole(mask, layer.num_heads, query.shape[0], S)
+    return S
 
 
-def _whole(mask: Any, H: int, Q: Any, S: Any) -> Bool[Array, "_ _ S"] | None:
+def whole_mask(mask: Any, H: int, Q: Any, S: Any) -> Bool[Array, "_ _ S"] | None:
+    """A mask with all its axes, (1 or H, 1 or Q, S); None for None and for "causal"."""
     if mask is None:
         return None
     if isinstance(mask, str):
         check_option(mask, "mask", ("causal",))
-        return jnp.tri(Q, S, S - Q, dtype=bool)[None]
+        return None
     mask = jnp.asarray(as_real(mask, "mask"))
     if mask.dtype != jnp.bool_:
         raise TypeError(f"`mask` must be boolean, True where an item counts, got {mask.dtype}.")
@@ -56,29 +74,55 @@ def beta_of(layer: Any, dtype: Any) -> Float[Array, "_ 1"]:
     return layer.beta.astype(dtype).reshape(-1, 1)
 
 
-def states_of(layer: Any, query: Float[Array, "Q _"]) -> Heads:
-    """The states before the first step."""
-    query = _in_heads(layer, layer.query_norm, layer.query_proj, query)
-    return on_last(layer.association_norm, query)
+def states_of(layer: Any, query: Float[Array, "Q _"], places: Any) -> Heads:
+    """The states before the first step, (Q, H, d)."""
+    states = _in_heads(layer, layer.query_norm, layer.query_proj, query, layer.num_heads)
+    return _placed(layer, states, places)
 
 
-def keys_of(layer: Any, memory: Float[Array, "S _"]) -> Heads:
-    """What the states are compared with."""
-    keys = _in_heads(layer, layer.memory_norm, layer.memory_proj, memory)
-    return on_last(layer.association_norm, keys)
+def keys_of(layer: Any, memory: Float[Array, "S _"], places: Any) -> Heads:
+    """What the states are compared with, (S, K, d)."""
+    keys = _in_heads(layer, layer.memory_norm, layer.memory_proj, memory, layer.num_kv_heads)
+    return narrowed(layer, _placed(layer, keys, places))
 
 
 def values_of(layer: Any, values: Float[Array, "S _"]) -> Heads:
-    """What is read in the end."""
-    return _in_heads(layer, layer.value_norm, layer.value_proj, values)
+    """What is read in the end, (S, K, e)."""
+    values = _in_heads(layer, layer.value_norm, layer.value_proj, values, layer.num_kv_heads)
+    return narrowed(layer, values)
 
 
-def _in_heads(layer: Any, norm: Any, projection: Any, x: Float[Array, "n _"]) -> Heads:
-    """Features (n, size), normed and projected, in heads: (n, H, size of one head)."""
-    x = on_last(projection, on_last(norm, x))
+def extra_of(layer: Any, dtype: Any) -> Known | None:
+    """The extra items that each query retrieves, or None."""
+    K, d, e = layer.num_kv_heads, layer.qk_size, layer.vo_size
+    keys, values = [], []
+    if layer.bias_item is not None:
+        keys.append(layer.bias_item[0].astype(dtype))
+        values.append(layer.bias_item[1].astype(dtype))
+    if layer.zero_item:
+        keys.append(jnp.zeros((K, d), dtype))
+        values.append(jnp.zeros((K, e), dtype))
+    if not keys:
+        return None
+    return Known(narrowed(layer, jnp.stack(keys)), narrowed(layer, jnp.stack(values)), None)
+
+
+def narrowed(layer: Any, x: Array) -> Array:
+    """Factors of products in the dtype that the layer computes these in, if it has one."""
+    return x if layer.compute_dtype is None else x.astype(layer.compute_dtype)
+
+
+def _placed(layer: Any, heads: Heads, places: Any) -> Heads:
+    heads = on_last(layer.association_norm, heads)
+    return heads if layer.positions is None else layer.positions.turned(heads, places)
+
+
+def _in_heads(layer: Any, norm: Any, projection: Any, x: Float[Array, "n _"], heads: int) -> Heads:
+    """Features (n, size), normed and projected, in heads: (n, heads, size of one head)."""
+    x = on_last(projection, on_last(norm, x), layer.compute_dtype)
     if projection is None:
-        return jnp.broadcast_to(x[:, None], (x.shape[0], layer.num_heads, x.shape[1]))
-    return x.reshape(x.shape[0], layer.num_heads, x.shape[1] // layer.num_heads)
+        return jnp.broadcast_to(x[:, None], (x.shape[0], heads, x.shape[1]))
+    return x.reshape(x.shape[0], heads, x.shape[1] // heads)
 
 
 def _check(value: Array, name: str, shape: tuple, meaning: str) -> None:

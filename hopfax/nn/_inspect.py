@@ -8,11 +8,14 @@ from jaxtyping import Array, Float, Int
 
 from .._errors import check_type
 from .._types import ArrayLike
-from ._attend import associations, counted, scores_of
-from ._heads import beta_of, checked, keys_of, states_of
+from ._attend import associations, sums
+from ._frozen import held
 from ._precision import arrived, widened
-from ._retrieval import HopfieldLookup, HopfieldPooling, HopfieldRetrieval
+from ._recall import called, rested, scored
+from ._retrieval import HopfieldRetrieval
 from ._separations import TopK
+from ._stored import Stored
+from ._tables import HopfieldLookup, HopfieldPooling
 
 #: What a state retrieves; the code is the place here.
 RETRIEVED = ("one item", "several items", "the mean of many", "nothing")
@@ -23,8 +26,10 @@ _MOST = 0.9  # of the weight, by which what is retrieved is named
 class Inspection(NamedTuple):
     r"""What `inspect` has seen, for each head h, state q and item s.
 
-    - `weights`: (H, Q, S) the association matrix of the last step, by which values are read.
-    - `energy`: (steps, H, Q) of the states, before each step:
+    - `weights`: (H, Q, S) the association matrix of the last step, by which values are read; extra
+      items come last.
+    - `energy`: (steps, H, Q) of the states, before each step (of a layer that iterates until they
+      rest, (2, H, Q), at first and at rest):
       $E = \tfrac12 |q|^2 - \Omega^*(z)/\beta$ with $z_s = \beta\, q \cdot k_s$. It never rises from
       one update to the next. NaN for `TopK`, which has none.
     - `retrieved`: (H, Q) a code into `hopfax.nn.RETRIEVED`: by the number of the largest weights
@@ -82,26 +87,32 @@ def inspect(
     what = "a HopfieldRetrieval, HopfieldLookup or HopfieldPooling"
     check_type(layer, "layer", kinds, what)
     if isinstance(layer, HopfieldLookup):
-        inputs = (*inputs[:1], layer.memory)
+        inputs = (*inputs[:1], held(layer.memory))
     if isinstance(layer, HopfieldPooling):
-        inputs = (layer.queries, *inputs[:1])
+        inputs = (held(layer.queries), *inputs[:1])
     made = layer if isinstance(layer, HopfieldRetrieval) else layer.retrieval
     if len(inputs) < 2:
         raise TypeError("`inspect` needs the inputs of a call: the states, and what is stored.")
-    query, memory = arrived(inputs[0], "query"), arrived(inputs[1], "memory")
-    if memory.shape[:1] == (0,):
-        raise ValueError("`memory` has no items to look at.")
-    values = jnp.zeros((*memory.shape[:1], made.value_size), memory.dtype)
-    query, full = checked(made, query, memory, values, mask)
-    made, query, memory = widened(made, query, memory)
-    keys = keys_of(made, counted(memory, full))
-    state, beta = states_of(made, query), beta_of(made, query.dtype)
-    energies, weights, scores = [], None, None
-    for _ in range(made.steps):
-        scores = scores_of(beta * state, keys, full)
+    query, memory = arrived(inputs[0], "query"), inputs[1]
+    values = None
+    if not isinstance(memory, Stored):
+        memory = arrived(memory, "memory")
+        if memory.shape[:1] == (0,):
+            raise ValueError("`memory` has no items to look at.")
+        values = jnp.zeros((*memory.shape[:1], made.value_size), memory.dtype)
+    made, query, memory, values = widened(made, query, memory, values)
+    call = called(made, query, memory, values, mask).read()
+    state, energies, weights, scores = call.states, [], None, None
+    steps = 1 if made.steps is None else made.steps
+    if made.steps is None:  # as it comes, and at rest
+        scores, _ = scored(call, state, keys_only=True)
+        energies.append(_energy(made, state, call.beta, scores))
+        state = rested(call, None)
+    for _ in range(steps):
+        scores, keys = scored(call, state, keys_only=True)
         weights = associations(scores, made.separation)
-        energies.append(_energy(made, state, beta, scores))
-        state = jnp.einsum("hqs,shd->qhd", weights, keys)
+        energies.append(_energy(made, state, call.beta, scores))
+        state = sums(weights, keys)
     return _seen(weights, jnp.stack(energies), scores)
 
 

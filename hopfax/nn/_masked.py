@@ -30,11 +30,11 @@ def counted_first(mask: Any, T: Any) -> Order:
     return Order(mask, jnp.argsort(~mask, stable=True), mask.sum())
 
 
-def as_mask(mask: Any, T: Any) -> Bool[Array, " T"]:
+def as_mask(mask: Any, T: Any, what: str = "a step counts") -> Bool[Array, " T"]:
     """A mask of T steps; ValueError or TypeError for anything else."""
     mask = jnp.asarray(as_real(mask, "mask"))
     if mask.dtype != jnp.bool_:
-        raise TypeError(f"`mask` must be boolean, True where a step counts, got {mask.dtype}.")
+        raise TypeError(f"`mask` must be boolean, True where {what}, got {mask.dtype}.")
     check_shape(mask, "mask", (T,), "(T,)", "One sequence at a time; for a batch use jax.vmap.")
     return mask
 

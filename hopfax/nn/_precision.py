@@ -51,6 +51,16 @@ def weights_dtype(dtype: Any) -> Any:
     raise TypeError(f"`dtype` must be a floating dtype, as jnp.float32, got {name}.")
 
 
+def dtype_name(dtype: Any) -> str | None:
+    """The name of a floating dtype to compute in; None for None."""
+    if dtype is None:
+        return None
+    try:
+        return jnp.dtype(weights_dtype(dtype)).name
+    except TypeError as error:
+        raise TypeError(str(error).replace("`dtype`", "`compute_dtype`")) from None
+
+
 def check_weights(dtype: Any, **sizes: int) -> None:
     """ValueError unless an array of weights of these sizes fits into memory."""
     check_array("the weights", jnp.dtype(dtype).itemsize, **sizes)
@@ -99,12 +109,16 @@ def widened(*trees: Any) -> tuple[Any, ...]:
     return tuple(jax.tree.map(as_wide, tree) for tree in trees)
 
 
-def on_last(layer, x):
-    """A layer on the last axis of `x`, if there is one."""
+def on_last(layer, x, compute_dtype=None):
+    """A layer on the last axis of `x`, if there is one; products of a `Linear` are of factors in
+    `compute_dtype`, if that is given, and summed in the dtype of `x`."""
     if layer is None:
         return x
     if isinstance(layer, eqx.nn.Linear):
-        x = x @ layer.weight.T
+        weight, dtype = layer.weight, x.dtype
+        if compute_dtype is not None:
+            x, weight = x.astype(compute_dtype), weight.astype(compute_dtype)
+        x = jnp.matmul(x, weight.T, preferred_element_type=dtype)
         return x if layer.bias is None else x + layer.bias
     for _ in range(x.ndim - 1):
         layer = jax.vmap(layer)

@@ -59,25 +59,30 @@ def all_sizes(
 def check_sizes(layer: Any) -> None:
     """ValueError unless norms and projections fit the sizes of the layer."""
     H, made = layer.num_heads, {}
+    if H % layer.num_kv_heads:
+        raise ValueError(f"`num_kv_heads` must divide `num_heads` = {H}, got {layer.num_kv_heads}.")
     for name in ("query", "memory", "value"):
         size = getattr(layer, f"{name}_size")
         norm, projection = getattr(layer, f"{name}_norm"), getattr(layer, f"{name}_proj")
         if norm is not None and norm.shape != (size,):
             raise ValueError(f"`{name}_norm` must have shape {(size,)}, got {norm.shape}.")
-        made[name] = H * size
+        made[name] = size
         if projection is not None:
-            made[name], given = projection.weight.shape
-            if given != size or made[name] % H:
+            heads = H if name == "query" else layer.num_kv_heads
+            total, given = projection.weight.shape
+            if given != size or total % heads:
                 raise ValueError(
-                    f"`{name}_proj` must take {size} features and make some for each of {H} heads, "
-                    f"but takes {given} and makes {made[name]}."
+                    f"`{name}_proj` must take {size} features and make some for each of {heads} "
+                    f"heads, but takes {given} and makes {total}."
                 )
+            made[name] = total // heads
     if made["query"] != made["memory"]:
         raise ValueError(
-            f"queries have {made['query']} features in all heads, and keys {made['memory']}."
+            f"queries have {made['query']} features in a head, and keys {made['memory']}."
         )
     norm = layer.association_norm
-    if norm is not None and norm.shape != (made["query"] // H,):
+    if norm is not None and norm.shape != (made["query"],):
         raise ValueError("`association_norm` must have one entry for each feature of a head.")
-    if layer.output_proj is not None and layer.output_proj.weight.shape[1] != made["value"]:
-        raise ValueError(f"`output_proj` must take {made['value']} features, of all heads.")
+    made = H * made["value"]
+    if layer.output_proj is not None and layer.output_proj.weight.shape[1] != made:
+        raise ValueError(f"`output_proj` must take {made} features, of all heads.")

@@ -9,7 +9,8 @@ import jax.random as jr
 import numpy as np
 
 from .._errors import as_count, shown
-from ._retrieval import HopfieldLookup, HopfieldPooling, HopfieldRetrieval
+from ._retrieval import HopfieldRetrieval
+from ._tables import HopfieldLookup, HopfieldPooling
 
 _NAMES = dict(query="state_pattern", memory="stored_pattern", value="pattern_projection")
 _LETTERS = dict(query="q", memory="k", value="v")
