@@ -11,7 +11,8 @@ the tangent of the mean is again a sum over blocks. As that rule is itself writt
 transposed for reverse mode and differentiated for higher orders.
 """
 
-from typing import Any, NamedTuple, Protocol, TypeAlias
+import abc
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -56,14 +57,18 @@ class Known(NamedTuple):
 Items: TypeAlias = Raw | Known
 
 
-class Reader(Protocol):
+class AbstractReader(eqx.Module):
     """What turns some items into keys and values, and gives the scores of queries with them."""
 
-    def read(self, items: Items, mask: Mask | None) -> tuple[Array, Array]: ...
+    @abc.abstractmethod
+    def read(self, items: Items, mask: Mask | None) -> tuple[Array, Array]:
+        """Keys (S, K, d) and values (S, K, e) of items."""
 
+    @abc.abstractmethod
     def scores(
         self, query: Query, keys: Array, items: Items, mask: Mask | None
-    ) -> Float[Array, "H Q S"]: ...
+    ) -> Float[Array, "H Q S"]:
+        """The scores, minus infinity where an item does not count."""
 
 
 def fitting_block(Q: Any, H: int, S: Any) -> int | None:
@@ -78,7 +83,7 @@ def fitting_block(Q: Any, H: int, S: Any) -> int | None:
 
 def attend(
     query: Query,
-    reader: Reader,
+    reader: AbstractReader,
     items: Items,
     mask: Mask | None,
     block: int | None,
@@ -133,17 +138,23 @@ def products(query: Query, keys: Float[Array, "S K d"]) -> Float[Array, "H Q S"]
     """The products of queries in H heads and keys in K, of which each serves H/K heads; in the
     dtype of the queries, of factors in that of the keys."""
     (Q, H, d), K = query.shape, keys.shape[1]
-    grouped = query.astype(keys.dtype).reshape(Q, K, H // K, d)
-    found = jnp.einsum("qkgd,skd->kgqs", grouped, keys, preferred_element_type=query.dtype)
-    return found.reshape(H, Q, keys.shape[0])
+    wide: Any = dict(preferred_element_type=query.dtype)
+    query = query.astype(keys.dtype)
+    if K == H:
+        return jnp.einsum("qhd,shd->hqs", query, keys, **wide)
+    grouped = query.reshape(Q, K, H // K, d)
+    return jnp.einsum("qkgd,skd->kgqs", grouped, keys, **wide).reshape(H, Q, keys.shape[0])
 
 
 def sums(weights: Float[Array, "H Q S"], values: Float[Array, "S K e"]) -> Out:
     """The sums of values with these weights; as `products`."""
     (H, Q, S), (_, K, e) = weights.shape, values.shape
-    grouped = weights.astype(values.dtype).reshape(K, H // K, Q, S)
-    found = jnp.einsum("kgqs,ske->qkge", grouped, values, preferred_element_type=weights.dtype)
-    return found.reshape(Q, H, e)
+    wide: Any = dict(preferred_element_type=weights.dtype)
+    weights = weights.astype(values.dtype)
+    if K == H:
+        return jnp.einsum("hqs,she->qhe", weights, values, **wide)
+    grouped = weights.reshape(K, H // K, Q, S)
+    return jnp.einsum("kgqs,ske->qkge", grouped, values, **wide).reshape(Q, H, e)
 
 
 def _divisor(S: int, block: int) -> int:
@@ -169,7 +180,11 @@ def counted(stored: PyTree, mask: Mask | None) -> PyTree:
 
 
 def _online(
-    query: Query, reader: Reader, items: Items, mask: Mask | None, before: Sums | None = None
+    query: Query,
+    reader: AbstractReader,
+    items: Items,
+    mask: Mask | None,
+    before: Sums | None = None,
 ) -> Sums:
     """The sums after some more items; `before`: those after the items before them."""
     keys, values = reader.read(items, mask)
@@ -193,7 +208,7 @@ def _normalised(largest: Array, total: Array, mean: Array) -> tuple[Out, Array]:
 
 
 def _passed(
-    query: Query, reader: Reader, blocks: Items, mask: Array | None, extra: Known | None
+    query: Query, reader: AbstractReader, blocks: Items, mask: Array | None, extra: Known | None
 ) -> tuple[Out, Array]:
     """The mean of values, and the logarithm of the sum of exponentials, block by block."""
 
@@ -217,7 +232,7 @@ def _passed(
 
 @eqx.filter_custom_jvp
 def _blocked(
-    query: Query, reader: Reader, blocks: Items, mask: Array | None, extra: Known | None
+    query: Query, reader: AbstractReader, blocks: Items, mask: Array | None, extra: Known | None
 ) -> Out:
     """The mean of values, block by block, with derivatives that keep no scores."""
     return _passed(query, reader, blocks, mask, extra)[0]

@@ -47,6 +47,6 @@ class Frozen(eqx.Module):
         return lax.bitcast_convert_type(self.bits, jnp.dtype(self.dtype))
 
 
-def held(value: Any) -> Array:
-    """The numbers of an array that may be frozen."""
+def held(value: Any) -> Any:
+    """The numbers of an array that may be frozen; None for None."""
     return value.value if isinstance(value, Frozen) else value

@@ -9,14 +9,25 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from .._roots import implicit_rows
-from ._attend import Items, Known, Raw, associations, attend, counted, fitting_block, products, sums
+from ._attend import (
+    AbstractReader,
+    Items,
+    Known,
+    Raw,
+    associations,
+    attend,
+    counted,
+    fitting_block,
+    products,
+    sums,
+)
 from ._heads import beta_of, checked, extra_of, keys_of, narrowed, states_of, values_of
 from ._stored import Stored
 
 Mask = Bool[Array, "_ _ S"] | None
 
 
-class HeadReader(eqx.Module):
+class HeadReader(AbstractReader):
     """Keys and values of the items of a retrieval, and their scores with queries at `places`."""
 
     layer: Any
