@@ -8,8 +8,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, UInt
 
-from .._errors import as_float
 from .._types import ArrayLike
+from ._precision import arrived
 
 _WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
@@ -37,7 +37,7 @@ class Frozen(eqx.Module):
     dtype: str = eqx.field(static=True)
 
     def __init__(self, value: ArrayLike):
-        value = as_float(value, "value")
+        value = arrived(value, "value")
         self.dtype = jnp.dtype(value.dtype).name
         self.bits = lax.bitcast_convert_type(value, _WORDS[value.dtype.itemsize])
 

@@ -11,9 +11,6 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from .._errors import as_count, as_key, as_number, check_at_least
 from ._precision import check_weights, weights_dtype
 
-Heads = Float[Array, "n H d"]
-Places = Int[Array, " n"]
-
 
 class AbstractPositions(eqx.Module):
     """How the places of queries and items enter their scores. To write one of your own, give the
@@ -32,11 +29,18 @@ class AbstractPositions(eqx.Module):
     ```
     """
 
-    def turned(self, heads: Heads, places: Places) -> Heads:
+    def check(self, num_heads: int, qk_size: int) -> None:
+        """ValueError if a layer of these sizes cannot have them."""
+
+    def turned(
+        self, heads: Float[Array, "n H d"], places: Int[Array, " n"]
+    ) -> Float[Array, "n H d"]:
         """States or keys (n, H, d) at these places (n,), as they are compared."""
         return heads
 
-    def bias(self, queries: Places, items: Places) -> Float[Array, "_ Q S"] | None:
+    def bias(
+        self, queries: Int[Array, " Q"], items: Int[Array, " S"]
+    ) -> Float[Array, "_ Q S"] | None:
         """What is added to the scores of queries and items at these places, (1 or H, Q, S)."""
         return None
 
@@ -67,6 +71,10 @@ class Rotary(AbstractPositions):
     def __init__(self, base: float = 10_000.0):
         self.base = as_number(base, "base")
         check_at_least(self.base, "base", 1.0, strict=True)
+
+    def check(self, num_heads, qk_size):
+        if qk_size % 2:
+            raise ValueError(f"`qk_size` must be even with `positions` = Rotary, got {qk_size}.")
 
     def turned(self, heads, places):
         half = heads.shape[-1] // 2
@@ -109,6 +117,10 @@ class RelativeBias(AbstractPositions):
     def reach(self) -> int:
         """The largest distance with a number of its own."""
         return self.numbers.shape[1] // 2
+
+    def check(self, num_heads, qk_size):
+        if (H := self.numbers.shape[0]) not in (1, num_heads):
+            raise ValueError(f"`positions` has numbers for {H} heads, not for {num_heads}.")
 
     def bias(self, queries, items):
         apart = jnp.clip(queries[:, None] - items, -self.reach, self.reach)

@@ -25,6 +25,7 @@ from ._heads import beta_of, checked, extra_of, keys_of, narrowed, states_of, va
 from ._stored import Stored
 
 Mask = Bool[Array, "_ _ S"] | None
+_UNROLLED = 5  # with more steps than these a loop is compiled, not each of them
 
 
 class HeadReader(AbstractReader):
@@ -90,7 +91,7 @@ def called(
     places = of_items = None
     if causal or layer.positions is not None:  # the last query is at the place of the last item
         Q = query.shape[0]
-        places, of_items = jnp.arange(Q) + ((memory.size if stored else S) - Q), jnp.arange(S)
+        places, of_items = _numbers(Q) + ((memory.size if stored else S) - Q), _numbers(S)
     if stored:
         counts = memory.counted[None, None]
         whole = counts if whole is None else counts & whole
@@ -133,9 +134,13 @@ def recalled(call: Call, key: Any) -> Float[Array, "Q H e"]:
     state = call.states
     if layer.steps is None:
         state = rested(call, block)
-    else:
-        for _ in range(layer.steps - 1):
-            state = moved(call, block, state)
+    elif layer.steps > 1:
+        state, _ = lax.scan(
+            lambda state, _: (moved(call, block, state), None),
+            state,
+            length=layer.steps - 1,
+            unroll=layer.steps <= _UNROLLED,
+        )
     return _mean(call, block, state, keys_only=False, key=key)
 
 
@@ -190,6 +195,10 @@ def _mean(
     scores, values = scored(call, state, keys_only=keys_only)
     weights = associations(scores, layer.separation)
     return sums(weights if key is None else layer.dropout(weights, key=key), values)
+
+
+def _numbers(n: Any) -> Int[Array, " n"]:
+    return jnp.arange(n, dtype=jnp.int32)
 
 
 def _reader(call: Call, keys_only: bool) -> HeadReader:

@@ -215,6 +215,8 @@ class HopfieldRetrieval(eqx.Module):
             if getattr(self, name) is not None:
                 check_type(getattr(self, name), name, kind, example)
         check_sizes(self)
+        if self.positions is not None:
+            self.positions.check(self.num_heads, self.qk_size)
 
     @property
     def beta(self) -> Float[Array, "*#H"]:

@@ -66,7 +66,7 @@ def store(
     counts = jnp.ones(S, bool) if mask is None else as_mask(mask, S, "an item counts")
     made, memory, values = widened(made, memory, values)
     memory, values = (x if x is None else only(counts, x) for x in (memory, values))
-    places = jnp.arange(S) + (0 if into is None else into.size)
+    places = jnp.arange(S, dtype=jnp.int32) + (0 if into is None else into.size)
     keys = keys_of(made, memory, places)
     values = values_of(made, memory if values is None else values)
     if into is None:
