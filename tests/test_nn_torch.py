@@ -23,9 +23,15 @@ UNTOLD = {
     "sizes": dict(beta=0.7, steps=3),
     "scaling, no biases": dict(beta=1.5),
     "static": dict(projections=["query", "output"], vo_size=4),
+    "zero association": dict(extra_items=("zero",), steps=2),
+    "until at rest": dict(beta=2.0, steps=None),
 }
 #: Norms without weights leave no trace in a state dict, and a module without weights has none.
-FROM_MODULES_ONLY = ("norms without weights, hopfield space, mask", "nothing but association")
+FROM_MODULES_ONLY = (
+    "norms without weights, hopfield space, mask",
+    "nothing but association",
+    "connected",
+)
 
 
 def state_of(case):
@@ -74,9 +80,22 @@ def test_layers_with_their_weights_give_their_results(name):
         layer = hx.nn.from_torch(state_of(case), num_heads=heads, **UNTOLD.get(name, {}))
         np.testing.assert_allclose(results(layer, case), case["out"], atol=1e-12)
         given = hx.nn.to_torch(layer)
-        assert given.keys() == case["state"].keys()
+        without = {name for name in case["state"] if "bias_k" in name or "bias_v" in name}
+        assert given.keys() == case["state"].keys() - without
         for key, value in given.items():
             np.testing.assert_array_equal(value, case["state"][key])
+
+
+def test_what_is_not_trained_is_frozen():
+    for name, tables in (("pooling", ["queries"]), ("lookup with targets", ["memory", "values"])):
+        case = CASES[name]
+        module = module_of(case)
+        module.pooling_weights = module.lookup_weights = SimpleNamespace(requires_grad=False)
+        layer = hx.nn.from_torch(module)
+        np.testing.assert_allclose(results(layer, case), case["out"], atol=1e-12)
+        assert all(isinstance(getattr(layer, table), hx.nn.Frozen) for table in tables)
+        state = hx.nn.to_torch(layer)
+        assert state.keys() == case["state"].keys()
 
 
 def test_dropout_is_taken_over():
@@ -99,16 +118,13 @@ def test_what_cannot_be_read_is_said():
         hx.nn.from_torch(state_of(case), num_heads=5)
     with pytest.raises(TypeError, match="`source` must be a module of hopfield-layers"):
         hx.nn.from_torch([1.0])
-    with pytest.raises(ValueError, match="concat_bias_pattern=True"):
-        state = state_of(case) | {"association_core.bias_k": np.zeros((1, 1, 4))}
-        hx.nn.from_torch(state, num_heads=2)
     module = module_of(case)
-    module.association_core.add_zero_attn = True
-    with pytest.raises(ValueError, match="add_zero_attn=True"):
+    module.association_activation = np.tanh
+    with pytest.raises(ValueError, match="`association_activation`, which no layer here has"):
         hx.nn.from_torch(module)
     module = module_of(case)
-    module.update_steps_max = None
-    with pytest.raises(ValueError, match="update_steps_max = None.*give `steps`"):
+    module.update_steps_max = np.array([1, 2])
+    with pytest.raises(ValueError, match="update_steps_max = .*give `steps`"):
         hx.nn.from_torch(module)
     module.scaling = [0.5, 2.0]
     with pytest.raises(ValueError, match="`scaling` for each head"):
@@ -119,6 +135,14 @@ def test_what_cannot_be_read_is_said():
         hx.nn.from_torch(module_of(CASES["nothing but association"]))
     with pytest.raises(TypeError, match="`layer` must be a HopfieldRetrieval"):
         hx.nn.to_torch(None)
+    for options, text in (
+        (dict(separation=hx.nn.TopK(2)), "`separation`, which no module"),
+        (dict(positions=hx.nn.Rotary()), "`positions`, which no module"),
+        (dict(extra_items=("bias",)), "`bias_item`, which no module"),
+        (dict(num_kv_heads=1), "1 heads of keys for 2"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            hx.nn.to_torch(hx.nn.HopfieldPooling(3, 2, 4, **options, key=jr.key(0)))
 
 
 def test_weights_go_through_safetensors(tmp_path):

@@ -9,15 +9,18 @@ import jax.random as jr
 import numpy as np
 
 from .._errors import as_count, shown
+from ._frozen import Frozen, held
 from ._retrieval import HopfieldRetrieval
 from ._tables import HopfieldLookup, HopfieldPooling
 
 _NAMES = dict(query="state_pattern", memory="stored_pattern", value="pattern_projection")
 _LETTERS = dict(query="q", memory="k", value="v")
+_TABLES = dict(pooling_weights="queries", lookup_weights="memory", target_weights="values")
 _WRAPPED = "hopfield."
 _CORE = "association_core."
 
 Layer = HopfieldRetrieval | HopfieldLookup | HopfieldPooling
+Arrays = dict[str, np.ndarray]
 
 
 def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> Layer:
@@ -28,8 +31,10 @@ def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> 
     `layer(state, stored, values)` where theirs takes `(stored, state, projection)`; its `mask` is
     True where an item counts, where their masks are True for what is left out; and the means of a
     `HopfieldPooling` are (queries, size), which theirs lays end to end. Their iteration may stop
-    early, by `update_steps_eps`; the layer makes all its steps. A module in evaluation (`.eval()`)
-    becomes a layer in inference.
+    early, by `update_steps_eps`; the layer makes all its steps, or with theirs `None` goes on until
+    its states rest. A module in evaluation (`.eval()`) becomes a layer in inference, and a table
+    that is not trained a `Frozen` one. The bias that `concat_bias_pattern` makes is left out: it
+    has no effect in theirs (version 1.0.2).
 
     **Arguments:**
 
@@ -37,8 +42,10 @@ def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> 
         NumPy arrays. PyTorch itself is not needed for the latter.
     - `num_heads`: needed with a state dict, which does not tell it.
     - `options`: of `HopfieldRetrieval`, in place of what the module says. A state dict tells
-        neither `beta` (their `scaling`) nor `steps` (`update_steps_max` + 1) nor `dropout`, which
-        are then the defaults of both packages: $1/\sqrt{\mathtt{qk\_size}}$, 1 and 0.
+        neither `beta` (their `scaling`) nor `steps` (`update_steps_max` + 1), `dropout` and
+        `extra_items` (("zero",) for `add_zero_association`), which are then the defaults of both
+        packages: $1/\sqrt{\mathtt{qk\_size}}$, 1, 0 and none; nor whether values are connected
+        (`pattern_projection_as_connected`), so that of such a module it must not be taken.
 
     **Returns:** a `HopfieldRetrieval`, `HopfieldPooling` or `HopfieldLookup`.
 
@@ -65,27 +72,27 @@ def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> 
         n.removeprefix(_WRAPPED): a for n, a in state.items() if wrapped == n.startswith(_WRAPPED)
     }
     core = {n.removeprefix(_CORE): a for n, a in own.items() if n.startswith(_CORE)}
-    if {"bias_k", "bias_v"} & core.keys():
-        raise ValueError(
-            "`source` was made with concat_bias_pattern=True, which no layer here has."
-        )
     weights, biases = _projections(core, told, options.get("projections"))
     settings = _settings(own, weights, told, options) | options
-    made = _made(state, told["num_heads"], settings)
+    frozen = told.get("frozen", False)
+    made = _made(state, told["num_heads"], settings, frozen)
     retrieval = made if isinstance(made, HopfieldRetrieval) else made.retrieval
     retrieval = _filled(retrieval, own, core, weights, biases, told)
     if isinstance(made, HopfieldRetrieval):
         return retrieval
-    made = eqx.tree_at(lambda it: it.retrieval, made, retrieval)
-    if isinstance(made, HopfieldPooling):
-        return eqx.tree_at(lambda it: it.queries, made, _table(state["pooling_weights"]))
-    made = eqx.tree_at(lambda it: it.memory, made, _table(state["lookup_weights"]))
-    if made.values is None:
-        return made
-    return eqx.tree_at(lambda it: it.values, made, _table(state["target_weights"]))
+    tables = {"retrieval": retrieval}
+    for theirs, ours in _TABLES.items():
+        if theirs in state:
+            table = jnp.asarray(state[theirs].reshape(-1, state[theirs].shape[-1]))
+            tables[ours] = Frozen(table) if frozen else table
+
+    def parts(it):
+        return [getattr(it, name) for name in tables]
+
+    return eqx.tree_at(parts, made, list(tables.values()))
 
 
-def _read(source: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _read(source: Any) -> tuple[Arrays, dict[str, Any]]:
     """The arrays by name, and what a module tells beside them."""
     if isinstance(source, Mapping):
         return {str(name): _array(value, name) for name, value in source.items()}, {}
@@ -96,9 +103,6 @@ def _read(source: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     state, _ = _read(source.state_dict())
     outer = getattr(source, "hopfield", source)
     core = outer.association_core
-    for option in ("add_zero_attn", "value_as_connected"):
-        if getattr(core, option):
-            raise ValueError(f"`source` was made with {option}=True, which no layer here has.")
     if outer.association_activation is not None:
         raise ValueError("`source` has an `association_activation`, which no layer here has.")
     static = dict(query=core.query_as_static, memory=core.key_as_static, value=core.value_as_static)
@@ -111,6 +115,9 @@ def _read(source: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         qk_size=core.head_dim,
         dropout=core.dropout,
         inference=not source.training,
+        extra_items=("zero",) if core.add_zero_attn else (),
+        connected=core.value_as_connected,
+        frozen=not all(getattr(getattr(source, n, None), "requires_grad", True) for n in _TABLES),
         norms={
             name: getattr(outer, f"norm_{theirs}").eps
             for name, theirs in _NAMES.items()
@@ -133,9 +140,7 @@ def _array(value: Any, name: Any) -> np.ndarray:
     return array
 
 
-def _projections(
-    core: dict[str, np.ndarray], told: dict[str, Any], asked: Any
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _projections(core: Arrays, told: dict[str, Any], asked: Any) -> tuple[Arrays, Arrays]:
     """Weights and biases of the three projections that there are, by our names."""
     together, H = core.get("in_proj_weight"), told["num_heads"]
     if together is None:
@@ -154,15 +159,22 @@ def _projections(
             )
         weights = dict(zip(names, np.split(together, len(names)), strict=True))
     bias = core.get("in_proj_bias")
-    if bias is None:
-        return weights, {}
     ends = np.cumsum([weight.shape[0] for weight in weights.values()])
-    return weights, dict(zip(weights, np.split(bias, ends), strict=False))
+    biases = {} if bias is None else dict(zip(weights, np.split(bias, ends), strict=False))
+    return _apart(weights, biases) if told.get("connected") else (weights, biases)
+
+
+def _apart(weights: Arrays, biases: Arrays) -> tuple[Arrays, Arrays]:
+    """Projections of values by themselves, where theirs come after that of the stored patterns."""
+    first, shift = weights["memory"], biases.get("memory")
+    second = weights.get("value", np.eye(first.shape[0], dtype=first.dtype))
+    joined = {} if shift is None else {"value": second @ shift + biases.get("value", 0)}
+    return weights | {"value": second @ first}, biases | joined
 
 
 def _settings(
-    own: dict[str, np.ndarray],
-    weights: dict[str, np.ndarray],
+    own: Arrays,
+    weights: Arrays,
     told: dict[str, Any],
     given: dict[str, Any],
 ) -> dict[str, Any]:
@@ -200,8 +212,9 @@ def _settings(
     if "value" not in weights and "value" in sizes:
         found["value_size"] = found["vo_size"] = _unprojected(own, sizes["value"], H)
     found |= {name: _told(told, name) for name in ("beta", "steps") if name not in given}
-    found |= {name: told.get(name) for name in ("dropout", "inference")}
-    return {name: value for name, value in found.items() if value is not None}
+    found |= {name: told.get(name) for name in ("dropout", "inference", "extra_items")}
+    found = {name: value for name, value in found.items() if value is not None}
+    return {"steps": None} | found if "steps" in told else found  # None: until they rest
 
 
 def _told(told: dict[str, Any], name: str) -> Any:
@@ -215,7 +228,7 @@ def _told(told: dict[str, Any], name: str) -> Any:
                 "turn, not heads; give `beta`, a number or one for each head."
             )
         return float(value[0])
-    if value is None and "steps" not in told:
+    if value is None:
         return None
     if not isinstance(value, int):
         raise ValueError(
@@ -225,13 +238,13 @@ def _told(told: dict[str, Any], name: str) -> Any:
     return value + 1
 
 
-def _unprojected(own: dict[str, np.ndarray], size: int, H: int) -> int:
+def _unprojected(own: Arrays, size: int, H: int) -> int:
     """The size of values that are taken as they are."""
     output = own.get(f"{_CORE}out_proj.weight")
     return size if output is None else output.shape[1] // H
 
 
-def _made(state: dict[str, np.ndarray], H: int, settings: dict[str, Any]) -> Layer:
+def _made(state: Arrays, H: int, settings: dict[str, Any], frozen: bool) -> Layer:
     """A layer of the kind of the arrays, with weights of its own."""
     options = dict(settings)
     if "query_size" not in options:
@@ -239,20 +252,22 @@ def _made(state: dict[str, np.ndarray], H: int, settings: dict[str, Any]) -> Lay
     sizes = (H, options.pop("query_size"))
     if "pooling_weights" in state:
         number = state["pooling_weights"].size // sizes[1]
+        options.setdefault("learn_queries", not frozen)
         return HopfieldPooling(number, *sizes, key=jr.key(0), **options)
     if "lookup_weights" in state:
         number = max(state["lookup_weights"].shape[:2])
         options["separate_values"] = "target_weights" in state
+        options.setdefault("learn_memory", not frozen)
         return HopfieldLookup(number, *sizes, key=jr.key(0), **options)
     return HopfieldRetrieval(*sizes, key=jr.key(0), **options)
 
 
 def _filled(
     layer: HopfieldRetrieval,
-    own: dict[str, np.ndarray],
-    core: dict[str, np.ndarray],
-    weights: dict[str, np.ndarray],
-    biases: dict[str, np.ndarray],
+    own: Arrays,
+    core: Arrays,
+    weights: Arrays,
+    biases: Arrays,
     told: dict[str, Any],
 ) -> HopfieldRetrieval:
     """The layer with all weights of the arrays."""
@@ -288,12 +303,7 @@ def _filled(
     return layer
 
 
-def _table(array: np.ndarray) -> Any:
-    """What is stored, without the axis of the batch, wherever that is."""
-    return jnp.asarray(array.reshape(-1, array.shape[-1]))
-
-
-def to_torch(layer: Layer) -> dict[str, np.ndarray]:
+def to_torch(layer: Layer) -> Arrays:
     r"""The weights of a layer by the names of hopfield-layers: a state dict of NumPy arrays, which
     `safetensors.numpy.save_file` writes.
 
@@ -301,7 +311,7 @@ def to_torch(layer: Layer) -> dict[str, np.ndarray]:
     hidden size. `beta` and `steps` are no part of it: give them to theirs as `scaling` and
     `update_steps_max` = `steps - 1`.
 
-    **Raises:** TypeError for another layer.
+    **Raises:** TypeError for another layer; ValueError for options that no module of theirs has.
 
     **Example:**
 
@@ -315,15 +325,24 @@ def to_torch(layer: Layer) -> dict[str, np.ndarray]:
             "`layer` must be a HopfieldRetrieval, HopfieldLookup or HopfieldPooling, got "
             f"{shown(layer)}."
         )
+    made = layer if isinstance(layer, HopfieldRetrieval) else layer.retrieval
+    for name in ("separation", "positions", "bias_item"):
+        if getattr(made, name) is not None:
+            raise ValueError(f"`layer` has `{name}`, which no module of hopfield-layers has.")
+    if made.num_kv_heads != made.num_heads:
+        raise ValueError(
+            f"`layer` has {made.num_kv_heads} heads of keys for {made.num_heads} of queries; "
+            "modules of hopfield-layers have as many."
+        )
     if isinstance(layer, HopfieldRetrieval):
         return {name: np.asarray(value) for name, value in _arrays(layer).items()}
     found = {f"{_WRAPPED}{name}": value for name, value in _arrays(layer.retrieval).items()}
     if isinstance(layer, HopfieldPooling):
-        found["pooling_weights"] = layer.queries[None]
+        found["pooling_weights"] = held(layer.queries)[None]
     else:
-        found["lookup_weights"] = layer.memory[None]
+        found["lookup_weights"] = held(layer.memory)[None]
         if layer.values is not None:
-            found["target_weights"] = layer.values[None]
+            found["target_weights"] = held(layer.values)[None]
     return {name: np.asarray(value) for name, value in found.items()}
 
 
