@@ -163,6 +163,23 @@ def layers() -> dict[str, Layer]:
             nn.HopfieldRetrieval(2, 4, steps=2, separation=nn.Entmax(1.5, learn=True), key=keys[3]),
             (rows, items),
         ),
+        "HopfieldRetrieval, grouped": Layer(
+            nn.HopfieldRetrieval(
+                2,
+                4,
+                num_kv_heads=1,
+                positions=nn.RelativeBias(2, 2, key=keys[1]),
+                extra_items=("bias", "zero"),
+                steps=2,
+                block=2,
+                key=keys[2],
+            ),
+            (rows, items),
+        ),
+        "HopfieldRetrieval, at rest": Layer(
+            nn.HopfieldRetrieval(2, 4, steps=None, positions=nn.Rotary(), key=keys[2]),
+            (rows, items),
+        ),
         "HopfieldLookup": Layer(nn.HopfieldLookup(5, 2, 4, steps=2, key=keys[4]), (rows,)),
         "HopfieldPooling": Layer(nn.HopfieldPooling(2, 2, 4, key=keys[5]), (items,)),
         "DenseMemoryLayer": Layer(nn.DenseMemoryLayer(5, 4, steps=3, key=keys[6]), (rows[0],)),

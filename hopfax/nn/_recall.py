@@ -22,6 +22,7 @@ from ._attend import (
     sums,
 )
 from ._heads import beta_of, checked, extra_of, keys_of, narrowed, states_of, values_of
+from ._precision import of_any_rank
 from ._stored import Stored
 
 Mask = Bool[Array, "_ _ S"] | None
@@ -210,6 +211,7 @@ def _empty(call: Call) -> bool:
     return isinstance(call.size, int) and call.size == 0 and call.extra is None
 
 
+@of_any_rank
 def _left(call: Call, block: int | None, state: Array) -> Array:
     """How far a step goes: zero for states at rest."""
     return moved(call, block, state) - state
