@@ -108,14 +108,17 @@ def called(
 
 def readers(call: Call) -> Bool[Array, " _"] | None:
     """Which queries have an item that they may retrieve, (Q,) or (1,); None if all have."""
-    places, mask, causal = call.reader.places, call.mask, call.reader.causal
+    places: Any = call.reader.places
+    of_items: Any = call.items.places
+    mask: Any = call.mask
+    causal = call.reader.causal
     if call.extra is not None or (mask is None and not causal):
         return None
-    if not causal:
+    if not causal and mask is not None:
         return mask.any((0, 2))
     # Each may retrieve something if the first item that counts is not later.
     last = jnp.iinfo(places.dtype).max
-    there = call.items.places[None, None]
+    there = of_items[None, None]
     first = jnp.min(there if mask is None else jnp.where(mask, there, last), -1, initial=last)
     return (first <= places).any(0)
 

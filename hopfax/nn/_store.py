@@ -65,10 +65,10 @@ def store(
     S = check_items(made, memory, values)
     counts = jnp.ones(S, bool) if mask is None else as_mask(mask, S, "an item counts")
     made, memory, values = widened(made, memory, values)
-    memory, values = (x if x is None else only(counts, x) for x in (memory, values))
+    memory = only(counts, jnp.asarray(memory))
+    values = memory if values is None else only(counts, jnp.asarray(values))
     places = jnp.arange(S, dtype=jnp.int32) + (0 if into is None else into.size)
-    keys = keys_of(made, memory, places)
-    values = values_of(made, memory if values is None else values)
+    keys, values = keys_of(made, memory, places), values_of(made, values)
     if into is None:
         return extended(empty(keys, values, room_for(room, S)), keys, values, counts)
     check_type(into, "into", Stored, "what `hopfax.nn.store` returns")

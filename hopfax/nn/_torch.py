@@ -80,7 +80,7 @@ def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> 
     retrieval = _filled(retrieval, own, core, weights, biases, told)
     if isinstance(made, HopfieldRetrieval):
         return retrieval
-    tables = {"retrieval": retrieval}
+    tables: dict[str, Any] = {"retrieval": retrieval}
     for theirs, ours in _TABLES.items():
         if theirs in state:
             table = jnp.asarray(state[theirs].reshape(-1, state[theirs].shape[-1]))
