@@ -94,7 +94,7 @@ class Maker(NamedTuple):
         return eqx.tree_at(lambda it: it.bias, linear, jnp.zeros_like(linear.bias))
 
 
-def maker(dtype: Any, initializer: Any, use_bias: Any, key: Any) -> Maker:
+def maker(dtype: Any, initializer: Initializer | None, use_bias: Any, key: Any) -> Maker:
     """**Raises:** TypeError/ValueError naming the argument."""
     if initializer is not None and not callable(initializer):
         raise TypeError(
