@@ -1,16 +1,17 @@
 """What does a softmax memory cost as a layer, beside attention by hand and in PyTorch?
 
 `python -m benchmarks.layers [--threads 1] [--repeats 15] [--only time,memory]`: forward and
-backward of `hx.nn.HopfieldRetrieval` in float32, in turns with attention written out in JAX and
-with the PyTorch layers of Ramsauer et al., which must agree. Those rows need torch and
-`pip install git+https://github.com/ml-jku/hopfield-layers`. Then memory and time of 100,000 items
-in blocks and at once. Linux.
+backward of `hx.nn.HopfieldRetrieval` in float32, in turns with attention written out in JAX, with
+`equinox.nn.MultiheadAttention` and with the PyTorch layers of Ramsauer et al., which must agree. The
+latter rows need torch and `pip install git+https://github.com/ml-jku/hopfield-layers`. Then memory
+and time of 100,000 items in blocks and at once. Linux.
 """
 
 import argparse
 import math
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -27,6 +28,8 @@ SHAPES = {
     "few to many": (4, 32, 2048, 64, 4, 1),
     "one big example": (1, 512, 1024, 64, 8, 1),
     "small": (32, 16, 16, 32, 2, 1),
+    "pool": (8, 1, 1024, 64, 4, 1),
+    "pool of one": (1, 1, 1024, 64, 4, 1),
     "three steps": (8, 128, 128, 128, 4, 3),
 }
 GATE = 2e-5  # float32, relative to the largest entry
@@ -59,6 +62,22 @@ def by_hand(weights: dict, H: int, steps: int, norms: bool, query, memory):
 def by_layer(layer, query, memory):
     """The same by the library's layer."""
     return jax.vmap(layer)(query, memory)
+
+
+def by_equinox(layer):
+    """Equinox's attention with the weights of a layer without norms."""
+    made = eqx.nn.MultiheadAttention(
+        layer.num_heads,
+        layer.query_size,
+        **{f"use_{name}_bias": True for name in ("query", "key", "value", "output")},
+        key=jr.key(0),
+    )
+    ours = (layer.query_proj, layer.memory_proj, layer.value_proj, layer.output_proj)
+
+    def theirs(it):
+        return it.query_proj, it.key_proj, it.value_proj, it.output_proj
+
+    return eqx.tree_at(theirs, made, ours)
 
 
 def with_gradients(function, upstream):
@@ -140,6 +159,12 @@ def timed(name: str, norms: bool, repeats: int) -> dict:
         "hopfax": partial(ours, layer, query, memory),
         "by hand": partial(hand, weights, query, memory),
     }
+    if not norms and steps == 1:
+        arrays, rest = eqx.partition(by_equinox(layer), eqx.is_inexact_array)
+        attention = with_gradients(
+            lambda it, q, y: jax.vmap(eqx.combine(it, rest))(q, y, y), upstream
+        )
+        runs["equinox"] = partial(attention, arrays, query, memory)
     try:
         runs["hopfield-layers"] = by_torch(layer, steps, norms, query, memory, upstream)
     except ImportError as error:
@@ -185,9 +210,11 @@ def main():
             for norms in (False, True):
                 row = timed(name, norms, given.repeats)
                 times = row["times"]
-                cells = [f"{1e3 * t['cpu_s']:9.3f} ms" for t in times.values()]
                 base = times["hopfax"]["cpu_s"]
-                cells += [f"{t['cpu_s'] / base:5.2f}" for t in list(times.values())[1:]]
+                cells = [f"hopfax {1e3 * base:9.3f} ms"]
+                cells += [
+                    f"{n} {t['cpu_s'] / base:5.2f}" for n, t in times.items() if t["cpu_s"] != base
+                ]
                 errors = " ".join(f"{e:.1e}" for e in row["errors"].values())
                 lines.append(f"{name:<16} norms {norms!s:<5} {' '.join(cells)}  apart {errors}")
     if "memory" in given.only:

@@ -17,7 +17,7 @@ import pytest
 from helpers import ROOT, assert_close
 
 import hopfax as hx
-from hopfax.nn._attend import fitting_block
+from hopfax.nn._attend import Sizes, fitting
 
 ROUNDING = "float64, sums over a few ten items"
 
@@ -305,7 +305,7 @@ def test_large_memories_cost_a_block():
     # 1e5 items for 64 queries in 2 heads: scores alone would be 102 MB in float64.
     S, Q = 100_000, 64
     layer = hx.nn.HopfieldRetrieval(2, 8, key=jr.key(0))
-    block = fitting_block(Q, 2, S)
+    block = fitting(Q, 2, S).items
 
     def loss(parts):
         layer, query, memory = parts
@@ -322,10 +322,43 @@ def test_large_memories_cost_a_block():
 
 
 def test_blocks_fit_the_cache_and_the_program():
-    assert fitting_block(1, 1, 8192) is None and fitting_block(1, 1, 8193) == 2048
-    assert fitting_block(64, 4, 1024) is None and fitting_block(4096, 8, 4096) == 64
+    whole = Sizes(None, None)
+    assert fitting(1, 1, 8192) == whole and fitting(1, 1, 8193) == Sizes(None, 2048)
+    assert fitting(64, 4, 1024) == whole and fitting(4096, 8, 4096) == Sizes(8, None)
+    assert fitting(512, 8, 1024) == Sizes(32, None)
+    assert fitting(4096, 16, 4096) == Sizes(None, 64)  # not eight queries
     length = jax.export.symbolic_shape("S")[0]
-    assert fitting_block(1, 1, length) is None
+    assert fitting(1, 1, length) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("separation", [None, hx.nn.Entmax(1.5)])
+def test_some_queries_at_a_time_change_nothing(separation):
+    # 41 queries of 2 heads with 8192 items: 16 at a time, which leaves 9
+    keys = jr.split(jr.key(0), 4)
+    query, memory = jr.normal(keys[0], (41, 4)), jr.normal(keys[1], (8192, 4))
+    mask = jr.bernoulli(keys[2], 0.5, (41, 8192)).at[3].set(False)
+    assert fitting(41, 2, 8192) == Sizes(16, None)
+
+    def made(block, **options):
+        return hx.nn.HopfieldRetrieval(2, 4, block=block, **options, key=keys[3])
+
+    @eqx.filter_jit
+    def everything(layer, mask):
+        def scalar(parts):
+            layer, query, memory = parts
+            out = layer(query, memory, mask=mask)
+            return jnp.sin(out).sum(), out
+
+        return eqx.filter_value_and_grad(scalar, has_aux=True)((layer, query, memory))
+
+    options = dict(steps=2, positions=hx.nn.Rotary(), separation=separation, learn_beta=True)
+    for given in (mask, "causal"):
+        found, expected = (
+            jax.tree.leaves(everything(made(block, **options), given)) for block in ("auto", None)
+        )
+        for one, other in zip(found, expected, strict=True):
+            assert_close(one, other, 1e-11, "float64, sums over thousands of items")
 
 
 @pytest.mark.slow

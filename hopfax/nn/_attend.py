@@ -26,6 +26,8 @@ from ._precision import of_any_rank
 #: cache. Half or twice as many take up to 30 % more, all 4 million of them at once 3 times as long.
 _SCORES = {"cpu": 2**18}
 _MANY_SCORES = 2**25
+#: The fewest queries for which it pays to compute them by themselves, with all items.
+_QUERIES = 8
 #: The most items of a block, so that what is computed of each of them stays small, too.
 _ITEMS = 2048
 
@@ -71,14 +73,26 @@ class AbstractReader(eqx.Module):
         """The scores, minus infinity where an item does not count."""
 
 
-def fitting_block(Q: Any, H: int, S: Any) -> int | None:
-    """How many items to read at a time: None, all of them, if they and their scores are few."""
+class Sizes(NamedTuple):
+    """How many queries, and how many items, are computed at a time; None: all of them."""
+
+    queries: int | None
+    items: int | None
+
+
+def fitting(Q: Any, H: int, S: Any) -> Sizes:
+    """How much to compute at a time: all, if the items and their scores are few; some queries with
+    all items, if these are few; or else all queries with some items."""
     if not all(isinstance(size, int) for size in (Q, H, S)):
-        return None  # sizes that are not known before the program runs
+        return Sizes(None, None)  # sizes that are not known before the program runs
     most = _SCORES.get(jax.default_backend(), _MANY_SCORES)
-    if S <= 4 * _ITEMS and Q * H * S <= 2 * most:
-        return None
-    return min(max(most // max(Q * H, 1), 64), _ITEMS)
+    few = S <= 4 * _ITEMS
+    if few and Q * H * S <= 2 * most:
+        return Sizes(None, None)
+    queries = most // (H * S)
+    if few and queries >= _QUERIES:
+        return Sizes(divisor(Q, queries), None)
+    return Sizes(None, min(max(most // max(Q * H, 1), 64), _ITEMS))
 
 
 def attend(
@@ -112,7 +126,7 @@ def attend(
         before = None if extra is None else _online(query, reader, extra, None)
         return _normalised(*_online(query, reader, items, mask, before))[0]
     S = jax.tree.leaves(items)[0].shape[0]
-    block = _divisor(S, min(block, S))
+    block = divisor(S, min(block, S))
     pad = -S % block
     if pad and mask is None:
         mask = jnp.ones((1, 1, S), bool)
@@ -157,7 +171,7 @@ def sums(weights: Float[Array, "H Q S"], values: Float[Array, "S K e"]) -> Out:
     return jnp.einsum("kgqs,ske->qkge", grouped, values, **wide).reshape(Q, H, e)
 
 
-def _divisor(S: int, block: int) -> int:
+def divisor(S: int, block: int) -> int:
     """A block size that divides S, so that nothing needs padding (a copy), or else `block`."""
     return next((b for b in range(block, block // 2, -1) if S % b == 0), block)
 

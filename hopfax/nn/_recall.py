@@ -17,7 +17,7 @@ from ._attend import (
     associations,
     attend,
     counted,
-    fitting_block,
+    fitting,
     products,
     sums,
 )
@@ -128,14 +128,23 @@ def recalled(call: Call, key: Any) -> Float[Array, "Q H e"]:
 
     **Arguments:** `key`: by which weights are dropped; None if none are.
     """
-    layer = call.reader.layer
+    layer, queries = call.reader.layer, None
     block = layer.block
-    if layer.separation is not None or key is not None or _empty(call):
-        block = None  # weights need all scores at once
+    if _empty(call):
+        block = None
     elif block == "auto":
-        block = fitting_block(call.states.shape[0], layer.num_heads, call.size)
+        queries, block = fitting(call.states.shape[0], layer.num_heads, call.size)
+    if layer.separation is not None or key is not None:
+        block = None  # weights need the scores of all items
     call = call.read() if block is None else call  # once for all steps
-    state = call.states
+    if queries is None or key is not None:
+        return _stepped(call, block, key)
+    return _in_parts(call, queries)
+
+
+def _stepped(call: Call, block: int | None, key: Any) -> Float[Array, "Q H e"]:
+    """The means of values after all steps."""
+    layer, state = call.reader.layer, call.states
     if layer.steps is None:
         state = rested(call, block)
     elif layer.steps > 1:
@@ -146,6 +155,28 @@ def recalled(call: Call, key: Any) -> Float[Array, "Q H e"]:
             unroll=layer.steps <= _UNROLLED,
         )
     return _mean(call, block, state, keys_only=False, key=key)
+
+
+def _in_parts(call: Call, size: int) -> Float[Array, "Q H e"]:
+    """The same for some queries at a time, whose scores stay in the cache and are computed anew
+    for derivatives. Softmax is then complete at once, which in blocks of items it is not."""
+    Q = call.states.shape[0]
+    mask, reader = call.mask, call.reader
+    by_query = None if mask is None or mask.shape[1] == 1 else jnp.moveaxis(mask, 1, 0)
+
+    @jax.checkpoint
+    def part(xs):
+        states, places, rows = xs
+        found = mask if rows is None else jnp.moveaxis(rows, 0, 1)
+        some = HeadReader(reader.layer, places, reader.causal)
+        return _stepped(call._replace(states=states, reader=some, mask=found), None, None)
+
+    def parts(x):
+        x = jnp.pad(x, ((0, -Q % size), *((0, 0) for _ in x.shape[1:])))
+        return x.reshape(-1, size, *x.shape[1:])
+
+    found = lax.map(part, jax.tree.map(parts, (call.states, reader.places, by_query)))
+    return found.reshape(-1, *found.shape[2:])[:Q]
 
 
 def moved(call: Call, block: int | None, state: Array) -> Float[Array, "Q H d"]:

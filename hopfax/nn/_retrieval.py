@@ -49,8 +49,8 @@ class HopfieldRetrieval(eqx.Module):
     through layer norms first. With equal weights the results are those of the authors' PyTorch
     package, whose `update_steps_max` is `steps - 1`.
 
-    Many items are read in blocks: memory grows with the size of a block, not with the number of
-    items times that of queries.
+    Many queries are computed some at a time, or many items are read in blocks: memory grows with the
+    size of a block, not with the number of items times that of queries.
 
     **Arguments:**
 
@@ -87,7 +87,8 @@ class HopfieldRetrieval(eqx.Module):
     - `extra_items`: what every query may retrieve beside the items, whatever `mask`: "bias", an
       item whose key and value in each head are learned, and "zero", one of zeros.
     - `block`: items read at a time, or None: all of them. "auto": all, if there are at most 8192
-      and they have few scores with the queries; else 64 to 2048, by the number of queries.
+      and they have few scores with the queries, or at least with eight of them, which are then
+      computed some at a time; else 64 to 2048, by the number of queries.
     - `compute_dtype`: of the factors of all products, as jnp.bfloat16; sums, norms and softmax stay
       in at least float32. Default: that of the other numbers. In bfloat16 a result is off by some
       1e-2 of its size.
@@ -97,8 +98,8 @@ class HopfieldRetrieval(eqx.Module):
     - `dtype`: of the parameters. Default: the default float.
     - `separation`: one of `Entmax`, `Normmax`, `KSubsets`, `TopK` or an `AbstractSeparation` of
       your own in place of softmax: weights are then exactly zero for most items, and items whose
-      score is far enough ahead are retrieved exactly. All scores are then held at once, whatever
-      `block`.
+      score is far enough ahead are retrieved exactly. All scores of a query are then held at once,
+      whatever `block`.
     - `dropout`: the share of weights that are dropped in training, all others being larger by as
       much. A call then needs a `key`, unless `inference` is True. All scores are held at once.
     - `inference`: whether nothing is dropped at first; `equinox.nn.inference_mode` switches it.
