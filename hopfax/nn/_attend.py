@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, PyTree
 
+from ._placed import beside
 from ._precision import of_any_rank
 
 #: Scores of a block, by kind of device: 1 MB in float32 on a CPU, where a block should stay in the
@@ -158,6 +159,7 @@ def _passed(query: Query, read: Read, blocks: PyTree, mask: Array | None) -> tup
         jnp.zeros((H, Q), dtype),
         jnp.zeros((Q, H, values.shape[-1]), dtype),
     )
+    start = beside(start, query, read, blocks, mask)
     return _normalised(*lax.scan(step, start, (blocks, mask))[0])
 
 
@@ -187,6 +189,6 @@ def _blocked_jvp(primals: tuple, tangents: tuple) -> tuple[Out, Out]:
         )[1]
         return jax.tree.map(jnp.add, sums, changes), None
 
-    start = (jnp.zeros_like(log_total), jnp.zeros_like(out))
+    start = beside((jnp.zeros_like(log_total), jnp.zeros_like(out)), primals)
     (d_total, d_sums), _ = lax.scan(step, start, (blocks, mask, d_blocks))
     return out, d_sums - d_total.T[..., None] * out

@@ -30,6 +30,7 @@ from ..constraints import AbstractConstraint, Masked, Positive, Unconstrained
 from ..networks import FieldState, Learning, Readout, TwoTimescaleHopfield, check_kind
 from ..patterns import Patterns
 from ._masked import as_mask, only
+from ._placed import beside
 from ._precision import arrived, check_weights, of_any_rank, widened
 
 Output: TypeAlias = Literal["overlaps", "saliency", "rates"]
@@ -257,7 +258,7 @@ class SequenceMemory(eqx.Module):
         check_shape(u, "u", (self.in_size,), "(in_size,)")
         dtype = u.dtype
         self, state, u = widened(self, _started(state), u)
-        network = self.network
+        network, state = self.network, beside(state, self, u)
         state, y = _advance(self, network, network.decoder(), state, u)
         return state, y.astype(dtype)
 
@@ -298,7 +299,7 @@ class SequenceMemory(eqx.Module):
             us = only(mask, us)
         start = self.init() if state is None else _started(state)
         self, start, us = widened(self, start, us)
-        network = self.network
+        network, start = self.network, beside(start, self, us, mask)
         decoder = network.decoder()
 
         def body(state, now):
