@@ -3,6 +3,7 @@
 import functools
 import inspect
 import json
+import os
 
 import equinox as eqx
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 import zoo
-from helpers import assert_close
+from helpers import assert_close, run_python
 from jax import export
 
 import hopfax as hx
@@ -299,6 +300,79 @@ def test_functional_says_what_is_wrong():
 def test_functional_leaves_integers_alone():
     parameters, _ = hx.nn.to_functional(Tables({"count": jnp.arange(3), "weight": jnp.ones(2)}))
     assert list(parameters) == ["tables.weight"]
+
+
+#: Every layer on two devices; a program for each would cost a process for each.
+ON_TWO_DEVICES = """
+import functools, sys
+sys.path.insert(0, "tests")
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+jax.config.update("jax_enable_x64", True)
+import hopfax as hx, zoo
+
+auto, explicit = (
+    jax.make_mesh((2,), ("b",), axis_types=(kind,)) for kind in (AxisType.Auto, AxisType.Explicit)
+)
+
+def close(found, expected):
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-10)
+
+def on_each(function, out):
+    return jax.jit(jax.shard_map(function, mesh=auto, in_specs=(P(), P("b")), out_specs=out))
+
+def typed(mesh, spec):
+    return lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec))
+
+for name, (layer, inputs, *_) in zoo.layers().items():
+    parameters, apply = hx.nn.to_functional(layer)
+    pair = tuple(jnp.stack([x, -0.7 * jnp.flip(x, -1)]) for x in inputs)
+
+    def loss(parameters, inputs):
+        return jnp.sum(jnp.sin(apply(parameters, *inputs) + 0.1))
+
+    # shard_map: an example on each device
+    plain = jax.jit(jax.value_and_grad(loss))
+    expected = jax.tree.map(jnp.add, *(plain(parameters, [x[k] for x in pair]) for k in (0, 1)))
+    together = jax.value_and_grad(lambda p, x: jax.lax.psum(loss(p, [x[0] for x in x]), "b"))
+    close(on_each(together, P())(parameters, pair), expected)
+    if hasattr(layer, "step"):
+
+        def steps(parameters, us):
+            run = functools.partial(apply, parameters)
+            _, state = run(us[0], layer.init(), mask=jnp.arange(us.shape[1]) < 3)
+            return run(state, us[0, 0], method="step")[1][None]
+
+        assert jax.eval_shape(on_each(steps, P("b")), parameters, pair[0]).shape[0] == 2
+
+    # an explicit mesh, which the types tell
+    types = (jax.tree.map(typed(explicit, P()), parameters), *map(typed(explicit, P("b")), pair))
+    many = jax.vmap(apply, (None, *(0 for _ in pair)))
+    slopes = jax.jit(jax.grad(lambda *given: jnp.sum(jnp.sin(many(*given)))))
+    assert jax.eval_shape(jax.jit(many), *types).sharding.spec[0] == "b"
+    with jax.sharding.use_abstract_mesh(explicit.abstract_mesh):
+        assert jax.eval_shape(jax.jit(many), *types).sharding.spec[0] == "b"
+        jax.eval_shape(slopes, *types)
+
+# an automatic mesh: queries or stored items, also of one example, on several devices
+rows, items = jax.random.normal(jax.random.key(0), (2, 6, 4))
+for name in ("HopfieldRetrieval", "in steps and blocks"):
+    layer = zoo.layers()[name].layer
+    parameters, apply = hx.nn.to_functional(layer)
+    sloped = jax.jit(jax.value_and_grad(lambda *given, f=apply: jnp.sum(jnp.sin(f(*given)))))
+    expected = sloped(parameters, rows, items)
+    for split in ((P("b"), P()), (P(), P("b"))):
+        given = (jax.device_put(x, NamedSharding(auto, s)) for x, s in zip((rows, items), split))
+        close(sloped(parameters, *given), expected)
+"""
+
+
+@pytest.mark.slow
+def test_on_two_devices():
+    """Under `jax.shard_map`, which checks over which devices values vary, and on meshes."""
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+    run_python(ON_TWO_DEVICES, XLA_FLAGS=flags, JAX_PLATFORMS="cpu")
 
 
 class Tables(eqx.Module):
