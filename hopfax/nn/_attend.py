@@ -70,13 +70,13 @@ def attend(query: Query, read: Read, stored: PyTree, mask: Mask | None, block: i
     if block is None:
         return _normalised(*_online(query, read, stored, mask))[0]
     S = jax.tree.leaves(stored)[0].shape[0]
-    block = _divisor(S, min(block, S))
-    pad = -S % block
-    if pad and mask is None:
+    block = _divisor(S, min(block, S)) if isinstance(S, int) else block
+    pad = -(-S // block) * block - S  # of a length that is not known yet, too
+    if mask is None and not (isinstance(pad, int) and pad == 0):
         mask = jnp.ones((1, 1, S), bool)
     if mask is not None:
         mask = jnp.pad(mask, ((0, 0), (0, 0), (0, pad)))
-        mask = jnp.moveaxis(mask.reshape(*mask.shape[:2], -1, block), 2, 0)
+        mask = jnp.moveaxis(mask.reshape(*mask.shape[:2], (S + pad) // block, block), 2, 0)
     blocks = jax.tree.map(lambda x: _in_blocks(x, pad, block), stored)
     return _blocked(query, read, blocks, mask)
 
@@ -97,10 +97,10 @@ def _divisor(S: int, block: int) -> int:
     return next((b for b in range(block, block // 2, -1) if S % b == 0), block)
 
 
-def _in_blocks(x: Array, pad: int, block: int) -> Array:
-    if pad:
+def _in_blocks(x: Array, pad: Any, block: int) -> Array:
+    if not isinstance(pad, int) or pad > 0:
         x = jnp.pad(x, ((0, pad),) + ((0, 0),) * (x.ndim - 1))
-    return x.reshape(-1, block, *x.shape[1:])
+    return x.reshape(x.shape[0] // block, block, *x.shape[1:])
 
 
 def counted(stored: PyTree, mask: Mask | None) -> PyTree:

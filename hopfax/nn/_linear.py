@@ -282,6 +282,11 @@ def _in_parallel(mode: Mode, T: Any) -> bool:
     """Whether all steps are computed at once, and not one after the other."""
     if mode == "auto":
         return isinstance(T, int) and jax.default_backend() != "cpu"
+    if mode == "scan" and not isinstance(T, int):
+        raise ValueError(
+            "`mode` = 'scan' needs a length that is known: to export a layer for any length, "
+            "make it with mode='recurrent' or 'auto'."
+        )
     return mode == "scan"
 
 
