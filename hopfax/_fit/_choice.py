@@ -94,7 +94,7 @@ def choose(
 
 
 def _check_mesh(output: Any) -> None:
-    """ValueError if residuals lie on a mesh with explicit axes, which linear solvers do not take."""
+    """ValueError if residuals lie on a mesh with explicit axes: no linear solver takes them."""
     mesh = getattr(output.sharding, "mesh", None)
     if mesh is not None and AxisType.Explicit in mesh.axis_types:
         raise ValueError(

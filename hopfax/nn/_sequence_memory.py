@@ -257,7 +257,7 @@ class SequenceMemory(eqx.Module):
         u = arrived(u, "u")
         check_shape(u, "u", (self.in_size,), "(in_size,)")
         dtype = u.dtype
-        self, state, u = widened(self, _started(state), u)
+        self, state, u = widened(self, _started(self, state), u)
         network, state = self.network, beside(state, self, u)
         state, y = _advance(self, network, network.decoder(), state, u)
         return state, y.astype(dtype)
@@ -297,7 +297,7 @@ class SequenceMemory(eqx.Module):
         if mask is not None:
             mask = as_mask(mask, us.shape[0])
             us = only(mask, us)
-        start = self.init() if state is None else _started(state)
+        start = self.init() if state is None else _started(self, state)
         self, start, us = widened(self, start, us)
         network, start = self.network, beside(start, self, us, mask)
         decoder = network.decoder()
@@ -384,10 +384,13 @@ def _encoder(patterns: Patterns, in_size: int | None, key: Any) -> Float[Array, 
     return jr.normal(as_key(key), shape, patterns.xi.dtype) / in_size**0.5
 
 
-def _started(state: Any) -> FieldState:
+def _started(layer: SequenceMemory, state: Any) -> FieldState:
     """A state of the layer, whose field need not lie in the patterns' span."""
     if not isinstance(state, FieldState) or state.saliency is None:
         raise TypeError("`state` must be a FieldState with saliency: from init(...) or a step.")
+    P, N = layer.patterns.xi.shape
+    check_shape(state.field, "state.field", (N,), "(N,)")
+    check_shape(state.saliency, "state.saliency", (P,), "(P,)")
     return FieldState(state.field, state.saliency)
 
 
