@@ -352,7 +352,15 @@ def _euler(layer, network, decoder, state, u, steps: int) -> FieldState:
 def _simulated(layer, network, state, u, method: Diffrax | EventDriven) -> FieldState:
     ts = jnp.asarray([0.0, layer.dt], state.field.dtype)
     given: Any = layer.inputs(u)
-    run = simulate(network, state, ts, **given, method=method, throw=False)
+    try:
+        run = simulate(network, state, ts, **given, method=method, throw=False)
+    except TypeError as error:
+        if "manual axis" not in str(error):
+            raise
+        raise ValueError(
+            f"`method` = {type(method).__name__} is not for jax.shard_map with check_vma=True: "
+            "take check_vma=False there, or hopfax.nn.ExponentialEuler for the layer."
+        ) from error
     fine, end = run.status == _status.OK, run.final
     field, z = (jnp.where(fine, v, jnp.nan) for v in (end.field, end.saliency))
     return FieldState(field, z)
