@@ -296,7 +296,7 @@ class TopK(AbstractSeparation):
         try:
             if self.k >= scores.shape[-1]:
                 return scores
-        except Exception as error:  # of a symbolic length; it has no public name in all of JAX
+        except jax.errors.InconclusiveDimensionOperation as error:
             raise ValueError(
                 f"`k` = {self.k} must be less than the number of items, which is not known here: "
                 f"say so, as jax.export.symbolic_shape('S', constraints=['S >= {self.k + 1}'])."
