@@ -2,9 +2,9 @@
 
 `python -m benchmarks.layers [--threads 1] [--repeats 15] [--only time,memory]`: forward and
 backward of `hx.nn.HopfieldRetrieval` in float32, in turns with attention written out in JAX, with
-`equinox.nn.MultiheadAttention` and with the PyTorch layers of Ramsauer et al., which must agree. The
-latter rows need torch and `pip install git+https://github.com/ml-jku/hopfield-layers`. Then memory
-and time of 100,000 items in blocks and at once. Linux.
+`equinox.nn.MultiheadAttention` and with the PyTorch layers of Ramsauer et al., which must agree.
+The latter rows need torch and `pip install git+https://github.com/ml-jku/hopfield-layers`. Then
+memory and time of 100,000 items in blocks and at once. Linux.
 """
 
 import argparse

@@ -114,6 +114,19 @@ for one, other in zip(jax.tree.leaves(plain), jax.tree.leaves(spread)):
     np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 low = np.asarray(spread.interval().low)
 np.testing.assert_allclose(low, plain.interval().low, rtol=1e-12)
+
+# on explicit axes a fit says what to do, and that helps
+mesh = jax.make_mesh((2,), ("rows",), axis_types=(jax.sharding.AxisType.Explicit,))
+explicit = NamedSharding(mesh, P("rows"))
+given = jax.device_put(noise, explicit), jax.device_put(begin, explicit)
+with jax.set_mesh(mesh):
+    try:
+        batch(*given)
+        raise AssertionError("no error")
+    except ValueError as error:
+        assert "jax.sharding.auto_axes" in str(error), error
+    again = jax.sharding.auto_axes(batch, out_sharding=P("rows"))(*given)
+np.testing.assert_allclose(again.values, plain.values, rtol=1e-12)
 """
 
 

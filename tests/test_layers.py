@@ -3,6 +3,8 @@
 import functools
 import inspect
 import json
+import os
+import pickle
 
 import equinox as eqx
 import jax
@@ -11,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 import zoo
-from helpers import assert_close
+from helpers import assert_close, run_python
 from jax import export
 
 import hopfax as hx
@@ -72,6 +74,10 @@ def test_vmap_is_a_loop_and_export_is_for_any_batch(name):
     free = [jax.ShapeDtypeStruct((b, *x.shape), x.dtype) for x in inputs]
     served = exported(over_batch(apply, inputs), shapes(parameters), *free)
     elsewhere = served.call(parameters, *many)
+    in_turn = jax.eval_shape(
+        lambda p, xs: jax.lax.map(lambda x: apply(p, *x), xs), parameters, many
+    )
+    assert in_turn.shape == together.shape
     for k in range(3):
         alone = apply(parameters, *(x[k] for x in many))
         assert_close(together[k], alone, 1e-11, "the same sums in another order")
@@ -93,6 +99,73 @@ def test_export_is_for_any_length(name):
     longer = jnp.concatenate([us, us[:2]])
     assert_close(served.call(parameters, longer)[: len(us)], apply(parameters, us), 1e-11, "causal")
     assert np.isfinite(served.call(parameters, longer)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["HopfieldRetrieval", "in steps and blocks", "HopfieldRetrieval, entmax"]
+)
+def test_retrievals_are_exported_for_any_numbers_of_queries_and_items(name):
+    parameters, (rows, items), _ = opened(name)
+    apply = hx.nn.to_functional(LAYERS[name].layer)[1]
+    masks = None, "causal", jnp.arange(5) != 2, jnp.arange(15).reshape(3, 5) % 4 != 1
+    masks = masks if name == "HopfieldRetrieval" else masks[1::2]
+
+    def all_masks(parameters, query, memory, *arrays):
+        known = iter(arrays)
+        given = (next(known) if isinstance(mask, jax.Array) else mask for mask in masks)
+        return jnp.stack([apply(parameters, query, memory, mask=mask) for mask in given])
+
+    Q, S = export.symbolic_shape("Q, S")
+    given = (rows, items, *(mask for mask in masks if isinstance(mask, jax.Array)))
+    sizes = {(3, 4): (Q, 4), (5, 4): (S, 4), (5,): (S,), (3, 5): (Q, S)}
+    free = (jax.ShapeDtypeStruct(sizes[x.shape], x.dtype) for x in given)
+    served = exported(all_masks, shapes(parameters), *free).call(parameters, *given)
+    expected = jax.jit(all_masks)(parameters, *given)
+    assert_close(served, expected, 1e-11, "the same sums")
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_a_program_for_any_length_says_what_it_cannot_have():
+    Q, S = export.symbolic_shape("Q, S")
+    layer, (us,), *_ = LAYERS["ResidualSelection"]
+    with pytest.raises(ValueError, match="`mode` = 'scan' needs a length that is known"):
+        exported(lambda us: layer(us), jax.ShapeDtypeStruct((Q, 3), us.dtype))
+    few = hx.nn.HopfieldRetrieval(2, 4, separation=hx.nn.TopK(2), key=jax.random.key(0))
+    free = [jax.ShapeDtypeStruct((n, 4), us.dtype) for n in (Q, S)]
+    with pytest.raises(ValueError, match=r"`k` = 2 must be less.*\['S >= 3'\]"):
+        exported(lambda *given: few(*given), *free)
+    Q, S = export.symbolic_shape("Q, S", constraints=["S >= 3"])
+    free = [jax.ShapeDtypeStruct((n, 4), us.dtype) for n in (Q, S)]
+    exported(lambda *given: few(*given), *free)
+
+
+ELSEWHERE = """
+import sys
+for name in ("hopfax", "equinox", "diffrax"):
+    sys.modules[name] = None  # an import of it fails
+import pickle
+import jax, numpy as np
+from jax import export
+jax.config.update("jax_enable_x64", True)
+for name, (program, parameters, inputs, expected) in pickle.load(open(sys.argv[1], "rb")).items():
+    found = export.deserialize(program).call(parameters, *inputs)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11, err_msg=name)
+print(name)
+"""
+
+
+@pytest.mark.slow
+def test_programs_run_where_there_is_no_hopfax(tmp_path):
+    kept = {}
+    for name in LAYERS:
+        parameters, inputs, apply = opened(name)
+        program = export.export(apply)(shapes(parameters), *shapes(inputs)).serialize()
+        given = jax.tree.map(np.asarray, (parameters, inputs))
+        kept[name] = (program, *given, np.asarray(apply(parameters, *inputs)))
+    (tmp_path / "kept").write_bytes(pickle.dumps(kept))
+    code = ELSEWHERE.replace("sys.argv[1]", repr(str(tmp_path / "kept")))
+    assert run_python(code) == name
 
 
 @EVERY
@@ -207,6 +280,18 @@ def test_a_mask_of_steps_that_does_not_fit_is_named(name):
         layer(us, mask=jnp.ones(4))
 
 
+@pytest.mark.usefixtures("as_a_user_runs_it")
+@EVERY_RECURRENT
+def test_a_state_of_something_else_is_named(name):
+    layer, (us,), *_ = LAYERS[name]
+    larger = jax.tree.map(lambda x: jnp.zeros((2, *x.shape)), layer.init())
+    for state in (0, (), "a", us, larger):
+        with pytest.raises((ValueError, TypeError), match="`state"):
+            layer(us, state)
+        with pytest.raises((ValueError, TypeError), match="`state"):
+            layer.step(state, us[0])
+
+
 @EVERY_RECURRENT
 def test_steps_are_the_sequence(name):
     layer, (us,), *_ = LAYERS[name]
@@ -299,6 +384,116 @@ def test_functional_says_what_is_wrong():
 def test_functional_leaves_integers_alone():
     parameters, _ = hx.nn.to_functional(Tables({"count": jnp.arange(3), "weight": jnp.ones(2)}))
     assert list(parameters) == ["tables.weight"]
+
+
+@EVERY
+def test_flax_keeps_the_layer(name):
+    from flax import nnx
+
+    from hopfax.nn.flax import Layer
+
+    layer = LAYERS[name].layer
+    wrapped = Layer(layer)
+    for again in (nnx.merge(*nnx.split(wrapped)), pickle.loads(pickle.dumps(wrapped))):
+        assert eqx.tree_equal(again.layer, layer)
+
+
+def test_a_flax_layer_has_what_its_layer_has():
+    from flax import nnx
+
+    from hopfax.nn.flax import Layer
+
+    layer, (us,), *_ = LAYERS["SequenceMemory"]
+    wrapped = Layer(layer)
+    state, y = wrapped.step(wrapped.init(), us[0])
+    assert_close(y, layer.step(layer.init(), us[0])[1], 1e-14, "the same")
+    wrapped.parameters["log_kappa"][...] += 1.0  # by training
+    assert_close(wrapped.network.kappa, layer.network.kappa * jnp.e, 1e-12, "rounding")
+    assert (wrapped.in_size, wrapped.output) == (layer.in_size, layer.output)
+    assert not hasattr(wrapped, "beta") and not hasattr(wrapped, "_beta")
+    with pytest.raises(AttributeError, match="neither Layer nor its SequenceMemory has 'beta'"):
+        wrapped.beta  # noqa: B018
+    table = nnx.tabulate(wrapped, us, console_kwargs={"width": 200})
+    assert "Layer" in table and "Total" in table
+    assert wrapped(us).shape == (4, 3)  # as before
+
+
+#: Every layer on two devices; a program for each would cost a process for each.
+ON_TWO_DEVICES = """
+import functools, sys
+sys.path.insert(0, "tests")
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+jax.config.update("jax_enable_x64", True)
+import hopfax as hx, zoo
+
+auto, explicit = (
+    jax.make_mesh((2,), ("b",), axis_types=(kind,)) for kind in (AxisType.Auto, AxisType.Explicit)
+)
+
+def close(found, expected):
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-10)
+
+def on_each(function, out):
+    return jax.jit(jax.shard_map(function, mesh=auto, in_specs=(P(), P("b")), out_specs=out))
+
+def typed(mesh, spec):
+    return lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec))
+
+for name, (layer, inputs, *_) in zoo.layers().items():
+    parameters, apply = hx.nn.to_functional(layer)
+    pair = tuple(jnp.stack([x, -0.7 * jnp.flip(x, -1)]) for x in inputs)
+
+    def loss(parameters, inputs):
+        return jnp.sum(jnp.sin(apply(parameters, *inputs) + 0.1))
+
+    # shard_map: an example on each device
+    together = on_each(
+        jax.value_and_grad(lambda p, xs: jax.lax.psum(loss(p, [x[0] for x in xs]), "b")), P()
+    )
+    if name in ("in steps and blocks", "at rest"):
+        plain = jax.jit(jax.value_and_grad(loss))
+        expected = (plain(parameters, [x[k] for x in pair]) for k in (0, 1))
+        close(together(parameters, pair), jax.tree.map(jnp.add, *expected))
+    else:  # what may fail are types
+        jax.eval_shape(together, parameters, pair)
+    if hasattr(layer, "step"):
+
+        def steps(parameters, us):
+            run = functools.partial(apply, parameters)
+            _, state = run(us[0], layer.init(), mask=jnp.arange(us.shape[1]) < 3)
+            return run(state, us[0, 0], method="step")[1][None]
+
+        assert jax.eval_shape(on_each(steps, P("b")), parameters, pair[0]).shape[0] == 2
+
+    # an explicit mesh, which the types tell
+    types = (jax.tree.map(typed(explicit, P()), parameters), *map(typed(explicit, P("b")), pair))
+    many = jax.vmap(apply, (None, *(0 for _ in pair)))
+    slopes = jax.jit(jax.grad(lambda *given: jnp.sum(jnp.sin(many(*given)))))
+    assert jax.eval_shape(jax.jit(many), *types).sharding.spec[0] == "b"
+    with jax.sharding.use_abstract_mesh(explicit.abstract_mesh):
+        assert jax.eval_shape(jax.jit(many), *types).sharding.spec[0] == "b"
+        jax.eval_shape(slopes, *types)
+
+# an automatic mesh: queries or stored items, also of one example, on several devices
+rows, items = jax.random.normal(jax.random.key(0), (2, 6, 4))
+for name in ("in steps and blocks",):
+    layer = zoo.layers()[name].layer
+    parameters, apply = hx.nn.to_functional(layer)
+    sloped = jax.jit(jax.value_and_grad(lambda *given, f=apply: jnp.sum(jnp.sin(f(*given)))))
+    expected = sloped(parameters, rows, items)
+    for split in ((P("b"), P()), (P(), P("b"))):
+        given = (jax.device_put(x, NamedSharding(auto, s)) for x, s in zip((rows, items), split))
+        close(sloped(parameters, *given), expected)
+"""
+
+
+@pytest.mark.slow
+def test_on_two_devices():
+    """Under `jax.shard_map`, which checks over which devices values vary, and on meshes."""
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+    run_python(ON_TWO_DEVICES, XLA_FLAGS=flags, JAX_PLATFORMS="cpu")
 
 
 class Tables(eqx.Module):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import equinox as eqx
 import optax
 import optimistix as optx
+from jax.sharding import AxisType
 
 from ._batches import first
 from ._steppers import ByLeastSquares, ByOptax, Problem, derivative_matters
@@ -66,7 +67,8 @@ def choose(
     known = derivative_matters(loss)
     forward = derivative == "forward" or (derivative == "auto" and known and variables.size <= _FEW)
     probe = Problem(model, loss, variables, forward)
-    shape = eqx.filter_eval_shape(lambda: probe.output(variables.start(), data)).shape
+    output = eqx.filter_eval_shape(lambda: probe.output(variables.start(), data))
+    shape = output.shape
     residual = shape != ()
     squares = residual and not projects and batch_size is None
     if isinstance(optimizer, optx.AbstractGaussNewton) and not squares:
@@ -77,6 +79,7 @@ def choose(
     if optimizer is None:
         optimizer = levenberg_marquardt(tolerance) if squares else adam(0.05)
     if isinstance(optimizer, optx.AbstractGaussNewton):
+        _check_mesh(output)
         if derivative == "auto" and known:
             forward = variables.size <= max(_FEW, 4 * shape[0])
         return Choice(ByLeastSquares(optimizer), forward, True)
@@ -88,3 +91,14 @@ def choose(
             f"{type(optimizer).__name__}."
         )
     return Choice(ByOptax(optimizer), forward, residual)
+
+
+def _check_mesh(output: Any) -> None:
+    """ValueError if residuals lie on a mesh with explicit axes: no linear solver takes them."""
+    mesh = getattr(output.sharding, "mesh", None)
+    if mesh is not None and AxisType.Explicit in mesh.axis_types:
+        raise ValueError(
+            "`loss` makes residuals on a mesh with explicit axes, and least squares are not solved "
+            "there: make the mesh by jax.make_mesh(shape, names, axis_types=(jax.sharding.AxisType"
+            ".Auto,) * len(names)), or wrap the function that fits in jax.sharding.auto_axes."
+        )

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from ._placed import beside
 from ._precision import of_any_rank
 
 #: Scores of a block, by kind of device: 1 MB in float32 on a CPU, where a block should stay in the
@@ -126,13 +127,13 @@ def attend(
         before = None if extra is None else _online(query, reader, extra, None)
         return _normalised(*_online(query, reader, items, mask, before))[0]
     S = jax.tree.leaves(items)[0].shape[0]
-    block = divisor(S, min(block, S))
-    pad = -S % block
-    if pad and mask is None:
+    block = divisor(S, min(block, S)) if isinstance(S, int) else block
+    pad = -(-S // block) * block - S  # of a length that is not known yet, too
+    if mask is None and not (isinstance(pad, int) and pad == 0):
         mask = jnp.ones((1, 1, S), bool)
     if mask is not None:
         mask = jnp.pad(mask, ((0, 0), (0, 0), (0, pad)))
-        mask = jnp.moveaxis(mask.reshape(*mask.shape[:2], -1, block), 2, 0)
+        mask = jnp.moveaxis(mask.reshape(*mask.shape[:2], (S + pad) // block, block), 2, 0)
     blocks = jax.tree.map(lambda x: _in_blocks(x, pad, block), items)
     return _blocked(query, reader, blocks, mask, extra)
 
@@ -176,10 +177,10 @@ def divisor(S: int, block: int) -> int:
     return next((b for b in range(block, block // 2, -1) if S % b == 0), block)
 
 
-def _in_blocks(x: Array, pad: int, block: int) -> Array:
-    if pad:
+def _in_blocks(x: Array, pad: Any, block: int) -> Array:
+    if not isinstance(pad, int) or pad > 0:
         x = jnp.pad(x, ((0, pad),) + ((0, 0),) * (x.ndim - 1))
-    return x.reshape(-1, block, *x.shape[1:])
+    return x.reshape(x.shape[0] // block, block, *x.shape[1:])
 
 
 def counted(stored: PyTree, mask: Mask | None) -> PyTree:
@@ -241,6 +242,7 @@ def _passed(
         )
     else:
         start = _online(query, reader, extra, None)
+    start = beside(start, query, reader, blocks, mask)
     return _normalised(*lax.scan(step, start, (blocks, mask))[0])
 
 
@@ -277,5 +279,6 @@ def _blocked_jvp(primals: tuple, tangents: tuple) -> tuple[Out, Out]:
     start = (jnp.zeros_like(log_total), jnp.zeros_like(out))
     if extra is not None:
         start = changed(extra, None, d_extra)
+    start = beside(start, primals)
     (d_total, d_sums), _ = lax.scan(step, start, (blocks, mask, d_blocks))
     return out, d_sums - d_total.T[..., None] * out

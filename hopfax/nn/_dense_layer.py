@@ -7,14 +7,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import optimistix as optx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from .._errors import as_count, as_key, as_number, as_real, check_at_least, check_shape, shown
 from .._interactions import AbstractInteraction, Power, RectifiedPower, Softmax
 from .._roots import implicit_point
-from .._types import default_float, is_concrete
+from .._types import is_concrete
+from ._placed import beside
 from ._precision import arrived, check_weights, of_any_rank, weights_dtype, widened
 
 
@@ -152,11 +152,12 @@ class DenseMemoryLayer(eqx.Module):
             return self.settle(x, known).state
         x, known = self._checked(x, known)
         (self, wide), dtype = widened(self, x), x.dtype
+        start = beside(wide, self, known)
 
         def step(state, _):
             return self._updated(state, wide, known), None
 
-        return lax.scan(step, wide, None, length=self.steps)[0].astype(dtype)
+        return lax.scan(step, start, None, length=self.steps)[0].astype(dtype)
 
     @of_any_rank
     def settle(
@@ -169,28 +170,26 @@ class DenseMemoryLayer(eqx.Module):
         x, known = self._checked(x, known)
         dtype = x.dtype
         tol = float(jnp.finfo(widened(x)[0].dtype).eps) ** 0.75 if self.tol is None else self.tol
-        # optimistix keeps its measure of convergence in the default float, and so wants the state
-        self, wide, _ = widened(self, x, jnp.zeros((), default_float()))
-
-        def update(state, arguments):
-            layer, given, known = arguments
-            return layer._updated(state, given, known)
-
-        # The derivatives are not optimistix', whose linear solver calls back into Python where it
-        # fails: a program with it cannot be kept, and a GPU waits for the host.
+        self, wide = widened(self, x)
         arguments = (self, wide, known)
         arrays, rest = eqx.partition(arguments, eqx.is_array)
-        found = optx.fixed_point(
-            update,
-            optx.FixedPointIteration(tol, tol),
-            lax.stop_gradient(wide),
-            eqx.combine(lax.stop_gradient(arrays), rest),
-            max_steps=self.max_steps,
-            throw=False,
-        )
-        state = implicit_point(eqx.Partial(_left, arguments), found.value)
-        converged = found.result == optx.RESULTS.successful
-        return Settled(state.astype(dtype), found.stats["num_steps"], converged)
+        stopped, given, known = eqx.combine(lax.stop_gradient(arrays), rest)
+
+        def unsettled(now: Any) -> Any:
+            state, steps, resting = now
+            return ~resting & (steps < self.max_steps) & jnp.isfinite(state).all()
+
+        def step(now: Any) -> Any:
+            state, steps, _ = now
+            new = stopped._updated(state, given, known)
+            resting = (jnp.abs(new - state) < tol * (1 + jnp.abs(new))).all()
+            return new, steps + 1, resting
+
+        start = beside((given, jnp.asarray(0), jnp.asarray(False)), arguments)
+        state, steps, converged = lax.while_loop(unsettled, step, start)
+        # The search has no derivatives: those at rest are the implicit ones.
+        state = implicit_point(eqx.Partial(_left, arguments), state)
+        return Settled(state.astype(dtype), steps, converged)
 
     @of_any_rank
     def energy(self, x: Float[Array, " size"]) -> Float[Array, ""]:

@@ -39,23 +39,47 @@ def to_functional(layer: eqx.Module) -> tuple[dict[str, Array], Callable[..., An
     gradient["memory"].shape  # (5, 4)
     ```
     """
-    if not isinstance(layer, eqx.Module):
-        raise TypeError(f"`layer` must be an equinox.Module, got {type(layer).__name__}.")
-    arrays, rest = eqx.partition(layer, eqx.is_inexact_array)
-    with_paths, structure = jax.tree.flatten_with_path(arrays)
-    parameters = {jax.tree_util.keystr(p, simple=True, separator="."): x for p, x in with_paths}
-    if len(parameters) < len(with_paths):
-        names = [jax.tree_util.keystr(p, simple=True, separator=".") for p, _ in with_paths]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"`layer` has several arrays of the name {twice}: avoid dots in keys.")
-    shapes = {name: array.shape for name, array in parameters.items()}
+    parameters, made = opened(layer)
 
     def apply(parameters: dict[str, Array], *args: Any, method: str = "__call__", **kwargs: Any):
-        _check(parameters, shapes)
-        arrays = jax.tree.unflatten(structure, [parameters[name] for name in shapes])
-        return getattr(eqx.combine(arrays, rest), method)(*args, **kwargs)
+        return getattr(made(parameters), method)(*args, **kwargs)
 
     return parameters, apply
+
+
+class Made:
+    """Makes a layer from its parameters by dotted name. It can be pickled where the layer can."""
+
+    def __init__(self, layer: eqx.Module):
+        arrays, self._rest = eqx.partition(layer, eqx.is_inexact_array)
+        self._shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arrays)
+        self.names = [_name(path) for path, _ in jax.tree.leaves_with_path(arrays)]
+
+    def __call__(self, parameters: dict[str, Array]) -> Any:
+        leaves, structure = jax.tree.flatten(self._shapes)
+        _check(parameters, {n: leaf.shape for n, leaf in zip(self.names, leaves, strict=True)})
+        arrays = jax.tree.unflatten(structure, [parameters[name] for name in self.names])
+        return eqx.combine(arrays, self._rest)
+
+
+def opened(layer: Any) -> tuple[dict[str, Array], Made]:
+    """The floating arrays of a layer by dotted name, and what makes a layer from such arrays.
+
+    **Raises:** as `to_functional`.
+    """
+    if not isinstance(layer, eqx.Module):
+        raise TypeError(f"`layer` must be an equinox.Module, got {type(layer).__name__}.")
+    with_paths = jax.tree.leaves_with_path(eqx.filter(layer, eqx.is_inexact_array))
+    parameters = {_name(path): x for path, x in with_paths}
+    if len(parameters) < len(with_paths):
+        names = [_name(path) for path, _ in with_paths]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"`layer` has several arrays of the name {twice}: avoid dots in keys.")
+    return parameters, Made(layer)
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def _check(parameters: dict[str, Array], shapes: dict[str, tuple]) -> None:

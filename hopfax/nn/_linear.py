@@ -28,6 +28,7 @@ from .._errors import (
     check_shape,
 )
 from .._types import ArrayLike
+from ._placed import beside
 from ._precision import check_weights, weights_dtype
 
 Mode: TypeAlias = Literal["auto", "recurrent", "scan"]
@@ -105,6 +106,7 @@ class Modes(eqx.Module):
         """The state after the first `count` inputs (default: all), and the states at all steps,
         from a state `x` before them."""
         check_option(mode, "mode", MODES)
+        x = beside(x, self, vs)
         if not _in_parallel(mode, vs.shape[0]):
 
             def step(x, v):
@@ -218,7 +220,7 @@ class LinearSystem(eqx.Module):
 
     def step(self, state: tuple, u: Float[Array, " inputs"]) -> tuple[tuple, Array]:
         """The state after one input, and the output then, (outputs,)."""
-        past, x = state
+        past, x = beside(state, self, u)
         window = jnp.concatenate([u[None], past])  # the latest first, as the taps
         y = jnp.einsum("oli,li->o", self.taps, window)
         if self.modes is not None:
@@ -242,7 +244,7 @@ class LinearSystem(eqx.Module):
         """The state after the first `count` inputs (default: all), and the outputs at all steps,
         from a state before them."""
         T, L = us.shape[0], self.taps.shape[1]
-        past, x = state
+        past, x = beside(state, self, us)
         heard = jnp.concatenate([past[::-1], us])
         ys = sum(heard[L - 1 - lag : T + L - 1 - lag] @ self.taps[:, lag].T for lag in range(L))
         if self.modes is not None:
@@ -280,6 +282,11 @@ def _in_parallel(mode: Mode, T: Any) -> bool:
     """Whether all steps are computed at once, and not one after the other."""
     if mode == "auto":
         return isinstance(T, int) and jax.default_backend() != "cpu"
+    if mode == "scan" and not isinstance(T, int):
+        raise ValueError(
+            "`mode` = 'scan' needs a length that is known: to export a layer for any length, "
+            "make it with mode='recurrent' or 'auto'."
+        )
     return mode == "scan"
 
 

@@ -43,7 +43,8 @@ def weights_dtype(dtype: Any) -> Any:
     if dtype is None:
         return default_float()
     try:
-        if not isinstance(dtype, bytes | float | int) and jnp.issubdtype(dtype, jnp.floating):
+        odd = isinstance(dtype, bytes | float | int | jax.Array | np.ndarray)
+        if not odd and jnp.issubdtype(dtype, jnp.floating):
             return dtype
     except (TypeError, ValueError, RuntimeError):
         pass
@@ -89,6 +90,19 @@ def arrived(value: Any, name: str) -> jax.Array:
     if jnp.issubdtype(array.dtype, jnp.floating):
         return jnp.asarray(array)
     return as_float(value, name)
+
+
+def check_state(state: Any, init: Callable[[], Any]) -> None:
+    """ValueError unless a state has the structure and the shapes of one that `init` makes."""
+    wanted = eqx.filter_eval_shape(init)
+    same = jax.tree.structure(state) == jax.tree.structure(wanted)
+    if not same or [jnp.shape(x) for x in jax.tree.leaves(state)] != [
+        x.shape for x in jax.tree.leaves(wanted)
+    ]:
+        raise ValueError(
+            "`state` must be one of this layer: from its `init()`, a step or another call; got "
+            f"{shown(state)}{'' if not same else ', with arrays of other shapes'}."
+        )
 
 
 def widened(*trees: Any) -> tuple[Any, ...]:

@@ -22,6 +22,7 @@ from ._attend import (
     sums,
 )
 from ._heads import beta_of, checked, extra_of, keys_of, narrowed, states_of, values_of
+from ._placed import beside
 from ._precision import of_any_rank
 from ._stored import Stored
 
@@ -150,7 +151,7 @@ def _stepped(call: Call, block: int | None, key: Any) -> Float[Array, "Q H e"]:
     elif layer.steps > 1:
         state, _ = lax.scan(
             lambda state, _: (moved(call, block, state), None),
-            state,
+            beside(state, call),
             length=layer.steps - 1,
             unroll=layer.steps <= _UNROLLED,
         )
@@ -200,7 +201,7 @@ def rested(call: Call, block: int | None) -> Float[Array, "Q H d"]:
         return new, steps + 1, (jnp.abs(new - state) <= tol * (1 + jnp.abs(new))).all()
 
     start = (still.states, jnp.zeros((), jnp.int32), jnp.zeros((), bool))
-    state, *_ = lax.while_loop(unrest, step, start)
+    state, *_ = lax.while_loop(unrest, step, beside(start, still))
     return implicit_rows(eqx.Partial(_left, call, block), state)
 
 

@@ -49,8 +49,8 @@ class HopfieldRetrieval(eqx.Module):
     through layer norms first. With equal weights the results are those of the authors' PyTorch
     package, whose `update_steps_max` is `steps - 1`.
 
-    Many queries are computed some at a time, or many items are read in blocks: memory grows with the
-    size of a block, not with the number of items times that of queries.
+    Many queries are computed some at a time, or many items are read in blocks: memory grows with
+    the size of a block, not with the number of items times that of queries.
 
     **Arguments:**
 

@@ -20,7 +20,14 @@ from .._errors import (
 )
 from ._linear import MODES, Mode, Modes
 from ._masked import counted_first
-from ._precision import arrived, check_weights, of_any_rank, weights_dtype, widened
+from ._precision import (
+    arrived,
+    check_state,
+    check_weights,
+    of_any_rank,
+    weights_dtype,
+    widened,
+)
 from ._selectors import COUNTER, AbstractSelector, ResidualSelector
 
 
@@ -189,6 +196,7 @@ class AbstractSelection(eqx.Module):
         self = self._switched(inference)
         u = self._given(u, "u", 1)
         dtype = u.dtype
+        check_state(state, self.init)
         self, state, u = widened(self, state, u)
         write, read, memory = state
         keys = _both(key)
@@ -240,6 +248,8 @@ class AbstractSelection(eqx.Module):
         order = None if mask is None else counted_first(mask, us.shape[0])
         us = us if order is None else order.taken(us)
         count = None if order is None else order.count
+        if given:
+            check_state(state, self.init)
         self, us, state = widened(self, us, state if given else self.init())
         write, read, memory = state
         (write, read), gates = self._gated(write, read, us, key, count)

@@ -25,6 +25,7 @@ from .._types import ArrayLike
 from ..networks import FieldState, TwoTimescaleHopfield, check_kind
 from ..networks._base import Inputs
 from ._linear import LinearSystem, Mode, Modes
+from ._placed import beside
 from ._precision import check_weights, weights_dtype
 
 #: Logarithm of the rate of a counter, which loses the share 1e-5 of its count at every step.
@@ -92,7 +93,7 @@ class AbstractSelector(eqx.Module):
         """The state after the first `count` inputs (default: all), and the weights at all steps,
         from a state before them; `mode` as in `Modes.states`, `key` as in `step`."""
         T = us.shape[0]
-        steps = jnp.arange(T)
+        steps, state = jnp.arange(T), beside(state, self, us, count, key)
 
         def body(state, now):
             k, u = now
@@ -399,7 +400,7 @@ class TwoTimescaleSelector(AbstractSelector):
 
     def step(self, state, u, *, key=None):
         """The state of the network after one input, and the weights then."""
-        inputs = Inputs(current=self.gain * u)
+        inputs, state = Inputs(current=self.gain * u), beside(state, self, u)
 
         def substep(state, _):
             rate = self.network.vector_field(0.0, state, inputs)

@@ -121,7 +121,7 @@ class Entmax(AbstractSeparation):
         top = lax.stop_gradient(scores.max(-1, keepdims=True))
         # The largest weight is at most one and at least 1/S.
         safe = jnp.where(e > 0, e, 1.0)
-        spread = math.log(scores.shape[-1])
+        spread = jnp.log(jnp.asarray(scores.shape[-1], scores.dtype))
         far = jnp.where(e > 0, -jnp.expm1(-safe * spread) / safe, spread)
 
         def excess(tau):
@@ -187,7 +187,7 @@ class Normmax(AbstractSeparation):
 
     def _parts(self, scores: Scores) -> tuple[Array, Array]:
         """The weights before they are divided by their sum, and $\tau$."""
-        a, S = self.alpha, scores.shape[-1]
+        a, S = self.alpha, jnp.asarray(scores.shape[-1], scores.dtype)
         top = lax.stop_gradient(scores.max(-1, keepdims=True))
 
         def excess(tau):
@@ -293,8 +293,14 @@ class TopK(AbstractSeparation):
         return 0.0 if self.k == 1 else math.inf
 
     def _largest(self, scores: Scores) -> Scores:
-        if self.k >= scores.shape[-1]:
-            return scores
+        try:
+            if self.k >= scores.shape[-1]:
+                return scores
+        except jax.errors.InconclusiveDimensionOperation as error:
+            raise ValueError(
+                f"`k` = {self.k} must be less than the number of items, which is not known here: "
+                f"say so, as jax.export.symbolic_shape('S', constraints=['S >= {self.k + 1}'])."
+            ) from error
         # Of equal ones the first: as many as k, whatever their values.
         _, places = lax.top_k(scores, self.k)
         kept = jax.nn.one_hot(places, scores.shape[-1], dtype=bool).any(-2)

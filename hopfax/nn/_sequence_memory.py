@@ -30,6 +30,7 @@ from ..constraints import AbstractConstraint, Masked, Positive, Unconstrained
 from ..networks import FieldState, Learning, Readout, TwoTimescaleHopfield, check_kind
 from ..patterns import Patterns
 from ._masked import as_mask, only
+from ._placed import beside
 from ._precision import arrived, check_weights, of_any_rank, widened
 
 Output: TypeAlias = Literal["overlaps", "saliency", "rates"]
@@ -256,8 +257,8 @@ class SequenceMemory(eqx.Module):
         u = arrived(u, "u")
         check_shape(u, "u", (self.in_size,), "(in_size,)")
         dtype = u.dtype
-        self, state, u = widened(self, _started(state), u)
-        network = self.network
+        self, state, u = widened(self, _started(self, state), u)
+        network, state = self.network, beside(state, self, u)
         state, y = _advance(self, network, network.decoder(), state, u)
         return state, y.astype(dtype)
 
@@ -296,9 +297,9 @@ class SequenceMemory(eqx.Module):
         if mask is not None:
             mask = as_mask(mask, us.shape[0])
             us = only(mask, us)
-        start = self.init() if state is None else _started(state)
+        start = self.init() if state is None else _started(self, state)
         self, start, us = widened(self, start, us)
-        network = self.network
+        network, start = self.network, beside(start, self, us, mask)
         decoder = network.decoder()
 
         def body(state, now):
@@ -351,7 +352,15 @@ def _euler(layer, network, decoder, state, u, steps: int) -> FieldState:
 def _simulated(layer, network, state, u, method: Diffrax | EventDriven) -> FieldState:
     ts = jnp.asarray([0.0, layer.dt], state.field.dtype)
     given: Any = layer.inputs(u)
-    run = simulate(network, state, ts, **given, method=method, throw=False)
+    try:
+        run = simulate(network, state, ts, **given, method=method, throw=False)
+    except TypeError as error:
+        if "manual axis" not in str(error):
+            raise
+        raise ValueError(
+            f"`method` = {type(method).__name__} is not for jax.shard_map with check_vma=True: "
+            "take check_vma=False there, or hopfax.nn.ExponentialEuler for the layer."
+        ) from error
     fine, end = run.status == _status.OK, run.final
     field, z = (jnp.where(fine, v, jnp.nan) for v in (end.field, end.saliency))
     return FieldState(field, z)
@@ -383,10 +392,13 @@ def _encoder(patterns: Patterns, in_size: int | None, key: Any) -> Float[Array, 
     return jr.normal(as_key(key), shape, patterns.xi.dtype) / in_size**0.5
 
 
-def _started(state: Any) -> FieldState:
+def _started(layer: SequenceMemory, state: Any) -> FieldState:
     """A state of the layer, whose field need not lie in the patterns' span."""
     if not isinstance(state, FieldState) or state.saliency is None:
         raise TypeError("`state` must be a FieldState with saliency: from init(...) or a step.")
+    P, N = layer.patterns.xi.shape
+    check_shape(state.field, "state.field", (N,), "(N,)")
+    check_shape(state.saliency, "state.saliency", (P,), "(P,)")
     return FieldState(state.field, state.saliency)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 
 from ..._errors import missing
-from .._functional import to_functional
+from .._functional import opened
 
 try:
     from flax import nnx
@@ -20,6 +20,10 @@ class Layer(nnx.Module):
     `nnx.split` and checkpoints see them. Like the layer itself it takes one example: batch it by
     `nnx.vmap` (or by `jax.vmap` over what closes over the model). `model.eval()` puts a layer that
     draws into inference mode, and `model.train()` back: by the attribute `deterministic`.
+
+    What the layer has is also had here, with the present parameters: `memory.beta`,
+    `memory.init()`, `memory.step(state, u)`; `memory.layer` is the layer itself. They are to be
+    read; a name that Flax has, too, is Flax's.
 
     **Arguments:** `layer`: an `equinox.Module`; its values are where training starts.
 
@@ -39,18 +43,36 @@ class Layer(nnx.Module):
             return self.memory(self.embed(x))
 
 
-    Model(nnx.Rngs(0))(jnp.ones((2, 3))).shape  # two queries: (2, 16)
+    model = Model(nnx.Rngs(0))
+    model(jnp.ones((2, 3))).shape  # two queries: (2, 16)
+    model.memory.retrieval.beta  # 0.5
     ```
     """
 
     def __init__(self, layer: eqx.Module):
-        parameters, self._apply = to_functional(layer)
-        self._infer = to_functional(eqx.nn.inference_mode(layer))[1]
+        parameters, self._made = opened(layer)
+        self._inferring = opened(eqx.nn.inference_mode(layer))[1]
         self.deterministic = False  # as in Flax's Dropout, for `nnx.Module.eval` to set
         self.parameters = nnx.Dict({name: nnx.Param(x) for name, x in parameters.items()})
 
+    @property
+    def layer(self) -> Any:
+        """The layer with the present parameters."""
+        # Not by `items`: `nnx.tabulate` puts an integer beside them and methods inside `jax.jit`.
+        parameters = {name: self.parameters[name][...] for name in self._made.names}
+        return (self._inferring if self.deterministic else self._made)(parameters)
+
     def __call__(self, *args: Any, method: str = "__call__", **kwargs: Any) -> Any:
-        """What the layer returns; `method="step"` and the like reach its other methods."""
-        parameters = {name: parameter[...] for name, parameter in self.parameters.items()}
-        apply = self._infer if self.deterministic else self._apply
-        return apply(parameters, *args, method=method, **kwargs)
+        """What the layer returns, or one of its other methods."""
+        return getattr(self.layer, method)(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        # Flax makes modules without __init__, and asks for names of its own.
+        if name.startswith("_") or name in ("layer", "parameters"):
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+        layer = self.layer
+        try:
+            return getattr(layer, name)
+        except AttributeError as error:
+            kind = type(layer).__name__
+            raise AttributeError(f"neither Layer nor its {kind} has {name!r}", name=name) from error
