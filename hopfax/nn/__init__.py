@@ -7,6 +7,7 @@ Outputs have the dtype of the inputs; inside, layers compute in at least float32
 opens a layer for code that knows nothing of Equinox; `hopfax.nn.flax` puts it into a Flax model.
 """
 
+from ._blocks import HopfieldDecoder, HopfieldEncoder
 from ._dense_layer import DenseMemoryLayer, Settled
 from ._functional import to_functional
 from ._inspect import RETRIEVED, Inspection, inspect
@@ -38,6 +39,8 @@ __all__ = [
     "Entmax",
     "ExponentialEuler",
     "Gates",
+    "HopfieldDecoder",
+    "HopfieldEncoder",
     "HopfieldLookup",
     "HopfieldPooling",
     "HopfieldRetrieval",
