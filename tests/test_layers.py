@@ -25,7 +25,7 @@ ANY_LENGTH = pytest.mark.parametrize(
     "name", [name for name, specimen in LAYERS.items() if specimen.any_length]
 )
 RETRIEVALS = ("HopfieldRetrieval", "HopfieldLookup", "HopfieldPooling")
-BLOCKS = ("HopfieldEncoder", "HopfieldDecoder")
+BLOCKS = ("EnergyTransformer", "HopfieldEncoder", "HopfieldDecoder")
 
 
 @functools.cache

@@ -9,6 +9,7 @@ opens a layer for code that knows nothing of Equinox; `hopfax.nn.flax` puts it i
 
 from ._blocks import HopfieldDecoder, HopfieldEncoder
 from ._dense_layer import DenseMemoryLayer, Settled
+from ._energy_transformer import EnergyTransformer
 from ._functional import to_functional
 from ._inspect import RETRIEVED, Inspection, inspect
 from ._linear import LinearSystem, Modes
@@ -36,6 +37,7 @@ __all__ = [
     "AbstractSeparation",
     "Bank",
     "DenseMemoryLayer",
+    "EnergyTransformer",
     "Entmax",
     "ExponentialEuler",
     "Gates",

@@ -177,7 +177,7 @@ def _filled(made: Block, state: dict[str, Any], eps: dict[str, float]) -> Block:
         made = eqx.tree_at(lambda it, n=ours: getattr(it, n), made, linear)
     for ours, theirs in _NORMS[type(made)].items():
         old = getattr(made, ours)
-        norm = eqx.nn.LayerNorm(old.shape, eps=eps.get(ours, old.eps))
+        norm = eqx.nn.LayerNorm(old.shape, eps=eps.get(ours, 1e-5))
         values = tuple(_wanted(state, f"{theirs}.{name}") for name in ("weight", "bias"))
         norm = eqx.tree_at(lambda it: (it.weight, it.bias), norm, values)
         made = eqx.tree_at(lambda it, n=ours: getattr(it, n), made, norm)
