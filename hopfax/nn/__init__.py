@@ -11,7 +11,9 @@ from ._blocks import HopfieldDecoder, HopfieldEncoder
 from ._dense_layer import DenseMemoryLayer, Settled
 from ._energy_transformer import EnergyTransformer
 from ._functional import to_functional
-from ._inspect import RETRIEVED, Inspection, inspect
+from ._inspect import Inspection, inspect, stored_keys
+from ._inspect_dense import DenseInspection
+from ._kinds import RETRIEVED
 from ._linear import LinearSystem, Modes
 from ._residuals import annihilator, deadbeat_gain, parity_relations
 from ._retrieval import HopfieldLookup, HopfieldPooling, HopfieldRetrieval
@@ -36,6 +38,7 @@ __all__ = [
     "AbstractSelector",
     "AbstractSeparation",
     "Bank",
+    "DenseInspection",
     "DenseMemoryLayer",
     "EnergyTransformer",
     "Entmax",
@@ -65,6 +68,7 @@ __all__ = [
     "from_torch",
     "inspect",
     "parity_relations",
+    "stored_keys",
     "to_functional",
     "to_torch",
 ]

@@ -1,23 +1,21 @@
 r"""What a retrieval does inside: its weights, the energy of its states, and what it retrieves."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, overload
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._errors import check_type
+from .._errors import check_shape, check_type
 from .._types import ArrayLike
 from ._attend import associations, counted, scores_of
+from ._dense_layer import DenseMemoryLayer
 from ._heads import beta_of, checked, keys_of, states_of
-from ._precision import arrived, widened
+from ._inspect_dense import DenseInspection, inspect_dense
+from ._kinds import kinds_of
+from ._precision import arrived, of_any_rank, widened
 from ._retrieval import HopfieldLookup, HopfieldPooling, HopfieldRetrieval
 from ._separations import TopK
-
-#: What a state retrieves; the code is the place here.
-RETRIEVED = ("one item", "several items", "the mean of many", "nothing")
-_ONE, _SEVERAL, _MANY, _NOTHING = range(4)
-_MOST = 0.9  # of the weight, by which what is retrieved is named
 
 
 class Inspection(NamedTuple):
@@ -53,19 +51,27 @@ class Inspection(NamedTuple):
     ahead: Float[Array, "H Q"]
 
 
+Retrieval: TypeAlias = HopfieldRetrieval | HopfieldLookup | HopfieldPooling
+
+
+@overload
+def inspect(layer: DenseMemoryLayer, *inputs: ArrayLike) -> DenseInspection: ...
+@overload
+def inspect(layer: Retrieval, *inputs: ArrayLike, mask: ArrayLike | None = ...) -> Inspection: ...
 def inspect(
-    layer: HopfieldRetrieval | HopfieldLookup | HopfieldPooling,
+    layer: Retrieval | DenseMemoryLayer,
     *inputs: ArrayLike,
     mask: ArrayLike | None = None,
-) -> Inspection:
+) -> Inspection | DenseInspection:
     r"""Look inside a retrieval: which items it reads, and whether it is at rest in one of them.
 
     Kinds of fixed points and the bound of 0.9: Ramsauer et al. 2021, arXiv:2008.02217, section 3.
 
-    **Arguments:** `layer`: a `HopfieldRetrieval`, `HopfieldLookup` or `HopfieldPooling`. `inputs`,
-    `mask`: as of a call of it, but for values, which make no difference.
+    **Arguments:** `layer`: a `HopfieldRetrieval`, `HopfieldLookup`, `HopfieldPooling` or
+    `DenseMemoryLayer`. `inputs`, `mask`: as of a call of it, but for values, which make no
+    difference.
 
-    **Returns:** an `Inspection`.
+    **Returns:** an `Inspection`; of a `DenseMemoryLayer` a `DenseInspection`.
 
     **Raises:** TypeError/ValueError naming the argument.
 
@@ -78,9 +84,13 @@ def inspect(
     seen.weights.shape, seen.energy.shape  # (2, 3, 3), (3, 2, 3)
     ```
     """
-    kinds = (HopfieldRetrieval, HopfieldLookup, HopfieldPooling)
-    what = "a HopfieldRetrieval, HopfieldLookup or HopfieldPooling"
+    kinds = (HopfieldRetrieval, HopfieldLookup, HopfieldPooling, DenseMemoryLayer)
+    what = "a HopfieldRetrieval, HopfieldLookup, HopfieldPooling or DenseMemoryLayer"
     check_type(layer, "layer", kinds, what)
+    if isinstance(layer, DenseMemoryLayer):
+        if mask is not None or not 1 <= len(inputs) <= 2:
+            raise TypeError("`inspect` of a DenseMemoryLayer takes a state, and what is `known`.")
+        return inspect_dense(layer, *inputs)
     if isinstance(layer, HopfieldLookup):
         inputs = (*inputs[:1], layer.memory)
     if isinstance(layer, HopfieldPooling):
@@ -120,24 +130,52 @@ def _energy(layer: HopfieldRetrieval, state: Array, beta: Array, scores: Array) 
 
 
 def _seen(weights: Any, energy: Array, scores: Any) -> Inspection:
-    down = jnp.sort(weights, axis=-1)[..., ::-1]
-    total = jnp.cumsum(down, axis=-1)
-    items = (total < _MOST).sum(-1) + 1
-    there = jnp.isfinite(scores).sum(-1)
-    retrieved = jnp.select(
-        [there == 0, items == 1, 2 * items > there], [_NOTHING, _ONE, _MANY], _SEVERAL
-    )
-    entropy = -jnp.where(weights > 0, weights * jnp.log(jnp.where(weights > 0, weights, 1.0)), 0.0)
+    retrieved, items, effective = kinds_of(weights, jnp.isfinite(scores).sum(-1))
     best = jnp.sort(scores, axis=-1)[..., -2:]
     ahead = best[..., -1] - best[..., 0]
     if scores.shape[-1] == 1:  # there is no second
         ahead = jnp.full_like(ahead, jnp.inf)
-    none = there == 0
-    return Inspection(
-        weights,
-        energy,
-        retrieved,
-        jnp.where(none, 0, items),
-        jnp.where(none, 0.0, jnp.exp(entropy.sum(-1))),
-        jnp.where(none, jnp.nan, ahead),
-    )
+    ahead = jnp.where(items == 0, jnp.nan, ahead)
+    return Inspection(weights, energy, retrieved, items, effective, ahead)
+
+
+@of_any_rank
+def stored_keys(
+    layer: HopfieldRetrieval | HopfieldLookup, memory: ArrayLike | None = None
+) -> Float[Array, "H S _"]:
+    r"""The keys of stored items in each head, with which states are compared: normed and projected.
+
+    **Arguments:** `layer`: a `HopfieldRetrieval` or `HopfieldLookup`. `memory`: the items, (S,
+    memory_size), of a `HopfieldRetrieval`; those of a `HopfieldLookup` are its own.
+
+    **Returns:** (H, S, qk_size), in at least float32.
+
+    **Raises:** TypeError/ValueError naming the argument.
+
+    **Example:**
+
+    ```python
+    table = hx.nn.HopfieldLookup(8, 2, 4, key=jax.random.key(0))
+    hx.nn.stored_keys(table).shape  # (2, 8, 2)
+    ```
+    """
+    kinds, what = (HopfieldRetrieval, HopfieldLookup), "a HopfieldRetrieval or HopfieldLookup"
+    check_type(layer, "layer", kinds, what)
+    made, memory = stored_in(layer, memory)
+    made, memory = widened(made, memory)
+    return jnp.moveaxis(keys_of(made, memory), 1, 0)
+
+
+def stored_in(layer: Any, memory: Any) -> tuple[HopfieldRetrieval, Array]:
+    """The retrieval, and the items that it reads; ValueError or TypeError for those that do not
+    fit."""
+    if isinstance(layer, HopfieldLookup):
+        if memory is not None:
+            raise TypeError("`memory` of a HopfieldLookup is its own, so it takes none.")
+        return layer.retrieval, layer.memory
+    if memory is None:
+        raise TypeError("`memory` is needed: a HopfieldRetrieval does not store anything itself.")
+    memory = arrived(memory, "memory")
+    S = memory.shape[0] if memory.ndim == 2 else "S"
+    check_shape(memory, "memory", (S, layer.memory_size), "(S, memory_size)")
+    return layer, memory
