@@ -7,6 +7,7 @@ Outputs have the dtype of the inputs; inside, layers compute in at least float32
 opens a layer for code that knows nothing of Equinox; `hopfax.nn.flax` puts it into a Flax model.
 """
 
+from ._attractors import Attractors, attractors
 from ._blocks import HopfieldDecoder, HopfieldEncoder
 from ._dense_layer import DenseMemoryLayer, Settled
 from ._energy_transformer import EnergyTransformer
@@ -37,6 +38,7 @@ from ._torch import from_torch, to_torch
 __all__ = [
     "AbstractSelector",
     "AbstractSeparation",
+    "Attractors",
     "Bank",
     "DenseInspection",
     "DenseMemoryLayer",
@@ -64,6 +66,7 @@ __all__ = [
     "TopK",
     "TwoTimescaleSelector",
     "annihilator",
+    "attractors",
     "deadbeat_gain",
     "from_torch",
     "inspect",

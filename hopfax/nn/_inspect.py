@@ -110,12 +110,12 @@ def inspect(
     for _ in range(made.steps):
         scores = scores_of(beta * state, keys, full)
         weights = associations(scores, made.separation)
-        energies.append(_energy(made, state, beta, scores))
+        energies.append(energy_of(made, state, beta, scores))
         state = jnp.einsum("hqs,shd->qhd", weights, keys)
     return _seen(weights, jnp.stack(energies), scores)
 
 
-def _energy(layer: HopfieldRetrieval, state: Array, beta: Array, scores: Array) -> Array:
+def energy_of(layer: HopfieldRetrieval, state: Array, beta: Array, scores: Array) -> Array:
     """Of each head and state, (H, Q)."""
     some = jnp.isfinite(scores).any(-1)
     finite = jnp.where(some[..., None], scores, 0.0)
