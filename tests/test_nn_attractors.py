@@ -38,6 +38,7 @@ def test_two_memories_become_one_mean_at_the_known_temperature():
     assert hx.nn.RETRIEVED[warm.retrieved[0]] == "the mean of many"
 
 
+@pytest.mark.slow
 def test_one_head_goes_where_many_steps_of_the_layer_go():
     options = dict(qk_size=5, beta=jnp.array([2.0, 1.0]), key=jr.key(0))
     layer = hx.nn.HopfieldRetrieval(2, 4, **options)
@@ -54,6 +55,7 @@ def test_one_head_goes_where_many_steps_of_the_layer_go():
     assert len(found.starts) > 1 or found.starts[0] == 13
 
 
+@pytest.mark.slow
 def test_the_report_says_what_was_found():
     table = hx.nn.HopfieldLookup(30, 1, 16, norms=(), projections=(), beta=4.0, key=jr.key(0))
     found = hx.nn.attractors(table, random=10, key=jr.key(1))

@@ -287,14 +287,12 @@ def _described(
 ) -> Attractors:
     """What is to be said of each fixed point."""
     A, S = states.shape[0], moving.number
-    weights, ahead, energy = jax.vmap(moving.seen)(states)
-    retrieved, items, effective = kinds_of(weights, S)
     push = jr.normal(jr.key(0), states.shape, states.dtype)
     push = 0.1 * near * push / jnp.linalg.norm(push, axis=1, keepdims=True)
     back, _ = _rest(moving, states + push, *limits)
-    nearest = weights.argmax(1)
+    retrieved, items, effective, nearest, ahead, energy = _facts(moving, states)
     own = end[:S]
-    alone = np.append((np.asarray(retrieved) == 0), False)[own]
+    alone = np.append(np.asarray(retrieved) == 0, False)[own]
     stored = alone & (np.append(np.asarray(nearest), -1)[own] == np.arange(S))
     return Attractors(
         states,
@@ -310,3 +308,10 @@ def _described(
         jnp.asarray(end),
         jnp.asarray(stored),
     )
+
+
+@eqx.filter_jit
+def _facts(moving: Any, states: Array) -> tuple[Array, ...]:
+    """What each fixed point retrieves, by how much it is ahead, and its energy."""
+    weights, ahead, energy = jax.vmap(moving.seen)(states)
+    return *kinds_of(weights, moving.number), weights.argmax(1), ahead, energy

@@ -161,9 +161,9 @@ def stored_keys(
     """
     kinds, what = (HopfieldRetrieval, HopfieldLookup), "a HopfieldRetrieval or HopfieldLookup"
     check_type(layer, "layer", kinds, what)
-    made, memory = stored_in(layer, memory)
-    made, memory = widened(made, memory)
-    return jnp.moveaxis(keys_of(made, memory), 1, 0)
+    made, items = stored_in(layer, memory)
+    made, items = widened(made, items)
+    return jnp.moveaxis(keys_of(made, items), 1, 0)
 
 
 def stored_in(layer: Any, memory: Any) -> tuple[HopfieldRetrieval, Array]:
