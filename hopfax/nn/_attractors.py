@@ -141,7 +141,7 @@ def attractors(
     ```python
     layer = hx.nn.DenseMemoryLayer(4, 16, interaction=hx.Softmax(1.0), key=jax.random.key(0))
     found = hx.nn.attractors(layer, random=50, key=jax.random.key(1))
-    found.stored  # True for all four
+    found.stored  # True, True, True, False
     print(found)
     ```
     """
