@@ -27,6 +27,7 @@ ANY_LENGTH = pytest.mark.parametrize(
     "name", [name for name, specimen in LAYERS.items() if specimen.any_length]
 )
 RETRIEVALS = ("HopfieldRetrieval", "HopfieldLookup", "HopfieldPooling")
+BLOCKS = ("EnergyTransformer", "HopfieldEncoder", "HopfieldDecoder")
 
 
 @functools.cache
@@ -240,7 +241,7 @@ def test_half_precision_outside_single_inside(name):
 @pytest.mark.slow
 @pytest.mark.usefixtures("as_a_user_runs_it")
 @pytest.mark.parametrize(
-    "name", [*RETRIEVALS, "DenseMemoryLayer", "SequenceMemory", "step by step"]
+    "name", [*RETRIEVALS, *BLOCKS, "DenseMemoryLayer", "SequenceMemory", "step by step"]
 )
 def test_whole_numbers_and_lists_are_numbers(name):
     layer, inputs, *_ = LAYERS[name]

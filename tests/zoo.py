@@ -182,6 +182,12 @@ def layers() -> dict[str, Layer]:
         ),
         "HopfieldLookup": Layer(nn.HopfieldLookup(5, 2, 4, steps=2, key=keys[4]), (rows,)),
         "HopfieldPooling": Layer(nn.HopfieldPooling(2, 2, 4, key=keys[5]), (items,)),
+        "EnergyTransformer": Layer(nn.EnergyTransformer(2, 4, 3, steps=2, key=keys[6]), (rows,)),
+        "HopfieldEncoder": Layer(nn.HopfieldEncoder(2, 4, width=3, key=keys[5]), (rows,)),
+        "HopfieldDecoder": Layer(
+            nn.HopfieldDecoder(2, 4, width=3, activation="gelu", norm_first=True, key=keys[4]),
+            (rows, items),
+        ),
         "DenseMemoryLayer": Layer(nn.DenseMemoryLayer(5, 4, steps=3, key=keys[6]), (rows[0],)),
         "spherical": Layer(nn.DenseMemoryLayer(5, 4, **dense, steps=2, key=keys[7]), (rows[0],)),
         "at rest": Layer(

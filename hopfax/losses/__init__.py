@@ -18,6 +18,7 @@ from ._observed import (
 from ._order import check_memories as check_memories, event_map, order
 from ._prior import pooled, prior, sparsity
 from ._recording import Recording, same_run
+from ._separation import separation
 from ._tables import read_events
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "read_events",
     "saliency_path",
     "same_run",
+    "separation",
     "shooting",
     "sparsity",
     "stack",

@@ -7,10 +7,15 @@ Outputs have the dtype of the inputs; inside, layers compute in at least float32
 opens a layer for code that knows nothing of Equinox; `hopfax.nn.flax` puts it into a Flax model.
 """
 
+from ._attractors import Attractors, attractors
+from ._blocks import HopfieldDecoder, HopfieldEncoder
 from ._dense_layer import DenseMemoryLayer, Settled
+from ._energy_transformer import EnergyTransformer
 from ._frozen import Frozen
 from ._functional import to_functional
-from ._inspect import RETRIEVED, Inspection, inspect
+from ._inspect import Inspection, inspect
+from ._inspect_dense import DenseInspection
+from ._kinds import RETRIEVED
 from ._linear import LinearSystem, Modes
 from ._positions import AbstractPositions, RelativeBias, Rotary
 from ._residuals import annihilator, deadbeat_gain, parity_relations
@@ -30,7 +35,7 @@ from ._separations import (
     TopK,
 )
 from ._sequence_memory import ExponentialEuler, SequenceMemory
-from ._store import store
+from ._store import store, stored_keys
 from ._stored import Stored
 from ._tables import HopfieldLookup, HopfieldPooling
 from ._torch import from_torch, to_torch
@@ -39,12 +44,17 @@ __all__ = [
     "AbstractPositions",
     "AbstractSelector",
     "AbstractSeparation",
+    "Attractors",
     "Bank",
+    "DenseInspection",
     "DenseMemoryLayer",
+    "EnergyTransformer",
     "Entmax",
     "ExponentialEuler",
     "Frozen",
     "Gates",
+    "HopfieldDecoder",
+    "HopfieldEncoder",
     "HopfieldLookup",
     "HopfieldPooling",
     "HopfieldRetrieval",
@@ -66,11 +76,13 @@ __all__ = [
     "TopK",
     "TwoTimescaleSelector",
     "annihilator",
+    "attractors",
     "deadbeat_gain",
     "from_torch",
     "inspect",
     "parity_relations",
     "store",
+    "stored_keys",
     "to_functional",
     "to_torch",
 ]

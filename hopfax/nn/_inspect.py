@@ -1,6 +1,6 @@
 r"""What a retrieval does inside: its weights, the energy of its states, and what it retrieves."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, overload
 
 import jax
 import jax.numpy as jnp
@@ -9,18 +9,16 @@ from jaxtyping import Array, Float, Int
 from .._errors import check_type
 from .._types import ArrayLike
 from ._attend import associations, sums
+from ._dense_layer import DenseMemoryLayer
 from ._frozen import held
+from ._inspect_dense import DenseInspection, inspect_dense
+from ._kinds import kinds_of
 from ._precision import arrived, widened
 from ._recall import called, rested, scored
 from ._retrieval import HopfieldRetrieval
 from ._separations import TopK
 from ._stored import Stored
 from ._tables import HopfieldLookup, HopfieldPooling
-
-#: What a state retrieves; the code is the place here.
-RETRIEVED = ("one item", "several items", "the mean of many", "nothing")
-_ONE, _SEVERAL, _MANY, _NOTHING = range(4)
-_MOST = 0.9  # of the weight, by which what is retrieved is named
 
 
 class Inspection(NamedTuple):
@@ -58,19 +56,27 @@ class Inspection(NamedTuple):
     ahead: Float[Array, "H Q"]
 
 
+Retrieval: TypeAlias = HopfieldRetrieval | HopfieldLookup | HopfieldPooling
+
+
+@overload
+def inspect(layer: DenseMemoryLayer, *inputs: ArrayLike) -> DenseInspection: ...
+@overload
+def inspect(layer: Retrieval, *inputs: ArrayLike, mask: ArrayLike | None = ...) -> Inspection: ...
 def inspect(
-    layer: HopfieldRetrieval | HopfieldLookup | HopfieldPooling,
+    layer: Retrieval | DenseMemoryLayer,
     *inputs: ArrayLike,
     mask: ArrayLike | None = None,
-) -> Inspection:
+) -> Inspection | DenseInspection:
     r"""Look inside a retrieval: which items it reads, and whether it is at rest in one of them.
 
     Kinds of fixed points and the bound of 0.9: Ramsauer et al. 2021, arXiv:2008.02217, section 3.
 
-    **Arguments:** `layer`: a `HopfieldRetrieval`, `HopfieldLookup` or `HopfieldPooling`. `inputs`,
-    `mask`: as of a call of it, but for values, which make no difference.
+    **Arguments:** `layer`: a `HopfieldRetrieval`, `HopfieldLookup`, `HopfieldPooling` or
+    `DenseMemoryLayer`. `inputs`, `mask`: as of a call of it, but for values, which make no
+    difference.
 
-    **Returns:** an `Inspection`.
+    **Returns:** an `Inspection`; of a `DenseMemoryLayer` a `DenseInspection`.
 
     **Raises:** TypeError/ValueError naming the argument.
 
@@ -83,9 +89,13 @@ def inspect(
     seen.weights.shape, seen.energy.shape  # (2, 3, 3), (3, 2, 3)
     ```
     """
-    kinds = (HopfieldRetrieval, HopfieldLookup, HopfieldPooling)
-    what = "a HopfieldRetrieval, HopfieldLookup or HopfieldPooling"
+    kinds = (HopfieldRetrieval, HopfieldLookup, HopfieldPooling, DenseMemoryLayer)
+    what = "a HopfieldRetrieval, HopfieldLookup, HopfieldPooling or DenseMemoryLayer"
     check_type(layer, "layer", kinds, what)
+    if isinstance(layer, DenseMemoryLayer):
+        if mask is not None or not 1 <= len(inputs) <= 2:
+            raise TypeError("`inspect` of a DenseMemoryLayer takes a state, and what is `known`.")
+        return inspect_dense(layer, *inputs)
     if isinstance(layer, HopfieldLookup):
         inputs = (*inputs[:1], held(layer.memory))
     if isinstance(layer, HopfieldPooling):
@@ -106,17 +116,17 @@ def inspect(
     steps = 1 if made.steps is None else made.steps
     if made.steps is None:  # as it comes, and at rest
         scores, _ = scored(call, state, keys_only=True)
-        energies.append(_energy(made, state, call.beta, scores))
+        energies.append(energy_of(made, state, call.beta, scores))
         state = rested(call, None)
     for _ in range(steps):
         scores, keys = scored(call, state, keys_only=True)
         weights = associations(scores, made.separation)
-        energies.append(_energy(made, state, call.beta, scores))
+        energies.append(energy_of(made, state, call.beta, scores))
         state = sums(weights, keys)
     return _seen(weights, jnp.stack(energies), scores)
 
 
-def _energy(layer: HopfieldRetrieval, state: Array, beta: Array, scores: Array) -> Array:
+def energy_of(layer: HopfieldRetrieval, state: Array, beta: Array, scores: Array) -> Array:
     """Of each head and state, (H, Q)."""
     some = jnp.isfinite(scores).any(-1)
     finite = jnp.where(some[..., None], scores, 0.0)
@@ -131,24 +141,10 @@ def _energy(layer: HopfieldRetrieval, state: Array, beta: Array, scores: Array) 
 
 
 def _seen(weights: Any, energy: Array, scores: Any) -> Inspection:
-    down = jnp.sort(weights, axis=-1)[..., ::-1]
-    total = jnp.cumsum(down, axis=-1)
-    items = (total < _MOST).sum(-1) + 1
-    there = jnp.isfinite(scores).sum(-1)
-    retrieved = jnp.select(
-        [there == 0, items == 1, 2 * items > there], [_NOTHING, _ONE, _MANY], _SEVERAL
-    )
-    entropy = -jnp.where(weights > 0, weights * jnp.log(jnp.where(weights > 0, weights, 1.0)), 0.0)
+    retrieved, items, effective = kinds_of(weights, jnp.isfinite(scores).sum(-1))
     best = jnp.sort(scores, axis=-1)[..., -2:]
     ahead = best[..., -1] - best[..., 0]
     if scores.shape[-1] == 1:  # there is no second
         ahead = jnp.full_like(ahead, jnp.inf)
-    none = there == 0
-    return Inspection(
-        weights,
-        energy,
-        retrieved,
-        jnp.where(none, 0, items),
-        jnp.where(none, 0.0, jnp.exp(entropy.sum(-1))),
-        jnp.where(none, jnp.nan, ahead),
-    )
+    ahead = jnp.where(items == 0, jnp.nan, ahead)
+    return Inspection(weights, energy, retrieved, items, effective, ahead)

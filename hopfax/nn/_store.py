@@ -31,9 +31,8 @@ def store(
 
     **Arguments:**
 
-    - `layer`: a `HopfieldRetrieval`, or a `HopfieldPooling` or `HopfieldLookup`, of which the
-      latter needs no `memory`: its own is stored.
-    - `memory`, `values`: as in a call.
+    - `layer`: a `HopfieldRetrieval`, `HopfieldPooling` or `HopfieldLookup`.
+    - `memory`, `values`: as in a call. None for a `HopfieldLookup`, whose own are stored.
     - `mask`: (S,) True where an item counts, as padding does not.
     - `room`: for how many items there is room. Default: S.
     - `into`: what was stored before, behind whose items these are put.
@@ -57,9 +56,13 @@ def store(
     """
     kinds = (HopfieldRetrieval, HopfieldLookup, HopfieldPooling)
     check_type(layer, "layer", kinds, "a HopfieldRetrieval, HopfieldLookup or HopfieldPooling")
-    if isinstance(layer, HopfieldLookup) and memory is None:
-        memory, values = held(layer.memory), held(layer.values)
     made = layer if isinstance(layer, HopfieldRetrieval) else layer.retrieval
+    if isinstance(layer, HopfieldLookup):
+        if memory is not None:
+            raise TypeError("`memory` of a HopfieldLookup is its own, so it takes none.")
+        memory, values = held(layer.memory), held(layer.values)
+    elif memory is None:
+        raise TypeError("`memory` is needed: only a HopfieldLookup stores something itself.")
     memory = arrived(memory, "memory")
     values = None if values is None else arrived(values, "values")
     S = check_items(made, memory, values)
@@ -78,3 +81,26 @@ def store(
         shape = (into.room, *new.shape[1:])
         check_shape(getattr(into, name), f"into.{name}", shape, "that of this layer")
     return extended(into, keys, values, counts)
+
+
+def stored_keys(
+    layer: HopfieldRetrieval | HopfieldLookup | HopfieldPooling,
+    memory: Float[Array, "S memory_size"] | None = None,
+) -> Float[Array, "K S _"]:
+    r"""The keys of items in each head, with which states are compared: normed and projected.
+
+    **Arguments:** as of `store`.
+
+    **Returns:** (num_kv_heads, S, qk_size), in at least float32.
+
+    **Raises:** TypeError/ValueError naming the argument.
+
+    **Example:**
+
+    ```python
+    table = hx.nn.HopfieldLookup(8, 2, 4, key=jax.random.key(0))
+    hx.nn.stored_keys(table).shape  # (2, 8, 2)
+    ```
+    """
+    (keys,) = widened(store(layer, memory).keys)
+    return jnp.moveaxis(keys, 1, 0)

@@ -12,6 +12,7 @@ from .._errors import as_count, shown
 from ._frozen import Frozen, held
 from ._retrieval import HopfieldRetrieval
 from ._tables import HopfieldLookup, HopfieldPooling
+from ._torch_blocks import Block, as_array, block_arrays, is_block, read_block
 
 _NAMES = dict(query="state_pattern", memory="stored_pattern", value="pattern_projection")
 _LETTERS = dict(query="q", memory="k", value="v")
@@ -23,9 +24,11 @@ Layer = HopfieldRetrieval | HopfieldLookup | HopfieldPooling
 Arrays = dict[str, np.ndarray]
 
 
-def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> Layer:
+def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> Layer | Block:
     r"""A layer with the weights of a `Hopfield`, `HopfieldPooling` or `HopfieldLayer` of
-    hopfield-layers (Ramsauer et al. 2021, arXiv:2008.02217), whose results are then the same.
+    hopfield-layers (Ramsauer et al. 2021, arXiv:2008.02217), or a block with those of a
+    `HopfieldEncoderLayer` or `HopfieldDecoderLayer`, or of PyTorch's `TransformerEncoderLayer` or
+    `TransformerDecoderLayer`. Their results are then the same.
 
     What differs in a call: the layer takes one example (`jax.vmap` makes a batch), as
     `layer(state, stored, values)` where theirs takes `(stored, state, projection)`; its `mask` is
@@ -45,9 +48,12 @@ def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> 
         neither `beta` (their `scaling`) nor `steps` (`update_steps_max` + 1), `dropout` and
         `extra_items` (("zero",) for `add_zero_association`), which are then the defaults of both
         packages: $1/\sqrt{\mathtt{qk\_size}}$, 1, 0 and none; nor whether values are connected
-        (`pattern_projection_as_connected`), so that of such a module it must not be taken.
+        (`pattern_projection_as_connected`), so that of such a module it must not be taken. Of a
+        block they are those of both its retrievals, and `activation`, `norm_first`, `dropout` and
+        `weight_dropout` those of the block, which its state dict does not tell either.
 
-    **Returns:** a `HopfieldRetrieval`, `HopfieldPooling` or `HopfieldLookup`.
+    **Returns:** a `HopfieldRetrieval`, `HopfieldPooling` or `HopfieldLookup`, `HopfieldEncoder` or
+    `HopfieldDecoder`.
 
     **Raises:** TypeError for anything else; ValueError naming what is missing, and options of
     theirs that the layers do not have. Different `scaling`s of heads are refused, too: theirs
@@ -62,6 +68,9 @@ def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> 
     again.query_proj.weight.shape  # (4, 4)
     ```
     """
+    if is_block(source):
+        given = {} if num_heads is None else dict(num_heads=num_heads)
+        return read_block(source, from_torch, given | options)
     state, told = _read(source)
     if num_heads is not None:
         told["num_heads"] = as_count(num_heads, "num_heads")
@@ -95,7 +104,7 @@ def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> 
 def _read(source: Any) -> tuple[Arrays, dict[str, Any]]:
     """The arrays by name, and what a module tells beside them."""
     if isinstance(source, Mapping):
-        return {str(name): _array(value, name) for name, value in source.items()}, {}
+        return {str(name): as_array(value, name) for name, value in source.items()}, {}
     if not callable(getattr(source, "state_dict", None)):
         raise TypeError(
             f"`source` must be a module of hopfield-layers or its state dict, got {shown(source)}."
@@ -109,7 +118,7 @@ def _read(source: Any) -> tuple[Arrays, dict[str, Any]]:
     told = dict(
         num_heads=core.num_heads,
         projections=[name for name, fixed in static.items() if not fixed],
-        beta=_array(outer.scaling, "scaling"),
+        beta=as_array(outer.scaling, "scaling"),
         steps=outer.update_steps_max,
         sizes=dict(query=core.embed_dim, memory=core.kdim, value=core.vdim),
         qk_size=core.head_dim,
@@ -127,17 +136,6 @@ def _read(source: Any) -> tuple[Arrays, dict[str, Any]]:
     if core.normalize_pattern:
         told["norms"]["association"] = core.normalize_pattern_eps
     return state, told
-
-
-def _array(value: Any, name: Any) -> np.ndarray:
-    """A tensor, or what is an array already."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = value.numpy() if "bfloat16" not in str(value.dtype) else value.float().numpy()
-    array = np.asarray(value)
-    if array.dtype.kind not in "fV":
-        raise TypeError(f"`source[{name!r}]` must be an array of floats, got {shown(value)}.")
-    return array
 
 
 def _projections(core: Arrays, told: dict[str, Any], asked: Any) -> tuple[Arrays, Arrays]:
@@ -303,7 +301,7 @@ def _filled(
     return layer
 
 
-def to_torch(layer: Layer) -> Arrays:
+def to_torch(layer: Layer | Block) -> Arrays:
     r"""The weights of a layer by the names of hopfield-layers: a state dict of NumPy arrays, which
     `safetensors.numpy.save_file` writes.
 
@@ -320,10 +318,12 @@ def to_torch(layer: Layer) -> Arrays:
     hx.nn.to_torch(layer)["association_core.in_proj_weight"].shape  # (12, 4)
     ```
     """
+    if isinstance(layer, Block):
+        return block_arrays(layer, to_torch)
     if not isinstance(layer, Layer):
         raise TypeError(
-            "`layer` must be a HopfieldRetrieval, HopfieldLookup or HopfieldPooling, got "
-            f"{shown(layer)}."
+            "`layer` must be a HopfieldRetrieval, HopfieldLookup, HopfieldPooling, HopfieldEncoder "
+            f"or HopfieldDecoder, got {shown(layer)}."
         )
     made = layer if isinstance(layer, HopfieldRetrieval) else layer.retrieval
     for name in ("separation", "positions", "bias_item"):

@@ -7,6 +7,7 @@ Every function draws into the Axes given as `ax` or `axes`, or into new ones, an
 import importlib as _importlib
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from ._associations import associations as associations
 from ._bifurcation import bifurcation as bifurcation
 from ._dense import retrieval_diagram as retrieval_diagram
 from ._film import film_strip as film_strip
@@ -29,6 +30,7 @@ if _TYPE_CHECKING:
     from ._fit import fit as fit
 
 __all__ = [
+    "associations",
     "bifurcation",
     "curves",
     "dwell_curve",
