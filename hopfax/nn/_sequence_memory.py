@@ -117,6 +117,9 @@ class SequenceMemory(eqx.Module):
     are constants by default. By these defaults ten of ten random cycles of eight items are learned
     and replayed, and with trained memories none.
 
+    An item with several successors, as a note of a melody, needs a memory for each context:
+    `hopfax.examples.melodies` makes such a layer by `hopfax.fit_sequence`, and trains it.
+
     Hard tanh is flat where it saturates. Gradients still reach $A$ and $\kappa$ there through the
     saliencies; to train patterns or encoder, take a smooth activation such as `Tanh(4.0)`.
 
