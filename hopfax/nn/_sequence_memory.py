@@ -120,8 +120,8 @@ class SequenceMemory(eqx.Module):
     An item with several successors, as a note of a melody, needs a memory for each context:
     `hopfax.examples.melodies` makes such a layer by `hopfax.fit_sequence`, and trains it.
 
-    Hard tanh is flat where it saturates. Gradients still reach $A$ and $\kappa$ there through the
-    saliencies; to train patterns or encoder, take a smooth activation such as `Tanh(4.0)`.
+    Gradients reach $A$ and $\kappa$ through saliencies, but hard tanh is flat where it saturates:
+    to train patterns or encoder, take a smooth activation such as `Tanh(4.0)`.
 
     Dynamics: Betteti, Baggio, Zampieri 2026, arXiv:2603.03201; input-driven plasticity: Betteti,
     Baggio, Bullo, Zampieri 2025, arXiv:2411.05849.
@@ -197,11 +197,7 @@ class SequenceMemory(eqx.Module):
             network, constraint=constraint, reach=reach, learn_patterns=learn_patterns
         )
         self.encoder = _encoder(network.patterns, in_size, key)
-        given = stimulus_gain is not None
-        self.gains = Gains(
-            near(_gain(current_gain, "current_gain", dtype), reach),
-            near(_gain(stimulus_gain, "stimulus_gain", dtype), reach) if given else None,
-        )
+        self.gains = _gains(current_gain, stimulus_gain, dtype, reach)
         self.dt, self.output, self.method = as_number(dt, "dt"), output, method
 
     @of_any_rank
@@ -417,6 +413,13 @@ def _started(state: Any) -> FieldState:
     if not isinstance(state, FieldState) or state.saliency is None:
         raise TypeError("`state` must be a FieldState with saliency: from init(...) or a step.")
     return FieldState(state.field, state.saliency)
+
+
+def _gains(current: ArrayLike, stimulus: ArrayLike | None, dtype, reach: float) -> Gains:
+    driving = near(_gain(current, "current_gain", dtype), reach)
+    if stimulus is None:
+        return Gains(driving, None)
+    return Gains(driving, near(_gain(stimulus, "stimulus_gain", dtype), reach))
 
 
 def _gain(value: ArrayLike, name: str, dtype) -> Float[Array, ""]:
