@@ -114,8 +114,8 @@ class SequenceMemory(eqx.Module):
 
     Without bounds a loss of the next item makes gains large and $\tau$ short, which scales the
     logits, until nothing hands over. Memories that are trained lose their orthogonality, so they
-    are constants by default. By these defaults ten of ten random cycles of eight items are learned
-    and replayed, and with trained memories none.
+    are constants by default. So ten of ten random cycles of eight items are learned and replayed
+    (300 steps); without bounds none is, with memories that are trained two are.
 
     An item with several successors, as a note of a melody, needs a memory for each context:
     `hopfax.examples.melodies` makes such a layer by `hopfax.fit_sequence`, and trains it.
