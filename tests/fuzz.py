@@ -747,6 +747,8 @@ def of_layers():
             current_gain=2.0,
             stimulus_gain=1.0,
             constraint=hx.constraints.Unconstrained(),
+            reach=1.25,
+            learn_patterns=False,
             method=nn.ExponentialEuler(4),
             key=key,
         ),

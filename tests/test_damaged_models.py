@@ -12,6 +12,7 @@ import zoo
 from helpers import mutations, rewritten
 
 import hopfax as hx
+from hopfax._constant import Constant
 from hopfax._serialise._check import check
 
 
@@ -131,6 +132,7 @@ def _nodes(thing):
     yield thing
     for field in dataclasses.fields(thing):
         inner = getattr(thing, field.name)
+        inner = inner.value if isinstance(inner, Constant) else inner
         if isinstance(inner, eqx.Module):
             yield from _nodes(inner)
 
@@ -166,7 +168,8 @@ def test_no_field_of_any_class_holds_what_it_must_not(model):
         (hx.HardTanh(2.0), "gain", jnp.ones(2, int)),
         (zoo.layers()["HopfieldRetrieval"].layer, "num_heads", 3),
         (zoo.layers()["HopfieldRetrieval"].layer, "query_size", 5),
-        (zoo.layers()["SequenceMemory"].layer, "log_kappa", jnp.ones(5)),
+        (zoo.layers()["SequenceMemory"].layer.parameters, "kappa", jnp.ones(5)),
+        (zoo.layers()["SequenceMemory"].layer.parameters.kappa, "constraint", Constant(3)),
         (zoo.layers()["SequenceMemory"].layer, "dt", -1.0),
     ],
 )

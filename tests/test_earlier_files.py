@@ -52,7 +52,9 @@ def test_a_dense_memory_of_an_earlier_version_is_read(earlier):
     assert isinstance(memory, hx.DenseMemory) and memory.interaction == hx.ManyBody(3)
 
 
-@pytest.mark.parametrize("name", ["retrieval", "sequence", "selection"])
+@pytest.mark.parametrize(
+    "name", ["retrieval", "sequence", "simplex", "box", "selection", "selector"]
+)
 def test_a_layer_of_an_earlier_version_returns_what_it_did(name, earlier_layers):
     layer = eqx.nn.inference_mode(hx.load(earlier_layers / f"{name}.hopfax"))
     known = np.load(earlier_layers / "layers.npz")

@@ -329,9 +329,9 @@ def test_what_is_frozen_does_not_move(tmp_path):
         hx.save(tmp_path / "layer", layer)
         assert eqx.tree_equal(hx.load(tmp_path / "layer"), layer)
     for dtype in (jnp.bfloat16, jnp.float32, jnp.float64):
-        frozen = hx.nn.Frozen(jnp.asarray([-0.0, 2.5, np.inf], dtype))
+        frozen = hx.nn.Constant(jnp.asarray([-0.0, 2.5, np.inf], dtype))
         assert frozen.value.dtype == dtype and np.signbit(np.asarray(frozen.value, float))[0]
-    items = hx.nn.Frozen(X)
+    items = hx.nn.Constant(X)
     table = hx.nn.HopfieldLookup(6, 2, 8, learn_memory=False, key=jr.key(0))
     table = eqx.tree_at(lambda it: it.memory, table, items)
     assert_close(table(X), table.retrieval(X, X), 1e-15, "items of one's own")

@@ -211,6 +211,19 @@ def test_two_timescales_remember_what_was_selected():
     assert last(jnp.tile(0.2 * second, (60, 1)))[1] > 0.5  # which alone would do
 
 
+def test_gain_and_time_constant_stay_positive():
+    """However long the steps are; and both come back from what is learned."""
+    selector = nn.TwoTimescaleSelector(network())
+    for name in ("kappa", "tau"):
+        where = lambda layer, name=name: getattr(layer.parameters, name).free  # noqa: E731
+        for step in (-9.0, 9.0):
+            far = eqx.tree_at(where, selector, jnp.asarray(step)).network
+            start = getattr(selector.network, name)
+            assert_close(getattr(far, name), start * np.exp(step), 1e-9, "the exponential")
+    with pytest.raises(ValueError, match="`network.kappa` must be positive"):
+        nn.TwoTimescaleSelector(eqx.tree_at(lambda net: net.kappa, network(), jnp.asarray(0.0)))
+
+
 def test_both_gates_jitter_by_themselves():
     # With one selector for both, gates differ only by their jitter.
     made = nn.ResidualSelection(4, 3, key=jr.key(0))

@@ -1,10 +1,13 @@
 """The two-timescale network as a layer: it moves as `simulate` moves it, and can be trained."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 import zoo
 from helpers import assert_close
@@ -93,7 +96,7 @@ def test_a_layer_is_its_network_simulated(exact):
     assert errors[0] < 0.05
     assert_close(np.log2(errors[0] / errors[1]), 1.0, 0.05, "first order")
 
-    broken = eqx.tree_at(lambda layer: layer.log_tau, layer, jnp.asarray(1e6))
+    broken = eqx.tree_at(lambda l: l.parameters.tau.free, layer, jnp.asarray(jnp.nan))
     assert np.isnan(call(broken, us)).all()  # and not where the run began
 
 
@@ -165,6 +168,7 @@ def trainable():
         dt=2.0,
         method=ExponentialEuler(8),
         constraint=hx.constraints.Unconstrained(),
+        learn_patterns=True,
         key=jr.key(0),
     )
     us, wanted = jr.normal(jr.key(1), (2, 4, 5)), jr.normal(jr.key(2), (2, 4, P))
@@ -178,15 +182,15 @@ def trainable():
 
 
 LEAVES = {
-    "patterns": lambda layer: layer.patterns.xi,
-    "transition": lambda layer: layer.free_transition,
-    "kappa": lambda layer: layer.log_kappa,
-    "tau": lambda layer: layer.log_tau,
-    "bias": lambda layer: layer.bias,
-    "gain": lambda layer: layer.activation.gain,
+    "patterns": lambda layer: layer.parameters.patterns.free,
+    "transition": lambda layer: layer.parameters.transition.free,
+    "kappa": lambda layer: layer.parameters.kappa.free,
+    "tau": lambda layer: layer.parameters.tau.free,
+    "bias": lambda layer: layer.parameters.bias.free,
+    "activation": lambda layer: layer.parameters.activation[0].free,
     "encoder": lambda layer: layer.encoder,
-    "current_gain": lambda layer: layer.current_gain,
-    "stimulus_gain": lambda layer: layer.stimulus_gain,
+    "current_gain": lambda layer: layer.gains.current.free,
+    "stimulus_gain": lambda layer: layer.gains.stimulus.free,
 }
 
 
@@ -216,6 +220,25 @@ def test_every_leaf_is_tried(trainable):
     assert {id(leaf) for leaf in leaves} == {id(where(layer)) for where in LEAVES.values()}
 
 
+def test_parameters_are_chosen_by_name(trainable):
+    layer = trainable[0]
+    for name, where in LEAVES.items():
+        (leaf,) = jax.tree.leaves(eqx.filter(layer, layer.trainable(name)))
+        assert leaf is where(layer)
+    every: Any = eqx.filter(layer, eqx.is_inexact_array)
+    assert eqx.tree_equal(eqx.filter(layer, layer.trainable()), every)
+    # as a function, since optax calls what can be called, and a layer can
+    labels = jax.tree.map(lambda on: "on" if on else "off", layer.trainable("transition", "tau"))
+    optimizer = optax.multi_transform(
+        {"on": optax.sgd(1.0), "off": optax.set_to_zero()}, lambda _: labels
+    )
+    updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, every), optimizer.init(every))
+    moved = {name for name, where in LEAVES.items() if (where(updates) != 0).any()}
+    assert moved == {"transition", "tau"}
+    with pytest.raises(ValueError, match="`names` must be one of 'transition', .* is 'patterns'"):
+        SequenceMemory(network()).trainable("patterns")
+
+
 @pytest.mark.parametrize("name", ["Simplex", "Positive", "zero_diagonal", "Box"])
 def test_parameters_stay_in_their_domain(name):
     start = jnp.full((P, P), 0.3).at[jnp.diag_indices(P)].set(0.4)
@@ -228,7 +251,7 @@ def test_parameters_stay_in_their_domain(name):
     net = hx.TwoTimescaleHopfield(
         PATTERNS, start, kappa=jnp.array([5.0, 4.0, 3.0]), tau=8.0, bias=0.05, activation=SMOOTH
     )
-    layer = SequenceMemory(net, dt=2.0, constraint=constraint, method=ExponentialEuler(2))
+    layer = SequenceMemory(net, dt=2.0, constraint=constraint, reach=1.5)
     for there, here in zip(jax.tree.leaves(layer.network), jax.tree.leaves(net), strict=True):
         assert_close(there, here, 1e-14, "logarithms and back")
     assert layer.network.patterns.binary
@@ -238,12 +261,10 @@ def test_parameters_stay_in_their_domain(name):
     def anywhere(leaf):
         return leaf + 20 * jr.normal(next(keys), leaf.shape)
 
-    where = (lambda l: l.free_transition), (lambda l: l.log_kappa), (lambda l: l.log_tau)
-    far = layer
-    for leaf in where:
-        far = eqx.tree_at(leaf, far, anywhere(leaf(far)))
+    far: Any = jax.tree.map(lambda x: anywhere(x) if eqx.is_inexact_array(x) else x, layer)
     moved = far.network
-    assert (moved.kappa > 0).all() and (moved.tau > 0).all()
+    for there, here in ((moved.kappa, net.kappa), (moved.tau, net.tau), (moved.bias, net.bias)):
+        assert (np.abs(np.log(there / here)) <= np.log(1.5) + 1e-12).all()
     A = moved.transition
     assert np.abs(A - start).max() > 0.1
     if name == "Simplex":
@@ -254,9 +275,45 @@ def test_parameters_stay_in_their_domain(name):
         assert (A >= 0).all()
     if name == "Box":
         assert (A <= 1).all()
-        gradient = eqx.filter_jit(eqx.filter_grad(lambda layer: layer(shown()).sum()))(layer)
-        assert gradient.constraint.low == 0 == gradient.constraint.high  # bounds are not trained
-        assert (gradient.free_transition != 0).any()
+
+
+@pytest.mark.parametrize("name", ["Simplex", "zero_diagonal", "Box", "selector"])
+def test_weight_decay_moves_only_what_is_learned(name):
+    """The bounds of a box, the entries that a mask holds, zeros of a simplex, and the sizes of
+    classes of neurons; gain and time constant stay positive however long it lasts."""
+    xi = jnp.array([[1.0, 1.0, -1.0], [1.0, -1.0, 1.0], [1.0, -1.0, -1.0]])
+    net = network_of(hx.Patterns(xi, counts=jnp.array([13.0, 2.0, 1.0])))
+    held = ~np.eye(P, dtype=bool)  # where the transition is not learned
+    if name == "selector":
+        layer, held = hx.nn.TwoTimescaleSelector(net), ~held & held
+    elif name == "Box":
+        layer = SequenceMemory(net, constraint=hx.constraints.Box(-0.5, 1.5))
+        held = held & ~held
+    elif name == "Simplex":
+        net = eqx.tree_at(lambda n: n.transition, net, jnp.diag(jnp.ones(P)).at[0, 1:].set(0.5))
+        net = eqx.tree_at(lambda n: n.transition, net, net.transition / net.transition.sum(0))
+        held = np.asarray(net.transition == 0)
+        layer = SequenceMemory(net, constraint=hx.constraints.Simplex())
+    else:
+        held = ~held
+        layer = SequenceMemory(net, constraint=hx.constraints.zero_diagonal(P))
+    learned, rest = eqx.partition(layer, eqx.is_inexact_array)
+    optimizer = optax.adamw(0.5, weight_decay=0.5)
+    state = optimizer.init(learned)
+    pull = jax.tree.map(jnp.ones_like, learned)
+    for _ in range(50):
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+            updates, state = optimizer.update(pull, state, learned)
+        learned = eqx.apply_updates(learned, updates)
+    new, after = eqx.combine(learned, rest), eqx.combine(learned, rest).network
+    assert (after.patterns.counts == net.patterns.counts).all()
+    assert (after.transition[held] == net.transition[held]).all()
+    if name == "Box":
+        assert (after.transition > -0.5).all() and (after.transition < 1.5).all()
+        far = eqx.tree_at(lambda l: l.parameters.transition.free, new, jnp.full((P, P), 99.0))
+        assert_close(far.network.transition, np.full((P, P), 1.5), 1e-12, "the bound itself")
+    assert after.kappa > 0 and after.tau > 0 and after.kappa != net.kappa
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
 
 
 def test_the_dtype_is_that_of_the_patterns():
@@ -292,6 +349,8 @@ def test_what_is_wrong_is_named():
         (ValueError, r"`current_gain` must have shape \(\)", (net,), dict(current_gain=[1.0])),
         (ValueError, "columns that sum to 1", (network(),), dict(constraint="half")),
         (ValueError, "`network.kappa` must be positive", (network(kappa=0.0),), {}),
+        (ValueError, "`reach` must be a factor above 1", (net,), dict(reach=0.5)),
+        (TypeError, "`learn_patterns` must be", (net,), dict(learn_patterns=1)),
     ]
     for error, text, given, options in cases:
         if options.get("constraint") == "half":
@@ -308,3 +367,62 @@ def test_what_is_wrong_is_named():
         layer(jnp.ones((2, 16)), hx.networks.FieldState(jnp.ones(16)))
     with pytest.raises(ValueError, match="`u` must have shape"):
         layer.step(layer.init(), jnp.ones(3))
+
+
+# What it is for
+
+
+@pytest.fixture(scope="module")
+def cycles():
+    """Layers that have learned random cycles of eight items, all of their parameters by an
+    optimiser with its defaults, and have replayed them: losses, orders and overlaps, for each of
+    three optimisers and ten seeds."""
+    patterns = hx.patterns.hadamard(list(range(1, 9)), 16)
+    start = jnp.full((8, 8), 1 / 8)
+    net = hx.TwoTimescaleHopfield(patterns, start, kappa=6.0, tau=8.0, bias=0.01)
+    simplex = hx.constraints.Simplex()
+    layer = SequenceMemory(net, output="saliency", constraint=simplex, method=ExponentialEuler(16))
+    first, rest = eqx.partition(layer, eqx.is_inexact_array)
+
+    def one(key, rate, decay):
+        order = jr.permutation(key, 8)
+        optimizer = optax.adamw(rate, weight_decay=decay)
+
+        def loss(learned, places):
+            shown = order[(places[:, None] + jnp.arange(9)) % 8]
+            logits = jax.vmap(eqx.combine(learned, rest))(patterns.xi[shown[:, :-1]])
+            each = optax.softmax_cross_entropy_with_integer_labels(logits, shown[:, 1:])
+            return each.mean()
+
+        def train(carry, key):
+            value, slope = jax.value_and_grad(loss)(carry[0], jr.randint(key, (2,), 0, 8))
+            with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+                updates, state = optimizer.update(slope, carry[1], carry[0])
+            return (optax.apply_updates(carry[0], updates), state), value
+
+        keys = jr.split(jr.fold_in(key, 1), 300)
+        (learned, _), losses = jax.lax.scan(train, (first, optimizer.init(first)), keys)
+        trained: Any = eqx.combine(learned, rest)
+        state, _ = trained.step(trained.init(), patterns.xi[order[0]])
+
+        def alone(state, _):
+            state, _ = trained.step(state, jnp.zeros(16))
+            return state, trained.network.overlaps(state)
+
+        return losses, order, jax.lax.scan(alone, state, length=32)[1]
+
+    rates, decays = jnp.array([1e-2, 1e-2, 5e-2]), jnp.array([0.0, 0.1, 0.0])
+    every = jax.vmap(jax.vmap(one, (0, None, None)), (None, 0, 0))
+    return jax.jit(every)(jr.split(jr.key(0), 10), rates, decays)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", range(3), ids=["adam", "weight decay", "long steps"])
+def test_cycles_are_learned_and_replayed(cycles, row):
+    losses, orders, overlaps = (np.asarray(part[row]) for part in cycles)
+    assert (losses[:, -1] < 0.2).all() and (losses <= losses[:, :1] + 1e-6).all()
+    for order, m in zip(orders, overlaps, strict=True):
+        best = m.argmax(-1)[m.max(-1) > 0.5]
+        path = best[np.flatnonzero(np.diff(best, prepend=order[0]))]
+        assert len(path) > 16  # two rounds
+        assert (path == np.resize(np.roll(order, -1), len(path))).all()

@@ -93,7 +93,7 @@ def test_what_is_not_trained_is_frozen():
         module.pooling_weights = module.lookup_weights = SimpleNamespace(requires_grad=False)
         layer = hx.nn.from_torch(module)
         np.testing.assert_allclose(results(layer, case), case["out"], atol=1e-12)
-        assert all(isinstance(getattr(layer, table), hx.nn.Frozen) for table in tables)
+        assert all(isinstance(getattr(layer, table), hx.nn.Constant) for table in tables)
         state = hx.nn.to_torch(layer)
         assert state.keys() == case["state"].keys()
 

@@ -28,6 +28,7 @@ import jax.random as jr
 import jaxtyping
 import numpy as np
 
+from .._constant import Constant
 from ..networks import AbstractNetwork
 from ..networks._base import check_domain
 
@@ -77,6 +78,7 @@ def _nodes(value: Any, where: str) -> Iterator[tuple[str, Any]]:
     if ours(type(value)):
         for field in dataclasses.fields(value):
             inner = getattr(value, field.name)
+            inner = inner.value if isinstance(inner, Constant) else inner
             if isinstance(inner, eqx.Module) and ours(type(inner)):
                 yield from _nodes(inner, f"{where}.{field.name}")
 

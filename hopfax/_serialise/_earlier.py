@@ -3,7 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
+
+from .._constant import Constant
+from ..constraints import Simplex, Unconstrained
 
 Fields = dict[str, Any]
 
@@ -46,9 +52,79 @@ def _selection(fields: Fields) -> Fields:
     return fields | ({"mode": "auto"} if fields.get("mode") == "fft" else {})
 
 
+def _sequence_memory(fields: Fields) -> Fields:
+    """Patterns, bias and gains were learned as they are, and gain and time constant by logarithms;
+    the numbers of the constraint were arrays of the layer."""
+    if "parameters" in fields:
+        return fields
+    from ..nn import _sequence_memory
+
+    fields = dict(fields)
+    parameters = {name: fields.pop(name) for name in _OPTIONS}
+    transition = _free(fields.pop("free_transition"), fields.pop("constraint"))
+    kappa, tau = (jnp.exp(fields.pop(name)) for name in ("log_kappa", "log_tau"))
+    start = (fields.pop("patterns"), transition, kappa, tau, fields.pop("bias"))
+    fields["parameters"] = _parameters(*start, fields.pop("activation"), parameters)
+    current, stimulus = fields.pop("current_gain"), fields.pop("stimulus_gain")
+    gains = dict(current=_free(current), stimulus=None if stimulus is None else _free(stimulus))
+    return fields | {"gains": _made(_sequence_memory.Gains, gains)}
+
+
+def _two_timescale_selector(fields: Fields) -> Fields:
+    """All numbers of the network were learned as they are, also those that must be positive."""
+    if "parameters" in fields:
+        return fields
+    fields = dict(fields)
+    network = fields.pop("network")
+    options = {name: vars(network)[name] for name in _OPTIONS}
+    start = (network.patterns, _free(network.transition), network.kappa, network.tau, network.bias)
+    return fields | {"parameters": _parameters(*start, network.activation, options)}
+
+
+_OPTIONS = ("readout", "learning", "keep_diagonal")
+
+
+def _parameters(patterns, transition, kappa, tau, bias, activation, options: Fields) -> Any:
+    """What an earlier version learned of a two-timescale network: everything, without bounds."""
+    from ..nn._free import FreeNetwork, near
+
+    gains = jax.tree.leaves(eqx.filter(activation, eqx.is_inexact_array))
+    fields = dict(
+        patterns=_free(patterns.xi),
+        counts=Constant(patterns.counts),
+        transition=transition,
+        kappa=near(kappa, np.inf),
+        tau=near(tau, np.inf),
+        bias=_free(bias),
+        activation=tuple(map(_free, gains)),
+        form=Constant(activation),
+    )
+    return _made(FreeNetwork, fields | options)
+
+
+def _free(value: Any, constraint: Any = None) -> Any:
+    from ..nn._free import Free, Support
+
+    constraint = Unconstrained() if constraint is None else constraint
+    if isinstance(constraint, Simplex):
+        constraint = Support(jnp.isfinite(value))
+        value = jnp.where(constraint.mask, value, 0.0)
+    return Free(value, Constant(constraint))
+
+
+def _made(kind: type, fields: Fields) -> Any:
+    """A module of these fields, which are checked later."""
+    module = object.__new__(kind)
+    for name, value in fields.items():
+        object.__setattr__(module, name, value)
+    return module
+
+
 _EARLIER: dict[str, Callable[[Fields], Fields]] = {
     "HopfieldRetrieval": _retrieval,
     "ResidualSelection": _selection,
     "ResidualSelector": _residual_selector,
     "Selection": _selection,
+    "SequenceMemory": _sequence_memory,
+    "TwoTimescaleSelector": _two_timescale_selector,
 }

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _activations, _interactions, _rate_activations, constraints, networks, patterns
+from .._constant import Constant
 from .._engines import EventDriven
 from .._errors import LoadError
 from .._files import Source
@@ -27,9 +28,11 @@ def registry() -> dict[str, type]:
     """The classes that a file may name: the public modules of this library and the layers of
     Equinox that its own are made of, and nothing else."""
     from .. import nn  # not before a file is read or written
+    from ..nn import _free, _sequence_memory
 
     homes = (_activations, _interactions, _rate_activations, constraints, networks, nn, patterns)
-    found: dict[str, type] = {kind.__name__: kind for kind in _PARTS}
+    parts = (*_PARTS, *_free.PARTS, _sequence_memory.Gains)
+    found: dict[str, type] = {kind.__name__: kind for kind in parts}
     for home in homes:
         for name, item in vars(home).items():
             public = isinstance(item, type) and issubclass(item, eqx.Module)
@@ -72,6 +75,8 @@ def encode(value: Any, where: str, leaves: list[np.ndarray], checked: bool = Fal
         entries = [[key, encode(value[key], f"{where}[{key!r}]", leaves)] for key in value]
         return {"dict": entries}
     kind = type(value)
+    if kind is Constant:  # by its value: a file knows how to narrow numbers, not their bits
+        return {"constant": encode(value.value, where, leaves, checked)}
     if not isinstance(value, eqx.Module) or (name := name_of(kind)) is None:
         raise TypeError(f"`{where}` is {_described(value)}")
     if not (checked and ours(kind)):
@@ -159,6 +164,8 @@ def decode(node: Any, where: str, reader: Reader, checked: bool = False) -> Any:
         if type(node["value"]) not in (bool, int, float, str, type(None)):
             raise _damaged(where, reader)
         return node["value"]
+    if "constant" in node and len(node) == 1:
+        return Constant(decode(node["constant"], where, reader, checked))
     if "dict" in node and len(node) == 1:
         return {key: decode(entry, f"{where}[{key!r}]", reader) for key, entry in node["dict"]}
     for kind in (tuple, list):

@@ -85,7 +85,7 @@ def train(
     optimizer = optax.adam(0.2)
 
     def with_matrix(free):
-        return eqx.tree_at(lambda layer: layer.free_transition, layer, free)
+        return eqx.tree_at(lambda layer: layer.parameters.transition.free, layer, free)
 
     def loss(free, shown, target):
         saliency = jax.vmap(with_matrix(free))(shown)
@@ -100,7 +100,7 @@ def train(
             update, state = optimizer.update(gradient, state)
         return (optax.apply_updates(free, update), state), value
 
-    start = layer.free_transition
+    start = layer.parameters.transition.free
     (free, _), losses = lax.scan(step, (start, optimizer.init(start)), jr.split(key, steps))
     return with_matrix(free), losses
 

@@ -7,11 +7,11 @@ Outputs have the dtype of the inputs; inside, layers compute in at least float32
 opens a layer for code that knows nothing of Equinox; `hopfax.nn.flax` puts it into a Flax model.
 """
 
+from .._constant import Constant
 from ._attractors import Attractors, attractors
 from ._blocks import HopfieldDecoder, HopfieldEncoder
 from ._dense_layer import DenseMemoryLayer, Settled
 from ._energy_transformer import EnergyTransformer
-from ._frozen import Frozen
 from ._functional import to_functional
 from ._inspect import Inspection, inspect
 from ._inspect_dense import DenseInspection
@@ -46,12 +46,12 @@ __all__ = [
     "AbstractSeparation",
     "Attractors",
     "Bank",
+    "Constant",
     "DenseInspection",
     "DenseMemoryLayer",
     "EnergyTransformer",
     "Entmax",
     "ExponentialEuler",
-    "Frozen",
     "Gates",
     "HopfieldDecoder",
     "HopfieldEncoder",

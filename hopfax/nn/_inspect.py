@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .._constant import held
 from .._errors import check_type
 from .._types import ArrayLike
 from ._attend import associations, sums
 from ._dense_layer import DenseMemoryLayer
-from ._frozen import held
 from ._inspect_dense import DenseInspection, inspect_dense
 from ._kinds import kinds_of
 from ._precision import arrived, widened

@@ -22,7 +22,7 @@ from .._errors import (
     shown,
 )
 from .._types import ArrayLike, is_concrete
-from ._precision import check_names, check_weights, weights_dtype
+from ._precision import check_names, check_weights, dtype_name, weights_dtype
 from ._sizes import Sizes
 
 #: Makes an array: of a key, a shape and a dtype, as those of `jax.nn.initializers`.
@@ -148,9 +148,22 @@ def dropping(dropout: eqx.nn.Dropout | None, key: Any) -> Array | None:
 
 
 def check_rest(layer: Any) -> None:
-    """ValueError/TypeError unless the steps, and what decides that a state rests, make sense."""
+    """ValueError/TypeError unless the steps, what decides that a state rests, the extra items and
+    the dtype of products make sense."""
     if layer.steps is not None:
         as_count(layer.steps, "steps")
     as_count(layer.max_steps, "max_steps")
     if layer.tol is not None and not 0 < layer.tol < 1:
         raise ValueError(f"`tol` must be between 0 and 1, got {layer.tol!r}.")
+    if layer.compute_dtype is not None and dtype_name(layer.compute_dtype) != layer.compute_dtype:
+        raise ValueError(f"`compute_dtype` must be the name of one, got {layer.compute_dtype!r}.")
+    check_bool(layer.zero_item, "zero_item")
+    if layer.bias_item is None:
+        return
+    if not isinstance(layer.bias_item, tuple) or len(layer.bias_item) != 2:
+        raise ValueError(f"`bias_item` must be a key and a value, got {shown(layer.bias_item)}.")
+    for name, part, size in zip(
+        ("key", "value"), layer.bias_item, (layer.qk_size, layer.vo_size), strict=True
+    ):
+        shape = (layer.num_kv_heads, size)
+        check_shape(part, f"bias_item: the {name}", shape, f"(num_kv_heads, size of a {name})")

@@ -200,7 +200,6 @@ class HopfieldRetrieval(eqx.Module):
 
     def __check_init__(self):
         as_count(self.num_heads, "num_heads")
-        check_rest(self)
         if self.block not in ("auto", None):
             as_count(self.block, "block")
         if (self.log_beta is None) == (self.fixed_beta is None):
@@ -216,6 +215,7 @@ class HopfieldRetrieval(eqx.Module):
             if getattr(self, name) is not None:
                 check_type(getattr(self, name), name, kind, example)
         check_sizes(self)
+        check_rest(self)
         if self.positions is not None:
             self.positions.check(self.num_heads, self.qk_size)
 

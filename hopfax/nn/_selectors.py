@@ -24,6 +24,7 @@ from .._errors import (
 from .._types import ArrayLike
 from ..networks import FieldState, TwoTimescaleHopfield, check_kind
 from ..networks._base import Inputs
+from ._free import FreeNetwork
 from ._linear import LinearSystem, Mode, Modes
 from ._placed import beside
 from ._precision import check_weights, weights_dtype
@@ -341,7 +342,9 @@ class TwoTimescaleSelector(AbstractSelector):
 
     **Arguments:**
 
-    - `network`: a `TwoTimescaleHopfield` of S memories of N = d neurons; its numbers are trained.
+    - `network`: a `TwoTimescaleHopfield` of S memories of N = d neurons. All its numbers are
+      trained, $\kappa$ and $\tau$ by their logarithms, so that they stay positive. The property of
+      this name is the network that they make.
     - `gain`: $g$. `beta`: $\beta > 0$.
     - `dt`: length of an Euler step, between 0 and 1. `substeps`: steps for every input.
 
@@ -359,7 +362,7 @@ class TwoTimescaleSelector(AbstractSelector):
     ```
     """
 
-    network: TwoTimescaleHopfield
+    parameters: FreeNetwork
     gain: Float[Array, ""]
     log_beta: Float[Array, ""]
     dt: float = eqx.field(static=True)
@@ -377,7 +380,8 @@ class TwoTimescaleSelector(AbstractSelector):
         check_kind(network, TwoTimescaleHopfield)
         _check_positive(beta, "beta")
         substeps = as_count(substeps, "substeps")
-        self.network, self.dt, self.substeps = network, as_number(dt, "dt"), substeps
+        self.parameters = FreeNetwork(network)
+        self.dt, self.substeps = as_number(dt, "dt"), substeps
         dtype = network.patterns.xi.dtype
         self.gain = _number(gain, "gain", dtype)
         self.log_beta = jnp.asarray(math.log(beta), dtype)
@@ -388,26 +392,31 @@ class TwoTimescaleSelector(AbstractSelector):
             raise ValueError(f"`dt` must lie between 0 and 1 fast time constants, got {self.dt!r}.")
 
     @property
+    def network(self) -> TwoTimescaleHopfield:
+        """The network with the present parameters."""
+        return self.parameters.network
+
+    @property
     def slots(self) -> int:
         """How many slots there are: the memories of the network."""
-        return self.network.patterns.P
+        return self.parameters.shape[0]
 
     def init(self) -> Any:
         """The state of the network at rest: field and saliencies are zero."""
-        P, N = self.network.patterns.xi.shape
-        dtype = self.network.patterns.xi.dtype
+        (P, N), dtype = self.parameters.shape, self.parameters.dtype
         return FieldState(jnp.zeros(N, dtype), jnp.zeros(P, dtype))
 
     def step(self, state, u, *, key=None):
         """The state of the network after one input, and the weights then."""
-        inputs, state = Inputs(current=self.gain * u), beside(state, self, u)
+        network, inputs = self.network, Inputs(current=self.gain * u)
+        state = beside(state, self, u)
 
         def substep(state, _):
-            rate = self.network.vector_field(0.0, state, inputs)
+            rate = network.vector_field(0.0, state, inputs)
             return jax.tree.map(lambda x, slope: x + self.dt * slope, state, rate), None
 
         state, _ = jax.lax.scan(substep, state, None, length=self.substeps)
-        overlaps = self.network.overlaps(state)
+        overlaps = network.overlaps(state)
         return state, jax.nn.softmax(jnp.exp(self.log_beta) * overlaps)
 
 

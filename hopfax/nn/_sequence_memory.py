@@ -1,5 +1,6 @@
 """The two-timescale network as a recurrent layer: it learns sequences and replays them."""
 
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, overload
 
 import equinox as eqx
@@ -10,7 +11,6 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .. import _status
-from .._activations import AbstractActivation
 from .._engines import Diffrax, EventDriven
 from .._errors import (
     as_count,
@@ -18,6 +18,7 @@ from .._errors import (
     as_key,
     as_number,
     check_at_least,
+    check_bool,
     check_finite,
     check_option,
     check_shape,
@@ -26,14 +27,29 @@ from .._errors import (
 )
 from .._simulate import simulate
 from .._types import ArrayLike
-from ..constraints import AbstractConstraint, Masked, Positive, Unconstrained
-from ..networks import FieldState, Learning, Readout, TwoTimescaleHopfield, check_kind
+from ..constraints import AbstractConstraint, Unconstrained
+from ..networks import FieldState, TwoTimescaleHopfield, check_kind
 from ..patterns import Patterns
+from ._free import Free, FreeNetwork, as_reach, near
 from ._masked import as_mask, only
 from ._placed import beside
 from ._precision import arrived, check_weights, of_any_rank, widened
 
 Output: TypeAlias = Literal["overlaps", "saliency", "rates"]
+
+
+#: Where the parameters of a layer are, by name.
+PARTS: dict[str, Callable[[Any], Any]] = {
+    "transition": lambda layer: layer.parameters.transition,
+    "kappa": lambda layer: layer.parameters.kappa,
+    "tau": lambda layer: layer.parameters.tau,
+    "bias": lambda layer: layer.parameters.bias,
+    "activation": lambda layer: layer.parameters.activation,
+    "patterns": lambda layer: layer.parameters.patterns,
+    "encoder": lambda layer: layer.encoder,
+    "current_gain": lambda layer: layer.gains.current,
+    "stimulus_gain": lambda layer: layer.gains.stimulus,
+}
 
 
 class ExponentialEuler(eqx.Module):
@@ -66,6 +82,13 @@ class ExponentialEuler(eqx.Module):
         self.steps = as_count(steps, "steps", most=2**31 - 1)
 
 
+class Gains(eqx.Module):
+    """How strongly an input drives the field, and the saliencies if it does."""
+
+    current: Free
+    stimulus: Free | None
+
+
 class SequenceMemory(eqx.Module):
     r"""A two-timescale Hopfield network as a recurrent layer.
 
@@ -81,12 +104,25 @@ class SequenceMemory(eqx.Module):
     the network replays the sequence that $A$ holds, with its own dwell times, if $\kappa$ is large
     enough (`hopfax.theory.sequential.critical_gain`, `dwell_time`).
 
-    The parameters are leaves in a form that may take any value in training: logarithms of $\kappa$
-    and $\tau$, and $A$ under a constraint. The property `network` is the network that they make,
-    for simulation, sweeps and theory.
+    What is learned are floating arrays that may take any value in training: the matrix $A$ under a
+    constraint, the encoder $W$, and the logarithms of $\kappa$, $\tau$, $b$, $g_s$, $g_c$ (and of
+    numbers of the activation), which stay within the factor `reach` of their start. The property
+    `network` is the network that they make, for simulation, sweeps and theory.
 
-    Hard tanh is flat where it saturates. Gradients still reach $A$ and $\kappa$ there through the
-    saliencies; to train patterns or encoder, take a smooth activation such as `Tanh(4.0)`.
+    To train everything, take `eqx.partition(layer, eqx.is_inexact_array)`, as for any layer; to
+    begin with the order alone, `eqx.partition(layer, layer.trainable("transition"))`. With
+    `Simplex()` and `output="saliency"`, whose entries serve as logits, `optax.adam(1e-2)` will do.
+
+    Without bounds a loss of the next item makes gains large and $\tau$ short, which scales the
+    logits, until nothing hands over. Memories that are trained lose their orthogonality, so they
+    are constants by default. So ten of ten random cycles of eight items are learned and replayed
+    (300 steps); without bounds none is, with memories that are trained two are.
+
+    An item with several successors, as a note of a melody, needs a memory for each context:
+    `hopfax.examples.melodies` makes such a layer by `hopfax.fit_sequence`, and trains it.
+
+    Gradients reach $A$ and $\kappa$ through saliencies, but hard tanh is flat where it saturates:
+    to train patterns or encoder, take a smooth activation such as `Tanh(4.0)`.
 
     Dynamics: Betteti, Baggio, Zampieri 2026, arXiv:2603.03201; input-driven plasticity: Betteti,
     Baggio, Bullo, Zampieri 2025, arXiv:2411.05849.
@@ -104,22 +140,12 @@ class SequenceMemory(eqx.Module):
     ```
     """
 
-    patterns: Patterns
-    free_transition: Float[Array, "P P"]
-    log_kappa: Float[Array, "*#P"]
-    log_tau: Float[Array, "*#P"]
-    bias: Float[Array, "*#P"]
-    activation: AbstractActivation
+    parameters: FreeNetwork
+    gains: Gains
     encoder: Float[Array, "N I"] | None
-    current_gain: Float[Array, ""]
-    stimulus_gain: Float[Array, ""] | None
-    constraint: AbstractConstraint
     method: ExponentialEuler | Diffrax | EventDriven
     dt: float = eqx.field(static=True)
     output: Output = eqx.field(static=True)
-    readout: Readout = eqx.field(static=True)
-    learning: Learning = eqx.field(static=True)
-    keep_diagonal: bool = eqx.field(static=True)
 
     @of_any_rank
     def __init__(
@@ -132,6 +158,8 @@ class SequenceMemory(eqx.Module):
         current_gain: ArrayLike = 2.0,
         stimulus_gain: ArrayLike | None = 1.0,
         constraint: AbstractConstraint = Unconstrained(),
+        reach: float = 1.25,
+        learn_patterns: bool = False,
         method: ExponentialEuler | Diffrax | EventDriven = ExponentialEuler(),
         key: jax.Array | None = None,
     ):
@@ -150,6 +178,11 @@ class SequenceMemory(eqx.Module):
         - `constraint`: what $A$ obeys in training, from `hopfax.constraints`: `Simplex()` for
           columns that sum to one, so that the gain cannot hide in $A$; `Positive()`;
           `zero_diagonal(P)`.
+        - `reach`: a factor above 1, within which $\kappa$, $\tau$, bias, activation and the gains
+          of the input stay about their start. With 1.25 a gain of 1.5 times the critical one stays
+          above it. Signs stay, and what is zero stays zero. `math.inf`: no bounds; bias and
+          activation may then take any value.
+        - `learn_patterns`: whether the memories are learned; otherwise they are constants.
         - `method`: `ExponentialEuler(steps)`; or `hopfax.EventDriven()` (hard tanh, exact) or
           `hopfax.Diffrax(...)`, by which `hopfax.simulate` then runs every step. `jax.export`
           takes the first for any batch and length, the second for any length, and no diffrax.
@@ -158,75 +191,67 @@ class SequenceMemory(eqx.Module):
         **Raises:** ValueError/TypeError naming the argument.
         """
         check_kind(network, TwoTimescaleHopfield)
-        xi, dtype = network.patterns.xi, network.patterns.xi.dtype
-
-        def cast(leaf: Any) -> Any:
-            return leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf
-
-        # Patterns that may be trained are not known to be signs.
-        counts = network.patterns.counts
-        self.patterns = Patterns(xi, binary=False, counts=counts, check_patterns=False)
         check_type(constraint, "constraint", AbstractConstraint, "one of hopfax.constraints")
-        constraint = jax.tree.map(cast, constraint)
-        if isinstance(constraint, Masked):
-            constraint = constraint.around(network.transition)
-        self.constraint = constraint
-        self.free_transition = constraint.free(network.transition, "network.transition")
-        self.log_kappa = Positive().free(network.kappa, "network.kappa")
-        self.log_tau = Positive().free(network.tau, "network.tau")
-        self.bias = network.bias
-        self.activation = jax.tree.map(cast, network.activation)
-        self.readout, self.learning = network.readout, network.learning
-        self.keep_diagonal = network.keep_diagonal
+        check_bool(learn_patterns, "learn_patterns")
+        dtype, reach = network.patterns.xi.dtype, as_reach(reach)
+        self.parameters = FreeNetwork(
+            network, constraint=constraint, reach=reach, learn_patterns=learn_patterns
+        )
         self.encoder = _encoder(network.patterns, in_size, key)
-        self.current_gain = _gain(current_gain, "current_gain", dtype)
-        given = stimulus_gain is not None
-        self.stimulus_gain = _gain(stimulus_gain, "stimulus_gain", dtype) if given else None
+        self.gains = _gains(current_gain, stimulus_gain, dtype, reach)
         self.dt, self.output, self.method = as_number(dt, "dt"), output, method
 
     @of_any_rank
     def __check_init__(self):
         check_option(self.output, "output", ("overlaps", "saliency", "rates"))
         check_at_least(as_float(self.dt, "dt"), "dt", 0.0, strict=True)
-        _check_method(self.method, self.stimulus_gain)
-        eqx.filter_eval_shape(lambda layer: layer.network, self)  # which checks its parameters
+        _check_method(self.method, self.gains.stimulus)
         if self.encoder is not None:
-            shape = (self.patterns.N, self.encoder.shape[1])
+            shape = (self.parameters.shape[1], self.encoder.shape[1])
             check_shape(self.encoder, "encoder", shape, "(N, in_size)")
 
     @property
     @of_any_rank
     def network(self) -> TwoTimescaleHopfield:
         """The network with the present parameters."""
-        fixed = jax.tree.map(
-            lambda leaf: lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf,
-            self.constraint,
-        )
-        counts = self.patterns.counts
-        counts = None if counts is None else lax.stop_gradient(counts)
-        return TwoTimescaleHopfield(
-            Patterns(self.patterns.xi, counts=counts, check_patterns=False),
-            fixed.value(self.free_transition),
-            kappa=jnp.exp(self.log_kappa),
-            tau=jnp.exp(self.log_tau),
-            bias=self.bias,
-            readout=self.readout,
-            activation=self.activation,
-            learning=self.learning,
-            keep_diagonal=self.keep_diagonal,
-        )
+        return self.parameters.network
+
+    @property
+    def patterns(self) -> Patterns:
+        """The memories."""
+        return self.network.patterns
+
+    def trainable(self, *names: str) -> "SequenceMemory":
+        """Which arrays to train: a tree like the layer, True at those of these parameters.
+
+        `eqx.partition(layer, layer.trainable("transition"))` splits the layer by it, and
+        `optax.multi_transform` takes labels that are made of it.
+
+        **Arguments:** `names`: "transition", "kappa", "tau", "bias", "activation", "patterns" (of
+        the network), "encoder", "current_gain", "stimulus_gain". None: all that is learned.
+
+        **Raises:** ValueError for another name, or for a parameter that the layer does not learn.
+        """
+        learned = {name: jax.tree.map(eqx.is_inexact_array, at(self)) for name, at in PARTS.items()}
+        learned = {name: part for name, part in learned.items() if any(jax.tree.leaves(part))}
+        chosen = jax.tree.map(lambda _: False, self)
+        for name in names or learned:
+            check_option(name, "names", tuple(learned))
+            chosen = eqx.tree_at(PARTS[name], chosen, learned[name])
+        return chosen
 
     @property
     def in_size(self) -> int:
         """The size of one input."""
-        return self.patterns.N if self.encoder is None else self.encoder.shape[1]
+        return self.parameters.shape[1] if self.encoder is None else self.encoder.shape[1]
 
     @of_any_rank
     def inputs(self, u: Float[Array, " I"]) -> dict[str, Float[Array, " N"] | None]:
         """The `stimulus` and `current` of `hopfax.simulate` that have the effect of an input."""
         drive = u if self.encoder is None else self.encoder @ u
-        stimulus = None if self.stimulus_gain is None else self.stimulus_gain * drive
-        return {"stimulus": stimulus, "current": self.current_gain * drive}
+        gains = self.gains
+        stimulus = None if gains.stimulus is None else gains.stimulus.value * drive
+        return {"stimulus": stimulus, "current": gains.current.value * drive}
 
     @of_any_rank
     def init(
@@ -240,7 +265,7 @@ class SequenceMemory(eqx.Module):
         (self,) = widened(self)
         network = self.network
         if saliency is None:
-            saliency = jnp.zeros(self.patterns.P, self.patterns.xi.dtype)
+            saliency = jnp.zeros(network.patterns.P, network.patterns.xi.dtype)
         state = network.init(saliency=saliency, field=field)
         return FieldState(state.field, state.saliency)  # currents will leave the patterns' span
 
@@ -400,6 +425,13 @@ def _started(layer: SequenceMemory, state: Any) -> FieldState:
     check_shape(state.field, "state.field", (N,), "(N,)")
     check_shape(state.saliency, "state.saliency", (P,), "(P,)")
     return FieldState(state.field, state.saliency)
+
+
+def _gains(current: ArrayLike, stimulus: ArrayLike | None, dtype, reach: float) -> Gains:
+    driving = near(_gain(current, "current_gain", dtype), reach)
+    if stimulus is None:
+        return Gains(driving, None)
+    return Gains(driving, near(_gain(stimulus, "stimulus_gain", dtype), reach))
 
 
 def _gain(value: ArrayLike, name: str, dtype) -> Float[Array, ""]:

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .._constant import held
 from .._errors import check_shape, check_type
-from ._frozen import held
 from ._heads import check_items, keys_of, values_of
 from ._masked import as_mask, only
 from ._precision import arrived, of_any_rank, widened

@@ -6,8 +6,8 @@ import equinox as eqx
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from .._constant import Constant, held
 from .._errors import as_count, as_key, check_bool, check_shape
-from ._frozen import Frozen, held
 from ._parts import Initializer, maker
 from ._precision import arrived, check_weights, of_any_rank, weights_dtype, widened
 from ._retrieval import HopfieldRetrieval
@@ -23,8 +23,8 @@ class HopfieldLookup(eqx.Module):
     - `num_heads`, `query_size`, `**options`: of the `HopfieldRetrieval`.
     - `separate_values`: whether what is returned is learned in a table of its own. Default: the
       items that are compared with the query are also what is returned.
-    - `learn_memory`: whether the tables are learned. Otherwise they are `Frozen`; items of your own
-      are put in by `equinox.tree_at(lambda it: it.memory, layer, hx.nn.Frozen(items))`.
+    - `learn_memory`: whether the tables are learned. Otherwise each is a `Constant`; items of your
+      own are put in by `equinox.tree_at(lambda it: it.memory, layer, hx.nn.Constant(items))`.
     - `initializer`: of the tables, too. Default: normal numbers.
     - `dtype`, `key`: as in `HopfieldRetrieval`.
 
@@ -39,8 +39,8 @@ class HopfieldLookup(eqx.Module):
     """
 
     retrieval: HopfieldRetrieval
-    memory: Float[Array, "S memory_size"] | Frozen
-    values: Float[Array, "S value_size"] | Frozen | None
+    memory: Float[Array, "S memory_size"] | Constant
+    values: Float[Array, "S value_size"] | Constant | None
 
     def __init__(
         self,
@@ -66,8 +66,8 @@ class HopfieldLookup(eqx.Module):
         make = maker(dtype, initializer, True, keys[0])
         table = make.array(keys[1], (S, made.memory_size))
         values = make.array(keys[2], (S, made.value_size)) if separate_values else None
-        self.memory = table if learn_memory else Frozen(table)
-        self.values = values if learn_memory or values is None else Frozen(values)
+        self.memory = table if learn_memory else Constant(table)
+        self.values = values if learn_memory or values is None else Constant(values)
 
     def __check_init__(self):
         made, memory = self.retrieval, held(self.memory)
@@ -105,7 +105,7 @@ class HopfieldPooling(eqx.Module):
     - `num_queries`: how many means are taken, Q.
     - `num_heads`, `query_size`, `**options`: of the `HopfieldRetrieval`; `query_size` is also the
       default size of the items.
-    - `learn_queries`: whether the queries are learned. Otherwise they are `Frozen`.
+    - `learn_queries`: whether the queries are learned. Otherwise they are a `Constant`.
     - `initializer`: of the queries, too. Default: normal numbers.
     - `dtype`, `key`: as in `HopfieldRetrieval`.
 
@@ -120,7 +120,7 @@ class HopfieldPooling(eqx.Module):
     """
 
     retrieval: HopfieldRetrieval
-    queries: Float[Array, "Q query_size"] | Frozen
+    queries: Float[Array, "Q query_size"] | Constant
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class HopfieldPooling(eqx.Module):
         shape = (as_count(num_queries, "num_queries"), self.retrieval.query_size)
         check_weights(dtype, num_queries=shape[0], query_size=shape[1])
         queries = maker(dtype, initializer, True, keys[0]).array(keys[1], shape)
-        self.queries = queries if learn_queries else Frozen(queries)
+        self.queries = queries if learn_queries else Constant(queries)
 
     def __check_init__(self):
         queries = held(self.queries)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from .._constant import Constant, held
 from .._errors import as_count, shown
-from ._frozen import Frozen, held
 from ._retrieval import HopfieldRetrieval
 from ._tables import HopfieldLookup, HopfieldPooling
 from ._torch_blocks import Block, as_array, block_arrays, is_block, read_block
@@ -36,7 +36,7 @@ def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> 
     `HopfieldPooling` are (queries, size), which theirs lays end to end. Their iteration may stop
     early, by `update_steps_eps`; the layer makes all its steps, or with theirs `None` goes on until
     its states rest. A module in evaluation (`.eval()`) becomes a layer in inference, and a table
-    that is not trained a `Frozen` one. The bias that `concat_bias_pattern` makes is left out: it
+    that is not trained a `Constant` one. The bias that `concat_bias_pattern` makes is left out: it
     has no effect in theirs (version 1.0.2).
 
     **Arguments:**
@@ -93,7 +93,7 @@ def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> 
     for theirs, ours in _TABLES.items():
         if theirs in state:
             table = jnp.asarray(state[theirs].reshape(-1, state[theirs].shape[-1]))
-            tables[ours] = Frozen(table) if frozen else table
+            tables[ours] = Constant(table) if frozen else table
 
     def parts(it):
         return [getattr(it, name) for name in tables]
