@@ -251,6 +251,13 @@ def test_whole_numbers_and_lists_are_numbers(name):
     assert (layer(*(x.tolist() for x in given)) == expected).all()
 
 
+@pytest.fixture
+def keeps_programs(monkeypatch):
+    """Programs are not let go of, as is done where a process has compiled very many."""
+    monkeypatch.setattr("hopfax.nn._precision.tidy", lambda: None)
+
+
+@pytest.mark.usefixtures("keeps_programs")
 @EVERY
 def test_training_compiles_once(name):
     layer, inputs, *_ = LAYERS[name]
@@ -293,6 +300,7 @@ def test_a_state_of_something_else_is_named(name):
             layer.step(state, us[0])
 
 
+@pytest.mark.usefixtures("keeps_programs")
 @EVERY_RECURRENT
 def test_steps_are_the_sequence(name):
     layer, (us,), *_ = LAYERS[name]
@@ -408,8 +416,10 @@ def test_a_flax_layer_has_what_its_layer_has():
     wrapped = Layer(layer)
     state, y = wrapped.step(wrapped.init(), us[0])
     assert_close(y, layer.step(layer.init(), us[0])[1], 1e-14, "the same")
-    wrapped.parameters["log_kappa"][...] += 1.0  # by training
-    assert_close(wrapped.network.kappa, layer.network.kappa * jnp.e, 1e-12, "rounding")
+    wrapped.parameters["parameters.kappa.free"][...] += 1.0  # by training
+    far = jnp.log(1.25)  # the default reach
+    expected = layer.network.kappa * jnp.exp(far * jnp.tanh(1 / far))
+    assert_close(wrapped.network.kappa, expected, 1e-12, "rounding")
     assert (wrapped.in_size, wrapped.output) == (layer.in_size, layer.output)
     assert not hasattr(wrapped, "beta") and not hasattr(wrapped, "_beta")
     with pytest.raises(AttributeError, match="neither Layer nor its SequenceMemory has 'beta'"):

@@ -7,7 +7,8 @@ import jax
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from .._errors import as_key, as_number, check_bool, check_option, check_shape
+from .._errors import as_key, check_bool, check_option, check_shape
+from ._parts import dropped
 from ._precision import (
     arrived,
     as_size,
@@ -52,7 +53,8 @@ class HopfieldEncoder(eqx.Module):
     - `inference`: whether nothing is dropped at first; `equinox.nn.inference_mode` switches it.
     - `dtype`: of the parameters. Default: the default float.
     - `key`: keyword only; makes the initial parameters.
-    - `options`: of the `HopfieldRetrieval`, as `steps` or `beta`.
+    - `options`: of the `HopfieldRetrieval`, as `steps` or `beta`; its `compute_dtype` is that of
+      the two linear maps, too.
 
     **Raises:** ValueError/TypeError naming the argument.
 
@@ -92,16 +94,17 @@ class HopfieldEncoder(eqx.Module):
         **options: Any,
     ):
         dtype, keys = weights_dtype(dtype), jr.split(as_key(key), 2)
-        check_bool(norm_first, "norm_first")
-        check_option(activation, "activation", tuple(_ACTIVATIONS))
         self.size, self.norm_first = as_size(size, "size"), norm_first
         self.activation = activation
-        self.dropout = _dropout(dropout, inference)
+        self.dropout = dropped(dropout, inference)
         options |= dict(dropout=weight_dropout, inference=inference, dtype=dtype)
         self.association = _association(num_heads, self.size, {}, options, keys[0])
         self.inner, self.outer = _two_maps(self.size, width, dtype, keys[1])
         self.association_norm = eqx.nn.LayerNorm(self.size, dtype=dtype)
         self.output_norm = eqx.nn.LayerNorm(self.size, dtype=dtype)
+
+    def __check_init__(self):
+        _check(self, [self.association])
 
     @of_any_rank
     def __call__(
@@ -187,11 +190,9 @@ class HopfieldDecoder(eqx.Module):
         **options: Any,
     ):
         dtype, keys = weights_dtype(dtype), jr.split(as_key(key), 3)
-        check_bool(norm_first, "norm_first")
-        check_option(activation, "activation", tuple(_ACTIVATIONS))
         self.size, self.norm_first = as_size(size, "size"), norm_first
         self.activation = activation
-        self.dropout = _dropout(dropout, inference)
+        self.dropout = dropped(dropout, inference)
         options |= dict(dropout=weight_dropout, inference=inference, dtype=dtype)
         self.association = _association(num_heads, self.size, {}, options, keys[0])
         stored = dict(memory_size=memory_size)
@@ -200,6 +201,9 @@ class HopfieldDecoder(eqx.Module):
         self.association_norm = eqx.nn.LayerNorm(self.size, dtype=dtype)
         self.memory_norm = eqx.nn.LayerNorm(self.size, dtype=dtype)
         self.output_norm = eqx.nn.LayerNorm(self.size, dtype=dtype)
+
+    def __check_init__(self):
+        _check(self, [self.association, self.memory_association])
 
     @of_any_rank
     def __call__(
@@ -250,8 +254,9 @@ def _fed(block: Any, x: Array, keys: Any) -> Array:
     """The last part of a block: two linear maps of each token."""
 
     def fed(x):
-        hidden = _ACTIVATIONS[block.activation](on_last(block.inner, x))
-        made = on_last(block.outer, _dropped(block.dropout, hidden, keys[0]))
+        narrow = block.association.compute_dtype
+        hidden = _ACTIVATIONS[block.activation](on_last(block.inner, x, narrow))
+        made = on_last(block.outer, _dropped(block.dropout, hidden, keys[0]), narrow)
         return _dropped(block.dropout, made, keys[1])
 
     return _added(x, fed, block.output_norm, block.norm_first)
@@ -274,11 +279,21 @@ def _keys(dropout: eqx.nn.Dropout | None, key: Any, number: int) -> Any:
     return [None] * number
 
 
-def _dropout(share: Any, inference: bool) -> eqx.nn.Dropout | None:
-    check_bool(inference, "inference")
-    if not 0 <= (share := as_number(share, "dropout")) < 1:
-        raise ValueError(f"`dropout` must lie in [0, 1), got {share:g}.")
-    return eqx.nn.Dropout(share, inference) if share > 0 else None
+def _check(block: Any, retrievals: list[HopfieldRetrieval]) -> None:
+    """ValueError or TypeError unless the parts of a block fit each other."""
+    as_size(block.size, "size")
+    check_bool(block.norm_first, "norm_first")
+    check_option(block.activation, "activation", tuple(_ACTIVATIONS))
+    for made in retrievals:
+        if made.query_size != block.size:
+            raise ValueError(f"a retrieval takes {made.query_size} features, not {block.size}.")
+    width = block.inner.weight.shape[0]
+    check_shape(block.inner.weight, "inner.weight", (width, block.size), "(width, size)")
+    check_shape(block.outer.weight, "outer.weight", (block.size, width), "(size, width)")
+    for name in ("association_norm", "memory_norm", "output_norm"):
+        norm = getattr(block, name, None)
+        if norm is not None and norm.shape != (block.size,):
+            raise ValueError(f"`{name}` must have shape {(block.size,)}, got {norm.shape}.")
 
 
 def _association(
