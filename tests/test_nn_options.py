@@ -142,7 +142,7 @@ def test_what_is_stored_bit_by_bit_is_the_sequence(name):
     found, stored = generated(X)
     assert_close(found, expected, 1e-13, ROUNDING)
     assert stored.size == 6 and stored.counted.sum() == 6
-    assert stored.keys.shape == (8, layer.num_kv_heads, 4)
+    assert stored.keys.shape == (layer.num_kv_heads, 8, 4)
     assert_close(layer(X, stored, mask=stored.counted), layer(X, X), 1e-13, ROUNDING)
 
 
@@ -247,7 +247,7 @@ def test_there_is_no_room_for_more():
         hx.nn.store(layer, X[:1], room=9, into=stored)
     with pytest.raises(TypeError, match="`into` must be"):
         hx.nn.store(layer, X[:1], into=X)
-    with pytest.raises(ValueError, match=r"`into.keys` must have shape .*\(4, 1, 4\)"):
+    with pytest.raises(ValueError, match=r"`into.keys` must have shape .*\(1, 4, 4\)"):
         hx.nn.store(made(num_kv_heads=1), X[:1], into=stored)
     with pytest.raises(ValueError, match=r"`memory.keys` must have shape"):
         made(num_kv_heads=1)(X, stored)

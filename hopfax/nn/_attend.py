@@ -18,7 +18,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int
 
 from ._placed import beside
 from ._precision import of_any_rank
@@ -32,10 +32,10 @@ _QUERIES = 8
 #: The most items of a block, so that what is computed of each of them stays small, too.
 _ITEMS = 2048
 
-Query = Float[Array, "Q H d"]
-Out = Float[Array, "Q H e"]
+Query = Float[Array, "H Q d"]
+Out = Float[Array, "H Q e"]
 Mask = Bool[Array, "#H #Q S"]
-#: Largest score (H, Q), sum of exponentials (H, Q) and their sum with the values (Q, H, e).
+#: Largest score (H, Q), sum of exponentials (H, Q) and their sum with the values (H, Q, e).
 Sums: TypeAlias = tuple[Array, Array, Array]
 
 
@@ -52,12 +52,17 @@ class Known(NamedTuple):
     """Items of which keys and values in each of K heads are known; and their places, if these
     matter."""
 
-    keys: Float[Array, "S K d"]
-    values: Float[Array, "S K e"]
+    keys: Float[Array, "K S d"]
+    values: Float[Array, "K S e"]
     places: Int[Array, " S"] | None
 
 
 Items: TypeAlias = Raw | Known
+
+
+def number_of(items: Items) -> Any:
+    """How many items there are, S."""
+    return items.keys.shape[1] if isinstance(items, Known) else items.memory.shape[0]
 
 
 class AbstractReader(eqx.Module):
@@ -65,7 +70,7 @@ class AbstractReader(eqx.Module):
 
     @abc.abstractmethod
     def read(self, items: Items, mask: Mask | None) -> tuple[Array, Array]:
-        """Keys (S, K, d) and values (S, K, e) of items."""
+        """Keys (K, S, d) and values (K, S, e) of items."""
 
     @abc.abstractmethod
     def scores(
@@ -121,12 +126,12 @@ def attend(
     - `block`: how many items are read at a time; None for all of them.
     - `extra`: further items, with keys and values, that each query retrieves.
 
-    **Returns:** (Q, H, e).
+    **Returns:** (H, Q, e).
     """
     if block is None:
         before = None if extra is None else _online(query, reader, extra, None)
         return _normalised(*_online(query, reader, items, mask, before))[0]
-    S = jax.tree.leaves(items)[0].shape[0]
+    S = number_of(items)
     block = divisor(S, min(block, S)) if isinstance(S, int) else block
     pad = -(-S // block) * block - S  # of a length that is not known yet, too
     if mask is None and not (isinstance(pad, int) and pad == 0):
@@ -134,7 +139,7 @@ def attend(
     if mask is not None:
         mask = jnp.pad(mask, ((0, 0), (0, 0), (0, pad)))
         mask = jnp.moveaxis(mask.reshape(*mask.shape[:2], (S + pad) // block, block), 2, 0)
-    blocks = jax.tree.map(lambda x: _in_blocks(x, pad, block), items)
+    blocks = _in_blocks(items, pad, block)
     return _blocked(query, reader, blocks, mask, extra)
 
 
@@ -149,27 +154,21 @@ def associations(scores: Array, separation: Any) -> Array:
     return jnp.where(some, weights, 0.0)
 
 
-def products(query: Query, keys: Float[Array, "S K d"]) -> Float[Array, "H Q S"]:
+def products(query: Query, keys: Float[Array, "K S d"]) -> Float[Array, "H Q S"]:
     """The products of queries in H heads and keys in K, of which each serves H/K heads; in the
     dtype of the queries, of factors in that of the keys."""
-    (Q, H, d), K = query.shape, keys.shape[1]
+    (H, Q, d), (K, S, _) = query.shape, keys.shape
+    grouped = query.astype(keys.dtype).reshape(K, H // K * Q, d)
     wide: Any = dict(preferred_element_type=query.dtype)
-    query = query.astype(keys.dtype)
-    if K == H:
-        return jnp.einsum("qhd,shd->hqs", query, keys, **wide)
-    grouped = query.reshape(Q, K, H // K, d)
-    return jnp.einsum("qkgd,skd->kgqs", grouped, keys, **wide).reshape(H, Q, keys.shape[0])
+    return jnp.einsum("kqd,ksd->kqs", grouped, keys, **wide).reshape(H, Q, S)
 
 
-def sums(weights: Float[Array, "H Q S"], values: Float[Array, "S K e"]) -> Out:
+def sums(weights: Float[Array, "H Q S"], values: Float[Array, "K S e"]) -> Out:
     """The sums of values with these weights; as `products`."""
-    (H, Q, S), (_, K, e) = weights.shape, values.shape
+    (H, Q, S), (K, _, e) = weights.shape, values.shape
+    grouped = weights.astype(values.dtype).reshape(K, H // K * Q, S)
     wide: Any = dict(preferred_element_type=weights.dtype)
-    weights = weights.astype(values.dtype)
-    if K == H:
-        return jnp.einsum("hqs,she->qhe", weights, values, **wide)
-    grouped = weights.reshape(K, H // K, Q, S)
-    return jnp.einsum("kgqs,ske->qkge", grouped, values, **wide).reshape(Q, H, e)
+    return jnp.einsum("kqs,kse->kqe", grouped, values, **wide).reshape(H, Q, e)
 
 
 def divisor(S: int, block: int) -> int:
@@ -177,20 +176,27 @@ def divisor(S: int, block: int) -> int:
     return next((b for b in range(block, block // 2, -1) if S % b == 0), block)
 
 
-def _in_blocks(x: Array, pad: Any, block: int) -> Array:
-    if not isinstance(pad, int) or pad > 0:
-        x = jnp.pad(x, ((0, pad),) + ((0, 0),) * (x.ndim - 1))
-    return x.reshape(x.shape[0] // block, block, *x.shape[1:])
+def _in_blocks(items: Items, pad: Any, block: int) -> Items:
+    """The items with an axis of blocks in front, the last block filled up with zeros."""
+
+    def split(x, axis):
+        if not isinstance(pad, int) or pad > 0:
+            x = jnp.pad(x, [(0, pad if k == axis else 0) for k in range(x.ndim)])
+        number = x.shape[axis] // block
+        x = x.reshape(*x.shape[:axis], number, block, *x.shape[axis + 1 :])
+        return jnp.moveaxis(x, axis, 0)
+
+    return jax.tree.map(lambda x: split(x, 1 if x.ndim == 3 else 0), items)
 
 
-def counted(stored: PyTree, mask: Mask | None) -> PyTree:
-    """What is stored, with zeros for items that no query reads: 0 times NaN would be NaN."""
+def counted(items: Any, mask: Mask | None) -> Any:
+    """The items with zeros for those that no query reads: 0 times NaN would be NaN."""
     if mask is None:
-        return stored
+        return items
     some = mask.any((0, 1))
     return jax.tree.map(
-        lambda x: jnp.where(some.reshape(-1, *(1,) * (x.ndim - 1)), x, jnp.zeros((), x.dtype)),
-        stored,
+        lambda x: jnp.where(some if x.ndim == 1 else some[:, None], x, jnp.zeros((), x.dtype)),
+        items,
     )
 
 
@@ -212,14 +218,14 @@ def _online(
     total, mean = weights.sum(-1), sums(weights, values)
     if before is not None:
         shrink = jnp.exp(before[0] - finite)
-        total, mean = total + shrink * before[1], mean + shrink.T[..., None] * before[2]
+        total, mean = total + shrink * before[1], mean + shrink[..., None] * before[2]
     return largest, total, mean
 
 
 def _normalised(largest: Array, total: Array, mean: Array) -> tuple[Out, Array]:
     """The mean of values, and the logarithm of the sum of exponentials."""
     total = jnp.where(total > 0, total, 1.0)
-    return mean / total.T[..., None], jnp.where(largest == -jnp.inf, 0.0, largest) + jnp.log(total)
+    return mean / total[..., None], jnp.where(largest == -jnp.inf, 0.0, largest) + jnp.log(total)
 
 
 def _passed(
@@ -234,11 +240,11 @@ def _passed(
     if extra is None:
         first = jax.tree.map(lambda x: x[0], blocks)
         values = jax.eval_shape(reader.read, first, None)[1]
-        Q, H, dtype = *query.shape[:2], query.dtype
+        H, Q, dtype = *query.shape[:2], query.dtype
         start = (
             jnp.full((H, Q), -jnp.inf, dtype),
             jnp.zeros((H, Q), dtype),
-            jnp.zeros((Q, H, values.shape[-1]), dtype),
+            jnp.zeros((H, Q, values.shape[-1]), dtype),
         )
     else:
         start = _online(query, reader, extra, None)
@@ -281,4 +287,4 @@ def _blocked_jvp(primals: tuple, tangents: tuple) -> tuple[Out, Out]:
         start = changed(extra, None, d_extra)
     start = beside(start, primals)
     (d_total, d_sums), _ = lax.scan(step, start, (blocks, mask, d_blocks))
-    return out, d_sums - d_total.T[..., None] * out
+    return out, d_sums - d_total[..., None] * out

@@ -178,14 +178,14 @@ class _Head(eqx.Module):
 
     layer: HopfieldRetrieval
     keys: Float[Array, "S d"]
-    beta: Float[Array, "1 1"]
+    beta: Float[Array, "1 1 1"]
 
     @property
     def number(self):
         return self.keys.shape[0]
 
     def _scores(self, state):
-        return products(self.beta * state[None, None], self.keys[:, None])
+        return products(self.beta * state[None, None], self.keys[None])
 
     def update(self, state):
         return associations(self._scores(state), self.layer.separation)[0, 0] @ self.keys
@@ -240,10 +240,10 @@ def _of_head(layer: Any, memory: Any, starts: Any, head: Any) -> tuple[_Head, Ar
     others = _rows(starts, made.query_size, "(n, query_size)", keys.dtype)
     made, keys, others = widened(made, keys, others)
     if (extra := extra_of(made, keys.dtype)) is not None:
-        more = extra.keys[:, head * made.num_kv_heads // made.num_heads]
+        more = extra.keys[head * made.num_kv_heads // made.num_heads]
         keys = jnp.concatenate([keys, more.astype(keys.dtype)])
-    beta = jnp.broadcast_to(beta_of(made, keys.dtype), (made.num_heads, 1))[head : head + 1]
-    return _Head(made, keys, beta), jnp.concatenate([keys, states_of(made, others, None)[:, head]])
+    beta = jnp.broadcast_to(beta_of(made, keys.dtype), (made.num_heads, 1, 1))[head : head + 1]
+    return _Head(made, keys, beta), jnp.concatenate([keys, states_of(made, others, None)[head]])
 
 
 def _rows(starts: Any, size: int, meaning: str, dtype: Any) -> Array:

@@ -10,7 +10,7 @@ from ._attend import Known
 from ._precision import on_last
 from ._stored import Stored
 
-Heads = Float[Array, "n _ _"]
+Heads = Float[Array, "_ n _"]
 
 
 def checked(
@@ -28,7 +28,7 @@ def checked(
         if values is not None:
             raise ValueError("`values` must not be given with a `Stored` memory, which has them.")
         for name, size in (("keys", layer.qk_size), ("values", layer.vo_size)):
-            shape = (S, layer.num_kv_heads, size)
+            shape = (layer.num_kv_heads, S, size)
             check_shape(getattr(memory, name), f"memory.{name}", shape, "that of this layer")
     else:
         S = check_items(layer, memory, values)
@@ -69,25 +69,25 @@ def whole_mask(mask: Any, H: int, Q: Any, S: Any) -> Bool[Array, "_ _ S"] | None
     return mask.reshape(shape)
 
 
-def beta_of(layer: Any, dtype: Any) -> Float[Array, "_ 1"]:
+def beta_of(layer: Any, dtype: Any) -> Float[Array, "_ 1 1"]:
     """The inverse temperature of each head, or of all, beside states in heads."""
-    return layer.beta.astype(dtype).reshape(-1, 1)
+    return layer.beta.astype(dtype).reshape(-1, 1, 1)
 
 
 def states_of(layer: Any, query: Float[Array, "Q _"], places: Any) -> Heads:
-    """The states before the first step, (Q, H, d)."""
+    """The states before the first step, (H, Q, d)."""
     states = _in_heads(layer, layer.query_norm, layer.query_proj, query, layer.num_heads)
     return _placed(layer, states, places)
 
 
 def keys_of(layer: Any, memory: Float[Array, "S _"], places: Any) -> Heads:
-    """What the states are compared with, (S, K, d)."""
+    """What the states are compared with, (K, S, d)."""
     keys = _in_heads(layer, layer.memory_norm, layer.memory_proj, memory, layer.num_kv_heads)
     return narrowed(layer, _placed(layer, keys, places))
 
 
 def values_of(layer: Any, values: Float[Array, "S _"]) -> Heads:
-    """What is read in the end, (S, K, e)."""
+    """What is read in the end, (K, S, e)."""
     values = _in_heads(layer, layer.value_norm, layer.value_proj, values, layer.num_kv_heads)
     return narrowed(layer, values)
 
@@ -104,7 +104,8 @@ def extra_of(layer: Any, dtype: Any) -> Known | None:
         values.append(jnp.zeros((K, e), dtype))
     if not keys:
         return None
-    return Known(narrowed(layer, jnp.stack(keys)), narrowed(layer, jnp.stack(values)), None)
+    keys, values = (narrowed(layer, jnp.stack(x, 1)) for x in (keys, values))
+    return Known(keys, values, None)
 
 
 def narrowed(layer: Any, x: Array) -> Array:
@@ -114,15 +115,18 @@ def narrowed(layer: Any, x: Array) -> Array:
 
 def _placed(layer: Any, heads: Heads, places: Any) -> Heads:
     heads = on_last(layer.association_norm, heads)
-    return heads if layer.positions is None else layer.positions.turned(heads, places)
+    if layer.positions is None:
+        return heads
+    return layer.positions.turned(heads.swapaxes(0, 1), places).swapaxes(0, 1)
 
 
 def _in_heads(layer: Any, norm: Any, projection: Any, x: Float[Array, "n _"], heads: int) -> Heads:
-    """Features (n, size), normed and projected, in heads: (n, heads, size of one head)."""
+    """Features (n, size), normed and projected, in heads: (heads, n, size of one head). With heads
+    in front, products are of matrices as they lie in memory."""
     x = on_last(projection, on_last(norm, x), layer.compute_dtype)
     if projection is None:
-        return jnp.broadcast_to(x[:, None], (x.shape[0], heads, x.shape[1]))
-    return x.reshape(x.shape[0], heads, x.shape[1] // heads)
+        return jnp.broadcast_to(x, (heads, *x.shape))
+    return x.reshape(x.shape[0], heads, x.shape[1] // heads).swapaxes(0, 1)
 
 
 def _check(value: Array, name: str, shape: tuple, meaning: str) -> None:

@@ -136,7 +136,7 @@ def energy_of(layer: HopfieldRetrieval, state: Array, beta: Array, scores: Array
         most = jnp.full(some.shape, jnp.nan, scores.dtype)
     else:
         most = layer.separation.conjugate(finite)
-    energy = jnp.square(state).sum(-1).T / 2 - most / beta
+    energy = jnp.square(state).sum(-1) / 2 - most / beta[..., 0]
     return jnp.where(some, energy, jnp.nan)
 
 

@@ -18,6 +18,7 @@ from ._attend import (
     attend,
     counted,
     fitting,
+    number_of,
     products,
     sums,
 )
@@ -62,10 +63,10 @@ class HeadReader(AbstractReader):
 
 
 class Call(NamedTuple):
-    """A call of a retrieval, prepared: states (Q, H, d) and what they retrieve."""
+    """A call of a retrieval, prepared: states (H, Q, d) and what they retrieve."""
 
-    states: Float[Array, "Q H d"]
-    beta: Float[Array, "_ 1"]
+    states: Float[Array, "H Q d"]
+    beta: Float[Array, "_ 1 1"]
     reader: HeadReader
     items: Items
     mask: Mask
@@ -74,7 +75,7 @@ class Call(NamedTuple):
     @property
     def size(self) -> Any:
         """How many items there are, S, without the extra ones."""
-        return jax.tree.leaves(self.items)[0].shape[0]
+        return number_of(self.items)
 
     def read(self) -> "Call":
         """The same with the keys and values of all items."""
@@ -124,7 +125,7 @@ def readers(call: Call) -> Bool[Array, " _"] | None:
     return (first <= places).any(0)
 
 
-def recalled(call: Call, key: Any) -> Float[Array, "Q H e"]:
+def recalled(call: Call, key: Any) -> Float[Array, "H Q e"]:
     """The means of values.
 
     **Arguments:** `key`: by which weights are dropped; None if none are.
@@ -134,7 +135,7 @@ def recalled(call: Call, key: Any) -> Float[Array, "Q H e"]:
     if _empty(call):
         block = None
     elif block == "auto":
-        queries, block = fitting(call.states.shape[0], layer.num_heads, call.size)
+        queries, block = fitting(call.states.shape[1], layer.num_heads, call.size)
     if layer.separation is not None or key is not None:
         block = None  # weights need the scores of all items
     call = call.read() if block is None else call  # once for all steps
@@ -143,7 +144,7 @@ def recalled(call: Call, key: Any) -> Float[Array, "Q H e"]:
     return _in_parts(call, queries)
 
 
-def _stepped(call: Call, block: int | None, key: Any) -> Float[Array, "Q H e"]:
+def _stepped(call: Call, block: int | None, key: Any) -> Float[Array, "H Q e"]:
     """The means of values after all steps."""
     layer, state = call.reader.layer, call.states
     if layer.steps is None:
@@ -158,10 +159,10 @@ def _stepped(call: Call, block: int | None, key: Any) -> Float[Array, "Q H e"]:
     return _mean(call, block, state, keys_only=False, key=key)
 
 
-def _in_parts(call: Call, size: int) -> Float[Array, "Q H e"]:
+def _in_parts(call: Call, size: int) -> Float[Array, "H Q e"]:
     """The same for some queries at a time, whose scores stay in the cache and are computed anew
     for derivatives. Softmax is then complete at once, which in blocks of items it is not."""
-    Q = call.states.shape[0]
+    H, Q, d = call.states.shape
     mask, reader = call.mask, call.reader
     by_query = None if mask is None or mask.shape[1] == 1 else jnp.moveaxis(mask, 1, 0)
 
@@ -176,16 +177,18 @@ def _in_parts(call: Call, size: int) -> Float[Array, "Q H e"]:
         x = jnp.pad(x, ((0, -Q % size), *((0, 0) for _ in x.shape[1:])))
         return x.reshape(-1, size, *x.shape[1:])
 
-    found = lax.map(part, jax.tree.map(parts, (call.states, reader.places, by_query)))
-    return found.reshape(-1, *found.shape[2:])[:Q]
+    states = jnp.pad(call.states, ((0, 0), (0, -Q % size), (0, 0))).reshape(H, -1, size, d)
+    rest = jax.tree.map(parts, (reader.places, by_query))
+    found = lax.map(part, (jnp.moveaxis(states, 1, 0), *rest))  # (parts, H, size, e)
+    return jnp.moveaxis(found, 0, 1).reshape(H, -1, found.shape[-1])[:, :Q]
 
 
-def moved(call: Call, block: int | None, state: Array) -> Float[Array, "Q H d"]:
+def moved(call: Call, block: int | None, state: Array) -> Float[Array, "H Q d"]:
     """The states after one step."""
     return _mean(call, block, state, keys_only=True)
 
 
-def rested(call: Call, block: int | None) -> Float[Array, "Q H d"]:
+def rested(call: Call, block: int | None) -> Float[Array, "H Q d"]:
     """The states at rest, with the derivatives that the condition of rest gives."""
     layer = call.reader.layer
     tol = float(jnp.finfo(call.states.dtype).eps) ** 0.75 if layer.tol is None else layer.tol
@@ -207,7 +210,7 @@ def rested(call: Call, block: int | None) -> Float[Array, "Q H d"]:
 
 def scored(
     call: Call, state: Array, *, keys_only: bool
-) -> tuple[Float[Array, "H Q S"], Float[Array, "S K e"]]:
+) -> tuple[Float[Array, "H Q S"], Float[Array, "K S e"]]:
     """The scores of all items, of which keys and values have been read, the extra ones last; and
     their values."""
     reader = _reader(call, keys_only)
@@ -217,12 +220,12 @@ def scored(
         return scores, values
     extra_keys, extra_values = reader.read(call.extra, None)
     more = reader.scores(call.beta * state, extra_keys, call.extra, None)
-    return jnp.concatenate([scores, more], -1), jnp.concatenate([values, extra_values])
+    return jnp.concatenate([scores, more], -1), jnp.concatenate([values, extra_values], 1)
 
 
 def _mean(
     call: Call, block: int | None, state: Array, *, keys_only: bool, key: Any = None
-) -> Float[Array, "Q H _"]:
+) -> Float[Array, "H Q _"]:
     """The means of the keys or the values."""
     layer = call.reader.layer
     if (layer.separation is None and key is None) or _empty(call):

@@ -276,7 +276,7 @@ class HopfieldRetrieval(eqx.Module):
         self, query, memory, values = widened(self, query, memory, values)
         call = called(self, query, memory, values, mask)
         out = recalled(call, dropping(self.dropout, key))
-        out = out.reshape(out.shape[0], self.num_heads * out.shape[2])
+        out = out.swapaxes(0, 1).reshape(out.shape[1], self.num_heads * out.shape[2])
         out = on_last(self.output_proj, out, self.compute_dtype)
         if (some := readers(call)) is not None:
             out = jnp.where(some[:, None], out, 0.0)

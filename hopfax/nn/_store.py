@@ -78,7 +78,7 @@ def store(
     if room is not None:
         raise ValueError("`room` must be given with the first items, and not with `into`.")
     for name, new in (("keys", keys), ("values", values)):
-        shape = (into.room, *new.shape[1:])
+        shape = (new.shape[0], into.room, new.shape[2])
         check_shape(getattr(into, name), f"into.{name}", shape, "that of this layer")
     return extended(into, keys, values, counts)
 
@@ -103,4 +103,4 @@ def stored_keys(
     ```
     """
     (keys,) = widened(store(layer, memory).keys)
-    return jnp.moveaxis(keys, 1, 0)
+    return keys

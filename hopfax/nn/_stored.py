@@ -12,7 +12,7 @@ from .._types import is_concrete
 class Stored(eqx.Module):
     """Items as `hopfax.nn.store` keeps them, for many calls: a cache of keys and values.
 
-    - `keys`: (R, num_kv_heads, qk_size), `values`: (R, num_kv_heads, vo_size), with room for R
+    - `keys`: (num_kv_heads, R, qk_size), `values`: (num_kv_heads, R, vo_size), with room for R
       items; what is not used is zero.
     - `counted`: (R,) where there is an item that may be retrieved. `size`: how many are stored,
       those that may not be retrieved included.
@@ -22,26 +22,26 @@ class Stored(eqx.Module):
     ```python
     layer = hx.nn.HopfieldRetrieval(2, 4, key=jax.random.key(0))
     stored = hx.nn.store(layer, jnp.ones((3, 4)), room=8)
-    stored.size, stored.keys.shape  # 3, (8, 2, 2)
+    stored.size, stored.keys.shape  # 3, (2, 8, 2)
     ```
     """
 
-    keys: Float[Array, "R K d"]
-    values: Float[Array, "R K e"]
+    keys: Float[Array, "K R d"]
+    values: Float[Array, "K R e"]
     counted: Bool[Array, " R"]
     size: Int[Array, ""]
 
     @property
     def room(self) -> int:
         """For how many items there is room, R."""
-        return self.keys.shape[0]
+        return self.keys.shape[1]
 
 
 def empty(keys: Array, values: Array, room: int) -> Stored:
     """Room for items with keys and values of these kinds."""
     return Stored(
-        jnp.zeros((room, *keys.shape[1:]), keys.dtype),
-        jnp.zeros((room, *values.shape[1:]), values.dtype),
+        jnp.zeros((keys.shape[0], room, keys.shape[2]), keys.dtype),
+        jnp.zeros((values.shape[0], room, values.shape[2]), values.dtype),
         jnp.zeros(room, bool),
         jnp.zeros((), jnp.int32),
     )
@@ -53,7 +53,7 @@ def extended(stored: Stored, keys: Array, values: Array, counted: Array) -> Stor
     **Raises:** ValueError if there is no room for them. Where their number is traced, all values
     become NaN instead.
     """
-    S, size = keys.shape[0], stored.size
+    S, size = keys.shape[1], stored.size
     if is_concrete(size) and int(size) + S > stored.room:
         raise ValueError(
             f"`into` has room for {stored.room} items, of which {int(size)} are stored: {S} more "
@@ -63,13 +63,11 @@ def extended(stored: Stored, keys: Array, values: Array, counted: Array) -> Stor
         raise ValueError(f"`into` has room for {stored.room} items, got {S}.")
     full = size + S > stored.room
 
-    def put(old: Array, new: Array) -> Array:
-        start = (size, *(jnp.zeros((), size.dtype) for _ in new.shape[1:]))
-        return lax.dynamic_update_slice(old, new.astype(old.dtype), start)
+    def put(old: Array, new: Array, axis: int = 1) -> Array:
+        return lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), size, axis)
 
-    values = put(stored.values, values)
-    values = jnp.where(full, jnp.nan, values)
-    return Stored(put(stored.keys, keys), values, put(stored.counted, counted), size + S)
+    values = jnp.where(full, jnp.nan, put(stored.values, values))
+    return Stored(put(stored.keys, keys), values, put(stored.counted, counted, 0), size + S)
 
 
 def room_for(room: int | None, S: int) -> int:
