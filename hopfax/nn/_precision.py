@@ -124,16 +124,21 @@ def widened(*trees: Any) -> tuple[Any, ...]:
 
 
 def on_last(layer, x, compute_dtype=None):
-    """A layer on the last axis of `x`, if there is one; products of a `Linear` are of factors in
-    `compute_dtype`, if that is given, and summed in the dtype of `x`."""
+    """A layer on the last axis of `x`, if there is one; a `Linear` as `affine`."""
     if layer is None:
         return x
     if isinstance(layer, eqx.nn.Linear):
-        weight, dtype = layer.weight, x.dtype
-        if compute_dtype is not None:
-            x, weight = x.astype(compute_dtype), weight.astype(compute_dtype)
-        x = jnp.matmul(x, weight.T, preferred_element_type=dtype)
-        return x if layer.bias is None else x + layer.bias
+        return affine(layer.weight, layer.bias, x, compute_dtype)
     for _ in range(x.ndim - 1):
         layer = jax.vmap(layer)
     return layer(x)
+
+
+def affine(weight: Any, bias: Any, x: Any, compute_dtype: Any = None) -> Any:
+    """The map $x W^T + b$ of the last axis, or without b; factors of products are in
+    `compute_dtype`, if that is given, and sums in the dtype of `x`."""
+    dtype = x.dtype
+    if compute_dtype is not None:
+        x, weight = x.astype(compute_dtype), weight.astype(compute_dtype)
+    x = jnp.matmul(x, weight.T, preferred_element_type=dtype)
+    return x if bias is None else x + bias
