@@ -371,7 +371,7 @@ def test_a_pool_of_values_and_a_table_of_values():
     order = jnp.array([3, 1, 0, 2, 6, 5, 4])
     assert_close(pool(memory[order], values[order]), out, 1e-14, "order does not matter")
     table = hx.nn.HopfieldLookup(7, 1, 4, value_size=3, separate_values=True, key=keys[2])
-    assert table.values.shape == (7, 3)
+    assert np.shape(table.values) == (7, 3)
     expected = table.retrieval(memory, table.memory, table.values)
     assert_close(table(memory), expected, 0, "the same call")
 
