@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from ..nn import HopfieldPooling, inspect
 
@@ -168,8 +168,8 @@ def train(
     (arrays, _), of_epochs = jax.lax.scan(epoch, start, jr.split(key, epochs))
     model = eqx.combine(arrays, rest)
     still = eqx.nn.inference_mode(model)
-    tells: Bool[Array, "B S"] = jnp.asarray(bags.tells[number:])
-    on_these = (jax.vmap(still.weights)(x[number:]) * tells).sum(1)
+    tells = jnp.asarray(bags.tells[number:])
+    on_these = jnp.where(tells, jax.vmap(still.weights)(x[number:]), 0.0)
     found = on_these.sum() / tells.any(1).sum()
     return Trained(model, *of_epochs, found)
 
