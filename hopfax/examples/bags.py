@@ -170,7 +170,7 @@ def train(
     still = eqx.nn.inference_mode(model)
     tells = jnp.asarray(bags.tells[number:])
     on_these = jnp.where(tells, jax.vmap(still.weights)(x[number:]), 0.0)
-    found = on_these.sum() / tells.any(1).sum()
+    found = on_these.sum(1).mean(where=tells.any(1))
     return Trained(model, *of_epochs, found)
 
 
