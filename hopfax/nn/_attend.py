@@ -158,17 +158,23 @@ def products(query: Query, keys: Float[Array, "K S d"]) -> Float[Array, "H Q S"]
     """The products of queries in H heads and keys in K, of which each serves H/K heads; in the
     dtype of the queries, of factors in that of the keys."""
     (H, Q, d), (K, S, _) = query.shape, keys.shape
-    grouped = query.astype(keys.dtype).reshape(K, H // K * Q, d)
     wide: Any = dict(preferred_element_type=query.dtype)
-    return jnp.einsum("kqd,ksd->kqs", grouped, keys, **wide).reshape(H, Q, S)
+    query = query.astype(keys.dtype)
+    if K == H:
+        return jnp.einsum("hqd,hsd->hqs", query, keys, **wide)
+    grouped = query.reshape(K, H // K, Q, d)
+    return jnp.einsum("kgqd,ksd->kgqs", grouped, keys, **wide).reshape(H, Q, S)
 
 
 def sums(weights: Float[Array, "H Q S"], values: Float[Array, "K S e"]) -> Out:
     """The sums of values with these weights; as `products`."""
     (H, Q, S), (K, _, e) = weights.shape, values.shape
-    grouped = weights.astype(values.dtype).reshape(K, H // K * Q, S)
     wide: Any = dict(preferred_element_type=weights.dtype)
-    return jnp.einsum("kqs,kse->kqe", grouped, values, **wide).reshape(H, Q, e)
+    weights = weights.astype(values.dtype)
+    if K == H:
+        return jnp.einsum("hqs,hse->hqe", weights, values, **wide)
+    grouped = weights.reshape(K, H // K, Q, S)
+    return jnp.einsum("kgqs,kse->kgqe", grouped, values, **wide).reshape(H, Q, e)
 
 
 def divisor(S: int, block: int) -> int:

@@ -16,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from .._errors import as_count, as_key, as_number, check_at_least, check_shape, check_type
+from .._programs import jitted
 from .._report import Report, Reported
 from .._types import ArrayLike
 from ._attend import associations, products
@@ -255,7 +256,7 @@ def _rows(starts: Any, size: int, meaning: str, dtype: Any) -> Array:
     return starts
 
 
-@eqx.filter_jit
+@jitted
 def _rest(moving: Any, starts: Array, max_steps: int, tol: float) -> tuple[Array, Array]:
     """The states at rest, and which are; no state is moved once it is."""
 
@@ -319,7 +320,7 @@ def _described(
     )
 
 
-@eqx.filter_jit
+@jitted
 def _facts(moving: Any, states: Array) -> tuple[Array, ...]:
     """What each fixed point retrieves, by how much it is ahead, and its energy."""
     weights, ahead, energy = jax.vmap(moving.seen)(states)
