@@ -17,7 +17,7 @@ import pytest
 from helpers import ROOT, assert_close
 
 import hopfax as hx
-from hopfax.nn._attend import Sizes, fitting
+from hopfax.nn._attend import Portion, fitting
 
 ROUNDING = "float64, sums over a few ten items"
 
@@ -322,11 +322,11 @@ def test_large_memories_cost_a_block():
 
 
 def test_blocks_fit_the_cache_and_the_program():
-    whole = Sizes(None, None)
-    assert fitting(1, 1, 8192) == whole and fitting(1, 1, 8193) == Sizes(None, 2048)
-    assert fitting(64, 4, 1024) == whole and fitting(4096, 8, 4096) == Sizes(8, None)
-    assert fitting(512, 8, 1024) == Sizes(32, None)
-    assert fitting(4096, 16, 4096) == Sizes(None, 64)  # not eight queries
+    whole = Portion(None, None)
+    assert fitting(1, 1, 8192) == whole and fitting(1, 1, 8193) == Portion(None, 2048)
+    assert fitting(64, 4, 1024) == whole and fitting(4096, 8, 4096) == Portion(8, None)
+    assert fitting(512, 8, 1024) == Portion(32, None)
+    assert fitting(4096, 16, 4096) == Portion(None, 64)  # not eight queries
     length = jax.export.symbolic_shape("S")[0]
     assert fitting(1, 1, length) == whole
 
@@ -338,7 +338,7 @@ def test_some_queries_at_a_time_change_nothing(separation):
     keys = jr.split(jr.key(0), 4)
     query, memory = jr.normal(keys[0], (41, 4)), jr.normal(keys[1], (8192, 4))
     mask = jr.bernoulli(keys[2], 0.5, (41, 8192)).at[3].set(False)
-    assert fitting(41, 2, 8192) == Sizes(16, None)
+    assert fitting(41, 2, 8192) == Portion(16, None)
 
     def made(block, **options):
         return hx.nn.HopfieldRetrieval(2, 4, block=block, **options, key=keys[3])

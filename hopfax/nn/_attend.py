@@ -79,26 +79,26 @@ class AbstractReader(eqx.Module):
         """The scores, minus infinity where an item does not count."""
 
 
-class Sizes(NamedTuple):
+class Portion(NamedTuple):
     """How many queries, and how many items, are computed at a time; None: all of them."""
 
     queries: int | None
     items: int | None
 
 
-def fitting(Q: Any, H: int, S: Any) -> Sizes:
+def fitting(Q: Any, H: int, S: Any) -> Portion:
     """How much to compute at a time: all, if the items and their scores are few; some queries with
     all items, if these are few; or else all queries with some items."""
     if not all(isinstance(size, int) for size in (Q, H, S)):
-        return Sizes(None, None)  # sizes that are not known before the program runs
+        return Portion(None, None)  # sizes that are not known before the program runs
     most = _SCORES.get(jax.default_backend(), _MANY_SCORES)
     few = S <= 4 * _ITEMS
     if few and Q * H * S <= 2 * most:
-        return Sizes(None, None)
+        return Portion(None, None)
     queries = most // (H * S)
     if few and queries >= _QUERIES:
-        return Sizes(divisor(Q, queries), None)
-    return Sizes(None, min(max(most // max(Q * H, 1), 64), _ITEMS))
+        return Portion(divisor(Q, queries), None)
+    return Portion(None, min(max(most // max(Q * H, 1), 64), _ITEMS))
 
 
 def attend(

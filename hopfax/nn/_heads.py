@@ -34,7 +34,7 @@ def checked(
     else:
         S = check_items(layer, memory, values)
     mask = jnp.zeros(0, bool) if isinstance(S, int) and S == 0 and mask is None else mask
-    return query, whole_mask(mask, layer.num_heads, query.shape[0], S)
+    return query, _whole_mask(mask, layer.num_heads, query.shape[0], S)
 
 
 def check_items(layer: Any, memory: Array, values: Array | None) -> Any:
@@ -46,7 +46,7 @@ def check_items(layer: Any, memory: Array, values: Array | None) -> Any:
     return S
 
 
-def whole_mask(mask: Any, H: int, Q: Any, S: Any) -> Bool[Array, "_ _ S"] | None:
+def _whole_mask(mask: Any, H: int, Q: Any, S: Any) -> Bool[Array, "_ _ S"] | None:
     """A mask with all its axes, (1 or H, 1 or Q, S); None for None and for "causal"."""
     if mask is None:
         return None
