@@ -1,5 +1,5 @@
-"""Builds the documentation: `python -m docs build`, `serve`, or `store` for the outputs of pages
-that take long. Needs `pip install -e ".[docs]"`."""
+"""Builds the documentation: `python -m docs build`, `serve`, `store` for the outputs of pages that
+take long, `picture` for that of the README. Needs `pip install -e ".[docs]"`."""
 
 import argparse
 import functools
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from ._build import _execute, _html, _stage, _stored
+from ._build import _execute, _html, _picture, _stage, _stored
 
 
 def build(fresh: bool) -> None:
@@ -63,12 +63,15 @@ def main() -> int:
     stored.add_argument(
         "pages", nargs="*", help="such as theory/dense (default: those out of date)"
     )
+    commands.add_parser("picture", help="draw the picture of the README anew")
     options = parser.parse_args()
     try:
         if options.command == "build":
             build(options.fresh)
         elif options.command == "serve":
             serve(options.port)
+        elif options.command == "picture":
+            print(_picture.make())
         else:
             store(options.pages)
     except _execute.PageError as error:

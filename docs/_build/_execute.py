@@ -134,7 +134,7 @@ def _shown(outputs: Sequence[Any]) -> list[Output]:
             if out["name"] == "stdout":
                 shown.append(Output(_plain(out["text"]).rstrip()))
         elif "image/png" in data:
-            shown.append(Output(picture=_small(base64.b64decode(data["image/png"]))))
+            shown.append(Output(picture=small(base64.b64decode(data["image/png"]))))
         elif "text/plain" in data:
             text = _plain(data["text/plain"]).rstrip()
             if not (pictures and _DRAWN.search(text)):
@@ -142,7 +142,7 @@ def _shown(outputs: Sequence[Any]) -> list[Output]:
     return shown
 
 
-def _small(picture: bytes) -> bytes:
+def small(picture: bytes) -> bytes:
     """The same picture in at most 128 colours, a third of the bytes."""
     from PIL import Image
 
