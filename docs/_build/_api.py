@@ -83,7 +83,7 @@ def _index(rows: list[tuple[str, str, str, str]]) -> str:
         if group != title:
             title = group
             lines += ["", f"## [{group[0].upper() + group[1:]}]({page.removeprefix('api/')})", ""]
-            lines += ["| name | |", "|---|---|"]
+            lines += ["| name | what it is |", "|---|---|"]
         short = path.replace("hopfax.", "hx.", 1)
         lines.append(f"| [`{short}`][{path}] | {sentence} |")
     return "\n".join(lines) + "\n"
