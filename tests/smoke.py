@@ -106,8 +106,8 @@ def commands_work():
     """A sweep in the shell, its files, and what the installation says of itself."""
     status, said = command(*SWEEP)
     assert status == 0, said
-    written = {path.suffix for path in pathlib.Path("hopfax-out").iterdir()}
-    assert {".json", ".pdf"} <= written or {".json", ".png"} <= written, written
+    written = {path.suffix for path in pathlib.Path("hopfax-out").rglob("*")}
+    assert ".json" in written and written & {".png", ".pdf", ".svg"}, written
     status, said = command("doctor")
     assert status == 0 and hx.__version__ in said and "DOES NOT FIT" not in said, said
 
