@@ -14,8 +14,8 @@ def unmet() -> list[str]:
     """What hopfax and the packages under it require, and is installed in another version.
 
     One sentence each. Missing packages of hopfax itself are no such: they belong to extras. One
-    that is missing below is, as "tyro 1.0.17 requires typeguard>=4.0.0, but it is missing". A source
-    tree that is not installed has no list of requirements: nothing is found.
+    that is missing below is, as "tyro 1.0.17 requires typeguard>=4.0.0, but it is missing". A
+    source tree that is not installed has no list of requirements: nothing is found.
     """
     if installed("packaging") is None:
         return ["hopfax[cli] requires packaging, but it is missing"]
