@@ -33,7 +33,6 @@ Errors          SimulationError, SweepFailed, StoreError, StoreBusy, StoreCorrup
 """
 
 import importlib as _importlib
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import (
@@ -98,6 +97,7 @@ from ._sweep import (
     sweep_plan as sweep_plan,
 )
 from ._trajectory import Switches as Switches, Trajectory as Trajectory
+from ._version import __version__ as __version__
 from .networks import (
     AbstractFlow as AbstractFlow,
     AbstractHopfield as AbstractHopfield,
@@ -152,8 +152,6 @@ if _TYPE_CHECKING:
         log_density as log_density,
     )
     from .losses import Events as Events
-
-__version__ = _version("hopfax")
 
 __all__ = [
     "AbstractActivation",

@@ -495,6 +495,19 @@ def test_doctor_names_versions_devices_and_what_is_missing(command, monkeypatch)
     assert 'pip install "hopfax[plot]"' in command("doctor")[1]
 
 
+def test_doctor_says_that_a_source_tree_is_not_installed(command, monkeypatch):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "hopfax":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    status, out, _ = command("doctor")
+    assert status == 0 and f"{hx.__version__} (a source tree; " in out and "DOES NOT FIT" not in out
+
+
 def test_help_lists_the_commands_and_every_field_is_explained(command):
     for arguments in ([], ["--help"]):
         status, out, _ = command(*arguments)

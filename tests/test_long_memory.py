@@ -298,7 +298,7 @@ def test_noise_needs_an_even_readout():
     assert len(shown) > 16 and shown[:16] == [*order, order[0]]
     found = hx.fit_sequence(network(5), order, progress=False)
     with pytest.warns(hx.PhysicsWarning, match="noise as the strongest seed.*`readout='abs'`"):
-        played(found, dwells=20, **options)
+        played(found, dwells=2, **options)  # it is said before the run
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """The labels of a sweep's dataset: coordinates, units, settings and versions."""
 
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
@@ -15,6 +14,7 @@ import numpy as np
 from .. import _status
 from .._errors import missing
 from .._types import Dataset
+from .._version import __version__
 from ..observables import regime_attributes
 from ..patterns import Patterns
 from ._grid import Grid
@@ -123,16 +123,15 @@ def attributes(
 
 def environment() -> dict[str, Any]:
     """The versions and the device, on which the last bits can depend besides the settings."""
-    version = importlib.metadata.version("hopfax")
     versions = {
-        "hopfax": version,
+        "hopfax": __version__,
         "jax": jax.__version__,
         "diffrax": diffrax.__version__,
         "equinox": eqx.__version__,
     }
     device = jax.devices()[0]
     return {
-        "hopfax_version": version,
+        "hopfax_version": __version__,
         "versions": json.dumps(versions),
         "device": f"{device.platform}: {device.device_kind}",
     }

@@ -14,10 +14,13 @@ def unmet() -> list[str]:
     """What hopfax and the packages under it require, and is installed in another version.
 
     One sentence each. Missing packages of hopfax itself are no such: they belong to extras. One
-    that is missing below is, as "tyro 1.0.17 requires typeguard>=4.0.0, but it is missing".
+    that is missing below is, as "tyro 1.0.17 requires typeguard>=4.0.0, but it is missing". A
+    source tree that is not installed has no list of requirements: nothing is found.
     """
     if installed("packaging") is None:
         return ["hopfax[cli] requires packaging, but it is missing"]
+    if installed("hopfax") is None:
+        return []
     found, seen, waiting = [], set(), ["hopfax"]
     while waiting:
         name = waiting.pop()

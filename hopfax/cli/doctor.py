@@ -39,7 +39,8 @@ class Doctor:
 
     def __call__(self) -> int:
         """Print them."""
-        rows = [("python", platform.python_version()), ("hopfax", hopfax.__version__)]
+        how = "" if installed("hopfax") else " (a source tree; to check packages: pip install -e .)"
+        rows = [("python", platform.python_version()), ("hopfax", hopfax.__version__ + how)]
         rows += [(name, installed(name) or "MISSING") for name in _CORE]
         for name, extra in _EXTRAS.items():
             rows.append((name, installed(name) or f'missing: pip install "hopfax[{extra}]"'))

@@ -167,8 +167,11 @@ class AbstractFlow(AbstractNetwork):
     forms: ClassVar[AbstractForms] = Sites()
 
     @abc.abstractmethod
-    def init(self, **start: Any) -> State:
-        """A start state, from named arrays that the subclass lists."""
+    def init(self, *args: Any, **start: Any) -> State:
+        """A start state, from named arrays that the subclass lists.
+
+        With `*args` type checkers let a subclass name whatever it needs; starts have names only.
+        """
 
     @abc.abstractmethod
     def vector_field(self, t: Any, state: State, inputs: Inputs | None = None) -> State:
