@@ -1,1 +1,1 @@
-"""The documentation site: its pages, and what builds it."""
+"""The documentation site: pages in Markdown, and what builds them (`python -m docs build`)."""
