@@ -1,10 +1,10 @@
 """Agreement tables: the claims of `hopfax reproduce`, stored beside the site and shown on it.
 
 A page of the theory has a line `<!-- agreement: FAMILY -->`, in whose place the builder puts
-`table(FAMILY)`. Nothing in such a table is typed: it is made from docs/stored/reproduce/FAMILY.json,
-which `store` writes from a run of `hopfax reproduce FAMILY`. That run takes minutes, so it is not
-repeated for each build. Instead the file holds a digest of the source text that decides what is
-claimed, measured and predicted, and `stale` says when that text has changed since.
+`table(FAMILY)`. Nothing in such a table is typed: it is made from a file FAMILY.json in
+docs/stored/reproduce, which `store` writes from a run of `hopfax reproduce FAMILY`. That run takes
+minutes, so it is not repeated for each build. Instead the file holds a digest of the source text
+that decides what is claimed, measured and predicted, and `stale` says when that text has changed.
 
     python -m docs._build.agreement sequential dense rate    # run and store them again
 """
@@ -22,10 +22,14 @@ import tempfile
 import time
 from typing import Any
 
+import hopfax
+from hopfax.cli import _families
+
 _ROOT = pathlib.Path(__file__).parents[2]
 _STORED = _ROOT / "docs" / "stored" / "reproduce"
 
-FAMILIES = ("sequential", "dense", "rate")
+#: The families that have the command.
+FAMILIES = tuple(_families.families_with("reproduce"))
 
 _RELATIONS = {"equal": "", "below": "must lie below", "above": "must lie above"}
 
@@ -60,7 +64,7 @@ def store(family: str) -> Agreement:
         claims = json.loads(found.read_text())
     made = Agreement(
         family,
-        _version(),
+        hopfax.__version__,
         datetime.datetime.now(datetime.UTC).date().isoformat(),
         round(time.monotonic() - start, 1),
         settings,
@@ -155,12 +159,6 @@ def _path(family: str) -> pathlib.Path:
     if family not in FAMILIES:
         raise ValueError(f"`family` must be one of {', '.join(FAMILIES)}, got {family!r}.")
     return _STORED / f"{family}.json"
-
-
-def _version() -> str:
-    import hopfax
-
-    return hopfax.__version__
 
 
 def _heading(stored: Agreement) -> str:
