@@ -109,6 +109,8 @@ def table(family: str) -> str:
     conditions = list(dict.fromkeys(claim["conditions"] for claim in stored.claims))
     places = {text: number for number, text in enumerate(conditions, 1)}
     lines = [
+        '<div class="agreement" markdown>',
+        "",
         _heading(stored),
         "",
         "| claim | predicted | simulated | difference | tolerance | why this tolerance | under |",
@@ -123,6 +125,7 @@ def table(family: str) -> str:
         lines.append(f"| {name} | {' | '.join(map(_number, values))} | {why} | {under} |")
     lines += ["", "Conditions, by the number in the last column:", ""]
     lines += [f"{number}. {_escaped(text)}" for text, number in places.items()]
+    lines += ["", "</div>"]
     return "\n".join(lines) + "\n"
 
 
