@@ -7,6 +7,7 @@ import pytest
 from helpers import ROOT, run_python
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LONG = ("05_fit_a_sequence",)  # which takes more than a minute
 RUN = """
 import json, os, pathlib, warnings
 from matplotlib import pyplot
@@ -60,7 +61,13 @@ def test_outputs_are_stripped(file):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, marks=[pytest.mark.long] if file.stem in LONG else [], id=file.stem)
+        for file in NOTEBOOKS
+    ],
+)
 def test_notebook_runs_from_top_to_bottom(file, tmp_path):
     """In an interpreter of its own, without silent promotion."""
     environment = dict(JAX_ENABLE_X64="1", JAX_NUMPY_DTYPE_PROMOTION="strict", MPLBACKEND="Agg")
