@@ -14,7 +14,7 @@ import pytest
 import hopfax as hx
 from hopfax import constraints, losses
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "posteriors.md"
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "howto" / "posteriors.md"
 START = dict(saliency=[4.0, 0.0, 0.0, 0.0])
 
 

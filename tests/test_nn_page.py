@@ -11,7 +11,7 @@ from helpers import ROOT
 
 import hopfax as hx
 
-TEXT = (ROOT / "docs" / "layers.md").read_text()
+TEXT = (ROOT / "docs" / "howto" / "layers.md").read_text()
 
 
 @pytest.mark.slow

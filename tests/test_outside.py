@@ -170,7 +170,7 @@ def test_six_methods_are_all_it_owes():
 
 def test_the_page_on_ones_own_network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / "docs" / "own_network.md").read_text()
+    text = (ROOT / "docs" / "howto" / "own_network.md").read_text()
     first, second = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     lines = first[first.index("class Tiring") :].splitlines()
     assert len([line for line in lines if line]) <= 30

@@ -180,7 +180,7 @@ def log_density(
     was not given, since without it there is no density.
 
     Recipes for [blackjax](https://blackjax-devs.github.io/blackjax) and
-    [numpyro](https://num.pyro.ai) stand in docs/posteriors.md. In short:
+    [numpyro](https://num.pyro.ai) stand in docs/howto/posteriors.md. In short:
     `blackjax.nuts(density, **settings)` with draws from `density.start` on, and
     `NUTS(potential_fn=lambda free: -density(free))` with `init_params=density.start`.
 

@@ -112,7 +112,8 @@ def pooled(where: Callable, *, sigma: ArrayLike) -> Pooled:
     mean of the group needs no parameter of its own. Members whose data say little are drawn towards
     the others (partial pooling, shrinkage). How much members differ is mostly not known: take the
     variance of their values when fitted without this prior, less the mean square of their standard
-    errors (DerSimonian, Laird 1986, doi:10.1016/0197-2456(86)90046-2), as docs/posteriors.md does.
+    errors (DerSimonian, Laird 1986, doi:10.1016/0197-2456(86)90046-2), as docs/howto/posteriors.md
+    does.
     Gelman et al. 2013, *Bayesian Data Analysis*, chapter 5.
 
     **Arguments:** `where`: the arrays, whose first axis counts the members. `sigma`: the standard
