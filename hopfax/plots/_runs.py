@@ -104,7 +104,7 @@ def _name(ax: Axes, lines: list[Line], marks: list[Artist], coarse: bool) -> Non
         handles, title = [*marks], None
         notes.append(f"{len(lines)} memories; colours and dashes repeat every {DIFFERENT}")
     if coarse:
-        notes.append("saves are too far apart to show the handovers: use dense=True")
+        notes.append("saves are too far apart to show\nthe handovers: use dense=True")
     handles += [Line2D([], [], ls="none", label=text) for text in notes]
     if handles:
         place: Style = dict(loc="lower center", bbox_to_anchor=(0.5, 1.0))
