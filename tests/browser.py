@@ -14,8 +14,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 @contextlib.contextmanager
 def browser() -> Iterator[Any]:
-    """A headless Chromium, driven by Playwright. Skips the test where there is none, but fails in CI
-    (the variable CI), where there has to be one."""
+    """A headless Chromium, driven by Playwright. Skips the test where there is none, but fails
+    where the variable CI is set, for there has to be one."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         assert not os.environ.get("CI"), f"there is no browser: none of {', '.join(NAMES)}."
@@ -33,8 +33,8 @@ def browser() -> Iterator[Any]:
 class Watched:
     """A page whose errors and requests are kept.
 
-    `errors` are messages of the console of level error and exceptions, `requests` the addresses that
-    the page asked for, without those of data that it has itself.
+    `errors` are the console's messages of level error and exceptions, `requests` the addresses
+    that the page asked for, without those of data that it has itself.
     """
 
     def __init__(self, started: Any, width: int = 1280, height: int = 900, **options: Any) -> None:

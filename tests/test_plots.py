@@ -817,7 +817,7 @@ def test_more_memories_than_colours_have_dashes_and_many_are_said_to_repeat():
     assert len(looks) == 20 and texts(ax) == [str(mu) for mu in range(20)]
     assert titles(ax) == ["memory"]
     (ax,) = plots.trajectory(run(40))
-    assert texts(ax) == ["40 memories; colours and dashes repeat every 32"]
+    assert texts(ax) == [] and titles(ax) == ["40 memories; colours and dashes repeat every 32"]
 
 
 def test_a_handover_between_two_saves_is_drawn_where_it_happens():
@@ -828,11 +828,15 @@ def test_a_handover_between_two_saves_is_drawn_where_it_happens():
         for dense in (False, True)
     )
     ax = plots.trajectory(plain)[0]
-    assert texts(ax)[-1].startswith("saves are too far apart") and len(ax.lines[0].get_xdata()) == 6
+    assert titles(ax)[0].startswith("saves are too far apart") and len(ax.lines[0].get_xdata()) == 6
+    # a long sentence takes nothing of the width of the Axes
+    ax.figure.set_size_inches(6.4, 3.8)
+    ax.figure.canvas.draw()
+    assert ax.get_position().width > 0.8
     ax = plots.trajectory(dense)[0]
     times, overlap = (np.asarray(v) for v in (ax.lines[0].get_xdata(), ax.lines[0].get_ydata()))
     first = float(dense.switches.time[0])
     near = np.abs(times - first) < 8
     assert near.sum() > 40 and (np.diff(times) >= 0).all()
     assert_close(overlap[near], dense.evaluate(times[near])["overlaps"][:, 0], 1e-12, "exact")
-    assert "too far apart" not in " ".join(texts(ax))
+    assert "too far apart" not in " ".join(texts(ax) + titles(ax))

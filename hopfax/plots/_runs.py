@@ -92,27 +92,30 @@ def _line(ax: Axes, ts: np.ndarray, values: np.ndarray, mu: int) -> Line:
 
 
 def _name(ax: Axes, lines: list[Line], marks: list[Artist], coarse: bool) -> None:
-    """The legend: memories up to so many as differ, of more a sentence."""
-    from matplotlib.lines import Line2D
-
-    handles, notes, title = [*lines[:DIFFERENT], *marks], [], None
+    """The legend: memories up to so many as differ. Its title holds what is a sentence, which as an
+    entry would be a column, and take its width from the Axes."""
+    handles, notes = [*lines[:DIFFERENT], *marks], []
+    columns = min(len(handles), _SPELT)
     if len(lines) > _SPELT:  # of many, the number alone finds room
-        title = "memory"
+        columns = 6 if marks else 8
         for mu, line in enumerate(lines):
             line.set_label(str(mu))
+        notes.append("memory")
     if len(lines) > DIFFERENT:
-        handles, title = [*marks], None
-        notes.append(f"{len(lines)} memories; colours and dashes repeat every {DIFFERENT}")
+        handles = [*marks]
+        notes = [f"{len(lines)} memories; colours and dashes repeat every {DIFFERENT}"]
     if coarse:
-        notes.append("saves are too far apart to show\nthe handovers: use dense=True")
-    handles += [Line2D([], [], ls="none", label=text) for text in notes]
-    if handles:
+        notes.insert(0, "saves are too far apart to show the handovers: use dense=True")
+    if handles or notes:
         place: Style = dict(loc="lower center", bbox_to_anchor=(0.5, 1.0))
-        columns = 1 if notes and len(handles) == len(notes) else min(len(handles), _SPELT)
-        if title:
-            columns = 8 if not marks and not notes else 6
-        style: Style = dict(fontsize="small", frameon=False, ncols=columns, title=title)
-        ax.legend(handles=handles, **style, **place)
+        style: Style = dict(fontsize="small", frameon=False, ncols=max(columns, 1))
+        ax.legend(
+            handles=handles,
+            title="\n".join(notes) or None,
+            title_fontsize="small",
+            **style,
+            **place,
+        )
 
 
 def _switches(traj: Trajectory) -> np.ndarray:

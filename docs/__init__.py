@@ -1,0 +1,1 @@
+"""The documentation site: pages in Markdown, and what builds them (`python -m docs build`)."""
