@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
@@ -522,6 +523,51 @@ def test_trajectory_without_saliency_needs_one_axes():
     assert list(plots.trajectory(run_by_hand(saliency=False), axes=ax)) == [ax]
     with pytest.raises(ValueError, match="`axes` must hold 2"):
         plots.trajectory(run_by_hand(), axes=ax)
+
+
+def handed_over(alive=11, retrieved=True):
+    """A run that goes from memory 0 to memory 1 at time 5, if it does, and ends after `alive`
+    saves."""
+    run, one = run_by_hand(), jnp.array([1])
+    fades = jnp.where(jnp.arange(11)[:, None] < alive, run.overlaps, 0.0)
+    log = hx.Switches(jnp.array([5.0]), 0 * one, one, jnp.array([retrieved]), jnp.array(1))
+    return eqx.tree_at(lambda traj: (traj.overlaps, traj.switches), run, (fades, log))
+
+
+def bars(ax):
+    """Row, start and end of every bar."""
+    ends = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches]
+    rows = [round(bar.get_y() + bar.get_height() / 2) for bar in ax.patches]
+    return [(row, *map(float, end)) for row, end in zip(rows, ends, strict=True)]
+
+
+def test_a_raster_has_a_bar_from_switch_to_switch_until_nothing_is_retrieved():
+    ax = plots.raster(handed_over(alive=9), items=["do", "re"])
+    assert bars(ax) == [(0, 0.0, 5.0), (1, 5.0, 8.0)]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["do", "re"]
+    shared = plots.raster(handed_over(), items=[7, 7])
+    assert bars(shared) == [(0, 0.0, 5.0), (0, 5.0, 10.0)]
+    assert [text.get_text() for text in shared.get_yticklabels()] == ["7"]
+
+
+def test_a_raster_of_a_batch_has_a_row_for_every_run():
+    runs = handed_over(), handed_over(alive=4, retrieved=False)
+    ax = plots.raster(jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs))
+    assert bars(ax) == [(0, 0.0, 5.0), (0, 5.0, 10.0), (1, 0.0, 3.0)]
+    colours = [bar.get_facecolor() for bar in ax.patches]
+    assert colours[0] == colours[2] != colours[1]
+    assert texts(ax) == ["0", "1"] and ax.get_ylabel() == "run"
+
+
+def test_a_raster_refuses_what_has_no_switches_or_other_items():
+    memory = hx.DenseMemory(hx.patterns.hadamard(2, 4), hx.Power(3))
+    steps = hx.iterate(memory, memory.init(memory.patterns.xi[0]), 2)
+    with pytest.raises(ValueError, match="`traj` must be a run of hopfax.simulate"):
+        plots.raster(steps)
+    with pytest.raises(ValueError, match="`items` must have shape"):
+        plots.raster(handed_over(), items=["do", "re", "mi"])
+    with pytest.raises(TypeError, match="`items` must be one for each memory"):
+        plots.raster(handed_over(), items="do")
 
 
 def test_saliency_map_marks_the_fixed_points_and_follows_the_orbit():

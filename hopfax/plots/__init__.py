@@ -1,12 +1,14 @@
 """Pictures of runs, sweeps and theory, by matplotlib (extra `plot`).
 
 Every function draws into the Axes given as `ax` or `axes`, or into new ones, and returns them.
-`facets` and `overview`, whose panels depend on the dataset, draw into a `figure`.
+`facets` and `overview`, whose panels depend on the dataset, draw into a `figure`. `COLOURS` are the
+colours of lines, told apart by the colour-blind and in greyscale.
 """
 
 import importlib as _importlib
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from .._palette import COLOURS as COLOURS
 from ._associations import associations as associations
 from ._bifurcation import bifurcation as bifurcation
 from ._dense import retrieval_diagram as retrieval_diagram
@@ -18,6 +20,7 @@ from ._panels import (
     overview as overview,
     scatter as scatter,
 )
+from ._raster import raster as raster
 from ._rate import storage_diagram as storage_diagram
 from ._runs import trajectory as trajectory
 from ._sweeps import (
@@ -30,6 +33,7 @@ if _TYPE_CHECKING:
     from ._fit import fit as fit
 
 __all__ = [
+    "COLOURS",
     "associations",
     "bifurcation",
     "curves",
@@ -40,6 +44,7 @@ __all__ = [
     "maps",
     "overview",
     "phase_diagram",
+    "raster",
     "retrieval_diagram",
     "saliency_map",
     "scatter",
