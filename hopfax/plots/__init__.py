@@ -1,7 +1,8 @@
 """Pictures of runs, sweeps and theory, by matplotlib (extra `plot`).
 
 Every function draws into the Axes given as `ax` or `axes`, or into new ones, and returns them.
-`facets` and `overview`, whose panels depend on the dataset, draw into a `figure`.
+`facets` and `overview`, whose panels depend on the dataset, draw into a `figure`. `report` writes
+an HTML file that can be hovered and clicked (Bokeh, extra `web`).
 """
 
 import importlib as _importlib
@@ -28,6 +29,7 @@ from ._sweeps import (
 
 if _TYPE_CHECKING:
     from ._fit import fit as fit
+    from ._html._report import report as report
 
 __all__ = [
     "associations",
@@ -40,6 +42,7 @@ __all__ = [
     "maps",
     "overview",
     "phase_diagram",
+    "report",
     "retrieval_diagram",
     "saliency_map",
     "scatter",
@@ -48,10 +51,14 @@ __all__ = [
 ]
 
 
+#: Late: they take all that fits, or sweeps, along.
+_LATE = {"fit": "_fit", "report": "_html._report"}
+
+
 def __getattr__(name: str):
-    if name != "fit":  # late: it takes all that fits along
+    if name not in _LATE:
         raise AttributeError(f"module 'hopfax.plots' has no attribute {name!r}")
-    return _importlib.import_module("hopfax.plots._fit").fit
+    return getattr(_importlib.import_module(f"hopfax.plots.{_LATE[name]}"), name)
 
 
 def __dir__() -> list[str]:

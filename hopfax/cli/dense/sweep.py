@@ -17,6 +17,7 @@ from .._families import Family
 from .._folder import Folder
 from .._limits import check_seed
 from .._machine import Precision, precision
+from .._reports import Again
 from .._settings import FILE, options_from
 from .._sweeping import DIAGRAM, announcement, check_diagram, chunk, mapped
 from . import _diagram, _networks, _options as own, _points, _runs
@@ -232,6 +233,21 @@ class Sweep:
             found[k] = _points.recall(network, states, self.steps)[:, -1]
             place.write_array(name, found)
         return found
+
+
+def again(folder: pathlib.Path) -> Again:
+    """What is computed again of the sweep in a folder: its runs, or of a diagram the overlaps of
+    the effective neuron, step by step."""
+    asked = options_from(folder / FILE, "sweep", Sweep)
+    wide = asked.precision == "float64"
+    with jax.enable_x64(wide):
+        if asked.axis:
+            grid = _runs.grid_of(asked)
+            task, _ = _runs.task_of(asked, grid)
+            return Again(_runs.watched(task), jax.random.key(asked.seed), grid, wide)
+        text = "The curves are those of the theory: the overlap of the effective neuron by steps."
+        point = hx.Recipe(_points.Orders(asked._point(asked.orders[0])))
+        return Again(point, None, {"order": list(asked.orders), **asked._grid()}, wide, 64, (text,))
 
 
 def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:
