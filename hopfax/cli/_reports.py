@@ -32,8 +32,8 @@ def kind_of(place: pathlib.Path) -> str:
     if models(place):
         return "fit"
     raise StoreError(
-        f"`folder`: {place} holds no sweep, no run and no model; name a folder that `hopfax sweep`, "
-        "`hopfax run` or `hopfax fit` wrote to."
+        f"`folder`: {place} holds no sweep, no run and no model; name a folder that `hopfax "
+        "sweep`, `hopfax run` or `hopfax fit` wrote to."
     )
 
 
@@ -63,8 +63,9 @@ def settings_table(folder: pathlib.Path, command: str) -> list[Table]:
     """The settings in a folder, as a table."""
     if not (folder / FILE).is_file():
         return []
-    rows = [(name.replace("_", " "), str(value)) for name, value in read(folder / FILE, command).items()]
-    return [Table("Settings of the command", ("option", "value"), rows)]
+    found = read(folder / FILE, command)
+    rows = [(name.replace("_", " "), str(value)) for name, value in found.items()]
+    return [Table("Settings of the command", ("option", "value"), rows, half=True)]
 
 
 def run_in(folder: pathlib.Path) -> list[OneRun]:
@@ -135,7 +136,7 @@ def _status_table(dataset: Any) -> list[Table]:
 def _versions(dataset: Any) -> Table:
     names = ("method", "reduction", "steps", "moved")
     rows = [(name, str(dataset.attrs[name])) for name in names if name in dataset.attrs]
-    return Table("How it was computed", ("what", "value"), rows)
+    return Table("How it was computed", ("what", "value"), rows, half=True)
 
 
 def film_of(dataset: Any, unit: str) -> Film | None:

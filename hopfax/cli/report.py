@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from .. import StoreError
 from ..plots._html._figures import require
-from ..plots._html._report import RUNS, SIZE, About, page_of_run, page_of_sweep
+from ..plots._html._report import RUNS, SIZE, About, page_of_run, page_of_sweep, title_of
 from . import _families, _reports
 from ._console import say
 from ._folder import Folder
@@ -31,7 +31,7 @@ class Report:
     """
 
     folder: Positional[pathlib.Path]
-    """The folder that `hopfax sweep`, `run` or `fit` wrote to, a stored sweep, or a model's file."""
+    """What `hopfax sweep`, `run` or `fit` wrote to, a stored sweep, or a model's file."""
     out: pathlib.Path | None = None
     """The .html file (default: report.html in the folder; beside a store or a model)."""
     runs: int = RUNS
@@ -89,7 +89,7 @@ class Report:
         waiting = int((dataset["status"] == -1).sum())
         if waiting:
             notes.insert(0, f"Unfinished: {waiting:,} points have not been run.")
-        about = About(_title(dataset), settings, again, notes)
+        about = About(title_of(dataset), settings, again, notes)
         how: dict[str, Any] = dict(theory=self.theory, size=int(1e6 * self.size))
         try:
             return page_of_sweep(dataset, about, runs=self.runs, **how)
@@ -119,9 +119,3 @@ class Report:
     def _fit(self) -> str:
         file = _reports.model_in(self.folder)
         return page_of_run(_families.cell("sequential", "fit").replayed(file))
-
-
-def _title(dataset: Any) -> str:
-    title = str(dataset.attrs.get("title", "A sweep"))
-    title = title.replace("hopfax sweep of Point", "Sweep").replace("hopfax sweep of", "Sweep of")
-    return title[:1].upper() + title[1:]

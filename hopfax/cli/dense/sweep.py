@@ -17,7 +17,6 @@ from .._families import Family
 from .._folder import Folder
 from .._limits import check_seed
 from .._machine import Precision, precision
-from .._reports import Again
 from .._settings import FILE, options_from
 from .._sweeping import DIAGRAM, announcement, check_diagram, chunk, mapped
 from . import _diagram, _networks, _options as own, _points, _runs
@@ -235,10 +234,12 @@ class Sweep:
         return found
 
 
-def again(folder: pathlib.Path) -> Again:
+def again(folder: pathlib.Path) -> Any:
     """What is computed again of the sweep in a folder: its runs, or of a diagram the overlaps of
     the effective neuron, step by step."""
     asked = options_from(folder / FILE, "sweep", Sweep)
+    from .._reports import Again  # late: it takes all of hopfax.plots along
+
     wide = asked.precision == "float64"
     with jax.enable_x64(wide):
         if asked.axis:

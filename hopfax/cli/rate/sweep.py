@@ -15,7 +15,6 @@ from .._console import say
 from .._families import Family
 from .._limits import check_patterns, check_seed
 from .._machine import Precision
-from .._reports import Again
 from .._settings import FILE, options_from
 from .._sweeping import DIAGRAM, announcement, check_diagram, chunk, mapped, noise_key
 from . import _diagram, _options as own, _points, _runs
@@ -237,10 +236,12 @@ class Sweep:
         return _diagram.together(found, beside, self.asked()), fresh
 
 
-def again(folder: pathlib.Path) -> Again:
+def again(folder: pathlib.Path) -> Any:
     """What is computed again of the sweep in a folder: its runs, or of a diagram, which is theory,
     simulations that begin near a memory."""
     asked = options_from(folder / FILE, "sweep", Sweep)
+    from .._reports import Again  # late: it takes all of hopfax.plots along
+
     wide = asked.precision == "float64"
     with jax.enable_x64(wide):
         if asked.axis:

@@ -19,7 +19,6 @@ from .._limits import check_noise, check_points, check_positive
 from .._machine import Precision
 from .._memories import absolute, are_random, check_seed_used, described
 from .._models import check_alone, load_flow
-from .._reports import Again
 from .._settings import options_from
 from .._sweeping import Work, check_where, noise_key, outcomes, swept
 from . import _sweep_task
@@ -187,8 +186,10 @@ def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:
     return _output.open_store(place)
 
 
-def again(folder: pathlib.Path) -> Again:
+def again(folder: pathlib.Path) -> Any:
     """What the sweep in a folder computed, by its settings, to be computed again."""
+    from .._reports import Again  # late: it takes all of hopfax.plots along
+
     asked = options_from(folder / _output.FILE, "sweep", Sweep)
     asked = _sweep_task.fixed(asked) if asked.axis else asked
     wide = asked.precision == "float64"

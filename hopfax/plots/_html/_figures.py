@@ -36,11 +36,17 @@ def diagram(shown: Diagram) -> Figures:
     """The figure of a sweep."""
     from bokeh.models import BoxAnnotation, ColumnDataSource, HoverTool, TapTool
 
-    figure = _figure(shown.x, shown.y, 460)
-    cells = ColumnDataSource(_cells(shown), name="cells")
+    figure = _figure(shown.x, shown.y, 460, limits=shown.kind != "cloud")
+    names = ("left", "right", "bottom", "top", "x", "y", "fill", "alpha")
+    cells = ColumnDataSource({name: [] for name in names}, name="cells")
     theory = _no_lines("theory")
     marks = {name: ColumnDataSource(dict(x=[], y=[]), name=name) for name in ("chosen", "nearest")}
-    figure.add_layout(BoxAnnotation(hatch_pattern="/", hatch_color="#C9C9CF", level="underlay"))
+    if shown.kind != "cloud":  # the ground, which shows where points have not been run
+        (left, right), hatch = shown.x.limits, dict(hatch_pattern="/", hatch_color="#B9B9C1")
+        sides: dict[str, Any] = dict(left=left, right=right, fill_alpha=0.0, line_alpha=0.0)
+        if shown.y is not None:
+            sides |= dict(zip(("bottom", "top"), shown.y.limits, strict=True))
+        figure.add_layout(BoxAnnotation(level="underlay", **hatch, **sides))
     fill: dict[str, Any] = dict(fill_color="fill", fill_alpha="alpha")
     if shown.kind == "cloud":
         glyph = figure.scatter("x", "y", size=10, line_color="#55555E", source=cells, **fill)
@@ -76,6 +82,7 @@ def run(unit: str, saliency: bool, height: int = 230) -> Figures:
         figure = _figure(x, Scale("", label, np.array([0.0, 1.0])), height)
         if first is not None:
             figure.x_range = first.x_range
+        figure.x_range.range_padding = 0.0
         first = first or figure
         curves = _no_lines(name)
         renderer = _draw(figure, curves, halo=False)
@@ -126,10 +133,14 @@ def _script(function: str, argument: str) -> Any:
     return CustomJS(code=f"window.hopfax.{function}({argument})")
 
 
-def _figure(x: Scale, y: Scale | None, height: int) -> Any:
+def _figure(x: Scale, y: Scale | None, height: int, limits: bool = False) -> Any:
     from bokeh.plotting import figure as new
 
     label = as_text(y.label) if y is not None else "value"
+    ends: dict[str, Any] = {}
+    for side, one in (("x", x), ("y", y)):
+        if one is not None and limits:
+            ends[f"{side}_range"] = one.limits
     kinds = ["log" if one is not None and one.log else "linear" for one in (x, y)]
     made: Any = new(
         height=height,
@@ -140,6 +151,8 @@ def _figure(x: Scale, y: Scale | None, height: int) -> Any:
         x_axis_type=kinds[0],
         y_axis_type=kinds[1],
         min_border_right=12,
+        min_border_left=58,
+        **ends,
     )
     for axis, one in ((made.xaxis[0], x), (made.yaxis[0], y)):
         if one is not None and one.words:
@@ -163,37 +176,6 @@ def _dress(figure: Any) -> None:
     figure.axis.major_label_text_font_size = "12px"
     figure.axis.axis_label_text_font_style = "normal"
     figure.axis.axis_label_text_color = figure.axis.major_label_text_color = "#3A3A44"
-
-
-def _cells(shown: Diagram) -> dict[str, Any]:
-    """The places of the cells; their colours come from the script."""
-    x, y = shown.x, shown.y
-    if shown.kind == "cloud":
-        assert y is not None
-        found = {"x": x.values, "y": y.values}
-    elif y is None:
-        found = _rows(x.edges, np.array([0.0, 1.0]), x.values, np.array([0.5]))
-    else:
-        found = _rows(x.edges, y.edges, x.values, y.values)
-    number = len(found["x"])
-    return found | {"fill": ["#FFFFFF"] * number, "alpha": np.zeros(number)}
-
-
-def _rows(
-    across: np.ndarray, up: np.ndarray, x: np.ndarray, y: np.ndarray
-) -> dict[str, np.ndarray]:
-    """The borders of cells in rows along x, and their middles."""
-
-    def along(values: np.ndarray) -> np.ndarray:
-        return np.tile(values, len(y))
-
-    def over(values: np.ndarray) -> np.ndarray:
-        return np.repeat(values, len(x))
-
-    left, right = np.minimum(across[1:], across[:-1]), np.maximum(across[1:], across[:-1])
-    bottom, top = np.minimum(up[1:], up[:-1]), np.maximum(up[1:], up[:-1])
-    found = {"left": along(left), "right": along(right), "bottom": over(bottom), "top": over(top)}
-    return found | {"x": along(x), "y": over(y)}
 
 
 def _values_over_axis(figure: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ BLANK = 65535
 
 
 def packed(values: Any, kind: str) -> dict[str, str]:
-    """An array as text, with its type ("f4", "u2", "u1", "i4"), in row-major order."""
+    """An array as text, with its type ("f4", "u2", "u1", "i1", "i4"), in row-major order."""
     array = np.ascontiguousarray(np.asarray(values), dtype=f"<{kind}")
     return {"type": kind, "bytes": base64.b64encode(array.tobytes()).decode()}
 

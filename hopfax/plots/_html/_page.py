@@ -27,13 +27,14 @@ _LONG = 160  # letters of a value in a table
 
 class Table(NamedTuple):
     """A table of a page; `numbers`: which columns hold numbers; `folded`: what is written where it
-    is folded away, "" where it is not."""
+    is folded away, "" where it is not; `half`: whether it needs half the width only."""
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     numbers: Sequence[int] = ()
     folded: str = ""
+    half: bool = False
 
 
 class Film(NamedTuple):
@@ -119,10 +120,11 @@ def data_of(shown: Diagram, runs: Runs | None) -> dict[str, Any]:
         "cells": cells,
         "x": _axis(shown.x, shown.kind),
         "y": None if shown.y is None else _axis(shown.y, shown.kind),
+        "borders": _borders(shown),
         "sliders": [{"label": as_html(s.label), "values": s.values} for s in shown.sliders],
         "others": {as_html(k): _numbers(v) for k, v in shown.others.items()},
         "variables": [_variable(variable) for variable in shown.variables],
-        "status": packed(shown.status, "i4"),
+        "status": packed(shown.status, "i1"),
         "statuses": _statuses(),
         "lines": [[_line(line) for line in lines] for lines in shown.lines],
         "gaps": gap_words(),
@@ -131,6 +133,7 @@ def data_of(shown: Diagram, runs: Runs | None) -> dict[str, Any]:
         "first": _first(shown, runs),
     }
     if shown.kind == "cloud":
+        found["points"] = {"x": shown.x.values.tolist(), "y": _up(shown).tolist()}
         found["spots"] = {name: _share(one) for name, one in (("x", shown.x), ("y", shown.y))}
     return found | curves(None if runs is None else _of_runs(runs, shown))
 
@@ -156,6 +159,22 @@ def _palette() -> list[str]:
 def _axis(scale: Any, kind: str) -> dict[str, Any]:
     words = list(scale.words) or [f"{value:.5g}" for value in scale.values]
     return {"label": as_html(scale.label), "words": words}
+
+
+def _up(shown: Diagram) -> np.ndarray:
+    return np.zeros(0) if shown.y is None else shown.y.values
+
+
+def _borders(shown: Diagram) -> dict[str, Any] | None:
+    """The borders and the middles of the cells of a map, along x and along y."""
+    if shown.kind == "cloud":
+        return None
+    y = shown.y
+    return {
+        **{"across": shown.x.edges.tolist(), "x": shown.x.values.tolist()},
+        **{"up": [0.0, 1.0] if y is None else y.edges.tolist()},
+        **{"y": [0.5] if y is None else y.values.tolist()},
+    }
 
 
 def _numbers(values: np.ndarray) -> dict[str, str]:
@@ -297,11 +316,7 @@ def settings_tables(dataset: Dataset, settings: Mapping[str, Any]) -> list[Table
     tables, attrs = [], dataset.attrs
     if settings:
         rows = [(name.replace("_", " "), _short(value)) for name, value in settings.items()]
-        tables.append(Table("Settings of the command", ("option", "value"), rows))
-    point = _parsed(attrs.get("settings"))
-    if point:
-        rows = [(name, _short(value)) for name, value in point.items()]
-        tables.append(Table("The point", ("setting", "value"), rows, (), f"{len(rows)} settings"))
+        tables.append(Table("Settings of the command", ("option", "value"), rows, half=True))
     kept = ("title", "network", "interaction", "steps", "paths", "scrambles", "activation", "q")
     rows = [(name, _short(attrs[name])) for name in kept if name in attrs]
     rows += [(name, text) for name, text in _parsed(attrs.get("versions")).items()]
@@ -309,7 +324,11 @@ def settings_tables(dataset: Dataset, settings: Mapping[str, Any]) -> list[Table
     if "x64" in attrs:
         rows.append(("precision", "float64" if attrs["x64"] else "float32"))
     if rows:
-        tables.append(Table("Versions and machine", ("what", "value"), rows))
+        tables.append(Table("Versions and machine", ("what", "value"), rows, half=True))
+    point = _parsed(attrs.get("settings"))
+    if point:
+        rows = [(name, _short(value)) for name, value in point.items()]
+        tables.append(Table("The point", ("setting", "value"), rows, (), f"{len(rows)} settings"))
     return tables
 
 

@@ -20,6 +20,7 @@ from ..._sweep import open_sweep
 from ..._trajectory import Trajectory
 from ..._types import Dataset
 from ...networks import AbstractNetwork
+from .._axes import symbol
 from .._cycle import heading
 from .._grid import dims_of
 from . import _figures
@@ -110,7 +111,7 @@ def report(
     else:
         dataset, stored = _opened(source)
         again = None if point is None else Again(point, key)
-        about = About(title or _title(dataset), {}, again, [])
+        about = About(title or title_of(dataset), {}, again, [])
         if again is None:
             why = "No runs were made again: `point=` of hopfax.plots.report says what was swept."
             about.notes.append(why if not stored else f"{why} {_SHELL}")
@@ -178,8 +179,13 @@ def _opened(source: Any) -> tuple[Dataset, bool]:
     return source.load(), False
 
 
-def _title(dataset: Dataset) -> str:
-    return str(dataset.attrs.get("title", "A sweep")).replace("hopfax sweep of", "Sweep of")
+def title_of(dataset: Dataset) -> str:
+    """What was swept, as a heading."""
+    named = str(dataset.attrs.get("title", "A sweep")).replace("hopfax sweep of", "Sweep of")
+    if "network" in dataset.attrs:
+        named = f"Sweep of {dataset.attrs['network']}"
+    axes = [as_text(symbol(dim)) for dim in dims_of(dataset) if dataset.sizes[dim] > 1]
+    return f"{named[:1].upper()}{named[1:]} over {', '.join(axes)}" if axes else named
 
 
 def page_of_sweep(
@@ -253,39 +259,50 @@ def _said(shown: Diagram) -> dict[str, Any]:
     }
 
 
-def page_of_run(run: OneRun) -> str:
-    """One run as a page."""
-    scaled = run.overlap / (float(np.nanmax(np.abs(run.overlap), initial=0.0)) or 1.0)
-    parts = [scaled]
-    if run.saliency is not None:
-        parts.append(run.saliency / (float(np.nanmax(np.abs(run.saliency), initial=0.0)) or 1.0))
-    at = thinned(run.times, np.concatenate(parts, axis=1), 2000)
-    if not at.size:
-        raise ValueError("`source`: no save of this run was reached, so there is nothing to draw.")
-    saliency = None if run.saliency is None else [run.saliency[at]]
-    packed = packed_runs([run.times[at]], [run.overlap[at]], saliency, run.memories[None])
-    figures = _figures.run(run.unit, run.saliency is not None, 290)
+def page_of_run(*runs: OneRun) -> str:
+    """One run as a page, or several that are chosen by name: the first one tells the rest."""
+    first = runs[0]
+    times, overlaps, saliencies = [], [], []
+    for run in runs:
+        at = thinned(run.times, _scaled(run), 2000)
+        if not at.size:
+            raise ValueError("no save of this run was reached, so that there is nothing to draw.")
+        times.append(run.times[at])
+        overlaps.append(run.overlap[at])
+        saliencies.append(None if run.saliency is None else run.saliency[at])
+    slow = first.saliency is not None
+    memories = np.stack([run.memories for run in runs])
+    packed = packed_runs(times, overlaps, saliencies if slow else None, memories)
+    figures = _figures.run(first.unit, slow, 290)
     roots, models = dict(figures.roots), dict(figures.models)
-    if run.matrix is not None:
-        beside = _figures.matrix(run.matrix[1], run.matrix[0])
+    if first.matrix is not None:
+        beside = _figures.matrix(first.matrix[1], first.matrix[0])
         roots |= beside.roots
         models |= beside.models
-    told_ = {"title": "Over time", "text": "", "drawn": True, "seeds": []}
+    named = [run.title for run in runs]
+    told_ = {"title": "Over time", "text": "", "drawn": True, "seeds": [], "saliency": slow}
     return render(
         Page(
-            run.title,
-            [*map(as_html, run.lines), made_on()],
+            first.title,
+            [*map(as_html, first.lines), made_on()],
             curves(packed),
             roots,
             models,
-            told_ | {"saliency": run.saliency is not None},
-            run.tables,
-            [as_html(note) for note in run.notes],
+            told_ | {"choices": named if len(named) > 1 else []},
+            [table for run in runs for table in run.tables],
+            [as_html(note) for note in first.notes],
             None,
-            "" if run.matrix is None else as_html(run.matrix[0]),
-            run.film,
+            "" if first.matrix is None else as_html(first.matrix[0]),
+            first.film,
         )
     )
+
+
+def _scaled(run: OneRun) -> np.ndarray:
+    """The curves of a run in units of their largest value."""
+    parts = [run.overlap, *([] if run.saliency is None else [run.saliency])]
+    tops = [float(np.nanmax(np.abs(part), initial=0.0)) or 1.0 for part in parts]
+    return np.concatenate([part / top for part, top in zip(parts, tops, strict=True)], axis=1)
 
 
 def of_trajectory(run: Trajectory, network: Any, title: str) -> OneRun:

@@ -32,7 +32,7 @@ from ..._sweep._point import FunctionPoint
 from ..._sweep._recipe import Loop, work_of
 from ..._trajectory import Trajectory
 from ..._types import Dataset
-from .._grid import dims_of, flags_of, spread
+from .._grid import dims_of, flags_of
 from ._diagram import Diagram
 
 _SAVES = 801  # before thinning

@@ -16,10 +16,11 @@ _PART = re.compile(r"([_^])(\{[^{}]*\}|\\?[A-Za-z]+|.)")
 
 def as_html(label: str) -> str:
     """A label as HTML: subscripts are lowered, letters in formulas slanted."""
-    return "".join(
+    found = "".join(
         _formula(html.escape(part)) if inside else html.escape(part)
         for part, inside in _parts(label)
     )
+    return re.sub("`([^`]+)`", r"<code>\1</code>", found)
 
 
 def as_text(label: str) -> str:

@@ -5,7 +5,7 @@ window.hopfax = (() => {
   const state = { slice: 0, variable: 0, cell: -1, seed: 0, run: -1 };
   let data, models;
 
-  const types = { f4: Float32Array, u2: Uint16Array, u1: Uint8Array, i4: Int32Array };
+  const types = { f4: Float32Array, u2: Uint16Array, u1: Uint8Array, i1: Int8Array, i4: Int32Array };
   function unpacked(packed) {
     const text = atob(packed.bytes), bytes = new Uint8Array(text.length);
     for (let k = 0; k < text.length; k++) bytes[k] = text.charCodeAt(k);
@@ -21,6 +21,22 @@ window.hopfax = (() => {
   const byId = (name) => document.getElementById(name);
   const number = (x) => (Number.isFinite(x) ? String(+x.toPrecision(5)) : "none");
   const column = (name) => models.cells.data[name];
+
+  // The places of the cells, in rows along x
+  function placed() {
+    if (data.kind === "cloud") return { ...data.points, left: [], right: [], bottom: [], top: [] };
+    const { across, up, x, y } = data.borders, found = { left: [], right: [], bottom: [], top: [], x: [], y: [] };
+    for (let row = 0; row < y.length; row++)
+      for (let k = 0; k < x.length; k++) {
+        found.left.push(Math.min(across[k], across[k + 1]));
+        found.right.push(Math.max(across[k], across[k + 1]));
+        found.bottom.push(Math.min(up[row], up[row + 1]));
+        found.top.push(Math.max(up[row], up[row + 1]));
+        found.x.push(x[k]);
+        found.y.push(y[row]);
+      }
+    return found;
+  }
 
   // Colours
 
@@ -52,9 +68,10 @@ window.hopfax = (() => {
     const colours = coloured(variable);
     if (data.kind === "axis") {
       if (!variable.words) colours.alpha = colours.alpha.map((a, k) => (whyOf(variable, k) === 0 ? 0 : a));
+      if (!column("x").length) models.cells.data = { ...models.cells.data, ...placed(), ...colours };
       curve(colours);
     }
-    models.cells.data = { ...models.cells.data, ...colours };
+    models.cells.data = { ...models.cells.data, ...(column("x").length ? {} : placed()), ...colours };
     const lines = data.lines[state.slice].filter((l) => !l.of || l.of === data.variables[state.variable].name);
     const columns = { xs: [], ys: [], colour: [], dash: [], width: [], text: [] };
     for (const line of lines) {
@@ -108,11 +125,11 @@ window.hopfax = (() => {
     const parts = [];
     if (variable.words) {
       for (const [code, word] of Object.entries(variable.words))
-        if (counts[code]) parts.push(`<span>${swatch(variable.colours[code])}${word} (${counts[code]})</span>`);
+        if (counts[code]) parts.push(`<span>${swatch(variable.colours[code])}<b>${word} (${counts[code]})</b></span>`);
     } else if (data.kind !== "axis") {
       const stops = data.palette.filter((_, k) => k % 16 === 0 || k === data.palette.length - 1);
       parts.push(`<span>${number(variable.range[0])}<i class="bar" style="background:linear-gradient(90deg,` +
-        `${stops.join(",")})"></i>${number(variable.range[1])} &nbsp;${variable.label}</span>`);
+        `${stops.join(",")})"></i>${number(variable.range[1])}<b>${variable.label}</b></span>`);
     }
     const looks = ["", swatch(data.failed), '<i class="fill hatched"></i>', swatch("#FFFFFF")];
     for (const code of [1, 2, 3])
@@ -125,7 +142,7 @@ window.hopfax = (() => {
   function theoryLegend(lines) {
     const named = lines.filter((line) => line.text);
     return (named.length ? "<span>Theory:</span>" : "") +
-      named.map((line) => `<span>${stroke(line)}${line.text}</span>`).join("");
+      named.map((line) => `<span>${stroke(line)}<b>${line.text}</b></span>`).join("");
   }
 
   // What a point is, in words
@@ -275,6 +292,7 @@ window.hopfax = (() => {
     document.documentElement.dataset.ready = "yes";
     if (!data.kind) {
       if (data.runs) draw(data.runs, 0);
+      byId("choice")?.addEventListener("change", (event) => draw(data.runs, Number(event.target.value)));
       return;
     }
     byId("variable")?.addEventListener("change", (event) => {
