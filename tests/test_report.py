@@ -79,10 +79,10 @@ def place_of(page, cell):
     """Where a cell of the map lies in the window."""
     return page.evaluate(
         """(k) => {
-          const view = Bokeh.index.find_one_by_id(Bokeh.documents[0].get_model_by_name("diagram").id);
-          const cells = Bokeh.documents[0].get_model_by_name("cells").data;
-          const frame = view.frame, box = view.el.getBoundingClientRect();
-          return [box.x + frame.x_scale.compute(cells.x[k]), box.y + frame.y_scale.compute(cells.y[k])];
+          const named = (name) => Bokeh.documents[0].get_model_by_name(name);
+          const view = Bokeh.index.find_one(named("diagram")), { x, y } = named("cells").data;
+          const { x_scale, y_scale } = view.frame, box = view.el.getBoundingClientRect();
+          return [box.x + x_scale.compute(x[k]), box.y + y_scale.compute(y[k])];
         }""",
         cell,
     )
@@ -103,9 +103,8 @@ def test_hover_says_what_a_point_is(report, opened):
         x, y = place_of(page, cell)
         page.mouse.move(x - 4, y)
         page.mouse.move(x, y, steps=3)
-        page.wait_for_function(
-            "(word) => document.getElementById('tip').innerText.includes(word)", arg=told
-        )
+        said = "(word) => document.getElementById('tip').innerText.includes(word)"
+        page.wait_for_function(said, arg=told)
         text = page.locator("#tip").inner_text()
         assert re.search(rf"gain κ\s+{GRID['kappa'][cell % 6]:g}\b", text)
         assert ("switches" in text) == (cell > 1)  # of a bad point nothing is made up
@@ -170,9 +169,8 @@ def test_one_run_and_a_sweep_over_one_axis(tmp_path, chromium):
         hx.plots.report(run, tmp_path / "run.html", network=point.network),
         hx.plots.report(dataset, tmp_path / "axis.html"),
     ]
-    for file, words in zip(
-        files, ("3 memories of 16 neurons", "No runs were made again"), strict=True
-    ):
+    told = ("3 memories of 16 neurons", "No runs were made again")
+    for file, words in zip(files, told, strict=True):
         seen = Watched(chromium, 400)
         seen.page.goto(file.as_uri())
         seen.page.wait_for_selector("html[data-ready=yes]")
