@@ -21,13 +21,13 @@ from .._dense import is_diagram
 from .._grid import (
     GAPS,
     NO_VALUE,
+    SHARE,
     Scale,
     coordinates,
     dims_of,
     error_of,
     flags_of,
     gaps,
-    has_regime,
     ordered,
     over_seeds,
     scalars,
@@ -121,7 +121,7 @@ def diagram_of(dataset: Dataset, *, theory: bool = True) -> Diagram:
     slices = _slices(shown, sliders)
     lines = [_theory(part, kind, x, y) if theory else [] for part in slices]
     order = [*sliders, *([up] if up else []), across]
-    names = _names(shown)
+    names = _names(shown, kind)
     notes += _unshown(dataset, shown, names)
     variables = [_variable(shown, name, order, len(slices)) for name in names]
     status = shown["status"].values if "status" in shown else states(shown) * 0
@@ -199,16 +199,19 @@ def _unshown(dataset: Dataset, shown: Dataset, names: list[str]) -> list[str]:
     return notes
 
 
-def _names(dataset: Dataset) -> list[str]:
+def _names(dataset: Dataset, kind: str) -> list[str]:
     """The outputs to show: what says most first, solver steps last."""
     names = scalars(dataset)
     if "status" not in names and "status" in dataset and (states(dataset) != 0).any():
         names.append("status")
-    first = [name for name in ("regime", "storage", "overlap") if name in names]
-    if has_regime(dataset):
-        first = ["regime"]
-    if not has_regime(dataset) and is_diagram(dataset):
+    shares = [name for name in names if name.startswith(SHARE)]
+    first = [name for name in ("regime", "storage") if name in names] + shares
+    if is_diagram(dataset):
         first = ["overlap"]
+    if kind == "axis":  # where a regime is a band, whatever else is shown
+        codes = [name for name in first if flags_of(dataset[name])]
+        first = [name for name in ("dwell", *first) if name in names and name not in codes]
+        names = [name for name in names if name not in codes] + codes
     last = [name for name in ("status", "steps") if name in names]
     rest = [name for name in names if name not in (*first, *last)]
     return [*first, *rest, *last][:VARIABLES]

@@ -99,6 +99,8 @@ def report(
     """
     check_path(file, "file")
     check_bool(theory, "theory")
+    if title is not None:
+        check_type(title, "title", str, "a text")
     runs, size = as_count(runs, "runs", 0), as_count(size, "size", 0)
     _figures.require()
     place = pathlib.Path(file)
@@ -254,6 +256,7 @@ def _said(shown: Diagram) -> dict[str, Any]:
         "title": f"{' and '.join(axes)}" if len(axes) > 1 else f"Over {axes[0]}",
         "variables": [as_text(variable.label) for variable in shown.variables],
         "sliders": sliders,
+        "choice": "Shown" if shown.kind == "axis" else "Colour",
         "help": "Point at a place for its values, click it for its run; drag to move, use the "
         "tools beside the picture to zoom.",
     }

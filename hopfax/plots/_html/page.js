@@ -67,7 +67,9 @@ window.hopfax = (() => {
     const variable = data.kind === "axis" ? bands() : data.variables[state.variable];
     const colours = coloured(variable);
     if (data.kind === "axis") {
-      if (!variable.words) colours.alpha = colours.alpha.map((a, k) => (whyOf(variable, k) === 0 ? 0 : a));
+      // without regimes the ground is plain, but where points failed or have not been run
+      if (!variable.words) colours.fill = colours.fill.map((c, k) => (whyOf(variable, k) === 1 ? c : "#FFFFFF"));
+      if (!variable.words) colours.alpha = colours.alpha.map((a, k) => (whyOf(variable, k) === 2 ? 0 : 1));
       if (!column("x").length) models.cells.data = { ...models.cells.data, ...placed(), ...colours };
       curve(colours);
     }
