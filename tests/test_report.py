@@ -18,7 +18,7 @@ from hopfax.plots._html._words import as_html, as_text
 def test_labels_are_read_without_mathematics():
     assert as_text(r"start saliency $z_{0}(0)$") == "start saliency z₀(0)"
     assert as_html(r"$P = 4$, $\tau \to \infty$: $\kappa_c = 3.61$ <b>") == (
-        "<i>P</i> = 4, <i>τ</i> → ∞: <i>κ</i><sub>c</sub> = 3.61 &lt;b&gt;"
+        "<i>P</i> = 4, <i>τ</i> → ∞: <i>κ</i><sub><i>c</i></sub> = 3.61 &lt;b&gt;"
     )
 
 
