@@ -1,6 +1,7 @@
 """Reports as HTML files, tried in a real browser: what is seen, said and drawn there."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -184,7 +185,7 @@ def test_one_run_and_a_sweep_over_one_axis(tmp_path, chromium):
         seen.page.close()
 
 
-def test_what_cannot_be_reported_is_said(tmp_path):
+def test_what_cannot_be_reported_is_said(tmp_path, monkeypatch):
     dataset = hx.sweep(hx.theory.sequential.fixed_points, {"kappa": [4.0, 5.0]})
     (tmp_path / "mine.html").write_text("<html>mine</html>")
     with pytest.raises(FileExistsError, match="no report of hopfax"):
@@ -196,9 +197,13 @@ def test_what_cannot_be_reported_is_said(tmp_path):
     again = Again(hx.theory.sequential.fixed_points, None, {"kappa": [4.0, 5.0, 6.0]})
     with pytest.raises(ValueError, match="`point`: its sweep has the axes"):
         simulated(again, dataset, diagram_of(dataset), 4, 10**6)
+    monkeypatch.setitem(sys.modules, "bokeh", None)
+    with pytest.raises(ImportError, match=r"hopfax\[web\]"):
+        hx.plots.report(dataset, tmp_path / "new.html")
     assert not (tmp_path / "new.html").exists()
 
 
+@pytest.mark.slow
 def test_the_command_reports_what_others_wrote(command, tmp_path):
     small = ("--memories", 3, "--neurons", 16, "--tau", 20)
     status, _, err = command("sweep", *small, "--points", 4, 3, "--horizon", 6, "--out", "s")

@@ -361,6 +361,8 @@ def _values(dataset: Dataset) -> dict[str, np.ndarray]:
     Scalar coordinates take the places of their values; what varies in the dataset becomes NaN.
     """
     values = {name: np.array(value, dtype=float) for name, value in _recorded(dataset).items()}
+    if "noise" in dataset.coords:  # which a point has without being given it
+        values.setdefault("noise", np.array(0.0))
     for key, coordinate in dataset.coords.items():
         base, place = _parameter(str(key).removesuffix("_value"))
         if base in values:
