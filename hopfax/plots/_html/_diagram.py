@@ -50,12 +50,13 @@ CELLS, POINTS, SLICES, VARIABLES = 16_384, 65_536, 64, 12
 class Variable(NamedTuple):
     """One output of all shown points: (slices, cells), NaN where there is no value.
 
-    `why`: codes into `GAPS`. `error`: standard errors over seeds, None without.
-    `words`: the meanings of codes, empty for numbers; `colours`: of these. `range`: the numbers at
-    the ends of the colours.
+    `short`, `label`: what it is. `why`: codes into `GAPS`. `error`: standard errors over seeds,
+    None without. `words`: the meanings of codes, empty for numbers; `colours`: of these. `range`:
+    the numbers at the ends of the colours.
     """
 
     name: str
+    short: str
     label: str
     values: np.ndarray
     why: np.ndarray
@@ -233,7 +234,7 @@ def _variable(dataset: Dataset, name: str, order: list[str], slices: int) -> Var
 
     return Variable(
         name,
-        _label(dataset, name),
+        *_labels(dataset, name),
         arranged(values),
         arranged(why),
         None if error is None else arranged(error),
@@ -243,12 +244,14 @@ def _variable(dataset: Dataset, name: str, order: list[str], slices: int) -> Var
     )
 
 
-def _label(dataset: Dataset, name: str) -> str:
-    """What an output is: its own label, or what the dataset says of it."""
-    text = label(name)
-    long = str(dataset[name].attrs.get("long_name", ""))
-    plain = name.replace("_", " ")
-    return f"{plain} ({long})" if text == plain and long and not flags_of(dataset[name]) else text
+def _labels(dataset: Dataset, name: str) -> tuple[str, str]:
+    """What an output is, in few words and in more: what the dataset says of it comes first, since
+    a name may mean something else there."""
+    variable, plain = dataset[name], name.replace("_", " ")
+    long = str(variable.attrs.get("long_name", ""))
+    if long and not flags_of(variable) and not long.startswith("mean of "):
+        return plain, f"{plain} ({long})"
+    return label(name), label(name)
 
 
 def _arranged(dataset: Dataset, values: np.ndarray, order: list[str], slices: int) -> np.ndarray:

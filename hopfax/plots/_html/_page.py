@@ -190,8 +190,9 @@ def _variable(variable: Variable) -> dict[str, Any]:
     words = {str(code): word.replace("_", " ") for code, word in variable.words.items()}
     return {
         "name": variable.name,
+        "short": as_html(variable.short),
         "label": as_html(variable.label),
-        "plain": as_text(variable.label),
+        "plain": as_text(variable.short),
         "values": _numbers(variable.values),
         "why": packed(variable.why, "u1"),
         "error": None if variable.error is None else _numbers(variable.error),

@@ -39,7 +39,7 @@ _SAVES = 801  # before thinning
 _KNOTS = 160  # saves of a run that are kept, at most
 _TOLERANCE = 0.003  # of the range, by which the kept lines may miss a save
 _MEMORIES = 16  # of a run, those with the largest overlaps
-_TILE = 32  # runs that are computed together
+_TILE, _ROOM = 32, 1 << 27  # runs that are computed together, and bytes of their overlaps
 _SEEDS, _MADE = 3, 6  # so many seeds, and so many made points of a recipe, each compiled anew
 
 
@@ -137,7 +137,7 @@ def simulated(again: Again, dataset: Dataset, shown: Diagram, runs: int, size: i
     grid = grid_of(dataset) if again.grid is None else again.grid
     wide = bool(jax.config.read("jax_enable_x64")) if again.wide is None else again.wide
     with hushed(PhysicsWarning), jax.enable_x64(wide):
-        work = work_of(again.point, grid, again.key, _TILE)
+        work = work_of(again.point, grid, again.key, _width(again.point))
         _check(work.grid, dataset)
         curves = 2 * _MEMORIES if _has_many(work) else 2 * _memories(work)
         most = max(min(runs, again.most, size // (_KNOTS * (4 + 2 * curves) * 4 // 3)), 1)
@@ -175,9 +175,16 @@ def _check(grid: Grid, dataset: Dataset) -> None:
 
 def _memories(work: Any) -> int:
     """How many memories a run has, at most `_MEMORIES`."""
-    job = work.example() if isinstance(work, Loop) else work
-    P = getattr(getattr(getattr(job.function, "network", None), "patterns", None), "P", _MEMORIES)
-    return min(int(P), _MEMORIES)
+    function = work.example().function if isinstance(work, Loop) else work.function
+    P = function.network.patterns.P if isinstance(function, Point) else _MEMORIES
+    return min(P, _MEMORIES)
+
+
+def _width(point: Any) -> int:
+    """How many runs are computed together: fewer of many memories, all of whose overlaps are there
+    at one time."""
+    P = point.network.patterns.P if isinstance(point, Point) else 1
+    return max(min(_TILE, _ROOM // (8 * _SAVES * P)), 1)
 
 
 def _has_many(work: Any) -> bool:

@@ -131,7 +131,7 @@ window.hopfax = (() => {
     } else if (data.kind !== "axis") {
       const stops = data.palette.filter((_, k) => k % 16 === 0 || k === data.palette.length - 1);
       parts.push(`<span>${number(variable.range[0])}<i class="bar" style="background:linear-gradient(90deg,` +
-        `${stops.join(",")})"></i>${number(variable.range[1])}<b>${variable.label}</b></span>`);
+        `${stops.join(",")})"></i>${number(variable.range[1])}<b>${variable.short}</b></span>`);
     }
     const looks = ["", swatch(data.failed), '<i class="fill hatched"></i>', swatch("#FFFFFF")];
     for (const code of [1, 2, 3])
@@ -149,7 +149,7 @@ window.hopfax = (() => {
 
   // What a point is, in words
 
-  function said(cell) {
+  function said(cell, briefly = false) {
     const at = state.slice * data.cells + cell, rows = [];
     rows.push([data.x.label, data.x.words[cell % data.x.words.length]]);
     if (data.y) rows.push([data.y.label, data.y.words[data.kind === "cloud" ? cell : Math.floor(cell / data.x.words.length)]]);
@@ -161,7 +161,7 @@ window.hopfax = (() => {
       if (why === 1 || why === 2) continue;
       let text = why ? data.gaps[why] : variable.words ? variable.words[variable.values[at]] : number(variable.values[at]);
       if (variable.error && Number.isFinite(variable.error[at])) text += ` ± ${number(variable.error[at])}`;
-      rows.push([variable.label, text]);
+      rows.push([briefly ? variable.short : variable.label, text]);
     }
     const [name, meaning, fine] = data.statuses[data.status[at]] || [String(data.status[at]), "", false];
     rows.push(["status", fine ? name : `<span class="bad">${name}</span>: ${meaning}`]);
@@ -173,7 +173,7 @@ window.hopfax = (() => {
       tip.hidden = true;
       return;
     }
-    tip.innerHTML = said(found[0]);
+    tip.innerHTML = said(found[0], true);
     tip.hidden = false;
     const width = byId("diagram").clientWidth, { sx, sy } = info.geometry;
     const left = sx + 16 + tip.offsetWidth > width ? sx - tip.offsetWidth - 12 : sx + 16;
