@@ -95,7 +95,7 @@ def run(unit: str, saliency: bool, height: int = 230) -> Figures:
 
 def matrix(values: np.ndarray, label: str) -> Figures:
     """A square matrix, in red where positive and in blue where negative."""
-    from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper
+    from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, SingleIntervalTicker
     from bokeh.palettes import Blues, Reds, diverging_palette
     from bokeh.plotting import figure as new
 
@@ -122,6 +122,7 @@ def matrix(values: np.ndarray, label: str) -> Figures:
     tips = [(label, "@value{0.000}"), ("from", "@column"), ("to", "@row")]
     made.select(HoverTool)[0].tooltips = tips
     _dress(made)
+    made.axis.ticker = SingleIntervalTicker(interval=max(P // 12, 1), num_minor_ticks=0)
     made.grid.visible = False
     return Figures({"matrix": made}, {"matrix": source})
 
