@@ -181,7 +181,10 @@ def test_one_run_and_a_sweep_over_one_axis(tmp_path, chromium):
         if file.stem == "run":
             assert len(column(seen.page, "overlap", "xs")) == 3
         else:
-            assert column(seen.page, "values", "x") == list(np.linspace(2.0, 7.0, 6))
+            dwell = dataset.dwell.values  # which a run without two switches has not
+            assert np.allclose(column(seen.page, "values", "y"), dwell[np.isfinite(dwell)])
+            seen.page.locator("#variable").select_option(label="switches")
+            assert column(seen.page, "values", "y") == dataset.switches.values.tolist()
         seen.page.close()
 
 
