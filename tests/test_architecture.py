@@ -36,6 +36,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 OPTIONAL = {
     *("xarray", "zarr", "numcodecs", "h5netcdf", "matplotlib", "tyro", "tqdm", "PIL"),
     *("sklearn", "dask", "distributed", "flax", "orbax", "safetensors", "blackjax", "numpyro"),
+    *("bokeh", "contourpy", "jinja2"),
 }
 
 

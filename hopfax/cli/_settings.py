@@ -146,6 +146,8 @@ def options_from(file: pathlib.Path, command: str, kind: Callable[..., Any]) -> 
     found = {
         name: tuple(v) if isinstance(v, list) else v for name, v in read(file, command).items()
     }
+    for name in {"model", "classes"} & found.keys():
+        found[name] = pathlib.Path(found[name])
     try:
         return kind(**found)
     except TypeError as error:

@@ -2,17 +2,15 @@
 
 import dataclasses
 import pathlib
-from typing import Any
 
 from tyro.conf import Positional
 
-from . import _families
 from ._console import say
 from ._folder import Folder
 from ._machine import precision
-from ._output import open_store, store_in
+from ._output import store_in
 from ._picture import check_ending, draw
-from ._settings import FILE, family_in
+from ._stored import stored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,18 +47,3 @@ class Plot:
         gap = f"; {waiting} of {dataset['status'].size} points have not been run" if waiting else ""
         say(f"drawn to {out}{gap}")
         return 0
-
-
-def stored(place: pathlib.Path) -> Any:
-    """The dataset at a place, in memory; of an unfinished sweep, what is there.
-
-    The settings in the folder, or in the one that it is a part of, name the family, which knows how
-    its sweeps are stored.
-
-    **Raises:** StoreError if there is none.
-    """
-    for folder in (place, place.parent):
-        if (folder / FILE).is_file():
-            family = family_in(folder / FILE, "sweep") or _families.FAMILIES[0]
-            return _families.cell(family, "sweep").stored(place, folder)
-    return open_store(place)

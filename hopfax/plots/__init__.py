@@ -1,8 +1,9 @@
 """Pictures of runs, sweeps and theory, by matplotlib (extra `plot`).
 
 Every function draws into the Axes given as `ax` or `axes`, or into new ones, and returns them.
-`facets` and `overview`, whose panels depend on the dataset, draw into a `figure`. `COLOURS` are the
-colours of lines, told apart by the colour-blind and in greyscale.
+`facets` and `overview`, whose panels depend on the dataset, draw into a `figure`. `report` writes
+an HTML file that can be hovered and clicked (Bokeh, extra `web`). `COLOURS` are the colours of
+lines, told apart by the colour-blind and in greyscale.
 """
 
 import importlib as _importlib
@@ -31,6 +32,7 @@ from ._sweeps import (
 
 if _TYPE_CHECKING:
     from ._fit import fit as fit
+    from ._html._report import report as report
 
 __all__ = [
     "COLOURS",
@@ -45,6 +47,7 @@ __all__ = [
     "overview",
     "phase_diagram",
     "raster",
+    "report",
     "retrieval_diagram",
     "saliency_map",
     "scatter",
@@ -53,10 +56,14 @@ __all__ = [
 ]
 
 
+#: Late: they take all that fits, or sweeps, along.
+_LATE = {"fit": "_fit", "report": "_html._report"}
+
+
 def __getattr__(name: str):
-    if name != "fit":  # late: it takes all that fits along
+    if name not in _LATE:
         raise AttributeError(f"module 'hopfax.plots' has no attribute {name!r}")
-    return _importlib.import_module("hopfax.plots._fit").fit
+    return getattr(_importlib.import_module(f"hopfax.plots.{_LATE[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -73,10 +73,7 @@ def bifurcation(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True
     measured = _dwells(ax, dataset, x, unit)
     measured += _measured(ax, dataset, x)
     low, high = x.limits
-    cycle = cycle_of(dataset) if theory else None
-    predicted: list[Any] = []
-    if cycle is not None:
-        predicted = _predicted(ax, dataset, cycle, x, unit)
+    predicted = _predicted(ax, dataset, x, unit) if theory else []
     ax.set(xlim=(low, high))
     top = ax.get_ylim()[1]
     ax.set_ylim(0, top)
@@ -154,85 +151,106 @@ def _measured(ax: Axes, dataset: Dataset, x: Scale) -> list[Any]:
     return lines[:1]
 
 
-def _predicted(ax: Axes, dataset: Dataset, cycle: Cycle, x: Scale, unit: float) -> list[Any]:
-    """What the theory says over the gain, the separation of timescales, or one start saliency."""
+class Prediction(NamedTuple):
+    """What the theory says over one axis: the dwell `y` over `x`, or (without `y`) a value of `x`
+    at which something changes. `text`: for the legend, "" for none. `finite`: whether it is for
+    the sweep's own separation of timescales."""
+
+    text: str
+    finite: bool
+    x: np.ndarray
+    y: np.ndarray | None = None
+
+
+def predictions(dataset: Dataset, x: Scale, unit: float) -> list[Prediction]:
+    """What the theory says over the gain, the separation of timescales, or one start saliency,
+    dwells in units of `unit`; what has no point inside the limits of `x` is left out."""
+    cycle = cycle_of(dataset)
     low, high = x.limits
+    if cycle is None:
+        return []
     if x.name == "kappa":
-        lines = _over_gain(ax, cycle, high)
+        found = _over_gain(cycle, high)
     elif x.name == "tau":
-        lines = _over_tau(ax, cycle, setting_of(dataset, "kappa"), max(low, 1.5), high, unit)
+        found = _over_tau(cycle, setting_of(dataset, "kappa"), max(low, 1.5), high, unit)
     elif single_start(dataset, x.name):
-        lines = _over_start(ax, dataset, cycle, x)
+        found = _over_start(dataset, cycle)
     else:
         return []
-    return [line for line in lines if _seen(line, low, high)]
+    return [one for one in found if _seen(one, low, high)]
 
 
-def _seen(line: Any, low: float, high: float) -> bool:
-    """Whether a line has a point inside the limits of x; one that has none is removed."""
-    x, y = np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
-    if ((x >= low) & (x <= high) & np.isfinite(y)).any():
-        return True
-    line.remove()
-    return False
+def _seen(one: Prediction, low: float, high: float) -> bool:
+    """Whether a prediction has a point inside the limits of x."""
+    known = np.isfinite(one.x if one.y is None else one.y)
+    return bool(((one.x >= low) & (one.x <= high) & known).any())
 
 
 _FINITE: Style = dict(color="black", lw=1.8, ls="-")
 _LIMIT: Style = dict(color="0.25", lw=1.4, ls="--")
 
 
-def _over_gain(ax: Axes, cycle: Cycle, high: float) -> list[Any]:
+def _predicted(ax: Axes, dataset: Dataset, x: Scale, unit: float) -> list[Any]:
+    """Draw the predictions. Returns those lines that are named."""
+    lines: list[Any] = []
+    for one in predictions(dataset, x, unit):
+        style: Style = (_FINITE if one.finite else _LIMIT) | (
+            {"label": one.text} if one.text else {}
+        )
+        line = ax.axvline(one.x[0], **style) if one.y is None else ax.plot(one.x, one.y, **style)[0]
+        lines += [line] if one.text else []
+    return lines
+
+
+def _over_gain(cycle: Cycle, high: float) -> list[Prediction]:
     """The dwell over the gain, which begins at the critical one, at which a line stands."""
     critical = looped_gain(cycle.P, cycle.loop)
-    cases = [(critical, r"$\tau \to \infty$", _LIMIT, None)] if math.isfinite(critical) else []
+    cases = [(critical, r"$\tau \to \infty$", None)] if math.isfinite(critical) else []
     if cycle.finite:
         how: Any = dict(tau=cycle.tau, bias=cycle.bias)
         own = float(sequential.critical_gain(cycle.P, **how))
-        cases.append((own, r"these $\tau$ and $b$", _FINITE, how))
-    lines: list[Any] = []
-    for critical, words, style, how in cases:
-        label = rf"{words}: $\kappa_c = {critical:.3f}$"
-        lines.append(ax.axvline(critical, **style, label=label))
+        cases.append((own, r"these $\tau$ and $b$", how))
+    found = []
+    for critical, words, how in cases:
+        finite, text = how is not None, rf"{words}: $\kappa_c = {critical:.3f}$"
+        found.append(Prediction(text, finite, np.array([critical])))
         grid = gains(critical, high)
-        if how is not None and cycle.tau is not None:  # under a trace, what is not derived is NaN
+        if finite and cycle.tau is not None:  # under a trace, what is not derived is NaN
             dwell = jax.vmap(partial(sequential.dwell_time, P=cycle.P, **how))(grid) / cycle.tau
         elif cycle.tau is not None and not cycle.loop:
             dwell = np.log(np.asarray(sequential.fixed_points(grid, cycle.P).upper))
         else:
             continue
-        ax.plot(grid, np.asarray(dwell), **style)
-    return lines
+        found.append(Prediction("", finite, grid, np.asarray(dwell)))
+    return found
 
 
-def _over_tau(
-    ax: Axes, cycle: Cycle, kappa: Any, low: float, high: float, unit: float
-) -> list[Any]:
+def _over_tau(cycle: Cycle, kappa: Any, low: float, high: float, unit: float) -> list[Prediction]:
     if kappa is None or cycle.loop:
         return []
     grid = np.linspace(low, high, 60)
     upper = float(sequential.fixed_points(kappa, cycle.P).upper)
-    lines = ax.plot(
-        grid, grid * math.log(upper) / unit, **_LIMIT, label=r"dwell, $\tau \to \infty$"
-    )
+    text = r"dwell, $\tau \to \infty$"
+    found = [Prediction(text, False, grid, grid * math.log(upper) / unit)]
     if cycle.bias is not None and not sequential.domain(cycle.P, 50.0, cycle.bias):
         one = partial(sequential.dwell_time, kappa, P=cycle.P, bias=cycle.bias)
-        curve = jax.vmap(lambda tau: one(tau=tau))(grid)
-        lines += ax.plot(grid, np.asarray(curve) / unit, **_FINITE, label=r"dwell at each $\tau$")
-    return lines
+        curve = np.asarray(jax.vmap(lambda tau: one(tau=tau))(grid)) / unit
+        found.append(Prediction(r"dwell at each $\tau$", True, grid, curve))
+    return found
 
 
-def _over_start(ax: Axes, dataset: Dataset, cycle: Cycle, x: Scale) -> list[Any]:
+def _over_start(dataset: Dataset, cycle: Cycle) -> list[Prediction]:
     kappa = setting_of(dataset, "kappa")
-    lines: list[Any] = []
+    found: list[Prediction] = []
     if kappa is None or cycle.loop:
-        return lines
+        return found
     edge = float(sequential.basin_edge(kappa, cycle.P))
     if math.isfinite(edge):
         text = rf"$\tau \to \infty$: smallest start {edge:.3f}"
-        lines.append(ax.axvline(edge, **_LIMIT, label=text))
+        found.append(Prediction(text, False, np.array([edge])))
     if cycle.finite:
         own = float(sequential.basin_edge(kappa, cycle.P, tau=cycle.tau, bias=cycle.bias))
         if math.isfinite(own):
             text = rf"at $\tau$, $b$: smallest start {own:.3f}"
-            lines.append(ax.axvline(own, **_FINITE, label=text))
-    return lines
+            found.append(Prediction(text, True, np.array([own])))
+    return found

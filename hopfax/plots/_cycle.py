@@ -64,6 +64,19 @@ class Edge(NamedTuple):
         return self.tau != math.inf
 
     @property
+    def look(self) -> tuple[str, str, float]:
+        """Dashes, colour and width of its line."""
+        dashes = "-" if self.finite else ":" if self.P == math.inf else "--"
+        return (dashes, "black", 1.6) if self.finite else (dashes, "0.2", 1.3)
+
+    def path(self, top: float) -> tuple[np.ndarray, np.ndarray]:
+        """Its line, which goes on straight up to `top` at the critical gain, below which no start
+        suffices."""
+        vertical = [] if math.isnan(self.critical) else [self.critical]
+        start = np.concatenate([[top] * len(vertical), self.start])
+        return np.concatenate([vertical, self.kappa]), start
+
+    @property
     def name(self) -> str:
         """What the prediction assumes, for a legend."""
         if self.text:
@@ -192,13 +205,8 @@ def draw_edges(ax: Axes, found: list[Edge], top: float) -> list[Line]:
     view = Bbox([[left, bottom], [right, above]])
     lines = []
     for edge in found:
-        style = "-" if edge.finite else ":" if edge.P == math.inf else "--"
-        colour, width = ("black", 1.6) if edge.finite else ("0.2", 1.3)
-        # The boundary goes on straight up at the critical gain, below which no start suffices.
-        vertical = [] if math.isnan(edge.critical) else [edge.critical]
-        kappa = np.concatenate([vertical, edge.kappa])
-        start = np.concatenate([[top] * len(vertical), edge.start])
-        (line,) = ax.plot(kappa, start, ls=style, color=colour, lw=width, label=edge.name)
+        style, colour, width = edge.look
+        (line,) = ax.plot(*edge.path(top), ls=style, color=colour, lw=width, label=edge.name)
         if not line.get_path().intersects_bbox(view, filled=False):
             line.remove()
             continue
@@ -353,6 +361,8 @@ def _values(dataset: Dataset) -> dict[str, np.ndarray]:
     Scalar coordinates take the places of their values; what varies in the dataset becomes NaN.
     """
     values = {name: np.array(value, dtype=float) for name, value in _recorded(dataset).items()}
+    if "noise" in dataset.coords:  # which a point has without being given it
+        values.setdefault("noise", np.array(0.0))
     for key, coordinate in dataset.coords.items():
         base, place = _parameter(str(key).removesuffix("_value"))
         if base in values:

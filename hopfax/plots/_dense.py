@@ -1,6 +1,6 @@
 """Diagrams of dense memories: what is retrieved from which start at which load."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ ROUGH = 0.01  # a standard error above which a point is hatched
 _NAMES = {"power": Power, "many_body": ManyBody}
 _WORDS = {"power": "power", "many_body": "n-body"}
 _CURVES = 200
+PREDICTED = "#D55E00"  # the colour of what is predicted
 
 
 def is_diagram(dataset: Dataset) -> bool:
@@ -167,21 +168,41 @@ def _rough(ax: Axes, load: np.ndarray, start: np.ndarray, error: np.ndarray) -> 
     return [Patch(**style, label=f"standard error above {ROUGH:g}")]
 
 
-def _predicted(ax: Axes, dataset: Dataset) -> list[Artist]:
-    """Draw the replica-symmetric capacity and the unstable fixed point of the memoryless map."""
+class Prediction(NamedTuple):
+    """A line that the theory predicts over load and start: without `start`, straight up."""
+
+    text: str
+    load: np.ndarray
+    start: np.ndarray | None = None
+
+
+def predictions(dataset: Dataset, low: float, high: float) -> list[Prediction]:
+    """The replica-symmetric capacity and the unstable fixed point of the memoryless map, at loads
+    between two."""
     interaction = _law(dataset)
     end = dense.capacity(interaction)
     critical, unit = float(end.scaled), float(end.scaled / end.load)
-    (low, high), limits = ax.get_xlim(), ax.get_ylim()
-    style: Style = dict(color="#D55E00", lw=1.4)
-    lines: list[Artist] = []
+    found = []
     if low < critical < high:
         name = r"replica-symmetric capacity $\alpha'_c$"
-        lines.append(ax.axvline(critical, label=name, **style))
+        found.append(Prediction(name, np.array([critical])))
     loads = np.linspace(max(low, 1e-6), min(critical, high) * (1 - 1e-9), _CURVES)
     if interaction.order > 2 and loads[-1] > loads[0]:
         points = dense.map_fixed_points(interaction, loads / unit)
         name = "unstable fixed point of the memoryless map"
-        lines += ax.plot(loads, np.asarray(points.unstable), "--", label=name, **style)
+        found.append(Prediction(name, loads, np.asarray(points.unstable)))
+    return found
+
+
+def _predicted(ax: Axes, dataset: Dataset) -> list[Artist]:
+    """Draw the predictions. Returns their entries of the legend."""
+    (low, high), limits = ax.get_xlim(), ax.get_ylim()
+    style: Style = dict(color=PREDICTED, lw=1.4)
+    lines: list[Artist] = []
+    for one in predictions(dataset, low, high):
+        if one.start is None:
+            lines.append(ax.axvline(float(one.load[0]), label=one.text, **style))
+        else:
+            lines += ax.plot(one.load, one.start, "--", label=one.text, **style)
     ax.set(xlim=(low, high), ylim=limits)
     return lines

@@ -1,5 +1,6 @@
 """Colours of a sweep's points: numbers, codes, and what has no value."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -80,18 +81,30 @@ def paint_of(dataset: Dataset, name: str) -> Paint:
     present = values[~np.isnan(values)]
     if flags:
         words = {code: flags[code] for code in sorted(flags) if (present == code).any()}
-        spare = {word: COLOURS[k % len(COLOURS)] for k, word in enumerate(flags.values())}
-        fills = [(spare | _KNOWN)[word] for word in words.values()] or ["white"]
+        known = fills_of(flags)
+        fills = [known[word] for word in words.values()] or ["white"]
         norm = BoundaryNorm(np.arange(len(fills) + 1) - 0.5, len(fills))
         return Paint(label(name), words, ListedColormap(fills), norm)
     import matplotlib
 
+    colours = matplotlib.colormaps["viridis"]
+    return Paint(label(name), {}, colours, Normalize(*range_of(name, present)))
+
+
+def fills_of(flags: Mapping[int, str]) -> dict[str, str]:
+    """The colour of every word that the codes of a variable mean."""
+    spare = {word: COLOURS[k % len(COLOURS)] for k, word in enumerate(flags.values())}
+    return spare | _KNOWN
+
+
+def range_of(name: str, present: np.ndarray) -> tuple[float, float]:
+    """The numbers at the ends of the colours of a variable, of its values that there are."""
     low, high = (present.min(), present.max()) if present.size else (0.0, 1.0)
     if name.startswith(SHARE):
         low, high = 0.0, 1.0
     elif low == high:
         low, high = low - 0.1 * abs(low), high + (0.1 * abs(high) or 1.0)
-    return Paint(label(name), {}, matplotlib.colormaps["viridis"], Normalize(low, high))
+    return float(low), float(high)
 
 
 def mesh(ax: Axes, dataset: Dataset, name: str, paint: Paint) -> tuple[Scale, Scale]:

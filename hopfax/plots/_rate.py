@@ -22,7 +22,8 @@ _WORDS = {
     "stable": "stable, but not by the sufficient condition",
     "certified": "stable by the sufficient condition",
 }
-_LINES: dict[str, tuple[str, Style]] = {
+#: Where the conditions of stability change: the text of a legend, and how a contour is drawn.
+CONDITIONS: dict[str, tuple[str, Style]] = {
     "eigenvalue": (
         r"exact: $\lambda_{\max} = 0$",
         dict(colors="black", linewidths=2.6),
@@ -107,7 +108,7 @@ def storage_diagram(dataset: Dataset, ax: Axes | None = None, *, theory: bool = 
     if "alone" in dataset:
         handles += _alone(ax, x, y, place["alone"], dataset.attrs.get("input"))
     if theory:
-        handles += _borders(ax, x, y, {n: place[n] for n in _LINES if n in place})
+        handles += _borders(ax, x, y, {n: place[n] for n in CONDITIONS if n in place})
     if "distance" in dataset:
         handles += _marks(ax, x, y, place["eigenvalue"], place["distance"])
     ax.set(xlim=x.limits, ylim=y.limits)
@@ -146,7 +147,7 @@ def _borders(ax: Axes, x: Scale, y: Scale, found: dict[str, np.ndarray]) -> list
 
     handles = []
     for name, values in found.items():
-        text, style = _LINES[name]
+        text, style = CONDITIONS[name]
         good = values[np.isfinite(values)]
         if min(values.shape) < 2 or not good.size or good.min() >= 0 or good.max() <= 0:
             continue

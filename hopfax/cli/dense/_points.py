@@ -1,5 +1,6 @@
 """The theory of a dense memory at one point, and simulations of it."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
@@ -69,11 +70,15 @@ class Effective(eqx.Module):
     scrambles: int
     seed: int
 
-    def __call__(self, load: Any, m0: Any) -> dict[str, Any]:
-        """The outputs at one point."""
+    def run(self, load: Any, m0: Any) -> Any:
+        """The overlaps of all steps at one point."""
         model = INTERACTIONS[self.interaction](self.order)
         numbers: Any = dict(paths=self.paths, scrambles=self.scrambles, seed=self.seed)
-        found = dense.solve_gfa(model, load / scale(model), m0, self.steps, **numbers)
+        return dense.solve_gfa(model, load / scale(model), m0, self.steps, **numbers)
+
+    def __call__(self, load: Any, m0: Any) -> dict[str, Any]:
+        """The outputs at one point."""
+        found = self.run(load, m0)
         overlap, error = found.overlap[-1], found.error[-1]
         good = jnp.isfinite(overlap) & jnp.isfinite(error)
         status = jnp.where(good, _status.OK, _status.NONFINITE)
@@ -122,6 +127,27 @@ class _OwnOverlap(eqx.Module):
 
     def __call__(self, t, state, network):
         return jnp.dot(self.target, state.spins) / self.target.shape[0]
+
+
+class Steps(eqx.Module):
+    """The overlaps of `Effective` after each step."""
+
+    of: Effective
+
+    def __call__(self, load: Any, m0: Any) -> dict[str, Any]:
+        """The run at one point."""
+        found = self.of.run(load, m0).overlap
+        return {"ts": jnp.arange(found.shape[0], dtype=found.dtype), "overlaps": found[:, None]}
+
+
+class Orders(eqx.Module):
+    """Makes `Steps` of an order."""
+
+    of: Effective
+
+    def __call__(self, order: int) -> Steps:
+        """What is computed at this order."""
+        return Steps(dataclasses.replace(self.of, order=order))
 
 
 def labelled(dataset: Any, point: Effective) -> Any:

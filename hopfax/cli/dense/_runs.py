@@ -23,6 +23,7 @@ _ALIASES = {"P": "memories", "N": "neurons", "m0": "start"}
 _WHOLE = ("memories", "neurons", "pattern_seed", "order")
 _WORDS = {"interaction": _networks.NAMES[:-1], "update": _networks.UPDATES}
 _MADE = (*_WHOLE, *_WORDS, "correlation")
+_SEEN = 4096  # memories whose overlaps are kept over time
 _INSIDE = ("start", "memory", "temperature", "rate", "beta", "seed")
 #: Options of sweeps over --axis alone.
 OWN = ("patterns", "memories", "neurons", "transpose", "image_shape", "threshold", "temperature")
@@ -164,6 +165,21 @@ class Recall(eqx.Module):
     ) -> dict[str, Any]:
         """The overlaps at the end with the memory of the start and with any other one, how many
         neurons moved in the last step, and the status."""
+        where = (start, memory, temperature, rate, beta)
+        return self.read(self._outputs, *where, key=key)
+
+    def read(
+        self,
+        reader: Any,
+        start: Any,
+        memory: Any,
+        temperature: Any,
+        rate: Any,
+        beta: Any,
+        *,
+        key: jax.Array,
+    ) -> dict[str, Any]:
+        """What `reader(network, spins, memory, key)` returns, and whether the memory is there."""
         memory = jnp.asarray(self.memory if memory is None else memory)
         cue, noise = jr.split(key)
         network = _with_number(self.network, rate, beta)
@@ -174,15 +190,23 @@ class Recall(eqx.Module):
         flips = jnp.round(share * patterns.N).astype(rank.dtype)
         spins = jnp.where(rank < flips, -target, target)
         if temperature is None:
-            found = self._outputs(network, spins, memory, noise)
+            found = reader(network, spins, memory, noise)
         else:
             warm = jnp.where(temperature > 0, temperature, 1.0).astype(spins.dtype)
-            found = self._outputs(_at(network, 1 / warm), spins, memory, noise)
+            found = reader(_at(network, 1 / warm), spins, memory, noise)
             if self.zero:
-                cold = self._outputs(_at(network, None), spins, memory, noise)
+                cold = reader(_at(network, None), spins, memory, noise)
                 found = jax.tree.map(lambda a, b: jnp.where(temperature > 0, a, b), found, cold)
         inside = (memory >= 0) & (memory < patterns.P)
         return found | {"status": jnp.where(inside, found["status"], 4)}
+
+    def over_time(self, network: Any, spins: Any, memory: Any, key: jax.Array) -> dict[str, Any]:
+        """The overlaps with all memories (of very many, with the first ones) at every step."""
+        del memory
+        state, key_of = network.init(spins), key if network.random else None
+        track = list(range(min(network.patterns.P, _SEEN)))
+        run = hx.iterate(network, state, self.steps, key=key_of, track=track, throw=False)
+        return {"ts": run.ts, "overlaps": run.overlaps, "status": run.status}
 
     def _outputs(self, network: Any, spins: Any, memory: Any, key: jax.Array) -> dict[str, Any]:
         key_of = key if network.random else None
@@ -194,6 +218,50 @@ class Recall(eqx.Module):
         )
         found = {"cued_overlap": overlaps[memory], "other_overlap": others.max()}
         return found | {"moved": run.counters["moved"], "status": run.status}
+
+
+class Watched(eqx.Module):
+    """The runs of `Recall`, as overlaps over the steps."""
+
+    of: Recall
+
+    def __call__(
+        self,
+        start: Any = None,
+        memory: Any = None,
+        temperature: Any = None,
+        rate: Any = None,
+        beta: Any = None,
+        *,
+        key: jax.Array,
+    ) -> dict[str, Any]:
+        """The run at one point."""
+        return self.of.read(self.of.over_time, start, memory, temperature, rate, beta, key=key)
+
+
+class MadeWatched(eqx.Module):
+    """Makes `Watched`, as `Made` makes `Recall`."""
+
+    of: Made
+
+    def __call__(
+        self,
+        memories: int | None = None,
+        neurons: int | None = None,
+        pattern_seed: int | None = None,
+        correlation: float | None = None,
+        interaction: str | None = None,
+        order: int | None = None,
+        update: str | None = None,
+    ) -> Watched:
+        """What runs it."""
+        sizes = (memories, neurons, pattern_seed, correlation, interaction, order, update)
+        return Watched(self.of(*sizes))
+
+
+def watched(task: Any) -> Any:
+    """What `task_of` returns, whose runs are kept over time."""
+    return hx.Recipe(MadeWatched(task.make)) if isinstance(task, hx.Recipe) else Watched(task)
 
 
 def _at(network: Any, beta: Any) -> Any:

@@ -234,6 +234,23 @@ class Sweep:
         return found
 
 
+def again(folder: pathlib.Path) -> Any:
+    """What is computed again of the sweep in a folder: its runs, or of a diagram the overlaps of
+    the effective neuron, step by step."""
+    asked = options_from(folder / FILE, "sweep", Sweep)
+    from .._reports import Again  # late: it takes all of hopfax.plots along
+
+    wide = asked.precision == "float64"
+    with jax.enable_x64(wide):
+        if asked.axis:
+            grid = _runs.grid_of(asked)
+            task, _ = _runs.task_of(asked, grid)
+            return Again(_runs.watched(task), jax.random.key(asked.seed), grid, wide)
+        text = "The curves are those of the theory: the overlap of the effective neuron by steps."
+        point = hx.Recipe(_points.Orders(asked._point(asked.orders[0])))
+        return Again(point, None, {"order": list(asked.orders), **asked._grid()}, wide, 64, (text,))
+
+
 def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:
     """The diagram in a folder that this command wrote to, or what is there of an unfinished one;
     at the place of one order's store, that order.

@@ -77,16 +77,29 @@ class Perturbed(eqx.Module):
         direction = weights[0] + self.patterns.field(weights[1:])
         self.direction = direction / abs(direction).max()
 
-    def __call__(self, gain: Any, threshold: Any, a: Any, b: Any) -> dict[str, Any]:
-        """The outputs at one point."""
+    def run(self, ts: np.ndarray, gain: Any, threshold: Any, a: Any, b: Any) -> tuple[Any, Any]:
+        """The run at one point, saved at `ts`, and the rates of memory 0."""
         phi = ACTIVATIONS[self.kind](gain, threshold)
         network = hx.RateMemory(self.patterns, a=a, b=b, activation=phi)
         memory = network.rescaled(np.eye(self.patterns.P)[0])
         nudge = jnp.asarray(NUDGE, memory.dtype)
         start = network.init(rates=jnp.maximum(memory + nudge * self.direction, 0.0))
-        ts = np.array([0.0, HORIZON])
-        run = hx.simulate(network, start, ts, throw=False)
+        return hx.simulate(network, start, ts, throw=False), memory
+
+    def __call__(self, gain: Any, threshold: Any, a: Any, b: Any) -> dict[str, Any]:
+        """The outputs at one point."""
+        run, memory = self.run(np.array([0.0, HORIZON]), gain, threshold, a, b)
         return {
             "distance": abs(run.final.rates - memory).max(),
             "status": run.status,
         }
+
+
+class Nudged(eqx.Module):
+    """The runs of `Perturbed`, as functions of time."""
+
+    of: Perturbed
+
+    def __call__(self, gain: Any, threshold: Any, a: Any, b: Any) -> hx.Trajectory:
+        """The run at one point."""
+        return self.of.run(np.linspace(0.0, HORIZON, 81), gain, threshold, a, b)[0]

@@ -5,6 +5,7 @@ import math
 import pathlib
 from typing import Any, ClassVar
 
+import jax
 import numpy as np
 
 import hopfax as hx
@@ -15,7 +16,7 @@ from .._families import Family
 from .._limits import check_patterns, check_seed
 from .._machine import Precision
 from .._settings import FILE, options_from
-from .._sweeping import DIAGRAM, announcement, check_diagram, chunk, mapped
+from .._sweeping import DIAGRAM, announcement, check_diagram, chunk, mapped, noise_key
 from . import _diagram, _options as own, _points, _runs
 from ._networks import size_of
 
@@ -233,6 +234,25 @@ class Sweep:
             if self.overwrite and len(stores) == 1:  # simulations of an earlier sweep
                 _output.remove_store(output.folder / SIMULATED)
         return _diagram.together(found, beside, self.asked()), fresh
+
+
+def again(folder: pathlib.Path) -> Any:
+    """What is computed again of the sweep in a folder: its runs, or of a diagram, which is theory,
+    simulations that begin near a memory."""
+    asked = options_from(folder / FILE, "sweep", Sweep)
+    from .._reports import Again  # late: it takes all of hopfax.plots along
+
+    wide = asked.precision == "float64"
+    with jax.enable_x64(wide):
+        if asked.axis:
+            grid = _runs.grid_of(asked)
+            return Again(_runs.task_of(asked, grid), noise_key(asked, grid), grid, wide)
+        text = (
+            "The map is the theory of the memories' stability. The runs are simulations of "
+            f"{asked.size()} neurons that begin within {_points.NUDGE:g} of memory 0."
+        )
+        point = _points.Nudged(asked.simulation())
+        return Again(point, None, asked.grid(), wide, 200, (text,))
 
 
 def _some(values: np.ndarray, number: int) -> np.ndarray:

@@ -30,6 +30,7 @@ Memory = Literal["auto", "transition", "contexts", "suffixes"]
 
 _GAP = 10  # mean dwells: a stay that long is named
 _SHELL = {"`path`": "PATH", "`first` = ": "--first ", "let `join` do it": "use --join"}
+_EVENTS = 2000  # of all targets that a model notes
 _DWELL = 1.3  # slow time constants that a mean dwell lasts, where the unit is left to us
 
 
@@ -134,6 +135,9 @@ class Fit:
                 "horizon": _fit_picture.horizon(found.network, targets[0]),
                 "unit": unit,
                 "fitted to": self.targets.name,
+                "reproduced": bool(found.reproduced),
+                "targets": _noted(targets),
+                "report": str(found),
             }
             place.write(file.name, lambda partial: hx.save(partial, found.network, notes=notes))
             place.draw(picture, _fit_picture.draw(found, targets))
@@ -290,3 +294,23 @@ def _gaps(raw: list["hx.Events"]) -> list[str]:
                     "make two sequences of it"
                 )
     return lines
+
+
+def _noted(targets: list[Any]) -> list[dict[str, Any]]:
+    """Targets as a model's file notes them, so long as they are short; else the first ones."""
+    found, left = [], _EVENTS
+    for events in targets:
+        memory = np.asarray(events.memory).tolist()
+        if len(memory) > left:
+            break
+        left -= len(memory)
+        time = None if events.time is None else np.asarray(events.time, float).tolist()
+        found.append({"memory": memory, "time": time})
+    return found
+
+
+def replayed(file: pathlib.Path) -> Any:
+    """The run of a model that this command wrote, for a report. **Raises:** as `replayed` there."""
+    from ._fit_report import replayed  # late: it takes all of hopfax.plots along
+
+    return replayed(file)

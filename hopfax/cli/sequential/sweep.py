@@ -6,6 +6,7 @@ import pathlib
 from functools import partial
 from typing import Any, ClassVar, Literal
 
+import jax
 import numpy as np
 
 import hopfax as hx
@@ -18,6 +19,7 @@ from .._limits import check_noise, check_points, check_positive
 from .._machine import Precision
 from .._memories import absolute, are_random, check_seed_used, described
 from .._models import check_alone, load_flow
+from .._settings import options_from
 from .._sweeping import Work, check_where, noise_key, outcomes, swept
 from . import _sweep_task
 from ._networks import activation_of
@@ -182,6 +184,18 @@ def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:
     """
     del folder  # the place tells it
     return _output.open_store(place)
+
+
+def again(folder: pathlib.Path) -> Any:
+    """What the sweep in a folder computed, by its settings, to be computed again."""
+    from .._reports import Again  # late: it takes all of hopfax.plots along
+
+    asked = options_from(folder / _output.FILE, "sweep", Sweep)
+    asked = _sweep_task.fixed(asked) if asked.axis else asked
+    wide = asked.precision == "float64"
+    with jax.enable_x64(wide):
+        task, grid = asked.task(asked._memories())
+        return Again(task, asked.key(), grid, wide)
 
 
 def gains_and_starts(points: tuple[int, ...]) -> tuple[int, int]:
