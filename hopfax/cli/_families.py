@@ -23,7 +23,16 @@ from typing import Literal, TypeAlias, get_args
 Family: TypeAlias = Literal["sequential", "dense", "rate"]
 FAMILIES: tuple[str, ...] = get_args(Family)
 #: The commands in the order of the help; in a settings file their names are tables.
-COMMANDS: tuple[str, ...] = ("sweep", "run", "fit", "theory", "plot", "reproduce", "doctor")
+COMMANDS: tuple[str, ...] = (
+    "sweep",
+    "run",
+    "fit",
+    "theory",
+    "plot",
+    "explore",
+    "reproduce",
+    "doctor",
+)
 
 
 def kind(command: str, family: str) -> type:
