@@ -108,8 +108,8 @@ class Shown(NamedTuple):
 
 class View(NamedTuple):
     """A kind of network: what it is, what it asks for, and what computes it from the memories and
-    the settings. `counts`: the numbers of memories that it offers. With False as its third argument,
-    `compute` leaves out predictions that take longer than the run."""
+    the settings. `counts`: the numbers of memories that it offers. With False as its third
+    argument, `compute` leaves out predictions that take longer than the run."""
 
     name: str
     title: str

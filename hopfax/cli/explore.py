@@ -28,16 +28,16 @@ _IMAGES = (".png", ".jpg", ".jpeg")
 class Explore:
     """Explore networks live: a page with sliders, in your browser, served by your own machine.
 
-    Overlaps, saliencies, the retrieved image and the theory follow the sliders. The page is for this
-    machine alone (127.0.0.1), and only for who has the address with its token. Ctrl-C ends it.
+    Overlaps, saliencies, the retrieved image and the theory follow the sliders. The page is for
+    this machine alone (127.0.0.1), and for who has the address with its token. Ctrl-C ends it.
     Example: hopfax explore --patterns digits
     """
 
     network: _families.Family = "sequential"
     """The family of networks that the page begins with."""
     patterns: tuple[str, ...] = ("hadamard",)
-    """Memories that it begins with: hadamard, random, digits, a .npy, .npz or .csv file, a folder of
-    PNG or JPEG images, or several image files. Images can also be uploaded on the page."""
+    """Memories that it begins with: hadamard, random, digits, a .npy, .npz or .csv file, a folder
+    of PNG or JPEG images, or several image files. Images can also be uploaded on the page."""
     memories: int | None = None
     """How many memories it begins with (default: as the network has it)."""
     image_shape: _options.ImageShape = None

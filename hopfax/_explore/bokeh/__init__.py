@@ -20,18 +20,19 @@ def serving(
 ) -> Iterator[tuple[str, str]]:
     """While inside, the explorer is served: its address, without and with the token.
 
-    **Arguments:** `sources`: memories that it offers. `begin`: the view and the memories that a page
-    begins with, and how many. `port`: 0 for any free one.
+    **Arguments:** `sources`: memories that it offers. `begin`: the view and the memories that a
+    page begins with, and how many. `port`: 0 for any free one.
 
     **Raises:** OSError if the port cannot be had.
     """
-    pool = ThreadPoolExecutor(1, thread_name_prefix="hopfax-run")
+    pools = [ThreadPoolExecutor(1, thread_name_prefix=f"hopfax-{name}") for name in ("run", "more")]
 
     def make(document: Document) -> None:
-        Page(document, VIEWS, sources, begin, pool)
+        Page(document, VIEWS, sources, begin, pools)
 
     try:
         with _server.serving(make, port) as found:
             yield found
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)

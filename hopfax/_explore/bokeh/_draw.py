@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import numpy as np
+from bokeh.core.properties import value
 from bokeh.models import (
     Column,
     ColumnDataSource,
@@ -28,7 +29,7 @@ _ACROSS, _TILE = 6, 92  # tiles in a row, pixels of one
 SHEET = InlineStyleSheet(
     css=f""":host {{ font-family: {FONT}; font-size: 14px; line-height: 1.45; color: #1b1b23; }}
 h2 {{ font-size: 14px; font-weight: 600; margin: 8px 0 0; }} p {{ margin: 4px 0; }}
-table {{ border-collapse: collapse; width: 100%; }} caption {{ text-align: left; font-weight: 600; }}
+table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ padding: 3px 8px 3px 0; text-align: left; border-bottom: 1px solid #d9dbde;
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }} th {{ font-weight: 600; }}
 .failed {{ color: #9c1c1c; font-weight: 600; }} small {{ color: {_GREY}; }}
@@ -44,7 +45,6 @@ THEME = {
         "Axis": _AXIS | dict(axis_label_text_font_size="12px", major_label_text_font_size="11px"),
         "Grid": {"grid_line_color": "#e7e8ea"},
         "Plot": {"outline_line_color": None, "background_fill_color": "#ffffff"},
-        "Text": {"text_font": FONT, "text_font_size": "11px"},
     }
 }
 
@@ -76,6 +76,7 @@ class Diagram:
             y_range=Range1d(0, 1),
             toolbar_location=None,
             tools=[HoverTool(tooltips=[("", "@what"), ("", "$x, $y")])],
+            min_border_left=56,
             min_border_right=12,
         )
         look = dict(line_color="edge", line_dash="dash", line_width="width")
@@ -148,7 +149,7 @@ class Tiles:
         )  # fmt: skip
         plot.text(
             *("x", "y"), text="text", source=self.labels, text_align="center",
-            text_baseline="top", text_font_size="11px", text_font=FONT,
+            text_baseline="top", text_font_size="11px", text_font=value(FONT),
         )  # fmt: skip
         self.plot, self.place = plot, Column(self.title, plot, sizing_mode="stretch_width")
 
@@ -174,7 +175,7 @@ class Tiles:
         names = ["state", *(f"{k}: {value:.2f}" for k, value in enumerate(m))]
         middles = [left + w / 2 for left in x]
         self.labels.data = dict(
-            x=middles, y=[-1.2 * (k // _ACROSS) - 0.92 for k in range(len(images))], text=names
+            x=middles, y=[-1.2 * (k // _ACROSS) - 0.95 for k in range(len(images))], text=names
         )
         marked = [0, best + 1] if best >= 0 and abs(m[best]) > 0.5 else []
         self.frame.data = dict(

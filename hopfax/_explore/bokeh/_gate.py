@@ -1,10 +1,10 @@
 """Who may ask the explorer's server: whoever knows its token, from this machine, by its own name.
 
-Every request, of a page, of a script or of a websocket, passes `Gate.find_handler` before a handler
-is chosen. Bokeh's own hooks for users would come too late: static files do not ask them, a websocket
-is opened before they are asked, and those refused are sent to a form of login. Asked are, in turn,
+Every request, of a page, a script or a websocket, passes `Gate.find_handler` before a handler is
+chosen. Bokeh's own hooks for users would come too late: static files do not ask them, a websocket
+is opened before they are asked, and who is refused is sent to a form of login. Asked are, in turn,
 
-    Host     names this server, so that no foreign name that points here gets through (DNS rebinding)
+    Host     names this server, so that a foreign name that points here is of no use (DNS rebinding)
     Origin   is this server's page, if there is any
     token    in the address once, in exchange for a cookie that Tornado signs (HMAC), and from then
              on the cookie
@@ -40,9 +40,11 @@ _POLICY = (
 )
 #: Leads on to the page without the token in its address, from this site, as the cookie wants it.
 _ENTER = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>hopfax explore</title>
-<meta http-equiv="refresh" content="0; url=/"></head><body><a href="/">hopfax explore</a></body></html>
+<meta http-equiv="refresh" content="0; url=/"></head>
+<body><a href="/">hopfax explore</a></body></html>
 """
-_REFUSED = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Refused</title></head>
+_REFUSED = """<!DOCTYPE html><html lang="en">
+<head><meta charset="utf-8"><title>Refused</title></head>
 <body style="font-family: system-ui, sans-serif"><h1>Refused</h1><p>Open the address that
 <code>hopfax explore</code> printed, with its token. Through a tunnel keep the number of the port:
 <code>ssh -L PORT:127.0.0.1:PORT</code>.</p></body></html>

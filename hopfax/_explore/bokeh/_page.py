@@ -4,10 +4,11 @@ A slider that moves notes its value and asks for a run. Runs are computed one af
 another thread, each from the values that stand when it begins, so that a slider never waits for the
 runs of all the places that it passed:
 
-    slider -> noted, `_ask` -> [ busy? yes: asked again ]
-                                       no: `_work`, unlocked: compute -> `_show`, locked
-                                           asked again meanwhile? compute once more
-                                           else: once more, with what takes longer than a run
+    slider -> noted, `_ask` -> `_work`: compute -> `_show`
+                                 ^        | wanted anew meanwhile: once more
+                                 +--------+
+                                          | else: what takes longer than a run, in a second thread
+
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import binascii
 import functools
 import html
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -38,7 +39,8 @@ _OWN = "own"  # the source that is uploaded
 
 class Page:
     """One open page. `sources` by name; `begin`: the names of the view and of the source that it
-    begins with, and how many memories (None: as many as the view says). `pool`: what computes."""
+    begins with, and how many memories (None: as many as the view says). `pools`: threads for runs,
+    and for what takes longer."""
 
     def __init__(
         self,
@@ -46,13 +48,13 @@ class Page:
         views: Sequence[View],
         sources: Mapping[str, Source],
         begin: tuple[str, str, int | None],
-        pool: ThreadPoolExecutor,
+        pools: Sequence[ThreadPoolExecutor],
     ):
-        self._document, self._pool = document, pool
+        self._document, self._pools = document, pools
         self._views = {view.name: view for view in views}
         self._sources = dict(sources)
         self._settings = {view.name: view.defaults() for view in views}
-        self._wanted, self._busy = 0, False
+        self._wanted, self._busy, self._seconds = 0, [False, False], 0.0
         self._shown: Shown | None = None
         self._count = begin[2]
         self._widgets(begin)
@@ -85,11 +87,11 @@ class Page:
             *(), name="moment", title="Moment that is shown, part of the run",
             start=0.0, end=1.0, step=0.005, value=0.5, **wide,
         )  # fmt: skip
-        self.network.on_change("value", lambda *_: self._offer())
-        self.memories.on_change("value", lambda *_: self._offer())
-        self.count.on_change("value", lambda *_: self._counted())
-        self.upload.on_change("value", lambda *_: self._uploaded())
-        self.moment.on_change("value", lambda *_: self._at())
+        self.network.on_change("value", _then(self._offer))
+        self.memories.on_change("value", _then(self._offer))
+        self.count.on_change("value", _then(self._ask))
+        self.upload.on_change("value", _then(self._uploaded))
+        self.moment.on_change("value", _then(self._at))
         self.controls = {name: self._knobs(view) for name, view in self._views.items()}
 
     def _knobs(self, view: View) -> Column:
@@ -120,13 +122,14 @@ class Page:
 
     def _lay_out(self) -> None:
         wide: Any = dict(sizing_mode="stretch_width")
-        left = [self.network, self.about, self.memories, self.count, self.upload, self.trouble]
-        controls = column(*left, *self.controls.values(), name="controls", **wide)
+        choice = [self.network, self.about, self.memories, self.count, self.upload, self.trouble]
+        top = column(*choice, name="choice", **wide)
+        controls = column(*self.controls.values(), name="controls", **wide)
         first = column(self.state, self.table, name="numbers", **wide)
         drawn = [panel.place for panel in self.panels]
         images = column(self.moment, self.tiles.place, name="images", **wide)
         lines = column(self.key, *drawn[:2], name="lines", **wide)
-        for root in (controls, first, images, lines, column(drawn[2], name="law", **wide)):
+        for root in (top, controls, first, images, lines, column(drawn[2], name="law", **wide)):
             self._document.add_root(root)
         self._document.theme = Theme(json=_draw.THEME)
         self._document.title = "hopfax explore"
@@ -148,9 +151,6 @@ class Page:
         chosen = str(min(counts, key=lambda count: abs(count - wanted)))
         if self.count.value != chosen:
             self.count.value = chosen  # which asks
-        self._ask()
-
-    def _counted(self) -> None:
         self._ask()
 
     def _set(self, view: str, name: str, attribute: str, before: Any, value: Any) -> None:
@@ -183,39 +183,42 @@ class Page:
     def _ask(self) -> None:
         """Have the run computed that the widgets describe now."""
         self._wanted += 1
-        if not self._busy:
-            self._busy = True
-            self.state.text = self.state.text or "<p>Making the program of this network ready.</p>"
-            self._document.add_next_tick_callback(without_document_lock(self._work_unlocked()))
+        if not self.state.text:
+            self.state.text = "<p>Making the program of this network ready.</p>"
+        self._begin(False)
 
-    def _work_unlocked(self) -> Any:
-        async def work() -> None:
-            try:
-                await self._work()
-            finally:
-                self._busy = False
+    def _begin(self, whole: bool) -> None:
+        """Go to work, unless somebody is at it already. `whole`: with what takes longer."""
+        if not self._busy[whole]:
+            self._busy[whole] = True
+            work = functools.partial(self._work, whole)
+            self._document.add_next_tick_callback(without_document_lock(work))
 
-        return work
-
-    async def _work(self) -> None:
-        """Compute until nothing newer is wanted, and then all that takes longer."""
-        loop, whole, done = asyncio.get_running_loop(), False, -1
-        while not whole or self._wanted != done:
-            whole, done = self._wanted == done, self._wanted
-            asked = self._asked()
-            found, seconds = await loop.run_in_executor(self._pool, _computed, *asked, whole)
+    async def _work(self, whole: bool) -> None:
+        """Compute until nothing newer is wanted. What takes longer begins when runs are done, and
+        counts only if it is still about the latest of them."""
+        done = -1
+        while done != self._wanted:
+            done, asked = self._wanted, self._asked()
+            computing = functools.partial(_computed, *asked, whole)
+            pool = self._pools[whole]
+            found, seconds = await asyncio.get_running_loop().run_in_executor(pool, computing)
+            if whole and done != self._wanted:
+                break
             shown = asyncio.Event()
-            self._document.add_next_tick_callback(
-                functools.partial(self._show, found, seconds, asked, shown)
-            )
+            show = functools.partial(self._show, found, seconds, whole, shown)
+            self._document.add_next_tick_callback(show)
             await shown.wait()
+        self._busy[whole] = False
+        if not whole or done != self._wanted:
+            self._begin(True)
 
     def _asked(self) -> tuple[View, Source, int, dict[str, Any]]:
         view = self._view
         count = int(str(self.count.value))
         return view, self._source, count, dict(self._settings[view.name])
 
-    def _show(self, found: Any, seconds: float, asked: Any, done: asyncio.Event) -> None:
+    def _show(self, found: Any, seconds: float, whole: bool, done: asyncio.Event) -> None:
         """Replace what is shown by a new run, or by what went wrong with it."""
         done.set()
         if not isinstance(found, tuple):
@@ -223,7 +226,8 @@ class Page:
             return
         shown, memories = found
         self._shown, self._memories = shown, memories
-        self.state.text = _draw.outcome(shown, seconds)
+        self._seconds = self._seconds if whole else seconds
+        self.state.text = _draw.outcome(shown, self._seconds)
         self.table.text = _draw.table(shown.rows)
         self.key.text = _draw.key(shown.overlaps.shape[1])
         timed = [panel for panel in shown.panels if panel.timed]
@@ -249,6 +253,16 @@ class Page:
         images = patterns.reshape(-1, *shape)[:_IMAGES]
         when = f"{shown.times[k]:.4g} {shown.unit}"
         self.tiles.show(state, images, shown.overlaps[k, : len(images)], when)
+
+
+def _then(action: Callable[[], None]) -> Callable[[str, Any, Any], None]:
+    """A callback that does not ask what has changed."""
+
+    def changed(attr: str, old: Any, new: Any) -> None:
+        del attr, old, new
+        action()
+
+    return changed
 
 
 def _computed(view: View, source: Source, count: int, settings: dict[str, Any], whole: bool) -> Any:
