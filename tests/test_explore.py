@@ -262,7 +262,7 @@ def test_a_foreign_name_or_page_is_refused_with_the_cookie_too(served, cookie):
 
 
 def until(page, script, value=True, seconds=240):
-    """Wait till a script has this value. Playwright's own way needs `eval`, which the page has not."""
+    """Wait till a script has this value; Playwright's own way needs `eval`, refused here."""
     end = time.monotonic() + seconds
     while page.evaluate(script) != value:
         assert time.monotonic() < end, script

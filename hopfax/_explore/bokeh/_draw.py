@@ -11,7 +11,6 @@ from bokeh.models import (
     ColumnDataSource,
     Div,
     HoverTool,
-    InlineStyleSheet,
     LinearColorMapper,
     Range1d,
     Span,
@@ -26,8 +25,7 @@ _GREY = "#5b5f66"
 _GREYS = [f"#{k:02x}{k:02x}{k:02x}" for k in range(16, 256)]
 _ACROSS, _TILE = 6, 92  # tiles in a row, pixels of one
 #: Of the text inside widgets, which styles of the page do not reach.
-SHEET = InlineStyleSheet(
-    css=f""":host {{ font-family: {FONT}; font-size: 14px; line-height: 1.45; color: #1b1b23; }}
+SHEET = f""":host {{ font-family: {FONT}; font-size: 14px; line-height: 1.45; color: #1b1b23; }}
 h2 {{ font-size: 14px; font-weight: 600; margin: 8px 0 0; }} p {{ margin: 4px 0; }}
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ padding: 3px 8px 3px 0; text-align: left; border-bottom: 1px solid #d9dbde;
@@ -35,7 +33,6 @@ th, td {{ padding: 3px 8px 3px 0; text-align: left; border-bottom: 1px solid #d9
 .failed {{ color: #9c1c1c; font-weight: 600; }} small {{ color: {_GREY}; }}
 .key {{ white-space: nowrap; margin-right: 12px; display: inline-block; }}
 svg {{ vertical-align: middle; margin-right: 4px; }}"""
-)
 #: Fonts and sizes of what is drawn.
 _AXIS = dict(
     axis_label_text_font=FONT, major_label_text_font=FONT, axis_label_text_font_style="normal"

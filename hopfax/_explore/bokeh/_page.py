@@ -80,7 +80,7 @@ class Page:
         self.memories = Select(name="memories", title="Memories", value=begin[1], **wide)
         self.count = Select(name="count", title="Number of memories", **wide)
         self.upload = FileInput(
-            *(), name="upload", title="Your own images (PNG or JPEG, two or more at once)",
+            *(), name="upload", title="Your own images (PNG, JPEG)",
             accept=".png,.jpg,.jpeg", multiple=True, **wide,
         )  # fmt: skip
         self.moment = Slider(

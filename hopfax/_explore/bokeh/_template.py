@@ -13,14 +13,14 @@ TEMPLATE = """
 body { margin: 0; padding: 12px 16px 32px; background: #fff; color: #1b1b23;
   font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 18px; margin: 0 0 8px; }
-main { display: grid; gap: 4px 28px; grid-template-columns: minmax(0, 1fr); max-width: 1600px; }
-main > * { min-width: 0; }
+main { display: flex; flex-direction: column; gap: 4px; max-width: 1600px; }
+section { min-width: 0; } .side { display: contents; }
+.lines { order: 1; } .controls { order: 2; } .numbers { order: 3; } .law { order: 4; }
+.images { order: 5; }
 @media (min-width: 900px) {
-  main { grid-template-columns: 290px minmax(0, 1.2fr) minmax(0, 1fr);
-    grid-template-rows: auto auto auto 1fr; }
-  .choice { grid-area: 1 / 1 / 2 / 2; } .controls { grid-area: 2 / 1 / 5 / 2; }
-  .lines { grid-area: 1 / 2 / 5 / 3; } .numbers { grid-area: 1 / 3 / 2 / 4; }
-  .law { grid-area: 2 / 3 / 3 / 4; } .images { grid-area: 3 / 3 / 4 / 4; }
+  main { display: grid; gap: 28px; align-items: start;
+    grid-template-columns: 290px minmax(0, 1.2fr) minmax(0, 1fr); }
+  .side { display: flex; flex-direction: column; gap: 4px; min-width: 0; }
 }
 </style>
 {{ bokeh_css if bokeh_css }}
@@ -30,8 +30,10 @@ main > * { min-width: 0; }
 {% from macros import embed %}
 <h1>hopfax explore</h1>
 <main>
-{% for part in ("choice", "lines", "controls", "numbers", "law", "images") %}
-<section class="{{ part }}">{{ embed(roots[part]) }}</section>
+{% for side in (("choice", "controls"), ("lines",), ("numbers", "law", "images")) %}
+<div class="side">
+{% for part in side %}<section class="{{ part }}">{{ embed(roots[part]) }}</section>{% endfor %}
+</div>
 {% endfor %}
 </main>
 {{ plot_script }}
