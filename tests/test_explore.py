@@ -64,6 +64,7 @@ def test_a_sequence_is_that_of_the_library_beside_its_theory(orthogonal):
     assert few.outcome == "Outcome of this run: collapse." and "bias = 0.03" in few.notes[0]
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_says_so_in_words(orthogonal):
     settings = _sequential.VIEW.defaults() | {"tau": -1.0}
     shown = _sequential.VIEW.compute(orthogonal, settings, False)
@@ -151,7 +152,7 @@ def test_bad_options_are_refused_in_one_line(command, tmp_path):
         (("--port", 70000), "`port` must be from 0 (any free one) to 65535, got 70000."),
         (("--memories", 1), "`memories` must be at least 2, got 1."),
         (("--patterns", "nowhere"), "`patterns` must be hadamard"),
-        (("--patterns", "a.png", "b.txt"), "several files must be PNG or JPEG images"),
+        (("--patterns", "a.png", "b.txt"), "several must be PNG or JPEG images"),
     ):
         status, _, err = command("explore", "--no-browser", *options)
         assert status == 2 and words in refusal(err)
@@ -301,6 +302,11 @@ def test_the_page_follows_its_sliders(served, tmp_path):
         assert page.evaluate(f"{model('images')}.data.image.length") == 4
         page.set_viewport_size(dict(width=400, height=900))
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        other = Watched(started).page  # a second one, at the same time
+        other.goto(served.entrance)
+        other.wait_for_url(served.address)
+        until(other, f"window.Bokeh?.documents[0] != null && {lines} != null")
+        until(other, f"{lines}.data.xs.length", 3)
         assert not watched.errors
         assert all(url.startswith(served.address) for url in watched.requests)
 

@@ -10,22 +10,37 @@ import numpy as np
 
 from .._interactions import Power
 from .._iterate import iterate
-from .._programs import jitted
+from .._programs import kept
 from ..networks import DenseMemory
 from ..theory import dense as theory
 from ._memories import Memories
-from ._model import THEORY, Choice, Dot, Frames, Knob, Line, Panel, Row, Shown, View, failure, span
+from ._model import (
+    PLAIN,
+    THEORY,
+    Choice,
+    Dot,
+    Frames,
+    Knob,
+    Line,
+    Panel,
+    Row,
+    Shown,
+    View,
+    failure,
+    span,
+)
 
 _STEPS = 12
 _TRACKED = 8  # memories whose overlaps are drawn
 _CURVE = 81
+_ORTHOGONAL = 1e-6  # overlaps that count as none
 
 
 def _spins(t, state, network):
     return state.spins
 
 
-@jitted
+@kept
 def _run(order: int, warm: bool, patterns, values, seed):
     """One recall of memory 0, of whose signs some are changed; `warm`: at a temperature."""
     start, temperature = values
@@ -42,7 +57,7 @@ def _run(order: int, warm: bool, patterns, values, seed):
     return run.overlaps, run.observed, run.status, run.counters["moved"]
 
 
-@jitted
+@kept
 def _first_step(order: int, N: int, M: int, m):
     return theory.finite_first_step(Power(order), N, M, m)
 
@@ -52,7 +67,7 @@ def compute(memories: Memories, settings: Mapping[str, Any], whole: bool = True)
     del whole  # all of it is quick
     order, temperature = int(settings["order"]), float(settings["temperature"])
     values = jnp.asarray([float(settings["start"]), temperature])
-    given = (memories.signs, values, jnp.asarray(int(settings["seed"])))
+    given = (memories.signs, values, jnp.asarray(np.int32(settings["seed"])))
     run = _run(order, temperature > 0, *given)
     overlaps, seen, status, moved = jax.tree.map(np.asarray, run)
     P, N = memories.P, memories.N
@@ -92,7 +107,7 @@ def _steps(start: np.ndarray, after: np.ndarray, overlaps: np.ndarray) -> Panel:
     """The overlap after one step over the one before it, and the first steps of this run."""
     m = overlaps[:, 0]
     dots = tuple(Dot(float(m[k]), float(m[k + 1]), 0, filled=k == 0) for k in range(3))
-    lines = (Line(start, after, THEORY), Line(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 6))
+    lines = (Line(start, after, THEORY), Line(np.array([0.0, 1.0]), np.array([0.0, 1.0]), PLAIN))
     return Panel(
         "One step: theory of the first (dashed), of this run the first (dot) and two later ones",
         "overlap before the step",
@@ -108,7 +123,9 @@ def _notes(memories: Memories, temperature: float) -> tuple[str, ...]:
     notes = []
     if temperature:
         notes.append("The theory is for temperature zero.")
-    if memories.pictures or memories.crosstalk < 1e-6:
+    if memories.crosstalk < _ORTHOGONAL:
+        notes.append("The theory is for independent random memories; these are orthogonal.")
+    elif memories.pictures:
         notes.append(
             "The theory is for independent random memories; these overlap each other by up to "
             f"{memories.crosstalk:.2f}."

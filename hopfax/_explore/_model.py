@@ -9,8 +9,9 @@ import numpy as np
 from .. import _status
 from ._memories import Memories
 
-#: The colour of what the theory predicts; numbers from 0 on are those of memories.
-THEORY = -1
+#: Looks of what the theory predicts, and of what is there to compare with; numbers from 0 on are
+#: those of memories.
+THEORY, PLAIN = -1, -2
 
 
 class Knob(NamedTuple):
@@ -33,7 +34,7 @@ class Choice(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A curve; `look` is the number of its memory, or `THEORY`."""
+    """A curve; `look` is the number of its memory, `THEORY` or `PLAIN`."""
 
     x: np.ndarray
     y: np.ndarray

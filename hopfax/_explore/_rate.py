@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._programs import jitted
+from .._programs import kept
 from .._rate_activations import Logistic
 from .._simulate import simulate
 from ..networks import RateMemory
 from ..theory import rate as theory
 from ._memories import Memories
-from ._model import THEORY, Dot, Frames, Knob, Line, Panel, Row, Shown, View, failure, span
+from ._model import PLAIN, THEORY, Dot, Frames, Knob, Line, Panel, Row, Shown, View, failure, span
 
 _SAVES, _HORIZON = 241, 24.0
 _B = 0.95  # current of active neurons
@@ -24,7 +24,7 @@ def _rates(t, state, network):
     return network.rates(state)
 
 
-@jitted
+@kept
 def _run(learning, patterns, values):
     """One run from a cue of memory 0, for values in the order of `_ORDER`."""
     gain, threshold, a, drive, cue = values
@@ -39,7 +39,7 @@ def _run(learning, patterns, values):
     return ts, run.overlaps, run.observed, run.observed @ groups.T, run.status
 
 
-@jitted
+@kept
 def _theory(q, values):
     """States of rest in the plane of memory 0, and the saliency below which it is none."""
     gain, threshold, a, drive, _ = values
@@ -60,7 +60,7 @@ def compute(memories: Memories, settings: Mapping[str, Any], whole: bool = True)
     run = _run(learning, classes.patterns, values)
     ts, overlaps, seen, groups, status = jax.tree.map(np.asarray, run)
     q = float(np.mean(np.asarray(memories.active.xi[0])))
-    told = [np.asarray(part) for part in _theory(jnp.asarray(q), values)]
+    told = [np.asarray(part) for part in _theory(jnp.asarray(np.float64(q), values.dtype), values)]
     active, silent, stable, levels, critical = told
     there = np.isfinite(active)
     held = levels[there & stable]
@@ -93,12 +93,12 @@ def _over_time(ts: Any, overlaps: Any, groups: Any, held: np.ndarray) -> tuple[P
     lines += [Line(np.array(xs), np.full(2, level), THEORY) for level in held]
     ys = span(overlaps, held, least=(0.0, 1.0))
     title = "Overlaps; dashed: stable states in the plane of memory 0"
-    rates = tuple(Line(ts, groups[:, k], k) for k in range(2))
+    rates = tuple(Line(ts, groups[:, k], (0, PLAIN)[k]) for k in range(2))
     unit = (0.0, 1.0)
     return (
         Panel(title, "time", "overlap", tuple(lines), xs, ys, timed=True),
         Panel(
-            "Mean rates of the active (as memory 0) and the silent neurons of memory 0",
+            "Mean rates of the neurons active in memory 0, and of the others (grey)",
             *("time", "rate", rates, xs, span(groups, least=unit)),
             timed=True,
         ),

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._programs import jitted, kept
+from .._programs import kept
 from .._simulate import simulate
 from ..networks import TwoTimescaleHopfield, cyclic
 from ..observables import REGIMES, classify, switch_times
@@ -43,7 +43,7 @@ def _run(readout, learning, patterns, values):
     return ts, *seen, run.status, switch_times(run), classify(run)
 
 
-@jitted
+@kept
 def _limit(P: int, values):
     """Critical gain, dwell and its curve over the gain for widely separated timescales, and the
     first switch at this separation: all closed forms, or nearly so."""

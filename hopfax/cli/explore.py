@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from .._errors import missing
 from .._explore._memories import Source, given, hadamard, pictures, random, uploaded
+from .._files import open_regular
 from ..patterns._images import read_images
 from . import _families, _options
 from ._console import say
@@ -101,14 +102,16 @@ class Explore:
             asked = Asked(name, seed=self.seed, image_shape=self.image_shape)
             patterns, shape = memories_of(asked, shown=True)
             return given(place.name, patterns, shape)
-        return uploaded([(place.name, _content(place)) for place in places])
+        for place in places:
+            if place.suffix.lower() not in _IMAGES:
+                raise ValueError(f"`patterns`: several must be PNG or JPEG images, got {place}.")
+            if not place.exists():
+                raise FileNotFoundError(f"`patterns`: there is no file {str(place)!r}.")
+        with options_named():
+            return uploaded([(place.name, _content(place)) for place in places])
 
 
 def _content(place: pathlib.Path) -> bytes:
-    from .._files import open_regular
-
-    if place.suffix.lower() not in _IMAGES:
-        raise ValueError(f"`patterns`: several files must be PNG or JPEG images, got {place}.")
     with open_regular(place, "patterns") as file:
         return file.read()
 

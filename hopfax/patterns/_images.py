@@ -4,6 +4,7 @@ The files may be a stranger's: they are regular ones, measured before they are r
 them runs. Whatever is wrong with one is a ValueError in one line that names it.
 """
 
+import io
 import math
 import os
 import pathlib
@@ -39,6 +40,7 @@ _OTHERS = set(
 _PIXEL = 32  # bytes that a pixel takes while an image is read
 
 Named: TypeAlias = Literal["median", "mean", "otsu"]
+Content: TypeAlias = BinaryIO | io.BytesIO
 Threshold: TypeAlias = float | int | Named
 #: Thresholds by name.
 NAMED: tuple[Named, ...] = ("median", "mean", "otsu")
@@ -188,7 +190,7 @@ def read_images(source: str | os.PathLike, shape: tuple[int, int] | None = None)
 
 
 def decoded(
-    content: BinaryIO, name: str | os.PathLike, shape: tuple[int, int] | None, many: int
+    content: Content, name: str | os.PathLike, shape: tuple[int, int] | None, many: int
 ) -> np.ndarray:
     """The grey levels of an open image file, one of so many of this shape. `name`: of the file in
     messages.
@@ -240,7 +242,7 @@ class _Refused(Exception):
     """An image that is fine, but cannot be read rightly."""
 
 
-def _read_image(content: BinaryIO, shape: tuple[int, int] | None, many: int) -> np.ndarray:
+def _read_image(content: Content, shape: tuple[int, int] | None, many: int) -> np.ndarray:
     """One of so many images of the same size."""
     from PIL import Image, ImageOps
 
@@ -269,7 +271,7 @@ def _full(depth: int) -> float:
     return 2.0 ** max(depth, 8) - 1
 
 
-def _depth(image: Any, content: BinaryIO) -> int:
+def _depth(image: Any, content: Content) -> int:
     """The bits of a sample. **Raises:** _Refused if Pillow would drop some of them."""
     if image.format != "PNG":
         return 8

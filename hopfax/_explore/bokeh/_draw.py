@@ -18,18 +18,21 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from ..._palette import look_of
-from .._model import THEORY, Panel, Row, Shown
+from .._model import PLAIN, THEORY, Panel, Row, Shown
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _GREY = "#5b5f66"
 _GREYS = [f"#{k:02x}{k:02x}{k:02x}" for k in range(16, 256)]
 _ACROSS, _TILE = 6, 92  # tiles in a row, pixels of one
+_WORDS = {THEORY: "theory", PLAIN: ""}  # in place of a memory
+_LONG = 2.0  # seconds that no run takes, but a program that is made for it
 #: Of the text inside widgets, which styles of the page do not reach.
 SHEET = f""":host {{ font-family: {FONT}; font-size: 14px; line-height: 1.45; color: #1b1b23; }}
 h2 {{ font-size: 14px; font-weight: 600; margin: 8px 0 0; }} p {{ margin: 4px 0; }}
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ padding: 3px 8px 3px 0; text-align: left; border-bottom: 1px solid #d9dbde;
-  font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }} th {{ font-weight: 600; }}
+  font-variant-numeric: tabular-nums; }} th {{ font-weight: 600; }}
+th[scope=col] {{ white-space: nowrap; }}
 .failed {{ color: #9c1c1c; font-weight: 600; }} small {{ color: {_GREY}; }}
 .key {{ white-space: nowrap; margin-right: 12px; display: inline-block; }}
 svg {{ vertical-align: middle; margin-right: 4px; }}"""
@@ -52,11 +55,11 @@ def text(name: str) -> Div:
 
 
 def _colour(look: int) -> str:
-    return _GREY if look == THEORY else look_of(look).colour
+    return _GREY if look < 0 else look_of(look).colour
 
 
 def _dash(look: int) -> str:
-    return "dashed" if look == THEORY else look_of(look).svg or "solid"
+    return {THEORY: "dashed", PLAIN: "solid"}.get(look) or look_of(look).svg or "solid"
 
 
 class Diagram:
@@ -112,8 +115,8 @@ def _columns(panel: Panel | None) -> dict[str, Any]:
         ys=[line.y for line in lines],
         edge=[_colour(line.look) for line in lines],
         dash=[_dash(line.look) for line in lines],
-        width=[1.5 if line.look == THEORY else 2.2 for line in lines],
-        what=["theory" if line.look == THEORY else f"memory {line.look}" for line in lines],
+        width=[2.2 if line.look >= 0 else 1.5 for line in lines],
+        what=[_WORDS.get(line.look, f"memory {line.look}") for line in lines],
     )
 
 
@@ -189,8 +192,10 @@ def outcome(shown: Shown, seconds: float) -> str:
     """How the run ended, as HTML."""
     kind = ' class="failed"' if shown.status else ""
     notes = "".join(f"<p><small>{html.escape(note)}</small></p>" for note in shown.notes)
-    took = f"<small>computed in {1e3 * seconds:.0f} ms</small>"
-    return f'<p role="status"{kind}>{html.escape(shown.outcome)} {took}</p>{notes}'
+    took = f"computed in {1e3 * seconds:.0f} ms"
+    if seconds > _LONG:
+        took = f"made ready, once, and computed in {seconds:.0f} s"
+    return f'<p role="status"{kind}>{html.escape(shown.outcome)} <small>{took}</small></p>{notes}'
 
 
 def problem(words: str) -> str:
