@@ -22,6 +22,7 @@ _GAINS = (0.0, 12.0)
 _CURVE = 49  # gains at which the dwell is drawn
 #: Overlap of two memories up to which the theory takes them for orthogonal.
 _ORTHOGONAL = 1e-6
+_ALIKE = 0.2  # and from which on the Hebbian rule mixes them
 _ORDER = ("kappa", "tau", "bias", "start", "horizon")
 
 
@@ -136,6 +137,8 @@ def _notes(memories: Memories, settings: Mapping[str, Any]) -> tuple[str, ...]:
             "The theory is for orthogonal memories; these overlap each other by up to "
             f"{memories.crosstalk:.2f}."
         )
+    if memories.crosstalk > _ALIKE and settings["learning"] == "hebbian":
+        notes.append("Memories so alike mix; the pseudo-inverse rule keeps them apart.")
     if settings["readout"] != "linear":
         notes.append("The theory is for the linear readout.")
     return tuple(notes)

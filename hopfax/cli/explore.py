@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import pathlib
 import secrets
@@ -64,6 +65,8 @@ class Explore:
             raise missing("bokeh", "web", "hopfax explore") from error
         from .._explore.bokeh import serving
 
+        # of pages that are closed while they are sent something
+        logging.getLogger("bokeh").setLevel(logging.ERROR)
         sources, first = self._sources()
         begin = (self.network, first, self.memories)
         with serving(sources, begin, self.port) as (address, entrance):

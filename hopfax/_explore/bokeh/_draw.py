@@ -172,7 +172,7 @@ class Tiles:
             w=[w] * len(images),
             h=[h] * len(images),
         )
-        names = ["state", *(f"{k}: {value:.2f}" for k, value in enumerate(m))]
+        names = ["state", *(f"{k}: {round(value, 2) + 0.0:.2f}" for k, value in enumerate(m))]
         middles = [left + w / 2 for left in x]
         self.labels.data = dict(
             x=middles, y=[-1.2 * (k // _ACROSS) - 0.95 for k in range(len(images))], text=names

@@ -56,11 +56,13 @@ class Page:
         self._settings = {view.name: view.defaults() for view in views}
         self._wanted, self._busy, self._seconds = 0, [False, False], 0.0
         self._shown: Shown | None = None
+        self._open = True
         self._count = begin[2]
         self._widgets(begin)
         self._places()
         self._offer()
         self._lay_out()
+        document.on_session_destroyed(self._closed)
         self._ask()
 
     @property
@@ -180,6 +182,11 @@ class Page:
 
     # Runs
 
+    def _closed(self, context: Any) -> None:
+        """Nobody looks any more."""
+        del context
+        self._open = False
+
     def _ask(self) -> None:
         """Have the run computed that the widgets describe now."""
         self._wanted += 1
@@ -198,7 +205,7 @@ class Page:
         """Compute until nothing newer is wanted. What takes longer begins when runs are done, and
         counts only if it is still about the latest of them."""
         done = -1
-        while done != self._wanted:
+        while done != self._wanted and self._open:
             done, asked = self._wanted, self._asked()
             computing = functools.partial(_computed, *asked, whole)
             pool = self._pools[whole]
@@ -206,10 +213,14 @@ class Page:
             if whole and done != self._wanted:
                 break
             shown = asyncio.Event()
+            if not self._open:
+                break
             show = functools.partial(self._show, found, seconds, whole, shown)
             self._document.add_next_tick_callback(show)
             await shown.wait()
         self._busy[whole] = False
+        if not self._open:
+            return
         if not whole or done != self._wanted:
             self._begin(True)
 
