@@ -108,6 +108,7 @@ class Explore:
         for place in places:
             if place.suffix.lower() not in _IMAGES:
                 raise ValueError(f"`patterns`: several must be PNG or JPEG images, got {place}.")
+        for place in places:
             if not place.exists():
                 raise FileNotFoundError(f"`patterns`: there is no file {str(place)!r}.")
         with options_named():
