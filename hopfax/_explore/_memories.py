@@ -132,6 +132,15 @@ def pictures(title: str, levels: np.ndarray, names: Sequence[str] = ()) -> Sourc
     return Source(title, len(levels), make)
 
 
+def later(title: str, most: int, levels: Callable[[], np.ndarray]) -> Source:
+    """So many images whose grey levels are read when they are first shown."""
+
+    def make(P: int) -> Memories:
+        return pictures(title, levels()).make(P)
+
+    return Source(title, most, make)
+
+
 def given(title: str, signs: Patterns, shape: tuple[int, int] | None) -> Source:
     """Patterns from a file: signs, or numbers of which the positive ones are active.
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.util
 import logging
 import os
 import pathlib
@@ -13,7 +14,7 @@ import webbrowser
 from collections.abc import Iterator
 
 from .._errors import missing
-from .._explore._memories import Source, given, hadamard, pictures, random, uploaded
+from .._explore._memories import Source, given, hadamard, later, pictures, random, uploaded
 from .._files import open_regular
 from ..patterns._images import read_images
 from . import _families, _options
@@ -81,14 +82,15 @@ class Explore:
         **Raises:** ValueError or OSError naming the option at fault.
         """
         found = {"hadamard": hadamard(_MOST), "random": random(_MOST, self.seed)}
-        with contextlib.suppress(ImportError):
-            found["digits"] = pictures("digits", digits())
+        if importlib.util.find_spec("sklearn") is not None:
+            found["digits"] = later("digits", 10, digits)
         if not self.patterns:
             raise ValueError("`patterns` must name some memories, e.g. digits or a folder.")
         if len(self.patterns) == 1 and self.patterns[0] in ("hadamard", "random", "digits"):
             if self.image_shape is not None:
                 raise ValueError("`image_shape` is for images and files of one's own.")
-            digits() if self.patterns[0] not in found else None  # which says what is missing
+            if self.patterns[0] not in found:
+                raise missing("scikit-learn", "data", "--patterns digits")
             return found, self.patterns[0]
         own = self._own()
         return {"given": own} | found, "given"
