@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from .._errors import missing
 from .._explore._memories import Source, given, hadamard, later, pictures, random, uploaded
 from .._files import open_regular
-from ..patterns._images import read_images
+from ..patterns._images import files_in, read_images
 from . import _families, _options
 from ._console import say
 from ._limits import check_seed
@@ -40,7 +40,8 @@ class Explore:
     """The family of networks that the page begins with."""
     patterns: tuple[str, ...] = ("hadamard",)
     """Memories that it begins with: hadamard, random, digits, a .npy, .npz or .csv file, a folder
-    of PNG or JPEG images, or several image files. Images can also be uploaded on the page."""
+    of PNG or JPEG images, or several image files. Images are made as large as the first one, but
+    no side longer than 64 pixels. They can also be uploaded on the page."""
     memories: int | None = None
     """How many memories it begins with (default: as the network has it)."""
     image_shape: _options.ImageShape = None
@@ -102,6 +103,8 @@ class Explore:
             name, place = self.patterns[0], places[0]
             if place.is_dir() and not named(name):
                 with options_named():
+                    if self.image_shape is None:
+                        return uploaded([(file.name, _content(file)) for file in files_in(place)])
                     images = read_images(place, self.image_shape)
                     return pictures(place.name, images.levels, images.names)
             asked = Asked(name, seed=self.seed, image_shape=self.image_shape)

@@ -178,7 +178,7 @@ def read_images(source: str | os.PathLike, shape: tuple[int, int] | None = None)
     folder = pathlib.Path(source)
     if not folder.is_dir():
         raise ValueError(f"`source` must be a folder of images or an array, but {folder} is none.")
-    files = _files_in(folder)
+    files = files_in(folder)
     images: list[np.ndarray] = []
     for file in files:
         with open_regular(file, "source") as content:
@@ -219,7 +219,7 @@ def decoded(
             ) from error
 
 
-def _files_in(folder: pathlib.Path) -> list[pathlib.Path]:
+def files_in(folder: pathlib.Path) -> list[pathlib.Path]:
     """The files to be read, at least one; a warning says which images are not."""
     there = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     files = [file for file in there if file.suffix.lower() in _ENDINGS]

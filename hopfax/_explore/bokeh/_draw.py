@@ -23,6 +23,7 @@ from .._model import PLAIN, THEORY, Panel, Row, Shown
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _GREY = "#5b5f66"
 _GREYS = [f"#{k:02x}{k:02x}{k:02x}" for k in range(16, 256)]
+_WHITE = 100  # the whole number that is white; its negative is black
 _ACROSS, _TILE = 6, 92  # tiles in a row, pixels of one
 _WORDS = {THEORY: "theory", PLAIN: ""}  # in place of a memory
 _LONG = 2.0  # seconds that no run takes, but a program that is made for it
@@ -140,7 +141,7 @@ class Tiles:
             min_border=0,
         )
         plot.axis.visible = plot.grid.visible = False
-        colours = LinearColorMapper(palette=_GREYS, low=-1, high=1)
+        colours = LinearColorMapper(palette=_GREYS, low=-_WHITE, high=_WHITE)
         place = dict(x="x", y="y", source=self.images)
         plot.image(image="image", dw="w", dh="h", color_mapper=colours, **place)
         plot.rect(
@@ -166,7 +167,7 @@ class Tiles:
         self.plot.y_range.update(start=-1.2 * rows, end=0.0)
         self.plot.update(height=round(1.2 * rows * _TILE))
         self.images.data = dict(
-            image=[image[::-1] for image in images],
+            image=[_bytes(image) for image in images],
             x=x,
             y=y,
             w=[w] * len(images),
@@ -186,6 +187,12 @@ class Tiles:
             edge=[look_of(best).colour] * len(marked),
         )
         self.title.text = f"<h2>State at {html.escape(when)}, and memories with its overlaps</h2>"
+
+
+def _bytes(image: np.ndarray) -> np.ndarray:
+    """An image from -1 to 1 as whole numbers, which are sent with an eighth of the bytes; the
+    first row is the lowest."""
+    return np.rint(_WHITE * np.nan_to_num(image[::-1].clip(-1, 1))).astype(np.int8)
 
 
 def outcome(shown: Shown, seconds: float) -> str:
