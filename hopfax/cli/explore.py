@@ -67,8 +67,9 @@ class Explore:
             raise missing("bokeh", "web", "hopfax explore") from error
         from .._explore.bokeh import serving
 
-        # of pages that are closed while they are sent something
-        logging.getLogger("bokeh").setLevel(logging.ERROR)
+        if os.environ.get("HOPFAX_DEBUG", "0") in ("", "0"):  # else of each page that is closed
+            for name in ("bokeh", "tornado"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
         sources, first = self._sources()
         begin = (self.network, first, self.memories)
         with serving(sources, begin, self.port) as (address, entrance):

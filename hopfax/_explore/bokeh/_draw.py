@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from bokeh.core.properties import value
+from bokeh.layouts import column
 from bokeh.models import (
-    Column,
     ColumnDataSource,
     Div,
     HoverTool,
@@ -73,20 +73,20 @@ class Diagram:
         plot = figure(
             height=height,
             sizing_mode="stretch_width",
-            x_range=Range1d(0, 1),
-            y_range=Range1d(0, 1),
+            x_range=Range1d(start=0, end=1),
+            y_range=Range1d(start=0, end=1),
             toolbar_location=None,
             tools=[HoverTool(tooltips=[("", "@what"), ("", "$x, $y")])],
             min_border_left=56,
             min_border_right=12,
         )
-        look = dict(line_color="edge", line_dash="dash", line_width="width")
+        look: Any = dict(line_color="edge", line_dash="dash", line_width="width")
         plot.multi_line("xs", "ys", source=self.lines, **look)
-        dots = dict(line_color="edge", fill_color="fill", line_width=2, size=10)
+        dots: Any = dict(line_color="edge", fill_color="fill", line_width=2, size=10)
         plot.scatter("x", "y", source=self.dots, **dots)
         self.now = Span(dimension="height", line_color=_GREY, line_width=1, visible=False)
         plot.add_layout(self.now)
-        self.plot, self.place = plot, Column(self.title, plot, sizing_mode="stretch_width")
+        self.plot, self.place = plot, column(self.title, plot, sizing_mode="stretch_width")
 
     def show(self, panel: Panel | None) -> None:
         """Draw a panel, or nothing."""
@@ -100,7 +100,9 @@ class Diagram:
         self.lines.data = _columns(panel)
         edges = [_colour(dot.look) for dot in panel.dots]
         fills = [_colour(d.look) if d.filled else "#ffffff" for d in panel.dots]
-        places = dict(x=[dot.x for dot in panel.dots], y=[dot.y for dot in panel.dots])
+        places: dict[str, Any] = dict(
+            x=[dot.x for dot in panel.dots], y=[dot.y for dot in panel.dots]
+        )
         self.dots.data = places | dict(edge=edges, fill=fills)
         self.now.visible = panel.timed
 
@@ -134,16 +136,16 @@ class Tiles:
             height=_TILE,
             sizing_mode="scale_width",
             max_width=_ACROSS * _TILE,
-            x_range=Range1d(-0.04, _ACROSS),
-            y_range=Range1d(-1, 0),
+            x_range=Range1d(start=-0.04, end=_ACROSS),
+            y_range=Range1d(start=-1, end=0),
             toolbar_location=None,
             tools="",
             min_border=0,
         )
         plot.axis.visible = plot.grid.visible = False
         colours = LinearColorMapper(palette=_GREYS, low=-_WHITE, high=_WHITE)
-        place = dict(x="x", y="y", source=self.images)
-        plot.image(image="image", dw="w", dh="h", color_mapper=colours, **place)
+        place: Any = dict(x="x", y="y", source=self.images, color_mapper=colours)
+        plot.image(image="image", dw="w", dh="h", **place)
         plot.rect(
             *("x", "y"), width="w", height="h", source=self.frame, fill_color=None,
             line_color="edge", line_width=3,
@@ -152,7 +154,7 @@ class Tiles:
             *("x", "y"), text="text", source=self.labels, text_align="center",
             text_baseline="top", text_font_size="11px", text_font=value(FONT),
         )  # fmt: skip
-        self.plot, self.place = plot, Column(self.title, plot, sizing_mode="stretch_width")
+        self.plot, self.place = plot, column(self.title, plot, sizing_mode="stretch_width")
 
     def show(self, state: np.ndarray, memories: np.ndarray, m: np.ndarray, when: str) -> None:
         """Draw a state (height, width) and memories (K, height, width), from -1 to 1, and the

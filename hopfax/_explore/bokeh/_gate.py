@@ -30,6 +30,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+_DAYS = 31  # that a page may stay open, and a cookie is good for
 #: Bokeh's script for pages of other sites, and its data for them.
 _UNUSED = ("/autoload.js", "/metadata")
 #: Scripts, styles, images and connections of this server alone.
@@ -68,6 +69,7 @@ class Gate(BokehTornado):
             sign_sessions=True,
             include_headers=[],
             include_cookies=[],
+            session_token_expiration=_DAYS * 24 * 3600,
             cookie_secret=secrets.token_bytes(32),
             transforms=[_with_headers(_POLICY.format(sockets=sockets))],
             log_function=_silent,
@@ -96,7 +98,7 @@ class Gate(BokehTornado):
         if cookie is None:
             return False
         secret = self.settings["cookie_secret"]
-        return decode_signed_value(secret, self.cookie, cookie.value) is not None
+        return decode_signed_value(secret, self.cookie, cookie.value, _DAYS) is not None
 
     def resources(self, absolute_url: str | bool | None = None) -> Resources:
         """Bokeh's scripts as this server has them, whatever the environment says."""

@@ -75,7 +75,7 @@ class Page:
 
     def _widgets(self, begin: tuple[str, str, int | None]) -> None:
         wide: Any = dict(sizing_mode="stretch_width", stylesheets=[_draw.SHEET])
-        networks = [(view.name, view.title) for view in self._views.values()]
+        networks: list[Any] = [(view.name, view.title) for view in self._views.values()]
         self.network = Select(
             name="network", title="Network", options=networks, value=begin[0], **wide
         )
@@ -135,7 +135,8 @@ class Page:
             self._document.add_root(root)
         self._document.theme = Theme(json=_draw.THEME)
         self._document.title = "hopfax explore"
-        self._document.template = TEMPLATE
+        template: Any = TEMPLATE
+        self._document.template = template
 
     # What widgets do
 
@@ -198,7 +199,7 @@ class Page:
         """Go to work, unless somebody is at it already. `whole`: with what takes longer."""
         if not self._busy[whole]:
             self._busy[whole] = True
-            work = functools.partial(self._work, whole)
+            work: Any = functools.partial(self._work, whole)
             self._document.add_next_tick_callback(without_document_lock(work))
 
     async def _work(self, whole: bool) -> None:
