@@ -103,7 +103,8 @@ class Diagram:
         places: dict[str, Any] = dict(
             x=[dot.x for dot in panel.dots], y=[dot.y for dot in panel.dots]
         )
-        self.dots.data = places | dict(edge=edges, fill=fills)
+        places |= dict(edge=edges, fill=fills)
+        self.dots.data = places
         self.now.visible = panel.timed
 
     def at(self, moment: float) -> None:
