@@ -298,8 +298,8 @@ def test_the_page_follows_its_sliders(served, tmp_path):
         until(page, f"{model('trouble')}.text.includes('broken.png is no PNG or JPEG image')")
         files.set_input_files([tmp_path / f"{number}.png" for number in range(3)])
         until(page, f"{model('memories')}.value", "own0")
-        until(page, f"{model('images')}.data.image[0].shape.join()", "20,30")
-        assert page.evaluate(f"{model('images')}.data.image.length") == 4
+        until(page, f"{model('tiles')}.data.image[0].shape.join()", "20,30")
+        assert page.evaluate(f"{model('tiles')}.data.image.length") == 4
         page.set_viewport_size(dict(width=400, height=900))
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
         other = Watched(started).page  # a second one, at the same time
@@ -330,7 +330,7 @@ def _drag(page, lines, told):
 
 def _chosen(page, handle):
     """Another moment shows another memory's image."""
-    script = f"Array.from({model('images')}.data.image[0]).join()"
+    script = f"Array.from({model('tiles')}.data.image[0]).join()"
     before = page.evaluate(script)
     handle.focus()
     page.keyboard.press("Home")

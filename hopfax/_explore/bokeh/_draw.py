@@ -129,7 +129,7 @@ class Tiles:
 
     def __init__(self):
         self.title = text("images-title")
-        self.images = ColumnDataSource(dict(image=[], x=[], y=[], w=[], h=[]), name="images")
+        self.images = ColumnDataSource(dict(image=[], x=[], y=[], w=[], h=[]), name="tiles")
         self.labels = ColumnDataSource(dict(x=[], y=[], text=[]), name="labels")
         self.frame = ColumnDataSource(dict(x=[], y=[], w=[], h=[], edge=[]), name="frame")
         plot = figure(

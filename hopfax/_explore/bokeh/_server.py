@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -11,7 +12,6 @@ from bokeh.document import Document
 from bokeh.server.server import BaseServer
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
-from tornado.netutil import bind_sockets
 
 from ._gate import Gate
 
@@ -30,14 +30,15 @@ def serving(make: Callable[[Document], None], port: int) -> Iterator[tuple[str, 
     **Raises:** OSError if the port cannot be had.
     """
     try:
-        sockets = bind_sockets(port, ADDRESS)
+        listening = socket.create_server((ADDRESS, port), backlog=128)
     except (OSError, OverflowError) as error:
         raise OSError(
             f"`port`: {port} cannot be listened on ({error}); --port 0 picks a free one."
         ) from error
-    number = sockets[0].getsockname()[1]
+    listening.setblocking(False)
+    number = listening.getsockname()[1]
     begun: Future[tuple[IOLoop, str]] = Future()
-    arguments = (make, sockets, number, begun)
+    arguments = (make, [listening], number, begun)
     thread = threading.Thread(target=_run, args=arguments, name="hopfax-explore", daemon=True)
     thread.start()
     loop, token = begun.result()
