@@ -27,7 +27,7 @@ FLOORS = (
     ("_simulate", "_iterate", "observables"),
     ("losses", "constraints"),
     ("_sweep", "_fit", "nn"),
-    ("_serialise", "plots", "designs"),
+    ("_serialise", "plots", "designs", "_explore"),
     ("cli", "examples"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -36,7 +36,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 OPTIONAL = {
     *("xarray", "zarr", "numcodecs", "h5netcdf", "matplotlib", "tyro", "tqdm", "PIL"),
     *("sklearn", "dask", "distributed", "flax", "orbax", "safetensors", "blackjax", "numpyro"),
-    *("bokeh", "contourpy", "jinja2"),
+    *("bokeh", "contourpy", "jinja2", "tornado"),
 }
 
 

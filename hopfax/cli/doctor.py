@@ -26,6 +26,7 @@ _EXTRAS = {
     "flatbuffers": "cli",
     "scikit-learn": "data",
     "distributed": "dask",
+    "bokeh": "web",
 }
 
 

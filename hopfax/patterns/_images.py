@@ -4,6 +4,7 @@ The files may be a stranger's: they are regular ones, measured before they are r
 them runs. Whatever is wrong with one is a ValueError in one line that names it.
 """
 
+import io
 import math
 import os
 import pathlib
@@ -39,6 +40,7 @@ _OTHERS = set(
 _PIXEL = 32  # bytes that a pixel takes while an image is read
 
 Named: TypeAlias = Literal["median", "mean", "otsu"]
+Content: TypeAlias = BinaryIO | io.BytesIO
 Threshold: TypeAlias = float | int | Named
 #: Thresholds by name.
 NAMED: tuple[Named, ...] = ("median", "mean", "otsu")
@@ -174,38 +176,50 @@ def read_images(source: str | os.PathLike, shape: tuple[int, int] | None = None)
     **Raises:** as `from_images`.
     """
     folder = pathlib.Path(source)
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise missing("pillow", "io", "reading images") from error
     if not folder.is_dir():
         raise ValueError(f"`source` must be a folder of images or an array, but {folder} is none.")
-    files = _files_in(folder)
+    files = files_in(folder)
     images: list[np.ndarray] = []
     for file in files:
-        with open_regular(file, "source") as content, warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            try:
-                images.append(_read_image(content, shape, len(files)))
-            except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-                raise ValueError(
-                    f"`source`: {file} has more pixels than a picture should have; make it "
-                    "smaller (or raise PIL.Image.MAX_IMAGE_PIXELS)."
-                ) from error
-            except _Refused as error:
-                raise ValueError(f"`source`: {file}: {error}") from error
-            except Exception as error:  # of a damaged image, a dozen kinds
-                raise ValueError(
-                    f"`source`: {file} is no PNG or JPEG image, or a damaged one "
-                    f"({type(error).__name__})."
-                ) from error
+        with open_regular(file, "source") as content:
+            images.append(decoded(content, file, shape, len(files)))
     sizes = {image.shape for image in images}
     if len(sizes) > 1:
         raise ValueError(f"images differ in size {sorted(sizes)}; pass `shape=(height, width)`.")
     return Images(np.stack(images), [file.name for file in files])
 
 
-def _files_in(folder: pathlib.Path) -> list[pathlib.Path]:
+def decoded(
+    content: Content, name: str | os.PathLike, shape: tuple[int, int] | None, many: int
+) -> np.ndarray:
+    """The grey levels of an open image file, one of so many of this shape. `name`: of the file in
+    messages.
+
+    **Raises:** ValueError naming it for anything but a sound image; ImportError without pillow.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise missing("pillow", "io", "reading images") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            return _read_image(content, shape, many)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise ValueError(
+                f"`source`: {name} has more pixels than a picture should have; make it "
+                "smaller (or raise PIL.Image.MAX_IMAGE_PIXELS)."
+            ) from error
+        except _Refused as error:
+            raise ValueError(f"`source`: {name}: {error}") from error
+        except Exception as error:  # of a damaged image, a dozen kinds
+            raise ValueError(
+                f"`source`: {name} is no PNG or JPEG image, or a damaged one "
+                f"({type(error).__name__})."
+            ) from error
+
+
+def files_in(folder: pathlib.Path) -> list[pathlib.Path]:
     """The files to be read, at least one; a warning says which images are not."""
     there = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     files = [file for file in there if file.suffix.lower() in _ENDINGS]
@@ -228,7 +242,7 @@ class _Refused(Exception):
     """An image that is fine, but cannot be read rightly."""
 
 
-def _read_image(content: BinaryIO, shape: tuple[int, int] | None, many: int) -> np.ndarray:
+def _read_image(content: Content, shape: tuple[int, int] | None, many: int) -> np.ndarray:
     """One of so many images of the same size."""
     from PIL import Image, ImageOps
 
@@ -257,7 +271,7 @@ def _full(depth: int) -> float:
     return 2.0 ** max(depth, 8) - 1
 
 
-def _depth(image: Any, content: BinaryIO) -> int:
+def _depth(image: Any, content: Content) -> int:
     """The bits of a sample. **Raises:** _Refused if Pillow would drop some of them."""
     if image.format != "PNG":
         return 8
