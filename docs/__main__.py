@@ -4,9 +4,11 @@ take long, `picture` for that of the README. Needs `pip install -e ".[docs]"`.""
 import argparse
 import functools
 import http.server
+import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from ._build import _execute, _html, _picture, _stage, _stored
 
@@ -43,12 +45,27 @@ def store(names: list[str]) -> None:
             f"no page with stored outputs: {', '.join(sorted(unknown))}. "
             f"There are: {', '.join(sorted(pages))}."
         )
-    for name, page in pages.items():
-        why = "asked for" if name in names else _stored.stale(_stored.STORED, name, page.parts)
-        if why and (name in names or not names):
-            outputs, seconds = _execute.run(name, page.parts)
-            _stored.store(_stored.STORED, name, page.parts, outputs, seconds)
-            print(f"{name}: {seconds:.0f} s ({why})", flush=True)
+    wanted = {
+        name: "asked for" if names else _stored.stale(_stored.STORED, name, page.parts)
+        for name, page in pages.items()
+        if not names or name in names
+    }
+
+    def run(name: str) -> None:
+        outputs, seconds = _execute.run(name, pages[name].parts)
+        _stored.store(_stored.STORED, name, pages[name].parts, outputs, seconds)
+        print(f"{name}: {seconds:.0f} s ({wanted[name]})", flush=True)
+
+    failed = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = [pool.submit(run, name) for name, why in wanted.items() if why]
+    for made in runs:
+        if isinstance(error := made.exception(), _execute.PageError):
+            failed.append(str(error))
+        elif error:
+            raise error
+    if failed:
+        raise _execute.PageError("\n\n".join(failed))
 
 
 def main() -> int:

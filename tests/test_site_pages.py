@@ -1,4 +1,4 @@
-"""The built site in a browser: wide and narrow, light and dark. Build it by `python -m docs build`."""
+"""The built site in a browser, wide and narrow, light and dark. First: `python -m docs build`."""
 
 import functools
 import http.server

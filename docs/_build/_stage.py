@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import _api, _execute, _stored
@@ -66,7 +67,10 @@ def stage(say: Callable[[str], None], fresh: bool = False) -> None:
     target.mkdir(parents=True)
     shutil.copytree(DOCS / "assets", target / "assets")
     shutil.copy(DOCS / "mkdocs.yml", SITE)
-    texts = {page.name: _rendered(page, target, say, fresh) for page in pages()}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each page has a kernel of its own
+        listed = list(pages())
+        shown = list(pool.map(lambda page: outputs(page, say, fresh), listed))
+    texts = {page.name: _rendered(page, target, *got) for page, got in zip(listed, shown)}
     made = {f"{name}.md": text for name, text in texts.items()} | _api.pages()
     for source, name in INCLUDED.items():
         made[name] = _relinked((ROOT / source).read_text(), source)
@@ -94,9 +98,8 @@ def outputs(
     return _stored.load(_stored.CACHE, page.name)[0], ""
 
 
-def _rendered(page: Page, target: Path, say: Callable[[str], None], fresh: bool) -> str:
+def _rendered(page: Page, target: Path, shown: Sequence[Sequence[Output]], made: str) -> str:
     """A page's Markdown with what each block shows below it; pictures are written beside it."""
-    shown, made = outputs(page, say, fresh)
     waiting = iter(shown)
     folder = (target / page.name).parent
     text, heading, count = "", "", 0
