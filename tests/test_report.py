@@ -133,7 +133,7 @@ def test_click_draws_the_run_and_the_slider_changes_the_map(report, opened):
         hx.patterns.hadamard(3, 16), hx.cyclic(3), kappa=values["kappa"], tau=20.0, bias=0.01
     )
     start = network.init(saliency=[values["init.saliency[0]"], 0.0, 0.0])
-    xs, ys = column(page, "overlap", "xs"), column(page, "saliency", "ys")
+    xs, ys = column(page, "overlap curves", "xs"), column(page, "saliency curves", "ys")
     assert len(xs) == 3 and xs[0][-1] == 200.0
     times = np.array(xs[0])
     run = hx.simulate(network, start, times)
@@ -179,7 +179,7 @@ def test_one_run_and_a_sweep_over_one_axis(tmp_path, chromium):
         assert not seen.errors and seen.requests == [file.as_uri()]
         assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         if file.stem == "run":
-            assert len(column(seen.page, "overlap", "xs")) == 3
+            assert len(column(seen.page, "overlap curves", "xs")) == 3
         else:
             dwell = dataset.dwell.values  # which a run without two switches has not
             assert np.allclose(column(seen.page, "values", "y"), dwell[np.isfinite(dwell)])

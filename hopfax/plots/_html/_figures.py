@@ -84,7 +84,7 @@ def run(unit: str, saliency: bool, height: int = 230) -> Figures:
             figure.x_range = first.x_range
         figure.x_range.range_padding = 0.0
         first = first or figure
-        curves = _no_lines(name)
+        curves = _no_lines(f"{name} curves")
         renderer = _draw(figure, curves, halo=False)
         tips = [("", "@text"), ("time", "$x{0.00}"), (name, "$y{0.000}")]
         hover = HoverTool(renderers=[renderer], tooltips=tips, line_policy="nearest")
@@ -112,7 +112,7 @@ def matrix(values: np.ndarray, label: str) -> Figures:
     )
     down, across = np.indices(values.shape)
     source = ColumnDataSource(
-        dict(column=across.ravel(), row=down.ravel(), value=values.ravel()), name="matrix"
+        dict(column=across.ravel(), row=down.ravel(), value=values.ravel()), name="matrix values"
     )
     top = float(np.abs(values).max()) or 1.0
     palette = diverging_palette(Blues[256], Reds[256], 256)
