@@ -560,8 +560,9 @@ def test_a_raster_of_a_batch_has_a_row_for_every_run():
 
 
 def test_a_raster_refuses_what_has_no_switches_or_other_items():
-    memory = hx.DenseMemory(hx.patterns.hadamard(2, 4), hx.Power(3))
-    steps = hx.iterate(memory, memory.init(memory.patterns.xi[0]), 2)
+    patterns = hx.patterns.hadamard(2, 4)
+    memory = hx.DenseMemory(patterns, hx.Power(3))
+    steps = hx.iterate(memory, memory.init(patterns.xi[0]), 2)
     with pytest.raises(ValueError, match="`traj` must be a run of hopfax.simulate"):
         plots.raster(steps)
     with pytest.raises(ValueError, match="`items` must have shape"):

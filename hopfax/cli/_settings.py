@@ -143,7 +143,7 @@ def options_from(file: pathlib.Path, command: str, kind: Callable[..., Any]) -> 
 
     **Raises:** as `read`, and ValueError for settings that are not of this kind.
     """
-    found = {
+    found: dict[str, Any] = {
         name: tuple(v) if isinstance(v, list) else v for name, v in read(file, command).items()
     }
     for name in {"model", "classes"} & found.keys():

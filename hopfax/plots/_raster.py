@@ -113,7 +113,8 @@ def _label(ax: Axes, names: list[str], one: bool, rows: int) -> None:
     from matplotlib.patches import Patch
 
     ax.set(ylim=(rows - 0.5, -0.5), ylabel="run")
-    ax.yaxis.get_major_locator().set_params(integer=True)
+    locator: Any = ax.yaxis.get_major_locator()
+    locator.set_params(integer=True)
     if len(names) <= _NAMED:
         patches = [Patch(color=look_of(k).colour, label=name) for k, name in enumerate(names)]
         style: Style = dict(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)

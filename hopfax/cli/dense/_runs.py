@@ -261,7 +261,10 @@ class MadeWatched(eqx.Module):
 
 def watched(task: Any) -> Any:
     """What `task_of` returns, whose runs are kept over time."""
-    return hx.Recipe(MadeWatched(task.make)) if isinstance(task, hx.Recipe) else Watched(task)
+    if not isinstance(task, hx.Recipe):
+        return Watched(task)
+    made: Any = task.make
+    return hx.Recipe(MadeWatched(made))
 
 
 def _at(network: Any, beta: Any) -> Any:

@@ -101,7 +101,8 @@ def matrix(values: np.ndarray, label: str) -> Figures:
 
     P = len(values)
     ends = (-0.5, P - 0.5)
-    made: Any = new(
+    figure: Any = new  # what it takes for a range or a kind of axis is wider than its types say
+    made = figure(
         x_range=ends,
         y_range=ends[::-1],
         height=300,
@@ -115,8 +116,8 @@ def matrix(values: np.ndarray, label: str) -> Figures:
         dict(column=across.ravel(), row=down.ravel(), value=values.ravel()), name="matrix values"
     )
     top = float(np.abs(values).max()) or 1.0
-    palette = diverging_palette(Blues[256], Reds[256], 256)
-    colours: Any = LinearColorMapper(palette, low=-top, high=top)
+    palette: Any = diverging_palette(Blues[256], Reds[256], 256)
+    colours: Any = LinearColorMapper(palette=palette, low=-top, high=top)
     fill = dict(field="value", transform=colours)
     made.rect("column", "row", 1, 1, source=source, fill_color=fill, line_color="white")
     tips = [(label, "@value{0.000}"), ("from", "@column"), ("to", "@row")]
@@ -143,7 +144,8 @@ def _figure(x: Scale, y: Scale | None, height: int, limits: bool = False) -> Any
         if one is not None and limits:
             ends[f"{side}_range"] = one.limits
     kinds = ["log" if one is not None and one.log else "linear" for one in (x, y)]
-    made: Any = new(
+    figure: Any = new  # what it takes for a kind of axis is wider than its types say
+    made = figure(
         height=height,
         sizing_mode="stretch_width",
         tools=_TOOLS,
@@ -184,7 +186,7 @@ def _values_over_axis(figure: Any) -> dict[str, Any]:
     from bokeh.models import ColumnDataSource, Whisker
 
     values = ColumnDataSource(dict(x=[], y=[], low=[], high=[]), name="values")
-    bars = Whisker(base="x", lower="low", upper="high", source=values, line_color=_INK)
+    bars: Any = Whisker(base="x", lower="low", upper="high", source=values, line_color=_INK)
     bars.upper_head.line_color = bars.lower_head.line_color = _INK
     figure.add_layout(bars)
     figure.line("x", "y", source=values, color=_INK, line_width=1.2)

@@ -122,4 +122,7 @@ def _contours(
         return []
     made: Any = contour_generator(x.values, y.values, np.ma.masked_invalid(values))
     pieces = [piece for piece in made.lines(0.0) if len(piece) > 1]
-    return [_curve(text if not k else "", *piece.T, style) for k, piece in enumerate(pieces)]
+    return [
+        _curve(text if not k else "", piece[:, 0], piece[:, 1], style)
+        for k, piece in enumerate(pieces)
+    ]

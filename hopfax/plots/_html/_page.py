@@ -21,7 +21,7 @@ from ._words import as_html, as_text
 
 #: By which a report is known as one.
 MARK = '<meta name="generator" content="hopfax report">'
-_DASHES = dict(zip(DASHES, ("solid", "dashed", "dotted", "dashdot"), strict=True))
+_DASHES: dict[str, str] = dict(zip(DASHES, ("solid", "dashed", "dotted", "dashdot"), strict=True))
 _LONG = 160  # letters of a value in a table
 
 
@@ -94,7 +94,9 @@ def render(page: Page) -> str:
 
 
 def _part(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return (
+        importlib.resources.files("hopfax.plots._html").joinpath(name).read_text(encoding="utf-8")
+    )
 
 
 def _film(film: Film) -> dict[str, Any]:

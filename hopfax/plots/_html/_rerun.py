@@ -203,7 +203,7 @@ def _chosen(
     ranks = {dim: axis.ravel() for dim, axis in zip(within, mesh, strict=True)}
     place = np.stack([roles[dim][1][rank] for dim, rank in ranks.items()], axis=1)
     shape = [dataset.sizes[dim] for dim in dims_of(dataset)]
-    lane = np.ravel_multi_index(tuple(place.T), shape)
+    lane: Any = np.ravel_multi_index(tuple(place.T), shape)
     status = dataset["status"].values.ravel() if "status" in dataset else np.zeros(np.prod(shape))
     there = status[lane] != _status.NOT_RUN
     spot = np.zeros((len(lane), 2))
