@@ -127,17 +127,19 @@ def _plain(text: str) -> str:
 def _shown(outputs: Sequence[Any]) -> list[Output]:
     """Printed text is joined. A bar of progress and the name of a drawn object say nothing."""
     shown: list[Output] = []
-    pictures = any("image/png" in out.get("data", {}) for out in outputs)
+    drawn = sum("image/png" in out.get("data", {}) for out in outputs)
     for out in outputs:
         data = out.get("data", {})
         if out["output_type"] == "stream":
             if out["name"] == "stdout":
                 shown.append(Output(_plain(out["text"]).rstrip()))
         elif "image/png" in data:
-            shown.append(Output(picture=small(base64.b64decode(data["image/png"]))))
+            # a figure that is also the value of the last line would be shown twice
+            if drawn <= 1 or out["output_type"] == "display_data":
+                shown.append(Output(picture=small(base64.b64decode(data["image/png"]))))
         elif "text/plain" in data:
             text = _plain(data["text/plain"]).rstrip()
-            if not (pictures and _DRAWN.search(text)):
+            if not (drawn and _DRAWN.search(text)):
                 shown.append(Output(text))
     return shown
 
