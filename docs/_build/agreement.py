@@ -9,7 +9,6 @@ that decides what is claimed, measured and predicted, and `stale` says when that
     python -m docs._build.agreement sequential dense rate    # run and store them again
 """
 
-import ast
 import dataclasses
 import datetime
 import hashlib
@@ -129,33 +128,21 @@ def table(family: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+#: What is claimed, measured and asked, in the folder of a family of the command line.
+_CLAIMING = ("reproduce", "_checks", "_measured", "_cases")
+
+
 def digest(family: str) -> str:
-    """A digest of the source text on which the claims of a family rest: its theory, and the modules
-    of its command line that `reproduce` needs."""
+    """A digest of the source text on which the claims of a family rest: its theory, and what is
+    claimed of it and measured."""
     package = _ROOT / "hopfax"
-    paths = {*(package / "theory").glob("_*.py"), *(package / "theory" / family).glob("*.py")}
-    paths |= _needed(package / "cli" / family / "reproduce.py")
+    paths = [*(package / "theory").glob("_*.py"), *(package / "theory" / family).glob("*.py")]
+    claiming = [package / "cli" / family / f"{name}.py" for name in _CLAIMING]
     made = hashlib.sha256()
-    for path in sorted(paths):
+    for path in sorted([*paths, *filter(pathlib.Path.exists, claiming)]):
         text = path.read_text().replace("\r\n", "\n")
         made.update(f"{path.relative_to(_ROOT).as_posix()}\n{len(text)}\n{text}".encode())
     return made.hexdigest()[:16]
-
-
-def _needed(start: pathlib.Path) -> set[pathlib.Path]:
-    """A module and what it imports, directly or not, from its own folder."""
-    found: set[pathlib.Path] = set()
-    waiting = [start]
-    while waiting:
-        path = waiting.pop()
-        if path in found or not path.exists():
-            continue
-        found.add(path)
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level == 1:
-                names = [node.module] if node.module else [alias.name for alias in node.names]
-                waiting += [start.with_name(f"{name}.py") for name in names]
-    return found
 
 
 def _path(family: str) -> pathlib.Path:
