@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import re
+import shutil
 
 import pytest
 from helpers import ROOT
@@ -48,8 +49,18 @@ def test_a_claim_that_does_not_hold_is_bold_and_counted(tmp_path, monkeypatch):
 
 
 def test_claims_are_out_of_date_when_their_code_changes_or_none_are_stored(tmp_path, monkeypatch):
-    needed = agreement._needed(ROOT / "hopfax" / "cli" / "sequential" / "reproduce.py")
-    assert sorted(path.stem for path in needed) == ["_checks", "_figures", "_measured", "reproduce"]
+    copied = shutil.copytree(
+        ROOT / "hopfax", tmp_path / "hopfax", ignore=lambda *_: ["__pycache__"]
+    )
+    monkeypatch.setattr(agreement, "_ROOT", tmp_path)
+    before = agreement.digest("sequential")
+    (copied / "cli" / "sequential" / "sweep.py").write_text("")
+    assert agreement.digest("sequential") == before
+    for changed in ("cli/sequential/_checks.py", "theory/sequential/_times.py"):
+        file = copied / changed
+        file.write_text(file.read_text() + "# changed\n")
+        assert agreement.digest("sequential") != before
+        before = agreement.digest("sequential")
     monkeypatch.setattr(agreement, "digest", lambda family: "another")
     assert "has changed since" in agreement.stale("sequential")
     monkeypatch.setattr(agreement, "_STORED", tmp_path)
