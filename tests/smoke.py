@@ -30,7 +30,8 @@ NEEDS = {
     "xarray": ("io", lambda: hx.sweep(point(), {"kappa": [3.0]})),
     "matplotlib": ("plot", lambda: hx.plots.trajectory(run())),
     "flax": ("flax", lambda: importlib.import_module("hopfax.nn.flax")),
-    "PIL": ("io", lambda: hx.patterns.from_images("pictures")),
+    "PIL": ("io", lambda: hx.patterns.from_images(pictures())),
+    "bokeh": ("web", lambda: hx.plots.report(run(), "report.html")),
 }
 
 
@@ -52,6 +53,14 @@ def modules_can_be_imported():
     for name in names:
         if not name.startswith(apart):
             importlib.import_module(name)
+
+
+def pictures():
+    """A folder with one file of a name as pictures have it."""
+    folder = pathlib.Path("pictures")
+    folder.mkdir(exist_ok=True)
+    (folder / "one.png").write_bytes(b"")
+    return folder
 
 
 def network():
