@@ -53,6 +53,8 @@ def pages() -> dict[str, str]:
         found = importlib.import_module(module)
         names = [name for name in dir(found) if not name.startswith("__")]
         new = [name for name in names if id(getattr(found, name)) not in seen]
+        # what is used comes before what others are derived from
+        new.sort(key=lambda name: (name.startswith("Abstract"), not name[0].isupper(), name))
         page = f"api/{module.removeprefix('hopfax.').replace('.', '_')}.md"
         intro = f"`{module}`: {inspect.getdoc(found) or ''}".split("\n\n")[0]
         made[page] = _page(title, intro, [f"{module}.{name}" for name in new])
@@ -92,7 +94,7 @@ def _index(rows: list[tuple[str, str, str, str]]) -> str:
 def _sentence(item: Any) -> str:
     """The first sentence of a docstring, on one line of a table."""
     if not (inspect.isclass(item) or inspect.isroutine(item)):
-        return "a constant"
+        return f"a constant, {type(item).__name__}"
     first = " ".join((inspect.getdoc(item) or "").split("\n\n")[0].split())
-    first = re.split(r"(?<=[^.][.:])\s", first)[0].rstrip(":")
+    first = re.split(r"(?<=[^.][.:])(?<! al\.)(?<!e\.g\.)(?<!i\.e\.)\s", first)[0].rstrip(":")
     return first.replace("|", "\\|")

@@ -28,7 +28,7 @@ LIMIT = 1200
 _FENCE = re.compile(r"^```python(?P<words>[^\n`]*)\n(?P<code>.*?)^```[ ]*$", re.M | re.S)
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 #: The name of what was drawn, which says nothing beside the picture.
-_DRAWN = re.compile(r"<(Axes|Figure|matplotlib|Subfigure|BarContainer)|^Text\(")
+_DRAWN = re.compile(r"<(Axes|Figure|matplotlib|Subfigure|BarContainer)|^\[?\(?Text\(")
 
 
 class PageError(Exception):
@@ -141,7 +141,23 @@ def _shown(outputs: Sequence[Any]) -> list[Output]:
             text = _plain(data["text/plain"]).rstrip()
             if not (drawn and _DRAWN.search(text)):
                 shown.append(Output(text))
-    return shown
+    return _joined(shown)
+
+
+def _joined(outputs: Sequence[Output]) -> list[Output]:
+    """Lines that were printed one after another are one text."""
+    made: list[Output] = []
+    for output in outputs:
+        if output.text and made and made[-1].text:
+            made[-1] = Output(f"{made[-1].text}\n{output.text}")
+        elif output.text or output.picture:
+            made.append(output)
+    return made
+
+
+def size(picture: bytes) -> tuple[int, int]:
+    """Width and height of a PNG file, which its header holds."""
+    return int.from_bytes(picture[16:20], "big"), int.from_bytes(picture[20:24], "big")
 
 
 def small(picture: bytes) -> bytes:
@@ -152,4 +168,3 @@ def small(picture: bytes) -> bytes:
     buffer = io.BytesIO()
     opened.quantize(128, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
-

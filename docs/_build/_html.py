@@ -4,6 +4,7 @@ Equations are set when the site is built, by latex2mathml, and shown by the brow
 script, no font and no network are needed, and a reader of the screen can speak them.
 """
 
+import functools
 import html
 import re
 from pathlib import Path
@@ -30,7 +31,7 @@ def finish(site: Path) -> None:
     for file in sorted(site.rglob("*.html")):
         text = file.read_text()
         page = str(file.relative_to(site))
-        text = _EQUATION.sub(lambda found: _math(page, found), text)
+        text = _EQUATION.sub(functools.partial(_math, page), text)
         if 'class="arithmatex"' in text:
             raise PageError(f"{page}: an equation is not closed.")
         if loads := _LOADS.search(text):

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,7 +71,9 @@ def stage(say: Callable[[str], None], fresh: bool = False) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each page has a kernel of its own
         listed = list(pages())
         shown = list(pool.map(lambda page: outputs(page, say, fresh), listed))
-    texts = {page.name: _rendered(page, target, *got) for page, got in zip(listed, shown)}
+    texts = {
+        page.name: _rendered(page, target, *got) for page, got in zip(listed, shown, strict=True)
+    }
     made = {f"{name}.md": text for name, text in texts.items()} | _api.pages()
     for source, name in INCLUDED.items():
         made[name] = _relinked((ROOT / source).read_text(), source)
@@ -117,7 +120,9 @@ def _rendered(page: Page, target: Path, shown: Sequence[Sequence[Output]], made:
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(output.picture)
                 alt = (part.alt or heading).replace("[", "").replace("]", "")
-                text += f"\n![{alt}]({name}){{ .drawn loading=lazy }}\n"
+                wide, high = _execute.size(output.picture)
+                size = f"width={wide} height={high}"  # so that text does not jump when it is loaded
+                text += f"\n![{alt}]({name}){{ .drawn loading=lazy {size} }}\n"
             elif output.text:
                 text += f"\n```{{ .text .shown }}\n{output.text}\n```\n"
         text += "\n"
@@ -151,8 +156,12 @@ def _help(command: str) -> str:
     )
     if done.returncode:
         raise PageError(f"`hopfax {command} --help` fails: {done.stderr.strip()}")
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).splitlines()
-    return "\n".join(line.rstrip() for line in lines).strip("\n")
+    lines: list[str] = []
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).splitlines():
+        lines += (
+            textwrap.wrap(line, 100, break_long_words=False) if len(line) > 100 else [line.rstrip()]
+        )
+    return "\n".join(lines).strip("\n")
 
 
 def _gallery(texts: dict[str, str]) -> str:

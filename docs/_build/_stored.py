@@ -1,5 +1,6 @@
-"""Outputs of pages that are kept: in docs/stored those of pages that take long, which are committed,
-and in build/cache those of all others, which spare the next build of the same tree its runs.
+"""Outputs of pages that are kept: in docs/stored those of pages that take long, which are
+committed, and in build/cache those of all others, which spare the next build of the same tree its
+runs.
 
 A folder for each page, with outputs.json and its pictures:
 
