@@ -63,7 +63,11 @@ def check_finite_tau(
     """ValueError where the theory of finite `tau` does not hold; under a trace the result is NaN
     there."""
     if P == 2:
-        raise ValueError("`P` must be >= 3 with finite `tau`: two memories alternate as mixtures.")
+        raise ValueError(
+            "`P` must be >= 3 with finite `tau`: two memories charge each other during a handover, "
+            "for which nothing is derived. Simulate (hopfax.refine finds thresholds), or take "
+            "tau=math.inf for the limit of separate timescales."
+        )
     check_at_least(tau, "tau", 1.0, strict=True)
     hint = "Without a seed no transition takes place at finite `tau`."
     check_at_least(bias, "bias", 0.0, strict=True, hint=hint)

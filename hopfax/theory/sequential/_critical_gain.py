@@ -37,11 +37,12 @@ def critical_gain(
     Hard tanh, singular limit: with $q$ the factor by which a saliency that is not driven decays in
     one dwell ($1/Z$ without self-loops),
 
-    $$\kappa_c = \frac1g \min_{0 < q \le 1} \Big[ \frac{1 - s}{q} + \sum_{j=0}^{P-2} q^j \Big],
-    \qquad \kappa_c(\infty) = \frac{(1 + \sqrt{1 - s})^2}{g},$$
+    $$\kappa_c = \frac1g \min_{0 < q \le 1} \Big[ \frac{1 - g s}{q} + \sum_{j=0}^{P-2} q^j \Big],
+    \qquad \kappa_c(\infty) = \frac{(1 + \sqrt{1 - g s})^2}{g}.$$
 
-    which is 2, 3, 3.6107, 3.8344, ... for P = 2, 3, 4, 5, ... and 4 for the endless chain. Up to
-    P = 3 the minimum lies at $q = 1$, where the cycle appears with vanishing dwell.
+    With $g = 1$ and $s = 0$ it is 2, 3, 3.6107, 3.8344, ... for P = 2, 3, 4, 5, ... and 4 for the
+    endless chain. Up to P = 3 the minimum lies at $q = 1$, where the cycle appears with vanishing
+    dwell; not so at finite `tau`: for P = 3, `tau` = 50, `bias` = 0.01 it begins at 0.51 `tau`.
 
     Other activations (endless chain): the active memory drifts along $a = z \psi(a)$, and the next
     one takes over where $Z \psi'(a) = 1$; the gain that reproduces $Z$ is
@@ -60,7 +61,7 @@ def critical_gain(
         takes hard tanh, no self-loop, no noise, and P >= 3.
     - `bias`: the seed $b > 0$ that a finite `tau` needs: on all memories of a cycle, or on the next
         memory of an endless chain.
-    - `activation`: $\psi$; its gain divides the critical gain.
+    - `activation`: $\psi$; its gain $g$ divides the critical gain, for a given $g s$.
     - `self_loop`: $s = \kappa A_{\mu\mu}$, held fixed while $\kappa$ varies; below 1/gain.
     - `noise`: $\sigma$ of the stochastic differential equation; the standard deviation at a site is
         $\sigma / \sqrt 2$. Exact for infinitely many sites.

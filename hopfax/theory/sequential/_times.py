@@ -42,21 +42,22 @@ def escape_time(Z: ArrayLike, tau: ArrayLike, gain: ArrayLike = 1.0) -> Float[Ar
 def switch_time(
     Z0: ArrayLike, kappa: ArrayLike, tau: ArrayLike, bias: ArrayLike
 ) -> Float[Array, "..."]:
-    r"""When memory 2 overtakes memory 1 ($m_1 = m_2$), to first order in $\epsilon = 1/\tau$.
+    r"""When the second memory overtakes the first, to first order in $\epsilon = 1/\tau$.
 
     $$T = \tau \ln \frac{Z_0}{(1 - \epsilon)(1 + b)} + s, \qquad
     \epsilon (1 + b) \Big[ \frac{e^{r s} - 1 - r s}{r^2} + \frac{e^{r s} - 1}{r} \Big] = 1,$$
 
     with $r = (z_1 + z_2)/2 - 1$, $z_1 = (1 - \epsilon)(1 + b)$, $z_2 = \kappa (1 - z_1 / Z_0)$. The
-    bias $b$ acts on memory 2 alone; sites where the memories differ desaturate at $z_1 = 1 + b$.
+    bias $b$ acts on the second memory (index 1) alone; sites where the two memories differ
+    desaturate at $z_1 = 1 + b$. At $T$ the two overlaps are equal, $m_1 = m_2$.
 
-    **Arguments:** `Z0`: saliency of memory 1 at time 0, all others 0. `kappa`: the gain. `tau`: the
-    slow time constant. `bias`: the seed $b$.
+    **Arguments:** `Z0`: saliency of the first memory at time 0, all others 0. `kappa`: the gain.
+    `tau`: the slow time constant. `bias`: the seed $b$.
 
-    **Returns:** the time in fast time constants, broadcast; NaN where $r \le 0$ (memory 2 does not
-    take over by itself), $b \le 0$ (there is no seed) or $Z_0$ is below $z_1$. For $Z_0 = 4$,
-    $\kappa = 5$, $b = 0.01$ it is too short by 0.0011 $\tau$ at $\tau = 20$ and by 1e-5 $\tau$ at
-    200; by more for $b \ll \epsilon$ and small $r$.
+    **Returns:** the time in fast time constants, broadcast; NaN where $r \le 0$ (the second memory
+    does not take over by itself), $b \le 0$ (there is no seed) or $Z_0$ is below $z_1$. For
+    $Z_0 = 4$, $\kappa = 5$, $b = 0.01$ it is too short by 0.0011 $\tau$ at $\tau = 20$ and by 1e-5
+    $\tau$ at 200; by more for $b \ll \epsilon$ and small $r$.
 
     **Raises:** ValueError unless `tau` > 1.
 
