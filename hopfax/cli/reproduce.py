@@ -17,7 +17,9 @@ from ._settings import settings
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
-    """Redraw the figures of a paper and check its claims, in a minute or two.
+    """Redraw the figures of a paper, or draw its results, and check its claims.
+
+    This takes one to seven minutes on two cores: dense is the longest.
 
     sequential: figures 2 and 3 of arXiv:2603.03201. Betteti, Baggio, Zampieri 2026, A Dynamical
     Theory of Sequential Retrieval in Input-Driven Hopfield Networks. dense: trajectories, basins
