@@ -152,7 +152,7 @@ def test_what_cannot_be_shown_ends_with_status_1(command, table, tmp_path):
         (CYCLE, ("--order-only", "--parameters", "kappa"), "`order_only` says nothing about"),
         (CYCLE, ("--memory", "suffixes"), "`memory`: suffixes keeps no times; add --order-only"),
         (CYCLE, ("--out", "model.png"), "use another ending"),
-        ("time,note\n0,1\n", (), "must name `time` and `memory`"),
+        ("time,note\n0,1\n", (), "needs columns named `time` and `memory`"),
         (CYCLE, ("--patterns", "nowhere.npy"), "there is no 'nowhere.npy'"),
     ],
 )

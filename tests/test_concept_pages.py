@@ -9,8 +9,17 @@ import hopfax as hx
 STATUSES = ROOT / "docs" / "concepts" / "statuses.md"
 
 
+def _rows(section):
+    """Code and name of every row of the table of a section."""
+    (text,) = re.findall(rf"^## {section}$(.+?)(?=^## |\Z)", STATUSES.read_text(), re.M | re.S)
+    rows = re.findall(r"^\| (-?\d+) \| `([\w, ]+)` \| (.+?) \| (.+?) \|$", text, re.M)
+    return [(int(code), name) for code, name, *_ in rows]
+
+
 def test_every_status_has_a_row_with_its_name():
-    rows = re.findall(r"^\| (-?\d+) \| `(\w+)` \| (.+?) \| (.+?) \|$", STATUSES.read_text(), re.M)
-    assert {int(code): name for code, name, *_ in rows} == {
-        code: name for code, (name, _) in hx.STATUS.items()
-    }
+    rows = _rows("What each means, and what to do")
+    assert dict(rows) == {code: name for code, (name, _) in hx.STATUS.items()}
+
+
+def test_every_ending_of_a_fit_has_a_row_with_its_name():
+    assert _rows("How a fit ended") == list(enumerate(hx.ENDINGS))

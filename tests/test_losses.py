@@ -394,7 +394,7 @@ def test_events_are_read_from_a_table(tmp_path):
     ("text", "match"),
     [
         ("", "is empty"),
-        ("time,note\n0,1\n", "must name `time` and `memory`"),
+        ("time,note\n0,1\n", "needs columns named `time` and `memory`"),
         ("time,memory\n0,1\nx,2\n", "line 3: needs a number"),
         ("time,memory\n0,1\n1,2.5\n", "line 3: needs a number"),
         ("time,memory\n0,1\n1\n", "line 3: needs 2 columns"),

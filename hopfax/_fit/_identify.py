@@ -82,8 +82,8 @@ class Identifiability(Reported, eqx.Module):
         n = len(self.labels)
         known = np.flatnonzero(np.asarray(self.known))
         lines = [
-            f"{known.size} of {n} entries are known to {self.within:g}, and {self.rank} of "
-            f"{n} combinations"
+            f"{known.size} of {n} entries have errors of at most {self.within:.3g}, and "
+            f"{self.rank} of {n} combinations"
         ]
         lines += [f"  {self.labels[k]}: +- {float(self.errors[k]):.2g}" for k in known[:_SHOWN]]
         if known.size > _SHOWN:

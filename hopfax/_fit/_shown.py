@@ -176,11 +176,12 @@ class SequenceFit(Reported):
         for stage in self.stages:
             known = np.isfinite(stage.error)
             error = f", times within {stage.error:.3g} fast time constants" if known else ""
-            rows.append((stage.name, f"{stage.score:.0%}{error} ({stage.seconds:.1f} s)"))
+            rows.append((stage.name, f"{stage.score:.0%}{error}, took {stage.seconds:.1f} s"))
         parts = [] if self.fit is None else [self.fit._report()]
         if self.known is not None:
             share = str(self.known).split("\n")[0]
-            text = f"with all entries of the matrix free, {share}; `known` names them"
+            text = f"with all entries of the matrix free, {share}"
+            text += "; print `known` of this result for which"
             parts.append(Report("", head=[text]))
         picture = self.network._report().picture
         return Report(title, rows, lines, join=": ", picture=picture, parts=parts)

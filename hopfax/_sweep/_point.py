@@ -103,7 +103,10 @@ class Point(Reported, eqx.Module):
         check_flow(network, "; sweep a function of named values that calls hopfax.iterate.")
         if per_tau and network.slow_constant() is None:
             kind = type(network).__name__
-            raise ValueError(f"`per_tau` needs a network with a slow time constant, not {kind}.")
+            raise ValueError(
+                f"`per_tau` needs a network with a slow time constant, not {kind} (a class of your "
+                "own tells it by `slow_constant()`)."
+            )
         dtype = network.patterns.dtype
         if not isinstance(init, Mapping):
             raise TypeError(

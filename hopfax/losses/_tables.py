@@ -158,7 +158,11 @@ class _Table:
         names = [cell.lower() for cell in self.text.cells(number, line, self.text.separators[0])]
         if any(name in re.split(r"[\s,;\"]+", line.lower()) for name in ("time", "memory")):
             got = shown_cells(names)
-            self.fail(number, f"the header must name `time` and `memory`, got {got}.")
+            self.fail(
+                number,
+                "the header needs columns named `time` and `memory` (and `sequence`, if several), "
+                f"got {got}.",
+            )
         self.fail(
             number,
             "needs a header, or a number as time and an index as memory, separated by comma, "
