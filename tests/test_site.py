@@ -94,7 +94,7 @@ def test_a_page_shows_what_its_code_does_and_a_failing_one_is_named():
         _execute.Code("import matplotlib.pyplot as plt\nplt.plot([1, 2])"),
     ]
     outputs, _ = _execute.run("some/page", code)
-    assert [item.text for item in outputs[0]] == ["1", "2"]
+    assert [item.text for item in outputs[0]] == ["1\n2"]
     (drawn,) = outputs[1]
     assert drawn.picture.startswith(b"\x89PNG") and not drawn.text
     with pytest.raises(_execute.PageError, match="some/page") as failed:

@@ -104,7 +104,8 @@ def _fits(network: Any) -> bool:
 def _check_finite(settings: Theory) -> None:
     if settings.memories < 3:
         raise ValueError(
-            "`memories` must be at least 3 with a finite `tau`: two memories alternate as mixtures."
+            "`memories` must be at least 3 with a finite `tau`: two memories charge each other "
+            "during the handover, for which there is no theory. Simulate them: hopfax sweep."
         )
     if not settings.tau or not (1 < settings.tau < math.inf):
         raise ValueError(f"`tau` must be finite and above 1, got {settings.tau}.")
