@@ -106,18 +106,11 @@ def fit(
     - `steps`: the most steps (200, with optax 1000).
     - `patience`: stop when the loss has not fallen by the fraction `tolerance` for so many steps
         (optax). `tolerance` is also that of least squares, in parameters and residuals.
-    - `starts`: run so many starts side by side and keep the best: the given one, and others whose
-        free parameters are moved by normal deviates of size `spread`. This needs a `key`. "auto"
-        is one start: the given one or, for more than four parameters and a trace of saliencies,
-        the parameters that give it its slopes, if they are closer to the data. If least squares on
-        a recording of `hopfax.losses` (its runs are soon early or late by a part of a dwell, which
-        makes false minima) ends in a poor fit (see `goodness` of the result), it goes on: from
-        these slopes; for at most four parameters, from the best of up to 1024 points within factors
-        of 0.67 to 1.5 of the start; with growing parts of the data, until a fit is good. Overlaps,
-        which have small minima side by side, are then fitted again from four standard errors
-        beside what was found. A good fit in a bent valley (its loss is no parabola where the
-        standard errors reach) goes on from lower points along it and, for at most eight parameters,
-        from three of the 1024. It needs no `key` and finds the same at every call.
+    - `starts`: how many starting points are fitted side by side; the best result is kept. The
+        first is the given model, in the others the free parameters are moved by normal deviates of
+        size `spread`, for which a `key` is needed. "auto" starts from one point and searches on
+        from others if the result may be a false minimum (see below), without a `key` and with the
+        same result at every call.
     - `derivative`: "auto" takes forward mode for at most 16 parameters and for least squares, else
         reverse mode. A loss of your own is differentiated in reverse mode unless you say "forward";
         its call of `simulate` must say the same.
@@ -131,6 +124,20 @@ def fit(
         values that they reach, so it holds for one version of Python.
     - `progress`: show a bar, on a terminal or in a notebook; elsewhere a line every ten seconds
         says how far it is, with True also one at the end.
+
+    With `starts="auto"` and more than four parameters, a trace of saliencies is fitted from the
+    parameters that give it its slopes, if these are closer to the data than the given ones. Runs
+    that are early or late by a part of a dwell make false minima, so least squares on a recording
+    of `hopfax.losses` goes on by itself:
+
+    - after a poor fit (see `goodness` of the result) from other points, until a fit is good: from
+        the parameters that give a trace of saliencies its slopes; for at most four parameters, from
+        the best of up to 1024 points within factors of 0.67 to 1.5 of the start; and from the start
+        with growing parts of the data;
+    - for overlaps, which have small minima side by side, from four standard errors beside what was
+        found, as long as that leads lower;
+    - after a good fit in a bent valley (its loss is no parabola where the standard errors reach)
+        from lower points along it and, for at most eight parameters, from three of the 1024.
 
     Ctrl-C ends the fit, which returns the best so far, with the status "interrupted" and without
     errors; a `checkpoint` goes on from there.

@@ -104,10 +104,42 @@ class SequenceMemory(eqx.Module):
     the network replays the sequence that $A$ holds, with its own dwell times, if $\kappa$ is large
     enough (`hopfax.theory.sequential.critical_gain`, `dwell_time`).
 
-    What is learned are floating arrays that may take any value in training: the matrix $A$ under a
-    constraint, the encoder $W$, and the logarithms of $\kappa$, $\tau$, $b$, $g_s$, $g_c$ (and of
-    numbers of the activation), which stay within the factor `reach` of their start. The property
-    `network` is the network that they make, for simulation, sweeps and theory.
+    **Arguments:**
+
+    - `network`: a `TwoTimescaleHopfield`; its parameters are where training starts, and its
+      patterns' dtype is that of the layer.
+    - `in_size`: the size of the inputs. None for N, without a projection; otherwise $W$ is drawn
+      with entries of variance 1/`in_size`.
+    - `dt`: how long an input is held, in fast time constants. Static.
+    - `output`: what a step returns: "overlaps" $m$ (P,), what is recalled; "saliency" $z$ (P,),
+      what comes next; or "rates" $\psi(x)$ (N,).
+    - `current_gain`: $g_c$. An item that is shown is recalled at once if this is larger than the
+      saliency of the memory that is active.
+    - `stimulus_gain`: $g_s$. None: inputs drive the field alone and make no memory salient. With
+      `method=EventDriven()` it must be None.
+    - `constraint`: what $A$ obeys in training, from `hopfax.constraints`: `Simplex()` for columns
+      that sum to one, so that the gain cannot hide in $A$; `Positive()`; `zero_diagonal(P)`.
+    - `reach`: a factor above 1, within which $\kappa$, $\tau$, bias, activation and the gains of
+      the input stay about their start. With 1.25 a gain of 1.5 times the critical one stays above
+      it. Signs stay, and what is zero stays zero. `math.inf`: no bounds; bias and activation may
+      then take any value.
+    - `learn_patterns`: whether the memories are learned; otherwise they are constants.
+    - `method`: `ExponentialEuler(steps)`; or `hopfax.EventDriven()` (hard tanh, exact) or
+      `hopfax.Diffrax(...)`, by which `hopfax.simulate` then runs every step. `jax.export` takes the
+      first for any batch and length, the second for any length, and no diffrax.
+    - `key`: for $W$; needed with `in_size`.
+
+    **Raises:** ValueError/TypeError naming the argument.
+
+    **Replay.** Without input (zeros) a step lets the network go on for a time `dt`, so that an item
+    lasts as many steps as its dwell time has `dt`. For about one item a step choose `dt` close to
+    the dwell time (`hopfax.theory.sequential.dwell_time(kappa, tau)` for an endless chain);
+    otherwise take equal items in a row as one.
+
+    **Training.** What is learned are floating arrays that may take any value in training: the
+    matrix $A$ under a constraint, the encoder $W$, and the logarithms of $\kappa$, $\tau$, $b$,
+    $g_s$, $g_c$ (and of numbers of the activation), which stay within the factor `reach` of their
+    start. The property `network` is the network that they make, for simulation, sweeps and theory.
 
     To train everything, take `eqx.partition(layer, eqx.is_inexact_array)`, as for any layer; to
     begin with the order alone, `eqx.partition(layer, layer.trainable("transition"))`. With
@@ -131,8 +163,8 @@ class SequenceMemory(eqx.Module):
 
     ```python
     patterns = hx.patterns.hadamard(list(range(1, 9)), 16)
-    start = jnp.full((8, 8), 1 / 8)
-    net = hx.TwoTimescaleHopfield(patterns, start, kappa=6.0, tau=8.0, bias=0.01)
+    A = jnp.full((8, 8), 1 / 8)  # the transition matrix: any memory may follow any other
+    net = hx.TwoTimescaleHopfield(patterns, A, kappa=6.0, tau=8.0, bias=0.01)
     layer = hx.nn.SequenceMemory(net, output="saliency", constraint=hx.constraints.Simplex())
     layer(patterns.xi[:4]).shape  # (4, 8): what comes next, for every memory
     ys, state = layer(patterns.xi[:4], layer.init())  # the same, to go on from
@@ -163,33 +195,6 @@ class SequenceMemory(eqx.Module):
         method: ExponentialEuler | Diffrax | EventDriven = ExponentialEuler(),
         key: jax.Array | None = None,
     ):
-        r"""**Arguments:**
-
-        - `network`: a `TwoTimescaleHopfield`; its parameters are where training starts, and its
-          patterns' dtype is that of the layer.
-        - `in_size`: the size of the inputs. None for N, without a projection; otherwise $W$ is
-          drawn with entries of variance 1/`in_size`.
-        - `dt`: how long an input is held, in fast time constants. Static.
-        - `output`: what a step returns: "overlaps" $m$ (P,), what is recalled; "saliency" $z$ (P,),
-          what comes next; or "rates" $\psi(x)$ (N,).
-        - `current_gain`: $g_c$. An item that is shown is recalled at once if this is larger than
-          the saliency of the memory that is active.
-        - `stimulus_gain`: $g_s$; None for none, which `EventDriven` needs.
-        - `constraint`: what $A$ obeys in training, from `hopfax.constraints`: `Simplex()` for
-          columns that sum to one, so that the gain cannot hide in $A$; `Positive()`;
-          `zero_diagonal(P)`.
-        - `reach`: a factor above 1, within which $\kappa$, $\tau$, bias, activation and the gains
-          of the input stay about their start. With 1.25 a gain of 1.5 times the critical one stays
-          above it. Signs stay, and what is zero stays zero. `math.inf`: no bounds; bias and
-          activation may then take any value.
-        - `learn_patterns`: whether the memories are learned; otherwise they are constants.
-        - `method`: `ExponentialEuler(steps)`; or `hopfax.EventDriven()` (hard tanh, exact) or
-          `hopfax.Diffrax(...)`, by which `hopfax.simulate` then runs every step. `jax.export`
-          takes the first for any batch and length, the second for any length, and no diffrax.
-        - `key`: for $W$; needed with `in_size`.
-
-        **Raises:** ValueError/TypeError naming the argument.
-        """
         check_kind(network, TwoTimescaleHopfield)
         check_type(constraint, "constraint", AbstractConstraint, "one of hopfax.constraints")
         check_bool(learn_patterns, "learn_patterns")

@@ -44,10 +44,12 @@ def from_torch(source: Any, *, num_heads: int | None = None, **options: Any) -> 
     - `source`: the module; or its `state_dict()`, with tensors or, as safetensors loads them, with
         NumPy arrays. PyTorch itself is not needed for the latter.
     - `num_heads`: needed with a state dict, which does not tell it.
-    - `options`: of `HopfieldRetrieval`, in place of what the module says. A state dict tells
-        neither `beta` (their `scaling`) nor `steps` (`update_steps_max` + 1), `dropout` and
-        `extra_items` (("zero",) for `add_zero_association`), which are then the defaults of both
-        packages: $1/\sqrt{\mathtt{qk\_size}}$, 1, 0 and none; nor whether values are connected
+    - `options`: of `HopfieldRetrieval`, in place of what the module says. **Give `beta` and `steps`
+        with a state dict**, unless they are the defaults: otherwise the layer computes something
+        else without a word. A state dict tells neither `beta` (their `scaling`) nor `steps`
+        (`update_steps_max` + 1), `dropout` and `extra_items` (("zero",) for
+        `add_zero_association`), which are then the defaults of both packages:
+        $1/\sqrt{\mathtt{qk\_size}}$, 1, 0 and none; nor whether values are connected
         (`pattern_projection_as_connected`), so that of such a module it must not be taken. Of a
         block they are those of both its retrievals, and `activation`, `norm_first`, `dropout` and
         `weight_dropout` those of the block, which its state dict does not tell either.
@@ -306,8 +308,8 @@ def to_torch(layer: Layer | Block) -> Arrays:
     `safetensors.numpy.save_file` writes.
 
     It is that of a module of the same sizes, which was told no `pattern_size` where this is the
-    hidden size. `beta` and `steps` are no part of it: give them to theirs as `scaling` and
-    `update_steps_max` = `steps - 1`.
+    hidden size. **`beta` and `steps` are no part of it**: give them to theirs as `scaling` and
+    `update_steps_max` = `steps - 1`, and to `from_torch` again.
 
     **Raises:** TypeError for another layer; ValueError for options that no module of theirs has.
 
