@@ -171,12 +171,12 @@ def test_six_methods_are_all_it_owes():
 def test_the_page_on_ones_own_network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "howto" / "own_network.md").read_text()
-    first, second = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    first, *others = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     lines = first[first.index("class Tiring") :].splitlines()
     assert len([line for line in lines if line]) <= 30
     module = types.ModuleType("my_networks")  # as a file of the user's
     monkeypatch.setitem(sys.modules, "my_networks", module)
-    exec(compile(first + second, "own_network.md", "exec"), vars(module))
+    exec(compile("".join([first, *others]), "own_network.md", "exec"), vars(module))
     m = module.run.overlaps[:, 0]
     assert m[0] > 0.97 and m.min() < -0.99
     assert (module.ds.status == 0).all() and abs(module.found.model.strength - 0.8) < 1e-3
