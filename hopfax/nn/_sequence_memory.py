@@ -120,9 +120,8 @@ class SequenceMemory(eqx.Module):
     - `constraint`: what $A$ obeys in training, from `hopfax.constraints`: `Simplex()` for columns
       that sum to one, so that the gain cannot hide in $A$; `Positive()`; `zero_diagonal(P)`.
     - `reach`: a factor above 1, within which $\kappa$, $\tau$, bias, activation and the gains of
-      the input stay about their start. With 1.25 a gain of 1.5 times the critical one stays above
-      it. Signs stay, and what is zero stays zero. `math.inf`: no bounds; bias and activation may
-      then take any value.
+      the input stay about their start, with their signs, and what is zero stays zero. With 1.25 a
+      gain of 1.5 times the critical one stays above it. `math.inf`: no bounds.
     - `learn_patterns`: whether the memories are learned; otherwise they are constants.
     - `method`: `ExponentialEuler(steps)`; or `hopfax.EventDriven()` (hard tanh, exact) or
       `hopfax.Diffrax(...)`, by which `hopfax.simulate` then runs every step. `jax.export` takes the
@@ -131,10 +130,9 @@ class SequenceMemory(eqx.Module):
 
     **Raises:** ValueError/TypeError naming the argument.
 
-    **Replay.** Without input (zeros) a step lets the network go on for a time `dt`, so that an item
-    lasts as many steps as its dwell time has `dt`. For about one item a step choose `dt` close to
-    the dwell time (`hopfax.theory.sequential.dwell_time(kappa, tau)` for an endless chain);
-    otherwise take equal items in a row as one.
+    **Replay.** Without input (zeros) a step lets the network go on for a time `dt`: an item lasts
+    its dwell time divided by `dt`, about one step if `dt` is close to the dwell time
+    (`hopfax.theory.sequential.dwell_time`). Otherwise take equal items in a row as one.
 
     **Training.** What is learned are floating arrays that may take any value in training: the
     matrix $A$ under a constraint, the encoder $W$, and the logarithms of $\kappa$, $\tau$, $b$,
@@ -144,11 +142,10 @@ class SequenceMemory(eqx.Module):
     To train everything, take `eqx.partition(layer, eqx.is_inexact_array)`, as for any layer; to
     begin with the order alone, `eqx.partition(layer, layer.trainable("transition"))`. With
     `Simplex()` and `output="saliency"`, whose entries serve as logits, `optax.adam(1e-2)` will do.
-
     Without bounds a loss of the next item makes gains large and $\tau$ short, which scales the
-    logits, until nothing hands over. Memories that are trained lose their orthogonality, so they
-    are constants by default. So ten of ten random cycles of eight items are learned and replayed
-    (300 steps); without bounds none is, with memories that are trained two are.
+    logits, until nothing hands over, and memories lose their orthogonality: they are constants by
+    default. So ten of ten random cycles of eight items are learned and replayed (300 steps);
+    without bounds none is, with memories that are trained two are.
 
     An item with several successors, as a note of a melody, needs a memory for each context:
     `hopfax.examples.melodies` makes such a layer by `hopfax.fit_sequence`, and trains it.

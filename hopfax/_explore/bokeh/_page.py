@@ -92,7 +92,7 @@ class Page:
         self.network.on_change("value", _then(self._offer))
         self.memories.on_change("value", _then(self._offer))
         self.count.on_change("value", _then(self._ask))
-        self.upload.on_change("value", _then(self._uploaded))
+        self.upload.on_change("value", _then(self._when_whole))
         self.moment.on_change("value", _then(self._at))
         self.controls = {name: self._knobs(view) for name, view in self._views.items()}
 
@@ -160,6 +160,12 @@ class Page:
         del attribute, before
         self._settings[view][name] = value
         self._ask()
+
+    def _when_whole(self) -> None:
+        """Contents arrive before the names of their files: take both when all of it is there."""
+        document = self.upload.document
+        if document is not None:
+            document.add_next_tick_callback(self._uploaded)
 
     def _uploaded(self) -> None:
         """Take the images of the files that were chosen as memories, or say what is wrong."""
