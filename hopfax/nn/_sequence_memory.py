@@ -147,8 +147,7 @@ class SequenceMemory(eqx.Module):
     default. So ten of ten random cycles of eight items are learned and replayed (300 steps);
     without bounds none is, with memories that are trained two are.
 
-    An item with several successors, as a note of a melody, needs a memory for each context:
-    `hopfax.examples.melodies` makes such a layer by `hopfax.fit_sequence`, and trains it.
+    An item with several successors needs a memory for each context: `hopfax.examples.melodies`.
 
     Gradients reach $A$ and $\kappa$ through saliencies, but hard tanh is flat where it saturates:
     to train patterns or encoder, take a smooth activation such as `Tanh(4.0)`.
