@@ -339,6 +339,7 @@ def test_blackjax_finds_the_posterior(page, grid):
 
 
 @pytest.mark.slow
+@pytest.mark.long  # as another sampler does in the test above
 def test_numpyro_finds_the_posterior(page, grid):
     pytest.importorskip("numpyro")
     with jax.numpy_dtype_promotion("standard"):
