@@ -61,7 +61,7 @@ def test_it_is_said_how_little_few_times_decide(command, table, tmp_path):
     options = ("--tau", "20", "--neurons", "16", "--out", tmp_path / "model.eqx")
     status, out, err = command("fit", file, *options)
     assert status == 0 and "+- inf" in out
-    assert "with all entries of the matrix free, 0 of 17 entries are known" in out
+    assert "with all entries of the matrix free, 0 of 17 entries have errors of at most" in out
     assert "FitWarning" not in err
     for name in ("model.png", "model-fit.png"):
         assert (tmp_path / name).stat().st_size > 10_000 and name in out
