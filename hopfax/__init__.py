@@ -21,6 +21,7 @@ Runs            simulate, iterate; Pulses; methods EventDriven, Diffrax; results
                 Switches, STATUS. `observables` reads them.
 Many runs       sweep, Point, Recipe, sweep_plan, SweepPlan, open_sweep, refine, ensemble. `designs`
                 fills ranges.
+Dynamics        `dynamics`: states of rest, closed orbits, branches and folds, exact thresholds
 Fits            fit, FitResult, Goodness, ENDINGS; fit_sequence, SequenceFit, Events; design_cycle,
                 Design; identifiability, Identifiability, Interval, Profile, Experiment;
                 log_density, LogDensity, Laplace. `losses`, `constraints`
@@ -132,7 +133,13 @@ from .patterns import (
 )
 
 if _TYPE_CHECKING:
-    from . import designs as designs, losses as losses, nn as nn, plots as plots
+    from . import (
+        designs as designs,
+        dynamics as dynamics,
+        losses as losses,
+        nn as nn,
+        plots as plots,
+    )
     from ._fit import (
         ENDINGS as ENDINGS,
         Design as Design,
@@ -237,6 +244,7 @@ __all__ = [
     "cyclic",
     "design_cycle",
     "designs",
+    "dynamics",
     "ensemble",
     "fit",
     "fit_sequence",
@@ -260,7 +268,7 @@ __all__ = [
 ]
 
 #: What is imported when it is first used, and from where: who simulates need not wait.
-_LATE = {name: name for name in ("designs", "losses", "nn", "plots")} | {
+_LATE = {name: name for name in ("designs", "dynamics", "losses", "nn", "plots")} | {
     "Design": "_fit",
     "ENDINGS": "_fit",
     "Events": "losses",

@@ -17,7 +17,7 @@ FLOORS = (
     (
         *("_types", "_misc", "_roots", "_values", "_errors", "_status", "_progress"),
         *("_interrupt", "_code", "_identity", "_cache", "_traced", "_programs", "_undefined"),
-        *("_palette", "_report", "_constant", "_version"),
+        *("_palette", "_report", "_constant", "_names", "_version"),
     ),
     ("_files",),
     ("patterns", "_activations", "_rate_activations", "_interactions", "_inputs"),
@@ -25,6 +25,7 @@ FLOORS = (
     ("_trajectory",),
     ("_engines", "_arguments"),
     ("_simulate", "_iterate", "observables"),
+    ("dynamics",),
     ("losses", "constraints"),
     ("_sweep", "_fit", "nn"),
     ("_serialise", "plots", "designs", "_explore"),

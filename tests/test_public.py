@@ -16,7 +16,7 @@ import hopfax as hx
 #: The public modules, as a user types them.
 MODULES = (
     *("hopfax", "hopfax.patterns", "hopfax.observables", "hopfax.losses", "hopfax.constraints"),
-    *("hopfax.designs", "hopfax.nn", "hopfax.nn.flax", "hopfax.plots"),
+    *("hopfax.designs", "hopfax.dynamics", "hopfax.nn", "hopfax.nn.flax", "hopfax.plots"),
     *("hopfax.theory.sequential", "hopfax.theory.dense", "hopfax.theory.rate"),
 )
 

@@ -12,6 +12,7 @@ MODULES = {
     "hopfax.patterns": "Making and reading memories",
     "hopfax.observables": "Observables",
     "hopfax.designs": "Designs",
+    "hopfax.dynamics": "Dynamics",
     "hopfax.losses": "Losses",
     "hopfax.constraints": "Constraints",
     "hopfax.plots": "Pictures",

@@ -1,7 +1,6 @@
 """Sweeps: a pure function of one point, over a grid, into a labelled dataset.
 
 _point      what is computed at one point of the grid, as a function of named values
-_names      how a named value finds its place in a point
 _recipe     points that are made: sizes and choices as axes, a job for each
 _grid       the axes of a grid, and its cutting into blocks
 _program    a function of one lane, compiled for tiles of lanes
@@ -17,8 +16,8 @@ _run        `sweep`, which puts these together;  _refine  `refine`, for phase bo
 _ensemble   `ensemble`, for many seeds
 """
 
+from .._names import UnknownName as UnknownName
 from ._ensemble import ensemble as ensemble
-from ._names import UnknownName as UnknownName
 from ._open import open_sweep as open_sweep
 from ._plan import SweepPlan as SweepPlan, sweep_plan as sweep_plan
 from ._point import Point as Point

@@ -12,16 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import _status
+from .. import _names, _status
 from .._engines import Diffrax
 from .._errors import PhysicsWarning, as_count, as_key, check_array, shown, warn
 from .._identity import describe
+from .._names import unknown
 from ..networks import check_domain
 from ..observables import Selected, summary
 from ..patterns import ENUMERATED
-from . import _names
 from ._grid import Blocks, Grid, cut, parse
-from ._names import unknown
 from ._point import FunctionPoint, Point, takes_seed
 from ._program import Device, Program, tile_width
 

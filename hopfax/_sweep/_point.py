@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .. import _status
+from .. import _names, _status
 from .._arguments import Arguments, check_times, checked, checked_input, pitfalls
 from .._engines import Diffrax, EventDriven, as_method
 from .._errors import (
@@ -25,13 +25,12 @@ from .._errors import (
     filled,
     shown,
 )
+from .._names import unknown
 from .._report import Reported
 from .._simulate import simulate
 from .._types import ArrayLike, Input, is_concrete
 from ..networks import AbstractFlow, check_flow
 from ..observables import Selected, summary
-from . import _names
-from ._names import unknown
 
 
 class Point(Reported, eqx.Module):

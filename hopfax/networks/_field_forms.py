@@ -91,6 +91,17 @@ class HopfieldSystem(AbstractSystem):
             field = field if part is None else field + part
         return field
 
+    def settled(self, core: Core) -> tuple[AbstractSystem, Core]:
+        """Without the start's part outside the span, which decays, and with all that a constant
+        current adds. What the field relaxes to takes the place of a start outside the span."""
+        if not self.span or (self.rest is None and self.current is None):
+            return self, core
+        if self.rest is not None:
+            main = self.derivative(self.t0, core).main + core.main
+            core = Core(main, core.slow, core.noise)
+        system = eqx.tree_at(lambda s: s.rest, self, None, is_leaf=lambda leaf: leaf is None)
+        return eqx.tree_at(lambda s: s.t0, system, jnp.full_like(self.t0, -jnp.inf)), core
+
     def saliency(self, t, core: Core) -> PerPattern | None:
         """Saliency now: part of the state, or read from the stimulus."""
         return self.network.saliency(core.slow, self.evidence(t))

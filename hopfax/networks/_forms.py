@@ -70,6 +70,12 @@ class AbstractSystem(eqx.Module):
         """Overlaps of the stimulus with the memories now; None without a stimulus."""
         return None
 
+    def settled(self, core: Core) -> tuple["AbstractSystem", Core]:
+        """The equation of motion long after the start, when nothing that the start or a constant
+        input leaves outside of `core` still changes, and where it then starts. The system itself,
+        unless it depends on time."""
+        return self, core
+
     def law(self, core: Core) -> AbstractLaw | str:
         """What an exact engine needs to integrate this run from `core` on, or a sentence that says
         why none can."""

@@ -78,6 +78,10 @@ class RateSystem(AbstractSystem):
         )
         return Core(target - core.main, slow, noise)
 
+    def settled(self, core: Core) -> tuple[AbstractSystem, Core]:
+        """Without the differences between equal neurons, which decay."""
+        return eqx.tree_at(lambda s: s.rest, self, None, is_leaf=lambda leaf: leaf is None), core
+
     def law(self, core: Core) -> KinkLaw | str:
         """Whether the motion between kinks is a series, and kinks are few."""
         network = self.network

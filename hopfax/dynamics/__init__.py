@@ -1,0 +1,45 @@
+"""States of rest, closed orbits, their stability and their bifurcations, to rounding.
+
+    steady_state, spectrum   where the flow vanishes, and the eigenvalues there
+    branch                   states of rest as a parameter varies, through folds
+    orbit                    the closed orbit of a sequence: period, dwell, Floquet multipliers
+    orbit_branch             orbits as a parameter varies
+    critical_gain            the gain at which a sequence is born
+
+All work in the smallest exact form of a network, so that their cost does not depend on N where
+classes or the span of the memories carry it.
+"""
+
+from ._branch import branch as branch
+from ._curves import Branch as Branch, Special as Special
+from ._orbit import Orbit as Orbit, orbit as orbit
+from ._orbit_branch import orbit_branch as orbit_branch
+from ._parameter import Along as Along, along as along
+from ._steady import (
+    Spectrum as Spectrum,
+    SteadyState as SteadyState,
+    spectrum as spectrum,
+    steady_state as steady_state,
+)
+from ._thresholds import Threshold as Threshold, critical_gain as critical_gain
+
+__all__ = [
+    "Along",
+    "Branch",
+    "Orbit",
+    "Special",
+    "Spectrum",
+    "SteadyState",
+    "Threshold",
+    "along",
+    "branch",
+    "critical_gain",
+    "orbit",
+    "orbit_branch",
+    "spectrum",
+    "steady_state",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,213 @@
+"""Branches as results: points, special points, stability, and why they end."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._errors import missing
+from .._report import Report, Reported
+from .._types import Dataset, State
+from ._continuation import Curve
+
+_SHOWN = 12  # special points that are listed
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class Special(Reported):
+    """A special point of a branch: a fold, a branch point, a Hopf point; of orbits a fold, a period
+    doubling, a Neimark-Sacker point.
+
+    - `kind`: which. `parameter`: where. `branch`: of which branch of several.
+    - `overlaps` (P,), `saliency` (P,) or None, `state`: there.
+    - `spectrum`: eigenvalues (multipliers of an orbit) there.
+
+    **Example:**
+
+    ```python
+    network = hx.Hopfield(hx.patterns.hadamard(3, 16), activation=hx.Tanh(2.0))
+    make = hx.dynamics.along(network, "gain")
+    found = hx.dynamics.branch(make, network.init(weights=[0.9, 0.0, 0.0]), (2.0, 0.5))
+    found.special[0].kind, found.special[0].parameter  # 'branch point', 1.0
+    ```
+    """
+
+    kind: str
+    parameter: float
+    branch: int
+    vector: np.ndarray
+    overlaps: np.ndarray
+    saliency: np.ndarray | None
+    state: State
+    spectrum: np.ndarray
+
+    def _report(self) -> Report:
+        return Report(f"{self.kind} at {self.parameter:.10g}")
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class Branch(Reported):
+    r"""A branch of states of rest or of closed orbits, or several; all arrays are NumPy's, NaN
+    beyond the last point.
+
+    - `name`: of the parameter. `parameter`: (K,) its values, in order along the branch.
+    - `overlaps`: (K, P). `saliency`: (K, P) or None. Of orbits: at one moment of each.
+    - `spectrum`: (K, k) complex, the eigenvalues of the exact form, or the multipliers of an orbit.
+    - `stable`: (K,) whether all of them have negative real parts (lie inside the unit circle).
+    - `returns`: (K,) of orbits, the time after which they come back; else None.
+    - `special`: the special points, in order. `ended`: why the branch ends, in words.
+    - `vectors`: (K, n), what was solved for; `state(k)` is the network's state at a point.
+
+    Of several branches all arrays have a leading axis B, and `ended` is a list.
+
+    **Example:**
+
+    ```python
+    network = hx.Hopfield(hx.patterns.hadamard(3, 16), activation=hx.Tanh(2.0))
+    make = hx.dynamics.along(network, "gain")
+    found = hx.dynamics.branch(make, network.init(weights=[0.9, 0.0, 0.0]), (2.0, 0.5))
+    found.parameter[0], found.overlaps[0], found.stable[0]  # 2, (0.958, 0, 0), True
+    found.ended
+    ```
+    """
+
+    name: str
+    parameter: np.ndarray
+    overlaps: np.ndarray
+    saliency: np.ndarray | None
+    spectrum: np.ndarray
+    stable: np.ndarray
+    special: Sequence[Special]
+    ended: Any
+    vectors: np.ndarray
+    look: Callable[[np.ndarray, np.ndarray], Any]
+    returns: np.ndarray | None = None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        curves: Sequence[Curve],
+        look: Callable,
+        several: bool,
+        scale: float | None = None,
+    ) -> "Branch":
+        """The branches of these curves. `look`: what the network shows at vectors (K, n) and
+        parameters (K,): states, overlaps, saliencies. `scale`: of the times in vectors of orbits.
+        """
+        longest = max(1, max(len(curve.points) for curve in curves))
+        size = max((len(point) for curve in curves for point in curve.points), default=1)
+        width = max((len(value) for curve in curves for value in curve.spectra), default=0)
+        x = np.full((len(curves), longest, size), np.nan)
+        spectrum = np.full((len(curves), longest, width), np.nan + 0j)
+        for lane, curve in enumerate(curves):
+            for k, (point, values) in enumerate(zip(curve.points, curve.spectra, strict=True)):
+                x[lane, k], spectrum[lane, k] = point, values
+        flat = x.reshape(-1, size)
+        there = np.asarray(np.isfinite(flat).all(1))
+        overlaps, saliency = _shown(look, flat, there)
+        shape = x.shape[:2]
+        inside = np.real(spectrum) < 0 if scale is None else np.abs(spectrum) < 1
+        parts: dict[str, Any] = {
+            "parameter": x[..., -1],
+            "overlaps": overlaps.reshape(*shape, -1),
+            "saliency": None if saliency is None else saliency.reshape(*shape, -1),
+            "spectrum": spectrum,
+            "stable": np.asarray(inside.all(-1)) & there.reshape(shape),
+            "vectors": x[..., :-1],
+            "returns": None if scale is None else x[..., -2] * scale,
+            "ended": [curve.ended for curve in curves],
+        }
+        if not several:
+            parts = {key: None if part is None else part[0] for key, part in parts.items()}
+        return cls(name=name, special=_special(look, curves), look=look, **parts)
+
+    def state(self, *place: int) -> State:
+        """The full state at point `k` (of several branches: at `b, k`)."""
+        import jax
+
+        states, *_ = self.look(self.vectors[place][None], self.parameter[place][None])
+        return jax.tree.map(lambda leaf: leaf[0], states)
+
+    def folds(self) -> np.ndarray:
+        """The parameters of all folds, in order."""
+        return np.array([point.parameter for point in self.special if point.kind == "fold"])
+
+    def to_xarray(self) -> Dataset:
+        """The branch as a dataset. The parameter is a variable, as it may turn back; special points
+        have a dimension of their own."""
+        try:
+            import xarray as xr
+        except ImportError:
+            raise missing("xarray", "io", "datasets") from None
+        lanes = ("branch",) * (self.parameter.ndim - 1)
+        data: dict[str, Any] = {
+            self.name: ((*lanes, "point"), self.parameter),
+            "overlap": ((*lanes, "point", "memory"), self.overlaps),
+            "stable": ((*lanes, "point"), self.stable),
+            "eigenvalue_real": ((*lanes, "point", "eigenvalue"), np.real(self.spectrum)),
+            "eigenvalue_imag": ((*lanes, "point", "eigenvalue"), np.imag(self.spectrum)),
+            "special_kind": (("special",), [point.kind for point in self.special]),
+            "special_branch": (("special",), [point.branch for point in self.special]),
+            f"special_{self.name}": (("special",), [point.parameter for point in self.special]),
+            "ended": (lanes, self.ended),
+        }
+        if self.saliency is not None:
+            data["saliency"] = ((*lanes, "point", "memory"), self.saliency)
+        if self.returns is not None:
+            data["returns"] = ((*lanes, "point"), self.returns)
+        return xr.Dataset(data, attrs={"parameter": self.name, "kind": self._kind})
+
+    @property
+    def _kind(self) -> str:
+        return "states of rest" if self.returns is None else "orbits"
+
+    def _report(self) -> Report:
+        values = self.parameter[np.isfinite(self.parameter)]
+        several = self.parameter.ndim == 2
+        many = f"{len(self.parameter)} branches" if several else "branch"
+        if not values.size:
+            return Report(f"{many} without points", head=[self.ended] if not several else [])
+        stable = self.stable[np.isfinite(self.parameter)]
+        title = (
+            f"{many} of {values.size} {self._kind} in {self.name} from {values.min():.6g} to "
+            f"{values.max():.6g}, {stable.mean():.0%} stable"
+        )
+        lines = [f"  {point}" for point in self.special[:_SHOWN]]
+        if len(self.special) > _SHOWN:
+            lines.append(f"  and {len(self.special) - _SHOWN} more special points")
+        if not several:
+            lines.append(f"ended: {self.ended}")
+        return Report(title, head=lines)
+
+
+def _shown(look: Callable, x: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Overlaps and saliencies of points, NaN where there is none."""
+    _, overlaps, saliency = look(np.where(there[:, None], x[:, :-1], 0.0), x[:, -1])
+    gone = ~there[:, None]
+    overlaps = np.where(gone, np.nan, overlaps)
+    return overlaps, None if saliency is None else np.where(gone, np.nan, saliency)
+
+
+def _special(look: Callable, curves: Sequence[Curve]) -> list[Special]:
+    import jax
+
+    found = [(lane, *point) for lane, curve in enumerate(curves) for point in curve.special]
+    if not found:
+        return []
+    x = np.stack([point for _, _, point, _ in found])
+    states, overlaps, saliency = look(x[:, :-1], x[:, -1])
+    return [
+        Special(
+            kind,
+            float(point[-1]),
+            lane,
+            point[:-1],
+            np.asarray(overlaps[k]),
+            None if saliency is None else np.asarray(saliency[k]),
+            jax.tree.map(lambda leaf, k=k: leaf[k], states),
+            spectrum,
+        )
+        for k, (lane, kind, point, spectrum) in enumerate(found)
+    ]

@@ -1,0 +1,179 @@
+r"""Closed orbits as zeros of a function: shooting.
+
+An orbit closes after the time $D$ where $S\, \Phi_D(u) = u$: $\Phi_D$ is the flow, and $S$ relabels
+the memories, where the network does not change under that, so that the orbit of a cycle of P
+equal memories is known from one dwell of it. Any point of the orbit is a solution, so one is chosen
+by a phase condition, $f(v) \cdot (u - v) = 0$ with the flow $f$ at a reference point $v$.
+"""
+
+from typing import Any, Literal
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from .._engines import Auto, Diffrax, EventDriven
+from .._programs import jitted
+from .._simulate import simulate
+from .._types import State
+from ..networks import AbstractFlow
+from ._continuation import AbstractEquation, Slope, pairs, product
+from ._reduced import Given, Reduced, reduced
+
+
+def exactly(dtype: Any) -> Auto:
+    """Runs to the rounding of a dtype: exact events of order 24, or Dopri8 with tight steps."""
+    eps = float(np.finfo(dtype).eps)
+    tight = diffrax.PIDController(rtol=50 * eps, atol=50 * eps, pcoeff=0.3, icoeff=0.4)
+    exact = EventDriven(order=24, tol=max(1e-14, 16 * eps), switches=8)
+    return Auto(exact, Diffrax(solver=diffrax.Dopri8(), controller=tight))
+
+
+def relabelled(form: Reduced, u: Float[Array, " n"], order: Any) -> Float[Array, " n"]:
+    """A vector in which memory `order[k]` is called k; `order` None leaves it."""
+    if order is None:
+        return u
+    return ravel_pytree(jax.tree.map(lambda part: part[order], form.core_of(u)))[0]
+
+
+def moved(
+    network: AbstractFlow,
+    template: State,
+    u: Float[Array, " n"],
+    time: Any,
+    order: Any,
+    derivative: Literal["forward", "reverse"] = "forward",
+) -> Float[Array, " n"]:
+    r"""$S\, \Phi_D(u)$."""
+    form = reduced(network, template, Given())
+    run = simulate(
+        network,
+        form.state(u),
+        jnp.stack([jnp.zeros_like(time), time]),
+        method=exactly(u.dtype),
+        derivative=derivative,
+        throw=False,
+    )
+    return relabelled(form, reduced(network, run.final, Given()).start, order)
+
+
+@jitted
+def shot(make, template, order, scale, u, time, p, reference, flow):
+    """The orbit's equations at u, D = `time` * `scale` and p, and their derivatives by (u, time)
+    and p; the rows are those of the state, then the phase."""
+
+    def equations(x, p):
+        u, time = x[:-1], x[-1] * scale
+        after = moved(make(p), template, u, time, order)
+        return jnp.append(after - u, flow @ (u - reference))
+
+    def push(change):
+        return jax.jvp(equations, (x, p), (change[:-1], change[-1]))
+
+    x = jnp.append(u, time)
+    basis = jnp.eye(x.size + 1, dtype=x.dtype)
+    residual, columns = jax.vmap(push, out_axes=(None, 1))(basis)
+    return residual, columns[:, :-1], columns[:, -1]
+
+
+@jitted
+def rate_at(make, template, u, p):
+    """The flow at a vector."""
+    return reduced(make(p), template, Given()).rate(u)
+
+
+class Shooting(AbstractEquation):
+    """Orbits of `make(p)` by shooting, lane by lane. A vector is (state, D / scale)."""
+
+    def __init__(self, make: Any, template: State, order: Any, scale: float, dtype: Any):
+        self.make, self.template, self.order = make, template, order
+        self.scale, self.dtype = scale, dtype
+
+    def _array(self, value: Any) -> Array:
+        return jnp.asarray(value, self.dtype)
+
+    def slope(self, u: np.ndarray, p: np.ndarray, memory: np.ndarray, lanes: np.ndarray) -> Slope:
+        """By forward derivatives through the run."""
+        B, n = u.shape
+        whole = Slope(np.zeros((B, n)), np.zeros((B, n, n)), np.zeros((B, n)))
+        for lane in np.flatnonzero(lanes):
+            reference, flow = np.split(memory[lane], 2)
+            found = shot(
+                self.make,
+                self.template,
+                self.order,
+                self._array(self.scale),
+                self._array(u[lane, :-1]),
+                self._array(u[lane, -1]),
+                self._array(p[lane]),
+                self._array(reference),
+                self._array(flow),
+            )
+            for into, part in zip(whole, found, strict=True):
+                into[lane] = np.asarray(part)
+        if (u[:, -1] <= 0).any():  # time does not run backwards
+            whole.residual[u[:, -1] <= 0] = np.nan
+        return whole
+
+    def remembered(self, u: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """A reference point, and the direction of the flow there."""
+        kept = []
+        for state, value in zip(u[:, :-1], p, strict=True):
+            args = self.make, self.template, self._array(state), self._array(value)
+            flow = np.asarray(rate_at(*args))
+            size = np.linalg.norm(flow)
+            kept.append(np.concatenate([state, flow / size if size > 0 else flow]))
+        return np.stack(kept)
+
+    def spectrum(self, slope: Slope) -> np.ndarray:
+        """The multipliers of the return, without that of the direction of the flow, which is 1;
+        the largest first."""
+        part = slope.by_state[:, :-1, :-1]
+        good = np.isfinite(part).all((1, 2), keepdims=True)
+        n = part.shape[1]
+        values = np.linalg.eigvals(np.where(good, part, 0.0) + np.eye(n)) + 0j
+        return np.stack([_without_one(lane) for lane in values])
+
+    def unstable(self, spectrum: np.ndarray) -> np.ndarray:
+        """Those outside the unit circle."""
+        return (np.abs(spectrum) > 1).sum(1)
+
+    def tests(self, spectrum: np.ndarray) -> dict[str, tuple[np.ndarray, int]]:
+        """Period doublings, where a multiplier is -1, and Neimark-Sacker points, where a pair has
+        the product 1."""
+        around = pairs(spectrum, lambda a, b: a * b - 1)
+        return {
+            "period doubling": (product(spectrum + 1), 1),
+            "Neimark-Sacker point": (product(around), 2),
+        }
+
+
+def _without_one(values: np.ndarray) -> np.ndarray:
+    rest = np.delete(values, np.argmin(np.abs(values - 1)))
+    return rest[np.lexsort((np.imag(rest), -np.abs(rest)))]
+
+
+def is_symmetric(form: Reduced, order: np.ndarray, key: Any) -> bool:
+    """Whether the equation of motion is the same for relabelled memories: tried at random states,
+    of the size of the form's own and smaller, so that neurons are saturated in some."""
+    sizes = {leaf.shape for leaf in jax.tree.leaves(form.core)}
+    if sizes != {(len(order),)}:
+        return False
+    return bool(_same_rate(form, jnp.asarray(order), key))
+
+
+@jitted
+def _same_rate(form, order, key):
+    size = jnp.abs(form.start).max()
+    draws = jax.random.uniform(key, (12, form.start.size), form.start.dtype, -1.0, 1.0)
+    draws = draws * size * jnp.logspace(-1.0, 0.3, 12, dtype=draws.dtype)[:, None]
+
+    def apart(u):
+        one = form.rate(relabelled(form, u, order))
+        other = relabelled(form, form.rate(u), order)
+        return jnp.abs(one - other).max() / jnp.abs(one).max()
+
+    return jax.vmap(apart)(draws).max() < 1e3 * jnp.finfo(draws.dtype).eps

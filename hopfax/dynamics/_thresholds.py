@@ -1,0 +1,217 @@
+"""The gain at which a sequence is born: the end of the stable orbit, exactly."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .. import _status
+from .._errors import SimulationError
+from .._programs import jitted
+from .._report import Report, Reported
+from .._types import Network, State, is_concrete
+from ..networks import TwoTimescaleHopfield, check_kind
+from ._curves import Branch, Special
+from ._orbit import Orbit, orbit
+from ._orbit_branch import orbit_branch
+from ._reduced import checked
+from ._shooting import Shooting, moved
+
+_CLIMBS = 6  # gains that are tried for a first orbit
+_CLIMB = 1.3  # the factor between them
+_BELOW = 1e-3  # how far below the end of an orbit is looked for another one, relative
+_ORBITS = 6  # orbits that are followed, one after another
+_LOWEST = 0.2  # of the gain of the first orbit: how far down it is looked
+
+
+class _Gains(eqx.Module):
+    """A network as a function of its mean gain; unequal gains keep their ratios."""
+
+    network: Network
+
+    def __call__(self, value: Any) -> Network:
+        gains = self.network.kappa
+        ratio = gains / jnp.mean(gains)
+        return eqx.tree_at(lambda n: n.kappa, self.network, value * ratio)
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class Threshold(Reported):
+    """Where the sequence of a network begins, in its gain.
+
+    - `gain`: the lowest gain of a stable orbit; the mean gain where gains are unequal, which keep
+      their ratios. Differentiable in the network.
+    - `end`: what happens there, a special point: a fold, a period doubling, ...
+    - `orbit`: the stable orbit that it was followed from.
+    - `branches`: the branches of orbits, the last one that which ends lowest; their folds are all
+      that were met.
+    - `below`: what a simulation does just below, in words.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=100.0, bias=0.01)
+    found = hx.dynamics.critical_gain(network)
+    found.gain  # 3.2169484849
+    found.end.kind  # fold
+    ```
+    """
+
+    gain: Float[Array, ""]
+    end: Special
+    orbit: Orbit
+    branches: Sequence[Branch]
+    below: str
+
+    def _report(self) -> Report:
+        value = f"{float(self.gain):.12g}" if is_concrete(self.gain) else str(self.gain)
+        rows = [("critical gain", value), ("what happens there", self.end.kind)]
+        folds = [f"{fold:.10g}" for branch in self.branches for fold in branch.folds()]
+        if len(folds) > 1:
+            rows.append(("folds that were met", ", ".join(folds)))
+        return Report("", [*rows, ("just below", self.below)])
+
+
+def critical_gain(
+    network: TwoTimescaleHopfield,
+    start: State | None = None,
+    *,
+    horizon: float | None = None,
+    step: float = 0.05,
+) -> Threshold:
+    r"""The gain $\kappa_c$ below which a network of two timescales has no stable sequence.
+
+    No asymptotics: at any $\tau$, bias and transition matrix the sequence is a closed orbit, and
+    $\kappa_c$ is where that orbit meets an unstable one and ends (a fold), or loses its stability
+    before. A stable orbit is simulated, at the network's gain or a higher one, and followed
+    downwards (`orbit_branch`). Just below its end a run begins on it: if the run settles on another
+    orbit, that one is followed in its turn, until a run dies. `hopfax.theory.sequential.
+    critical_gain` is the limit of this for $\tau \to \infty$ and a vanishing bias.
+
+    The derivative of $\kappa_c$ in every parameter comes from the implicit function theorem: with
+    the left null vector $w$ of the orbit's equations $F$ at the fold, $d\kappa_c = -w \cdot
+    \partial_\theta F\, d\theta / w \cdot \partial_\kappa F$. So `jax.grad` of a function of this
+    one works, in both modes; `jax.jit` does not, as the search decides by values.
+
+    **Arguments:**
+
+    - `network`: a `TwoTimescaleHopfield`. Unequal gains keep their ratios.
+    - `start`: where the sequence begins; by default the saliency of memory 0 is the gain.
+    - `horizon`: as of `hopfax.dynamics.orbit`.
+    - `step`: the longest step of the branch, as a part of 80 % of the gain.
+
+    **Returns:** a `Threshold`.
+
+    **Raises:** ValueError/TypeError for bad arguments; `SimulationError` if no stable orbit is
+    found, at the gain of the network or up to 3.7 times it, or if its end is not met.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=100.0, bias=0.01)
+    hx.dynamics.critical_gain(network).gain  # 3.2169484849, in the limit 3.6107
+    ```
+    """
+    check_kind(network, TwoTimescaleHopfield)
+    traced = network
+    network = jax.tree.map(jax.lax.stop_gradient, network)
+    if not all(map(is_concrete, jax.tree.leaves(network))):
+        raise TypeError(
+            "`network` is traced: critical_gain decides by values and works outside of jax.jit and "
+            "jax.vmap only; jax.grad and jax.jvp of it are fine."
+        )
+    if start is not None:
+        start = checked(network, start, "start")
+    make, found = _Gains(network), _first(network, start, horizon)
+    gain, first = found
+    branches: list[Branch] = []
+    current, at = first, gain
+    while True:
+        reached = orbit_branch(make, current, (at, _LOWEST * gain), step=step)
+        branches.append(reached)
+        end = _end(reached)
+        if end is None:
+            raise SimulationError(
+                f"the orbit was not followed to its end: from a gain of {at:.6g} on it loses its "
+                f"stability at no special point that was met; {reached.ended}.",
+                _status.SOLVER_FAILED,
+            )
+        at = end.parameter * (1 - _BELOW)
+        further = orbit(make(at), end.state, horizon=horizon, throw=False)
+        if not (further.converged and further.stable):
+            below = "the sequence dies"
+        elif len(branches) == _ORBITS:
+            below = f"there is another stable orbit; {_ORBITS} were followed"
+        else:
+            current = further
+            continue
+        value = _moving(traced, make, end, current, gain)
+        return Threshold(value, end, first, branches, below)
+
+
+def _first(network: Network, start: State | None, horizon: Any) -> tuple[float, Orbit]:
+    """The lowest gain that was tried at which there is a stable orbit, and that orbit."""
+    make, gain = _Gains(network), float(jnp.mean(network.kappa))
+    if not gain > 0:
+        raise ValueError("`network` has no gain: `kappa` must be > 0 to begin with.")
+    for k in range(_CLIMBS):
+        here = make(jnp.asarray(gain * _CLIMB**k, network.patterns.dtype))
+        begin = start
+        if begin is None:
+            saliency = jnp.zeros(network.patterns.P, network.patterns.dtype)
+            begin = here.init(saliency=saliency.at[0].set(gain * _CLIMB**k))
+        found = orbit(here, begin, horizon=horizon, throw=False)
+        if found.converged and found.stable:
+            return gain * _CLIMB**k, found
+    raise SimulationError(
+        f"no stable sequence was found at gains from {gain:.4g} to "
+        f"{gain * _CLIMB ** (_CLIMBS - 1):.4g}, so there is no threshold to follow it to. Look at "
+        "a run: `transition` may be no cycle, `bias` 0, or the sequence not periodic; `start` and "
+        "`horizon` say where to look.",
+        _status.SOLVER_FAILED,
+    )
+
+
+def _end(branch: Branch) -> Special | None:
+    """The special point at which a stable branch loses its stability."""
+    lost = np.flatnonzero(~branch.stable)
+    bound = lost[0] if lost.size else len(branch.parameter)
+    for point in branch.special:
+        distance = np.abs(branch.vectors - point.vector).sum(1)
+        if np.argsort(distance)[:2].min() <= bound:
+            return point
+    return None
+
+
+def _moving(
+    traced: Network, make: _Gains, end: Special, current: Orbit, gain: float
+) -> Float[Array, ""]:
+    """The threshold as a function of the network."""
+    dtype = traced.patterns.dtype
+    at = jnp.asarray(end.parameter, dtype)
+    if all(map(is_concrete, jax.tree.leaves(traced))):
+        return at
+    names = None if current.order is None else jnp.asarray(current.order)
+    scale = float(current.returns)
+    equation = Shooting(make, current.state, names, scale, dtype)
+    u, p = end.vector[None], np.array([end.parameter])
+    slope = equation.slope(u, p, equation.remembered(u, p), np.array([True]))
+    left = np.linalg.svd(slope.by_state[0])[0][:, -1]
+    weight = left / (left @ slope.by_parameter[0])
+    state, time = jnp.asarray(end.vector[:-1], dtype), jnp.asarray(end.vector[-1] * scale, dtype)
+    closing = _closing(traced, current.state, names, state, time, at)
+    return at - jnp.asarray(weight[:-1], dtype) @ (closing - jax.lax.stop_gradient(closing))
+
+
+@jitted
+def _closing(network, template, order, state, time, gain):
+    """How far the state is from coming back."""
+    after = moved(_Gains(network)(gain), template, state, time, order, "reverse")
+    return after - state
