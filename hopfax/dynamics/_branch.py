@@ -1,7 +1,6 @@
 """Branches: states of rest as one parameter varies."""
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ import numpy as np
 
 from .._errors import as_count, as_number, check_option
 from .._programs import jitted
-from .._types import Input, State
+from .._types import ArrayLike, Input, State
 from ..networks import neurons_of
 from ._continuation import AbstractEquation, Settings, Slope, follow, pairs, product
 from ._curves import Branch
@@ -91,13 +90,13 @@ def seen(make, template, given, u, p):
 
 
 def branch(
-    make: Callable[[Any], Any],
+    make: Any,
     start: State,
-    between: tuple[float, float],
+    between: ArrayLike,
     *,
     stimulus: Input = None,
     current: Input = None,
-    until: Literal["fold", "branch point", "Hopf point"] | None = None,
+    until: str | None = None,
     step: float = 0.02,
     max_steps: int = 500,
 ) -> Branch:
@@ -188,7 +187,7 @@ def part_of(step: Any) -> float:
 def _batched(network: Any, start: State) -> tuple[State, bool]:
     """Starts with a leading axis, and whether there was one."""
     leaves = jax.tree.leaves(start)
-    if leaves and np.ndim(neurons_of(start)) == 2:
+    if leaves and np.ndim(leaves[0]) == 2:
         first = checked(network, jax.tree.map(lambda leaf: leaf[0], start), "start")
         dtypes = jax.tree.map(lambda leaf: leaf.dtype, first)
         return jax.tree.map(lambda leaf, kind: jnp.asarray(leaf, kind), start, dtypes), True

@@ -21,11 +21,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_CORRECTIONS = 8  # Newton steps for a point
+_CORRECTIONS = 10  # Newton steps for a point
 _STRAIGHT = 0.95  # the least cosine between tangents of neighbouring points
 _EXACT = 1e-4  # of the tolerance: below it nothing is left to correct
 _KINK = 1e-3  # of the largest step: below it a turn is a kink, which no shorter step smooths
 _REFINED = 90  # steps of the search for a special point: bisection alone needs 50
+_ASIDE = (0.5, 0.37, 0.63, 0.2, 0.8)  # parts of an interval that are tried where others fail
+_TRIED = 10  # of these in a row
 _GROWTH, _SHRINK = 1.5, 0.4
 _SAME = 1e-4  # the distance below which a fold and a branch point are one
 
@@ -76,9 +78,10 @@ class AbstractEquation(abc.ABC):
 class Curve:
     """One curve: its points in order, what happened on it, and why it ends.
 
-    `special`: (kind, x, spectrum) of each special point, in order.
+    `size`: n + 1. `special`: (kind, x, spectrum) of each special point, in order.
     """
 
+    size: int
     points: list[np.ndarray] = dataclasses.field(default_factory=list)
     spectra: list[np.ndarray] = dataclasses.field(default_factory=list)
     special: list[tuple[str, np.ndarray, np.ndarray]] = dataclasses.field(default_factory=list)
@@ -148,7 +151,7 @@ class _Walk:
         begin, end = settings.between
         self.width, self.heading = abs(end - begin), float(np.sign(end - begin))
         self.metric = np.append(settings.metric, 1.0 / self.width**2)
-        self.curves = [Curve() for _ in range(lanes)]
+        self.curves = [Curve(len(self.metric)) for _ in range(lanes)]
         self.alive = np.ones(lanes, bool)
         self.longest = settings.step
         self.length = np.full(lanes, settings.step / 4)
@@ -341,12 +344,13 @@ class _Walk:
 
     def keep(self, curve: Curve, kind: str, x: np.ndarray, spectrum: np.ndarray) -> None:
         """A special point of a curve. Where a pitchfork is met on its own branch the parameter
-        turns back, too: it is the branch point that counts."""
-        for k, (other, at, _) in enumerate(curve.special):
+        turns back, too: a branch point, which is known better as a fold, since points near it are
+        hardly to be corrected where curves cross."""
+        for k, (other, at, values) in enumerate(curve.special):
             distance = np.sqrt((((x - at) ** 2) * self.metric).sum())
             if {kind, other} == {"fold", "branch point"} and distance < _SAME:
-                if kind == "branch point":
-                    curve.special[k] = (kind, x, spectrum)
+                best = (x, spectrum) if kind == "fold" else (at, values)
+                curve.special[k] = ("branch point", *best)
                 return
         curve.special.append((kind, x, spectrum))
 
@@ -361,27 +365,37 @@ class _Walk:
             return sign * np.exp(np.clip(size - level, -600, 600))
 
         level = np.nan_to_num(self.tests(here)[kind][0][1])
-        low = np.zeros(len(lanes))
+        low, left, right = np.zeros(len(lanes)), here, there
         high = ((there.x - here.x) * self.metric * here.tangent).sum(1)
         at_low, at_high = value(here, level), value(there, level)
-        whole, best, fine = np.maximum(np.abs(high), 1e-300), there, lanes.copy()
-        open_ = lanes.copy()
+        whole, open_ = np.maximum(np.abs(high), 1e-300), lanes.copy()
+        failures = np.zeros(len(lanes), int)
         for k in range(_REFINED):
             part = np.where(k % 3 == 2, 0.5, at_low / (at_low - at_high))
             part = np.where(np.isfinite(part) & (part > 0) & (part < 1), part, 0.5)
+            part = np.where(failures > 0, np.asarray(_ASIDE)[failures % len(_ASIDE)], part)
             middle = low + part * (high - low)
-            at, corrected, _ = self.stepped(here, middle, open_)
-            fine &= corrected | ~open_
-            new = value(at, level)
-            best = at.chosen(open_ & corrected, best)
-            same = new * at_low > 0
-            at_high = np.where(same, at_high / 2, new)
-            at_low = np.where(same, new, at_low / 2)
-            low, high = np.where(same, middle, low), np.where(same, high, middle)
-            open_ &= fine & (np.abs(high - low) > 1e-14 * whole) & (new != 0)
+            # From the chord of the nearest two: along the tangent of a point further away another
+            # curve that crosses here may be nearer.
+            guess = left.x + part[:, None] * (right.x - left.x)
+            row = here.tangent * self.metric
+            at, corrected, _ = self.corrected(guess, row, here.memory, open_)
+            at = self.seen(at, here.tangent)
+            failures = np.where(corrected, 0, failures + 1)
+            new, good = value(at, level), open_ & corrected
+            same, other = good & (new * at_low > 0), good & ~(new * at_low > 0)
+            left, right = at.chosen(same, left), at.chosen(other, right)
+            at_high = np.where(same, at_high / 2, np.where(other, new, at_high))
+            at_low = np.where(same, new, np.where(other, at_low / 2, at_low))
+            low, high = np.where(same, middle, low), np.where(other, middle, high)
+            open_ &= (np.abs(high - low) > 1e-14 * whole) & (at_high != 0) & (failures < _TRIED)
             if not open_.any():
                 break
-        return best, fine
+        first, last = value(left, level), value(right, level)
+        part = np.nan_to_num(first / (first - last))[:, None]
+        # Where curves cross no point can be corrected: it lies on the chord of the nearest two.
+        chord = left.x + np.clip(part, 0, 1) * (right.x - left.x)
+        return right.chosen(part[:, 0] > 0.5, left)._replace(x=chord), lanes
 
 
 def _joined(parts: Sequence[_At], lanes: Sequence[int] | None = None) -> _At:

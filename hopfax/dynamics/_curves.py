@@ -97,7 +97,7 @@ class Branch(Reported):
         parameters (K,): states, overlaps, saliencies. `scale`: of the times in vectors of orbits.
         """
         longest = max(1, max(len(curve.points) for curve in curves))
-        size = max((len(point) for curve in curves for point in curve.points), default=1)
+        size = curves[0].size
         width = max((len(value) for curve in curves for value in curve.spectra), default=0)
         x = np.full((len(curves), longest, size), np.nan)
         spectrum = np.full((len(curves), longest, width), np.nan + 0j)

@@ -1,12 +1,12 @@
 """Branches of closed orbits, and the gain at which a sequence is born."""
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from .._errors import as_count, check_option, check_type
+from .._types import ArrayLike
 from ._branch import interval, part_of, seen
 from ._continuation import Settings, follow
 from ._curves import Branch
@@ -17,11 +17,11 @@ from ._shooting import Shooting
 
 
 def orbit_branch(
-    make: Callable[[Any], Any],
+    make: Any,
     start: Orbit,
-    between: tuple[float, float],
+    between: ArrayLike,
     *,
-    until: Literal["fold", "branch point", "period doubling", "Neimark-Sacker point"] | None = None,
+    until: str | None = None,
     step: float = 0.02,
     max_steps: int = 300,
 ) -> Branch:

@@ -5,11 +5,10 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from .. import _names
 from .._errors import as_float, check_callable
-from .._types import Network
+from .._types import ArrayLike, Network
 from ..networks import AbstractFlow, check_flow, check_kind
 
 
@@ -40,10 +39,12 @@ class Along(eqx.Module):
     name: str = eqx.field(static=True)
     place: Any = eqx.field(static=True)
 
-    def __call__(self, value: Float[Array, ""]) -> Network:
+    def __call__(self, value: ArrayLike) -> Network:
         """The network in which the parameter has this value."""
         dtype = self.network.patterns.dtype
         path, entries, shape, whole, unset = self.place
+        if entries is not None:
+            entries = tuple(e if isinstance(e, int) else e.values for e in entries)
         place = _names.Place(path, entries, shape, whole, unset)
         bare = _Bare(self.network)
         value = jnp.broadcast_to(jnp.asarray(value, dtype), shape)
@@ -96,9 +97,6 @@ class _Indices:
 
     def __init__(self, values: Any):
         self.values = values
-
-    def __jax_array__(self) -> Array:
-        return jnp.asarray(self.values)
 
     def __hash__(self) -> int:
         return hash(self.values.tobytes())

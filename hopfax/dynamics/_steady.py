@@ -161,8 +161,8 @@ def steady_state(
     r"""The state of rest that Newton's method finds from a start, stable or not.
 
     $F(u) = 0$ is solved in the smallest exact form of the network: P weights and P saliencies of a
-    two-timescale network, whatever N. Steps are held in a trusted region (Powell's dogleg), so
-    that bad starts do not diverge; Newton's own steps end the search, to rounding. With hard tanh
+    two-timescale network, whatever N. Steps are damped (Levenberg 1944, Marquardt 1963), so that
+    bad starts do not diverge; Newton's own steps end the search, to rounding. With hard tanh
     $F$ is piecewise linear, and the last step is exact. It need not be the state that the flow
     reaches from there: for that, simulate first and give the end of the run.
 
@@ -210,7 +210,7 @@ def _found(network: AbstractFlow, state: State, given: Given, max_steps: int) ->
     form = reduced(network, state, given)
     tol = tolerance(form.start.dtype)
     fixed = jax.lax.stop_gradient(form)
-    solver = optx.Dogleg(rtol=tol, atol=tol)
+    solver = optx.LevenbergMarquardt(rtol=tol, atol=tol)
     solution = optx.root_find(
         lambda u, fixed: fixed.rate(u),
         solver,

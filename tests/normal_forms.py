@@ -1,0 +1,72 @@
+"""Textbook flows, written as a user writes a network: two variables are two neurons."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+
+import hopfax as hx
+
+
+class Plane(hx.AbstractFlow):
+    """x' = flow(x, p) for x of shape (2,)."""
+
+    patterns: hx.Patterns
+    parameter: Any
+    flow: Callable = eqx.field(static=True)
+
+    def init(self, *, x):
+        return jnp.asarray(x, self.patterns.dtype)
+
+    def rates(self, state):
+        return state
+
+    def overlaps(self, state):
+        return self.patterns.overlap(state)
+
+    def vector_field(self, t, state, inputs=None):
+        return jnp.stack(self.flow(*state, self.parameter))
+
+    def energy(self, state, inputs=None):
+        raise ValueError("none is known.")
+
+    def domain(self):
+        yield hx.Bound("parameter", self.parameter)
+
+
+def plane(flow, parameter=0.0):
+    """A network with this flow."""
+    return Plane(hx.Patterns(jnp.array([[1.0, 1.0]])), jnp.asarray(parameter), flow)
+
+
+def fold(x, y, p):
+    """Two states of rest, x = +- sqrt(p), meet at p = 0."""
+    return p - x**2, -y
+
+
+def transcritical(x, y, p):
+    """x = 0 and x = p exchange their stability at p = 0."""
+    return p * x - x**2, -y
+
+
+def pitchfork(x, y, p):
+    """x = 0 and x = +- sqrt(p) meet at p = 0."""
+    return p * x - x**3, -y
+
+
+def hopf(x, y, p):
+    """An orbit of radius sqrt(p) and period pi is born at p = 0; its multiplier is
+    exp(-2 p pi)."""
+    r = x**2 + y**2
+    return p * x - 2 * y - r * x, 2 * x + p * y - r * y
+
+
+def cusp(x, y, p):
+    """The S of x^3 - x = p: folds at -+ 2 / (3 sqrt(3))."""
+    return p + x - x**3, -y
+
+
+def van_der_pol(x, y, p):
+    """Relaxation oscillations, of period 6.6632868593231 at p = 1."""
+    return y, p * (1 - x**2) * y - x

@@ -1,0 +1,160 @@
+"""Closed orbits, branches of them, and the gains at which sequences are born."""
+
+import jax
+import jax.numpy as jnp
+import normal_forms as nf
+import numpy as np
+import pytest
+import zoo
+
+import hopfax as hx
+
+EXACT = hx.EventDriven(order=24, tol=1e-14)
+
+
+def network(tau=20.0, bias=0.02, kappa=5.0, **options):
+    return zoo.cycle(tau=tau, bias=bias, kappa=kappa, **options)
+
+
+@pytest.fixture(scope="module")
+def cycle():
+    """The orbit of three equal memories."""
+    return hx.dynamics.orbit(*network())
+
+
+@pytest.mark.slow
+def test_the_orbit_is_where_a_long_run_ends(cycle):
+    assert cycle.stable and cycle.residual < 1e-12
+    assert cycle.order.tolist() == [1, 2, 0]
+    assert float(cycle.period) == pytest.approx(3 * float(cycle.returns), rel=1e-15)
+    run = hx.simulate(*network(), jnp.linspace(0.0, 900.0, 10), method=EXACT)
+    # after 30 dwells nothing is left of the start but rounding, 1e-14 of times of 1e3
+    assert np.abs(hx.observables.dwell_times(run)[-3:] - cycle.returns).max() < 1e-9
+    back = hx.simulate(
+        network()[0], cycle.state, jnp.stack([0.0 * cycle.period, cycle.period]), method=EXACT
+    )
+    assert np.abs(back.final.weights - cycle.state.weights).max() < 1e-11
+    assert str(cycle).startswith("stable closed orbit")
+
+
+@pytest.mark.slow
+def test_multipliers_are_the_measured_decay_of_perturbations(cycle):
+    made, _ = network()
+    kicked = made.init(
+        saliency=cycle.saliency + jnp.array([0.0, 0.01, 0.02]), weights=cycle.state.weights
+    )
+    run = hx.simulate(made, kicked, jnp.linspace(0.0, 300.0, 10), method=EXACT)
+    off = np.asarray(hx.observables.dwell_times(run)) - float(cycle.returns)
+    largest = np.abs(cycle.multipliers[0])
+    # of three dwells on, the second multiplier has left less than 5 % of what it began with
+    measured = np.abs(off[6] / off[3]) ** (1 / 3)
+    assert measured == pytest.approx(largest, rel=0.05)
+
+
+@pytest.mark.slow
+def test_the_whole_period_has_powers_of_the_multipliers(cycle):
+    whole = hx.dynamics.orbit(*network(), relabel="never")
+    assert whole.order is None
+    assert float(whole.returns) == pytest.approx(float(cycle.period), rel=1e-12)
+    # the cube of a multiplier of order 0.3
+    assert np.abs(whole.multipliers[0] - cycle.multipliers[0] ** 3) < 1e-10
+
+
+@pytest.mark.slow
+def test_unequal_gains_have_an_orbit_of_the_whole_period():
+    gains = jnp.array([5.0, 5.6, 5.2])
+    found = hx.dynamics.orbit(*network(kappa=gains))
+    assert found.order is None and found.stable
+    run = hx.simulate(*network(kappa=gains), jnp.linspace(0.0, 900.0, 10), method=EXACT)
+    dwells = np.asarray(hx.observables.dwell_times(run))[-3:]
+    assert np.ptp(dwells) > 1.0
+    assert dwells.sum() == pytest.approx(float(found.period), rel=1e-11)
+
+
+def test_van_der_pol():
+    made = nf.plane(nf.van_der_pol, 1.0)
+    found = hx.dynamics.orbit(made, made.init(x=[2.0, 0.0]), horizon=60.0)
+    assert float(found.period) == pytest.approx(6.6632868593231302, abs=1e-8)  # known
+    # the multiplier is exp of the integral of the divergence along the orbit
+    ts = jnp.linspace(0.0, found.period, 4001)
+    run = hx.simulate(made, found.state, ts, observe=lambda t, x, net: x[0])
+    divergence = np.trapezoid(1 - np.asarray(run.observed) ** 2, np.asarray(ts))
+    assert np.log(np.abs(found.multipliers[0])) == pytest.approx(divergence, abs=1e-4)
+
+
+def test_an_orbit_is_born_at_a_hopf_point():
+    make = hx.dynamics.along(nf.plane(nf.hopf), "parameter")
+    start = hx.dynamics.orbit(make(0.5), make(0.5).init(x=[0.7, 0.0]), horizon=40.0)
+    assert float(start.period) == pytest.approx(np.pi, rel=1e-10)
+    assert start.multipliers[0] == pytest.approx(np.exp(-np.pi), rel=1e-9)
+    found = hx.dynamics.orbit_branch(make, start, (0.5, 0.1), step=0.2)
+    radius = np.linalg.norm(found.vectors[:, :2], axis=1)
+    assert np.abs(radius - np.sqrt(found.parameter)).max() < 1e-9
+    assert np.abs(np.real(found.spectrum[:, 0]) - np.exp(-2 * np.pi * found.parameter)).max() < 1e-8
+    assert found.stable.all() and found.ended == "it leaves the interval at 0.1"
+    assert found.to_xarray().attrs["kind"] == "orbits"
+
+
+def test_what_is_no_orbit_is_not_called_one():
+    made = nf.plane(nf.fold, 1.0)  # comes to rest
+    start = made.init(x=[0.5, 0.0])
+    with pytest.raises(hx.SimulationError, match="the run comes to rest"):
+        hx.dynamics.orbit(made, start, horizon=40.0)
+    found = hx.dynamics.orbit(made, start, horizon=40.0, throw=False)
+    assert not found.converged and not found.stable and "no closed orbit" in str(found)
+    with pytest.raises(ValueError, match="`start` is no closed orbit"):
+        hx.dynamics.orbit_branch(hx.dynamics.along(made, "parameter"), found, (1.0, 0.0))
+    with pytest.raises(ValueError, match="`horizon` is needed"):
+        hx.dynamics.orbit(made, start)
+    with pytest.raises(ValueError, match="`horizon` must be a time > 0"):
+        hx.dynamics.orbit(made, start, horizon=-1.0)
+
+
+def lives(made, state, dwells=400.0):
+    """Whether a run from a state on the orbit goes on."""
+    run = hx.simulate(made, state, jnp.array([0.0, dwells * 27.0]), method=hx.EventDriven())
+    return int(run.switches.count) > 64 and float(jnp.abs(run.overlaps[-1]).max()) > 0.2
+
+
+@pytest.mark.slow
+def test_the_critical_gain_is_the_fold_of_the_orbit():
+    found = hx.dynamics.critical_gain(network()[0])
+    assert found.end.kind == "fold" and found.below == "the sequence dies"
+    gain = float(found.gain)
+    assert np.abs(np.abs(found.end.spectrum) - 1).min() < 1e-6  # a second multiplier is 1
+    for factor, alive in ((1 + 1e-4, True), (1 - 1e-3, False)):
+        assert lives(network(kappa=gain * factor)[0], found.end.state) == alive
+    lower = hx.dynamics.critical_gain(network(kappa=2.0)[0])  # begins below it
+    assert float(lower.gain) == pytest.approx(gain, rel=1e-10)
+
+    def threshold(bias, tau):
+        return hx.dynamics.critical_gain(network(bias=bias, tau=tau)[0]).gain
+
+    by_bias, by_tau = jax.grad(threshold, argnums=(0, 1))(0.02, 20.0)
+    central = (threshold(0.0201, 20.0) - threshold(0.0199, 20.0)) / 2e-4
+    # central differences: the third derivative, of order 1e3, times 1e-8
+    assert float(by_bias) == pytest.approx(float(central), rel=1e-4)
+    central = (threshold(0.02, 20.1) - threshold(0.02, 19.9)) / 0.2
+    assert float(by_tau) == pytest.approx(float(central), rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tau", "bias", "wanted"), [(100.0, 0.01, 3.2169484849), (50.0, 0.05, 2.7930511132)]
+)
+def test_known_critical_gains(tau, bias, wanted):
+    """Of a cycle of four: from another search, with a phase condition and a code of its own."""
+    made, _ = zoo.cycle(P=4, tau=tau, bias=bias)
+    assert float(hx.dynamics.critical_gain(made).gain) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_threshold_that_cannot_be_found_says_why():
+    still = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(3, 16), jnp.zeros((3, 3)), kappa=5.0, tau=20.0, bias=0.02
+    )
+    with pytest.raises(hx.SimulationError, match="no stable sequence was found at gains from 5"):
+        hx.dynamics.critical_gain(still)
+    with pytest.raises(TypeError, match="`network` is traced"):
+        jax.jit(lambda b: hx.dynamics.critical_gain(network(bias=b)[0]).gain)(0.02)
+    with pytest.raises(TypeError, match="`network` must be a TwoTimescaleHopfield"):
+        hx.dynamics.critical_gain(hx.Hopfield(hx.patterns.hadamard(3, 16)))
