@@ -16,7 +16,7 @@ WEIGHTS = np.array([1.0, 0.3, 0.1])  # of the stimulus of correlated memories
 
 STRONG, WEAK = 2.0, 1.3  # weights of the two memories in the stimulus under noise
 STEEP = 2.0  # gain of hard tanh under noise
-SIGMAS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.4, 1.8)  # the noise at which both networks are run
+SIGMAS = (0.4, 0.8, 1.0, 1.4, 1.8)  # the noise at which both networks are run
 SETTLING, TIME, STEP = 30.0, 90.0, 0.05  # of a run with noise, in time constants
 
 

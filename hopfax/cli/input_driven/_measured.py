@@ -41,6 +41,7 @@ class Results:
     saddles: list[tuple[float, np.ndarray, float]]  # s, overlaps, energy per neuron
     leaked: tuple[np.ndarray, np.ndarray, Any]  # saliencies of both stimuli, the memories
     factors: tuple[float, float]  # with and without leakage
+    noises: tuple[float, float]  # at which the weaker memory is left, and the stronger is lost
     driven: np.ndarray  # (sigma, start, P): overlaps under noise
     classic: np.ndarray
 
@@ -62,6 +63,7 @@ def results() -> Results:
         saddles=[_saddle(memories, s) for s in (0.4, 0.5)],
         leaked=_leaked(random),
         factors=(_factor(random, True), _factor(random, False)),
+        noises=(_noise_edge(memories, 1), _noise_edge(memories, 0)),
         driven=driven,
         classic=classic,
     )
@@ -85,9 +87,9 @@ def _ends(network, fields, stimuli, ts, given: str = "stimulus") -> np.ndarray:
     return np.asarray(jax.vmap(one)(jnp.asarray(fields), jnp.asarray(stimuli)))
 
 
-def _bisected(holds: Callable, low: float, high: float) -> float:
+def _bisected(holds: Callable, low: float, high: float, rounds: int = ROUNDS) -> float:
     """Where `holds`, of an array of values, changes between `low` and `high`."""
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         values = np.linspace(low, high, LANES)
         true = holds(values)
         first = int(np.argmax(true != true[0]))
@@ -96,9 +98,10 @@ def _bisected(holds: Callable, low: float, high: float) -> float:
 
 
 def _grows(m: np.ndarray) -> np.ndarray:
-    """Whether a weak overlap is larger at the last time than in the middle, or has grown by far."""
+    """Whether a weak overlap is larger at the last time than in the middle, or has grown by far.
+    One that has decayed by far is what the integrator leaves of it."""
     start, middle, end = abs(m).T
-    return (end > middle) | (end > 100 * start)
+    return ((end > middle) & (end > start / 10)) | (end > 100 * start)
 
 
 def _threshold(memories, activation, keep_diagonal, low, high) -> float:
@@ -121,10 +124,10 @@ def _rival(memories) -> float:
     xi, ts = np.asarray(memories.xi), jnp.array([0.0, 40.0, 80.0])
 
     def holds(alpha):
-        fields = np.tile(xi[0] + 1e-6 * xi[1], (LANES, 1))
+        fields = np.tile(xi[0] + 1e-5 * xi[1], (LANES, 1))
         return _grows(_ends(network, fields, xi[0] + alpha[:, None] * xi[1], ts)[:, :, 1])
 
-    return _bisected(holds, 1.0, 3.0)
+    return _bisected(holds, 5.0, 7.0)
 
 
 def _edge(edge: Edge) -> float:
@@ -136,7 +139,7 @@ def _edge(edge: Edge) -> float:
 
     def holds(s):
         c = edge.amplitude * np.stack([1 - s, s], 1)
-        fields = np.tile(3 * xi[0] + (1e-9 if smooth else 1e-3) * xi[1], (LANES, 1))
+        fields = np.tile(3 * xi[0] + (1e-4 if smooth else 1e-3) * xi[1], (LANES, 1))
         m = _ends(network, fields, c @ xi, ts)
         return ~_grows(m[:, :, 1]) if smooth else m[:, -1, 0] > 1 - 1e-5
 
@@ -172,9 +175,11 @@ def _saddle(memories, s: float) -> tuple[float, np.ndarray, float]:
         m = runs(parts)[:, -1]
         return m[:, 0] > m[:, 1]
 
-    part = _bisected(holds, 0.2, 0.8 + 1e-3)
+    part = _bisected(holds, 0.2, 0.8 + 1e-3, 5)
     m = runs(np.full(LANES, part))[0]
-    slowest = 20 + int(np.argmin(abs(np.diff(m[20:], axis=0)).max(1)))
+    speed = abs(np.diff(m, axis=0)).max(1)
+    between = m[:-1, :2].min(1) > 0.1  # in neither of the memories
+    slowest = int(np.argmin(np.where(between, speed, np.inf)))
     weights = AMPLITUDE * np.array([1 - s, s, 0.0]) * m[slowest]
     inputs = hx.Inputs(stimulus=jnp.asarray(stimulus))
     energy = network.energy(network.init(weights=weights), inputs) / NEURONS
@@ -205,6 +210,25 @@ def _factor(memories, leaks: bool) -> float:
         return abs(m[:, -1] - gram[0]).max(1) < 1e-5
 
     return _bisected(holds, 0.5, 2.5)
+
+
+def _noise_edge(memories, start: int) -> float:
+    """The noise from which on the noiseless network of averaged activation leaves the weaker memory
+    for the stronger one (`start` 1), or forgets the stronger one (`start` 0)."""
+    network = hx.InputDrivenHopfield(memories, activation=hx.HardTanh(STEEP))
+    xi, ts = memories.xi, jnp.array([0.0, 50.0, 100.0])
+    stimulus = STRONG * xi[0] + WEAK * xi[1]
+    field = xi[1] + 1e-5 * xi[0] if start else 1e-5 * xi[0]
+
+    def one(sigma):
+        averaged = network.mean_field(sigma)
+        state = averaged.init(field=field)
+        return hx.simulate(averaged, state, ts, stimulus=stimulus).overlaps[:, 0]
+
+    def holds(sigma):
+        return _grows(np.asarray(jax.vmap(one)(jnp.asarray(sigma))))
+
+    return _bisected(holds, 0.8, 1.4) if start else _bisected(holds, 1.8, 3.0)
 
 
 def _under_noise() -> tuple[np.ndarray, np.ndarray]:
