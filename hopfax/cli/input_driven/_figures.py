@@ -23,7 +23,7 @@ def competition(found: Results) -> Any:
     figure = new_figure(figsize=(11.0, 4.2))
     axes = figure.subplots(1, 2, sharey=True)
     s, A = np.linspace(0.0, 1.0, 401), np.linspace(0.6, 4.0, 341)
-    colours = ListedColormap([*COLOURS[:4], "0.92"])
+    colours = ListedColormap([*COLOURS[:2], COLOURS[6], COLOURS[3], "0.92"])
     for ax, quarters in zip(axes, (0, 1), strict=True):
         flags = theory.stable_states(s, A[:, None], overlap=quarters / 4)
         first, second, mixture, _ = map(np.asarray, flags)
@@ -46,12 +46,9 @@ def barriers(found: Results) -> Any:
     ax = figure.subplots()
     s = np.linspace(0.0, 1.0, 201)
     made = theory.barrier(s, AMPLITUDE, hx.Tanh(2.0))
-    for values, label in (
-        (made.first, "memory 1"),
-        (made.second, "memory 2"),
-        (made.saddle, "saddle"),
-    ):
-        ax.plot(s, values, label=label)
+    energies = {"memory 1": made.first, "memory 2": made.second, "saddle": made.saddle}
+    for colour, (label, values) in zip(COLOURS, energies.items(), strict=False):
+        ax.plot(s, values, color=colour, label=label)
     ax.plot([one[0] for one in found.saddles], [one[2] for one in found.saddles], "ko", ms=5)
     ax.set(xlabel="part $s$ of memory 2", ylabel="energy per neuron")
     ax.legend()
