@@ -203,6 +203,9 @@ def test_the_window_is_where_the_weaker_memory_alone_is_unstable():
         kept = np.asarray(theory.driven_overlap(2.0, sigma, psi, rival=weak).stable)
         np.testing.assert_array_equal(kept, sigma < high)
         assert exists
+    unstable = theory.noise_window(2.0, 1.2, hx.Erf())  # without noise, too
+    assert unstable.low == 0 and unstable.exists
+    assert theory.noise_window(2.0, 0.3, psi).low == 0  # the weaker memory is none
     none = theory.noise_window(0.5, 0.2)
     assert not none.exists and none.low == none.high == 0
 
