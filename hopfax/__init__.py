@@ -28,7 +28,7 @@ Fits            fit, FitResult, Goodness, ENDINGS; fit_sequence, SequenceFit, Ev
 Files           save, load; compilation_cache, which keeps compiled programs
 Figures         `plots`
 Layers          `nn`: memories inside other models
-Theory          `theory`: sequential, dense, rate
+Theory          `theory`: sequential, dense, rate, input_driven
 Errors          SimulationError, SweepFailed, StoreError, StoreBusy, StoreCorrupt, ConfigMismatch,
                 LoadError; warnings PhysicsWarning, SweepWarning, FitWarning
 """

@@ -192,7 +192,7 @@ def test_settings_say_what_is_computed_and_not_where_or_how():
     assert folder == default_folder("sweep", dict(plain)) != default_folder("run", plain)
 
 
-@pytest.mark.parametrize("family", _families.FAMILIES)
+@pytest.mark.parametrize("family", _families.families_with("sweep"))
 def test_settings_name_the_family_unless_it_is_the_first(family):
     for command in ("sweep", "theory"):
         found = _settings.settings(_families.kind(command, family)())

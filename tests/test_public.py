@@ -18,6 +18,7 @@ MODULES = (
     *("hopfax", "hopfax.patterns", "hopfax.observables", "hopfax.losses", "hopfax.constraints"),
     *("hopfax.designs", "hopfax.dynamics", "hopfax.nn", "hopfax.nn.flax", "hopfax.plots"),
     *("hopfax.theory.sequential", "hopfax.theory.dense", "hopfax.theory.rate"),
+    "hopfax.theory.input_driven",
 )
 
 

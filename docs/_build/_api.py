@@ -21,6 +21,7 @@ MODULES = {
     "hopfax.theory.sequential": "Theory of sequences",
     "hopfax.theory.dense": "Theory of dense memories",
     "hopfax.theory.rate": "Theory of rate memories",
+    "hopfax.theory.input_driven": "Theory of the input-driven field",
 }
 _GROUP = re.compile(r"^(?:  )?(\w[\w ]*?)  +(.*)$")
 

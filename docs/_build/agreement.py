@@ -136,7 +136,8 @@ def digest(family: str) -> str:
     """A digest of the source text on which the claims of a family rest: its theory, and what is
     claimed of it and measured."""
     package = _ROOT / "hopfax"
-    paths = [*(package / "theory").glob("_*.py"), *(package / "theory" / family).glob("*.py")]
+    shared = (package / "theory").glob("_[a-z]*.py")  # without the index of all families
+    paths = [*shared, *(package / "theory" / family).glob("*.py")]
     claiming = [package / "cli" / family / f"{name}.py" for name in _CLAIMING]
     made = hashlib.sha256()
     for path in sorted([*paths, *filter(pathlib.Path.exists, claiming)]):

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Literal, TypeAlias, get_args
 
 #: The families of networks; the first is what settings are of that do not say.
-Family: TypeAlias = Literal["sequential", "dense", "rate"]
+Family: TypeAlias = Literal["sequential", "dense", "rate", "input_driven"]
 FAMILIES: tuple[str, ...] = get_args(Family)
 #: The commands in the order of the help; in a settings file their names are tables.
 COMMANDS: tuple[str, ...] = (

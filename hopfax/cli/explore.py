@@ -12,12 +12,13 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Iterator
+from typing import Literal
 
 from .._errors import missing
 from .._explore._memories import Source, given, hadamard, later, pictures, random, uploaded
 from .._files import open_regular
 from ..patterns._images import files_in, read_images
-from . import _families, _options
+from . import _options
 from ._console import say
 from ._limits import check_seed
 from ._machine import Precision
@@ -36,7 +37,7 @@ class Explore:
     Example: hopfax explore --patterns digits
     """
 
-    network: _families.Family = "sequential"
+    network: Literal["sequential", "dense", "rate"] = "sequential"
     """The family of networks that the page begins with."""
     patterns: tuple[str, ...] = ("hadamard",)
     """Memories that it begins with: hadamard, random, digits, a .npy, .npz or .csv file, a folder

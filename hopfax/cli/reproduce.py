@@ -25,8 +25,10 @@ class Reproduce:
     Theory of Sequential Retrieval in Input-Driven Hopfield Networks. dense: trajectories, basins
     and capacities of arXiv:2506.00851. Mimura, Takeuchi, Sumikawa, Kabashima, Coolen 2026. rate:
     storage, stability, phase diagrams and retrieval of the firing-rate memories of
-    arXiv:2411.07388. Betteti, Baggio, Bullo, Zampieri 2025. Every number is computed here:
-    claims.json holds theory, simulation and the conditions under which a claim is true.
+    arXiv:2411.07388. Betteti, Baggio, Bullo, Zampieri 2025. input_driven: thresholds, mixtures,
+    barriers and noise of the field of arXiv:2411.05849. Betteti, Baggio, Bullo, Zampieri 2025.
+    Every number is computed here: claims.json holds theory, simulation and the conditions under
+    which a claim is true.
     """
 
     target: Positional[Family] = "sequential"

@@ -78,6 +78,12 @@ class InputDrivenHopfield(AbstractQuadraticHopfield):
         """The saliencies, on the diagonal."""
         return saliency
 
+    def for_theory(self):
+        """Memories, activation and how they are stored; N counts the neurons, not their classes."""
+        how = dict(learning=self.learning, keep_diagonal=self.keep_diagonal)
+        N = self.patterns.N if self.patterns.counts is None else self.patterns.size
+        return self.patterns.for_theory() | how | dict(activation=self.activation, N=N)
+
     def domain(self):
         """That of activation and memories."""
         yield from shared_bounds(self)

@@ -17,6 +17,8 @@ def cycle(told: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
 
     **Raises:** ValueError where the network is another, or has what the function does not take.
     """
+    if "activation" in told and "transition" not in told:
+        raise ValueError("`network`: its memories do not follow each other; give the numbers.")
     _check_orthogonal(told)
     found = {"P": told["P"]}
     if "transition" not in told:

@@ -1,0 +1,1 @@
+"""The commands of the input-driven field by itself."""
