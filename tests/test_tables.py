@@ -104,7 +104,7 @@ def test_what_is_unambiguous_is_read(file, content):
         (b"\xef\xbb\xbftime,memory\n0,0\n\xff,1\n", 3, "no text in utf-8"),
         (b"time,memory\n0,0\n1\xa0000,1\n", 3, "needs a number"),
         (b"PK\x03\x04 a workbook", 1, "control character"),
-        ("sep=;\ntime,memory\n0,0\n1,1\n", 2, "must name"),
+        ("sep=;\ntime,memory\n0,0\n1,1\n", 2, "needs columns named"),
     ],
 )
 def test_what_is_not_is_named_by_its_line(file, content, line, what):
