@@ -8,8 +8,9 @@
 Memories        Patterns, SiteClasses; very many: PackedPatterns, GeneratedPatterns,
                 ShardedPatterns; AbstractPatterns. `patterns` makes and reads them.
 Networks        Hopfield, OneTimescaleHopfield, InputDrivenHopfield, TwoTimescaleHopfield (and
-                cyclic, its transition matrix); dense: DenseMemory, DenseFlow; firing rates:
-                RateMemory, InputDrivenRateMemory, TwoTimescaleRateMemory, DaleRateMemory
+                cyclic, its transition matrix), SlowSynapseHopfield; dense: DenseMemory, DenseFlow;
+                firing rates: RateMemory, InputDrivenRateMemory, TwoTimescaleRateMemory,
+                DaleRateMemory
   states        FieldState, SpinState, RateState, Inputs
   activations   HardTanh, Tanh, Erf, Arctan, Rational, GaussianAverage; of rates: Logistic,
                 HardSigmoid, RectifiedTanh, ThresholdLinear
@@ -117,6 +118,7 @@ from .networks import (
     OneTimescaleHopfield as OneTimescaleHopfield,
     RateMemory as RateMemory,
     RateState as RateState,
+    SlowSynapseHopfield as SlowSynapseHopfield,
     SpinState as SpinState,
     TwoTimescaleHopfield as TwoTimescaleHopfield,
     TwoTimescaleRateMemory as TwoTimescaleRateMemory,
@@ -218,6 +220,7 @@ __all__ = [
     "Simplicial",
     "SimulationError",
     "SiteClasses",
+    "SlowSynapseHopfield",
     "Softmax",
     "SpinState",
     "StoreBusy",

@@ -275,6 +275,8 @@ def of_networks():
     yield "Hopfield", hx.Hopfield, field
     yield "InputDrivenHopfield", hx.InputDrivenHopfield, field
     yield "OneTimescaleHopfield", hx.OneTimescaleHopfield, field | dict(Q=np.eye(4))
+    slow = dict(transition=hx.cyclic(4), strength=0.6, tau=20.0, stages=2, bias=0.01)
+    yield "SlowSynapseHopfield", hx.SlowSynapseHopfield, field | slow
     yield "TwoTimescaleHopfield", hx.TwoTimescaleHopfield, field | two
     yield "RateMemory", hx.RateMemory, rates
     yield "InputDrivenRateMemory", hx.InputDrivenRateMemory, rates

@@ -87,6 +87,7 @@ def networks() -> dict[str, Specimen]:
     one = hx.OneTimescaleHopfield(patterns, 2 * jnp.eye(3) + 1.5 * hx.cyclic(3))
     classic = hx.Hopfield(patterns, activation=hx.Tanh(2.0))
     driven = hx.InputDrivenHopfield(patterns)
+    delayed = hx.SlowSynapseHopfield(patterns, hx.cyclic(3), strength=0.8, tau=5.0, stages=2)
     dense = hx.DenseFlow(patterns, hx.Power(3), activation=hx.Tanh(2.0), tau_hidden=0.5)
     return {
         "DenseFlow": Specimen(dense, dense.init(weights=weights), {}),
@@ -95,6 +96,7 @@ def networks() -> dict[str, Specimen]:
             driven, driven.init(weights=weights), dict(stimulus=stimulus)
         ),
         "OneTimescaleHopfield": Specimen(one, one.init(weights=weights), {}),
+        "SlowSynapseHopfield": Specimen(delayed, delayed.init(weights=weights, trace=0.1), {}),
         "TwoTimescaleHopfield": Specimen(two, start, {}),
         "from outside": Specimen(*outside.tiring(), {}),
         **rate_networks(),

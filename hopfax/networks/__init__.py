@@ -42,6 +42,7 @@ from .hopfield import (
     Hopfield as Hopfield,
     InputDrivenHopfield as InputDrivenHopfield,
     OneTimescaleHopfield as OneTimescaleHopfield,
+    SlowSynapseHopfield as SlowSynapseHopfield,
     TwoTimescaleHopfield as TwoTimescaleHopfield,
 )
 from .rate import (
