@@ -10,7 +10,7 @@ Memories        Patterns, SiteClasses; very many: PackedPatterns, GeneratedPatte
 Networks        Hopfield, OneTimescaleHopfield, InputDrivenHopfield, TwoTimescaleHopfield (and
                 cyclic, its transition matrix), SlowSynapseHopfield; dense: DenseMemory, DenseFlow;
                 firing rates: RateMemory, InputDrivenRateMemory, TwoTimescaleRateMemory,
-                DaleRateMemory
+                DaleRateMemory; of any weights: ThresholdLinearNetwork
   states        FieldState, SpinState, RateState, Inputs
   activations   HardTanh, Tanh, Erf, Arctan, Rational, GaussianAverage; of rates: Logistic,
                 HardSigmoid, RectifiedTanh, ThresholdLinear
@@ -120,6 +120,7 @@ from .networks import (
     RateState as RateState,
     SlowSynapseHopfield as SlowSynapseHopfield,
     SpinState as SpinState,
+    ThresholdLinearNetwork as ThresholdLinearNetwork,
     TwoTimescaleHopfield as TwoTimescaleHopfield,
     TwoTimescaleRateMemory as TwoTimescaleRateMemory,
     cyclic as cyclic,
@@ -232,6 +233,7 @@ __all__ = [
     "Switches",
     "Tanh",
     "ThresholdLinear",
+    "ThresholdLinearNetwork",
     "Trajectory",
     "TwoTimescaleHopfield",
     "TwoTimescaleRateMemory",

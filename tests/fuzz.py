@@ -282,6 +282,10 @@ def of_networks():
     yield "InputDrivenRateMemory", hx.InputDrivenRateMemory, rates
     yield "DaleRateMemory", hx.DaleRateMemory, rates | dict(tau_inhibition=0.5, inhibition=8.0)
     yield "TwoTimescaleRateMemory", hx.TwoTimescaleRateMemory, rates | of_rates
+    yield "ThresholdLinearNetwork", hx.ThresholdLinearNetwork, dict(W=-np.eye(4), b=np.ones(4))
+    combinatorial = hx.ThresholdLinearNetwork.combinatorial
+    graph = dict(graph=hx.cyclic(4), epsilon=0.25, delta=0.5, theta=1.0)
+    yield "ThresholdLinearNetwork.combinatorial", combinatorial, graph
     yield (
         "DenseFlow",
         hx.DenseFlow,

@@ -67,6 +67,9 @@ def rate_networks() -> dict[str, Specimen]:
     moving = hx.TwoTimescaleRateMemory(
         patterns, hx.cyclic(3), kappa=3.0, tau=5.0, bias=0.2, activation=hx.HardSigmoid(2.0, 0.1)
     )
+    linear = hx.ThresholdLinearNetwork(
+        [[0.0, -1.5, -0.75], [-0.75, 0.0, -1.5], [-1.5, -0.75, 0.2]], [1.0, 0.9, 1.1]
+    )
     called = moving.init(saliency=jnp.array([1.2, 0.3, 0.0]), weights=mixed)
     return {
         "DaleRateMemory": Specimen(dale, dale.init(weights=mixed, inhibition=0.1), {}),
@@ -74,6 +77,7 @@ def rate_networks() -> dict[str, Specimen]:
             driven, driven.init(weights=mixed), dict(stimulus=stimulus)
         ),
         "RateMemory": Specimen(plain, plain.init(weights=mixed), {}),
+        "ThresholdLinearNetwork": Specimen(linear, linear.init(rates=[0.3, 0.1, 0.0]), {}),
         "TwoTimescaleRateMemory": Specimen(moving, called, {}),
     }
 
