@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -219,14 +218,3 @@ def test_a_sweep():
     init = dict(weights=jnp.array([1.0, 0.0, 0.0]))
     found = hx.sweep(hx.Point(network, init, ts=TS), {"strength": [0.6, 0.8], "tau": [10.0, 20.0]})
     assert found.sizes["strength"] == 2 and (np.asarray(found.status) == 0).all()
-
-
-@pytest.mark.slow
-def test_a_fit():
-    network, _ = ring()
-    init = dict(weights=jnp.array([1.0, 0.0, 0.0]))
-    wanted = hx.simulate(network, network.init(**init), TS).switches.time[:3]
-    guess = eqx.tree_at(lambda n: n.tau, network, jnp.asarray(18.0))
-    loss = hx.losses.switch_times(wanted, init=init)
-    result = hx.fit(guess, loss, where=lambda n: n.tau, progress=False)
-    assert_close(result.model.tau, 20.0, 1e-4, "the tolerance of the fit")

@@ -179,6 +179,10 @@ class ThresholdLinearNetwork(AbstractRates):
         return {"W": self.W, "b": self.b}
 
     def domain(self):
-        """Weights and currents are finite."""
+        """Weights and currents are finite, and the patterns the unit vectors."""
         yield Bound("W", self.W)
         yield Bound("b", self.b)
+        xi = self.patterns.xi
+        if not is_concrete(xi):
+            off = abs(xi - jnp.eye(len(xi), dtype=xi.dtype)).max()
+            yield Bound("patterns.xi", -off, 0.0, label="distance from unit vectors, negative")
