@@ -8,8 +8,9 @@
 Memories        Patterns, SiteClasses; very many: PackedPatterns, GeneratedPatterns,
                 ShardedPatterns; AbstractPatterns. `patterns` makes and reads them.
 Networks        Hopfield, OneTimescaleHopfield, InputDrivenHopfield, TwoTimescaleHopfield (and
-                cyclic, its transition matrix); dense: DenseMemory, DenseFlow; firing rates:
-                RateMemory, InputDrivenRateMemory, TwoTimescaleRateMemory, DaleRateMemory
+                cyclic, its transition matrix), SlowSynapseHopfield; dense: DenseMemory, DenseFlow;
+                firing rates: RateMemory, InputDrivenRateMemory, TwoTimescaleRateMemory,
+                DaleRateMemory; of any weights: ThresholdLinearNetwork
   states        FieldState, SpinState, RateState, Inputs
   activations   HardTanh, Tanh, Erf, Arctan, Rational, GaussianAverage; of rates: Logistic,
                 HardSigmoid, RectifiedTanh, ThresholdLinear
@@ -118,7 +119,9 @@ from .networks import (
     OneTimescaleHopfield as OneTimescaleHopfield,
     RateMemory as RateMemory,
     RateState as RateState,
+    SlowSynapseHopfield as SlowSynapseHopfield,
     SpinState as SpinState,
+    ThresholdLinearNetwork as ThresholdLinearNetwork,
     TwoTimescaleHopfield as TwoTimescaleHopfield,
     TwoTimescaleRateMemory as TwoTimescaleRateMemory,
     cyclic as cyclic,
@@ -225,6 +228,7 @@ __all__ = [
     "Simplicial",
     "SimulationError",
     "SiteClasses",
+    "SlowSynapseHopfield",
     "Softmax",
     "SpinState",
     "StoreBusy",
@@ -236,6 +240,7 @@ __all__ = [
     "Switches",
     "Tanh",
     "ThresholdLinear",
+    "ThresholdLinearNetwork",
     "Trajectory",
     "TwoTimescaleHopfield",
     "TwoTimescaleRateMemory",

@@ -275,11 +275,17 @@ def of_networks():
     yield "Hopfield", hx.Hopfield, field
     yield "InputDrivenHopfield", hx.InputDrivenHopfield, field
     yield "OneTimescaleHopfield", hx.OneTimescaleHopfield, field | dict(Q=np.eye(4))
+    slow = dict(transition=hx.cyclic(4), strength=0.6, tau=20.0, stages=2, bias=0.01)
+    yield "SlowSynapseHopfield", hx.SlowSynapseHopfield, field | slow
     yield "TwoTimescaleHopfield", hx.TwoTimescaleHopfield, field | two
     yield "RateMemory", hx.RateMemory, rates
     yield "InputDrivenRateMemory", hx.InputDrivenRateMemory, rates
     yield "DaleRateMemory", hx.DaleRateMemory, rates | dict(tau_inhibition=0.5, inhibition=8.0)
     yield "TwoTimescaleRateMemory", hx.TwoTimescaleRateMemory, rates | of_rates
+    yield "ThresholdLinearNetwork", hx.ThresholdLinearNetwork, dict(W=-np.eye(4), b=np.ones(4))
+    combinatorial = hx.ThresholdLinearNetwork.combinatorial
+    graph = dict(graph=hx.cyclic(4), epsilon=0.25, delta=0.5, theta=1.0)
+    yield "ThresholdLinearNetwork.combinatorial", combinatorial, graph
     yield (
         "DenseFlow",
         hx.DenseFlow,

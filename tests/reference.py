@@ -128,6 +128,33 @@ def rhs_one_timescale(t, x, activation, *, xi, Q, bias: Any = 0.0, current: Any 
     return -x + weights(xi, Q) @ activation(x) + seed(xi, bias) + current
 
 
+def rhs_slow_synapse(
+    t,
+    y,
+    activation,
+    *,
+    xi,
+    transition,
+    strength,
+    tau,
+    stages=1,
+    bias: Any = 0.0,
+    current: Any = 0.0,
+    learning="hebbian",
+    keep_diagonal=True,
+):
+    """Constant weights, and a field that the last of `stages` low-pass filters of m drives."""
+    P, N = xi.shape
+    x, trace = y[:N], y[N:].reshape(stages, P)
+    rates = activation(x)
+    m = overlaps(xi, rates, learning)
+    called = strength * np.ones(P) * (transition @ trace[-1])
+    W = weights(xi, np.ones(P), learning, keep_diagonal)
+    dx = -x + W @ rates + seed(xi, called + bias) + current
+    dtrace = (np.concatenate([[m], trace[:-1]]) - trace) * stages / tau
+    return np.concatenate([dx, dtrace.ravel()])
+
+
 def rhs_idp(t, x, activation, *, xi, stimulus, current: Any = 0.0, keep_diagonal=True):
     """Input-driven plasticity: the weight of every memory is its overlap with the stimulus."""
     alpha = xi @ stimulus / xi.shape[1]

@@ -557,16 +557,18 @@ def test_derivatives_with_inputs():
     assert_derivatives(forward_mode, by_reverse_mode(reverse, free, moves), free)
 
 
-@pytest.mark.parametrize("square, mixed", [(False, False), (True, True)])
-def test_the_adjoint_of_the_series(square, mixed):
+@pytest.mark.parametrize(
+    "square, mixed, fed", [(False, False, False), (True, True, False), (False, True, True)]
+)
+def test_the_adjoint_of_the_series(square, mixed, fed):
     P, Q, L, K = 2, 3, 2, 5
     rng = np.random.default_rng(12)
 
     def draw(*shape):
         return jnp.asarray(rng.normal(size=shape))
 
-    mix = draw(P, P, L) if mixed else None
-    law = _series.Law(draw(P, L), draw(Q - P, L), draw(P, P, L), draw(1, L), mix, square)
+    mix, feed = (draw(P, P, L) if there else None for there in (mixed, fed))
+    law = _series.Law(draw(P, L), draw(Q - P, L), draw(P, P, L), draw(1, L), mix, square, feed)
     cell = _series.Cell(draw(P, L), draw(P, Q, L), draw(P, L))
     args = draw(Q, L), draw(P, L), cell, law
     shapes = jax.eval_shape(partial(_series.expand_reverse, K), *args)

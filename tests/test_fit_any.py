@@ -71,6 +71,20 @@ def families() -> dict[str, Family]:
             dict(gain=gain),
             current,
         ),
+        "SlowSynapseHopfield": Family(
+            hx.SlowSynapseHopfield(
+                SIGNS, hx.cyclic(3), strength=0.8, tau=3.0, bias=5 * biases, activation=tanh
+            ),
+            weights,
+            dict(gain=gain, tau=lambda n: n.tau, bias=lambda n: n.bias),
+            current,
+        ),
+        "ThresholdLinearNetwork": Family(
+            hx.ThresholdLinearNetwork.combinatorial(hx.cyclic(3)),
+            dict(rates=MIXED),
+            dict(bias=lambda n: n.b),
+            dict(current=CURRENT[:3]),
+        ),
         "TwoTimescaleHopfield": Family(
             hx.TwoTimescaleHopfield(
                 SIGNS, hx.cyclic(3), kappa=5.0, tau=20.0, bias=biases, activation=hx.HardTanh(1.2)
@@ -216,6 +230,11 @@ FITTED = [
     ("Hopfield", "field_path", ("gain", "start", "current")),
     ("InputDrivenHopfield", "overlap_path", ("gain", "start")),
     ("OneTimescaleHopfield", "field_path", ("memories",)),
+    ("SlowSynapseHopfield", "overlap_path", ("gain", "tau", "bias", "start")),
+    ("SlowSynapseHopfield", "field_path", ("memories",)),
+    ("SlowSynapseHopfield", "field_path", ("current",)),
+    ("ThresholdLinearNetwork", "overlap_path", ("bias", "start")),
+    ("ThresholdLinearNetwork", "overlap_path", ("current",)),
     ("TwoTimescaleHopfield", "saliency_path", ("gain", "tau", "bias", "start")),
     ("RateMemory", "overlap_path", ("gain", "threshold", "start")),
     ("InputDrivenRateMemory", "overlap_path", ("gain", "threshold", "start")),
@@ -261,6 +280,7 @@ OPEN = [
 NOISY = ("Hopfield", "RateMemory")
 #: What is not looked at.
 UNTESTED = {
+    *(("ThresholdLinearNetwork", one) for one in ("gain", "threshold", "stimulus")),  # has none
     *((name, "noise") for name in FAMILIES if name not in NOISY),
     ("TwoTimescaleHopfield", "stimulus"),
     ("TwoTimescaleRateMemory", "stimulus"),
@@ -272,20 +292,17 @@ UNSTIMULATED = "has no `stimulus`; additive input is `current`"
 #: What cannot be fitted, and the words that say so.
 REFUSED = (
     dict.fromkeys(
-        [(name, "threshold") for name in FAMILIES if "Rate" not in name]
-        + [(name, "bias") for name in FAMILIES if "TwoTimescale" not in name]
-        + [
-            (name, "tau")
-            for name in ("Hopfield", "InputDrivenHopfield", "OneTimescaleHopfield", "RateMemory")
-        ]
-        + [("InputDrivenRateMemory", "tau"), ("from outside", "gain")],
+        [(name, "threshold") for name in FAMILIES if "Rate" not in name and "Linear" not in name]
+        + [(name, "bias") for name in FAMILIES if "bias" not in FAMILIES[name].where]
+        + [(name, "tau") for name in FAMILIES if "tau" not in FAMILIES[name].where]
+        + [("from outside", "gain")],
         ABSENT,
     )
-    | {(name, "memories"): SETS_ONLY for name in FAMILIES if "Rate" in name}
+    | {(name, "memories"): SETS_ONLY for name in FAMILIES if "Rate" in name or "Linear" in name}
     | {
         (name, "stimulus"): UNSTIMULATED
         for name in FAMILIES
-        if "InputDriven" not in name and "TwoTimescale" not in name
+        if not any(word in name for word in ("InputDriven", "TwoTimescale", "Linear"))
     }
 )
 PARAMETERS = (

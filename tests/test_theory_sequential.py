@@ -582,3 +582,58 @@ def test_gains_beyond_what_was_checked_are_refused():
     with pytest.raises(ValueError, match="`kappa` = 50: .* below 0.8"):
         sequential.basin_edge(50.0, 3, tau=100.0, bias=0.01)
     assert jnp.isnan(jax.jit(lambda k: sequential.basin_edge(k, 3, tau=100.0, bias=0.01))(50.0))
+
+
+# Slow synapses
+
+
+def test_dwells_by_slow_synapses_in_closed_form():
+    strength, threshold = np.array([0.5, 0.6, 0.85]), 1 - 1 / 1.8
+    found = sequential.synapse_dwell(strength, P=2)
+    np.testing.assert_allclose(found.dwell, 2 * np.arctanh(threshold / strength), rtol=1e-12)
+    chain = sequential.synapse_dwell(strength)
+    q = (1 - np.sqrt(2 * threshold / strength - 1)) / 2
+    np.testing.assert_allclose(chain.dwell, -np.log(q), rtol=1e-12)
+    long = sequential.synapse_dwell(strength, P=60)  # differs by the trace of the last lap
+    np.testing.assert_allclose(long.dwell, chain.dwell, rtol=1e-10)
+    # Neurons of two states: hard tanh of a gain without bound.
+    two_states = sequential.synapse_dwell(1.5, gain=1e15).dwell
+    np.testing.assert_allclose(two_states, -np.log((1 - np.sqrt(2 / 1.5 - 1)) / 2), rtol=1e-12)
+
+
+def test_many_stages_are_a_pure_delay():
+    gaps = [sequential.synapse_dwell(0.8, stages=k).dwell - 1 for k in (100, 400)]
+    # The distribution of the delay has the standard deviation 1 / sqrt(k).
+    assert 0 < gaps[1] < gaps[0] < 0.2
+    assert abs(gaps[0] / gaps[1] - 2) < 0.05
+
+
+@pytest.mark.parametrize(("P", "stages"), [(2, 1), (3, 1), (4, 1), (INF, 1), (INF, 2)])
+def test_a_dwell_exists_in_the_range_alone(P, stages):
+    lower, upper = (float(v) for v in sequential.synapse_range(P, gain=1.5, stages=stages))
+    assert lower == pytest.approx(1 / 3)
+    strengths = [lower * 0.999, lower * 1.001, min(upper, 50.0) * 0.999, min(upper, 50.0) * 1.001]
+    found = sequential.synapse_dwell(strengths, P, gain=1.5, stages=stages)
+    assert found.exists.tolist() == [False, True, True, upper > 50.0]
+    assert (upper > 50.0) == (P == 2)
+    assert (np.isfinite(found.dwell) == found.exists).all()
+
+
+@pytest.mark.parametrize("options", [dict(P=4), dict(stages=3)])
+def test_derivatives_of_dwells_by_slow_synapses(options):
+    def of_strength(strength):
+        return sequential.synapse_dwell(strength, **options).dwell
+
+    def of_gain(gain):
+        return sequential.synapse_dwell(0.7, gain=gain, **options).dwell
+
+    for function, x in ((of_strength, 0.7), (of_gain, 1.8)):
+        # Rounding of 1e-15 over a step of 1e-5, and the third derivative times its square.
+        assert jax.jit(jax.grad(function))(x) == pytest.approx(slope(function, x, 1e-5), 1e-7)
+
+
+def test_what_slow_synapses_are_not_derived_for():
+    with pytest.raises(ValueError, match="`gain` must be > 1.*No memory is stable"):
+        sequential.synapse_dwell(0.8, gain=1.0)
+    with pytest.raises(ValueError, match="`P` must be math.inf with `stages` = 2"):
+        sequential.synapse_range(4, stages=2)

@@ -67,6 +67,9 @@ def rate_networks() -> dict[str, Specimen]:
     moving = hx.TwoTimescaleRateMemory(
         patterns, hx.cyclic(3), kappa=3.0, tau=5.0, bias=0.2, activation=hx.HardSigmoid(2.0, 0.1)
     )
+    linear = hx.ThresholdLinearNetwork(
+        [[0.0, -1.5, -0.75], [-0.75, 0.0, -1.5], [-1.5, -0.75, 0.2]], [1.0, 0.9, 1.1]
+    )
     called = moving.init(saliency=jnp.array([1.2, 0.3, 0.0]), weights=mixed)
     return {
         "DaleRateMemory": Specimen(dale, dale.init(weights=mixed, inhibition=0.1), {}),
@@ -74,6 +77,7 @@ def rate_networks() -> dict[str, Specimen]:
             driven, driven.init(weights=mixed), dict(stimulus=stimulus)
         ),
         "RateMemory": Specimen(plain, plain.init(weights=mixed), {}),
+        "ThresholdLinearNetwork": Specimen(linear, linear.init(rates=[0.3, 0.1, 0.0]), {}),
         "TwoTimescaleRateMemory": Specimen(moving, called, {}),
     }
 
@@ -87,6 +91,7 @@ def networks() -> dict[str, Specimen]:
     one = hx.OneTimescaleHopfield(patterns, 2 * jnp.eye(3) + 1.5 * hx.cyclic(3))
     classic = hx.Hopfield(patterns, activation=hx.Tanh(2.0))
     driven = hx.InputDrivenHopfield(patterns)
+    delayed = hx.SlowSynapseHopfield(patterns, hx.cyclic(3), strength=0.8, tau=5.0, stages=2)
     dense = hx.DenseFlow(patterns, hx.Power(3), activation=hx.Tanh(2.0), tau_hidden=0.5)
     return {
         "DenseFlow": Specimen(dense, dense.init(weights=weights), {}),
@@ -95,6 +100,7 @@ def networks() -> dict[str, Specimen]:
             driven, driven.init(weights=weights), dict(stimulus=stimulus)
         ),
         "OneTimescaleHopfield": Specimen(one, one.init(weights=weights), {}),
+        "SlowSynapseHopfield": Specimen(delayed, delayed.init(weights=weights, trace=0.1), {}),
         "TwoTimescaleHopfield": Specimen(two, start, {}),
         "from outside": Specimen(*outside.tiring(), {}),
         **rate_networks(),

@@ -42,6 +42,7 @@ from .hopfield import (
     Hopfield as Hopfield,
     InputDrivenHopfield as InputDrivenHopfield,
     OneTimescaleHopfield as OneTimescaleHopfield,
+    SlowSynapseHopfield as SlowSynapseHopfield,
     TwoTimescaleHopfield as TwoTimescaleHopfield,
 )
 from .rate import (
@@ -49,6 +50,8 @@ from .rate import (
     DaleRateMemory as DaleRateMemory,
     InputDrivenRateMemory as InputDrivenRateMemory,
     RateMemory as RateMemory,
+    ThresholdLinearNetwork as ThresholdLinearNetwork,
     TwoTimescaleRateMemory as TwoTimescaleRateMemory,
 )
+from .rate._family import AbstractRates as AbstractRates
 from .rate._forms import KinkLaw as KinkLaw, RateSystem as RateSystem

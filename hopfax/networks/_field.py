@@ -35,7 +35,7 @@ class Relaxation(NamedTuple):
 
     weights: PerPattern  # w, of the field in the patterns
     residual: PerNeuron | None  # of the field outside their span; None for nothing
-    slow: PerPattern | None  # time derivative of the state's slow part
+    slow: Any  # time derivative of the state's slow part
 
 
 class AbstractHopfield(AbstractFlow):
@@ -69,13 +69,25 @@ class AbstractHopfield(AbstractFlow):
     def recurrent(self, overlaps: PerPattern, saliency: PerPattern | None) -> PerPattern:
         """$w$, the weights of the recurrent field."""
 
-    def saliency(self, slow: PerPattern | None, evidence: PerPattern | None) -> PerPattern | None:
+    def saliency(self, slow: Any, evidence: PerPattern | None) -> PerPattern | None:
         r"""Current saliency, from the state's `slow` part or the overlaps `evidence` of the
         stimulus; None where no memory is more salient than another."""
         return None
 
-    def slow_rate(self, overlaps: PerPattern, slow: PerPattern | None) -> PerPattern | None:
+    def slow_rate(self, overlaps: PerPattern, slow: Any) -> Any:
         """Time derivative of the state's slow part; None where nothing is slow."""
+        return None
+
+    def slow_part(self, state: FieldState) -> Any:
+        """What of a state has a time constant of its own; None for nothing."""
+        return state.saliency
+
+    def joined(self, field: PerNeuron, slow: Any, weights: PerPattern | None) -> FieldState:
+        """The state that has these parts."""
+        return FieldState(field, slow, weights)
+
+    def delayed(self, slow: Any) -> PerPattern | None:
+        """What the slow part adds to the weights by itself; None for nothing."""
         return None
 
     def residual(
@@ -94,7 +106,7 @@ class AbstractHopfield(AbstractFlow):
     def relax(
         self,
         rates: PerNeuron,
-        slow: PerPattern | None,
+        slow: Any,
         saliency: PerPattern | None,
         decoder: Float[Array, "P P"] | None,
     ) -> Relaxation:
@@ -106,6 +118,8 @@ class AbstractHopfield(AbstractFlow):
         """
         m = self.read(rates, decoder)
         weights = self.recurrent(m, saliency)
+        if (more := self.delayed(slow)) is not None:
+            weights = weights + more
         return Relaxation(weights, self.residual(rates, saliency, decoder), self.slow_rate(m, slow))
 
     def decoder(self) -> Float[Array, "P P"] | None:
@@ -133,21 +147,22 @@ class AbstractHopfield(AbstractFlow):
         inputs = checked_inputs(inputs)
         rates = self.activation(state.field)
         saliency = self.saliencies(state, inputs)
-        pull = self.relax(rates, state.saliency, saliency, self.decoder())
+        pull = self.relax(rates, self.slow_part(state), saliency, self.decoder())
         field = self.patterns.field(pull.weights) - state.field
         for part in (pull.residual, inputs.current):
             field = field if part is None else field + part
         weights = None if state.weights is None else pull.weights - state.weights
-        return FieldState(field, pull.slow, weights)
+        return self.joined(field, pull.slow, weights)
 
     def saliencies(self, state: FieldState, inputs: Inputs | None = None) -> PerPattern | None:
         """Saliency of every memory now, from the state and the stimulus."""
         check_state(state, FieldState, self)
-        if state.saliency is None and self.slow_constant() is not None:
+        slow = self.slow_part(state)
+        if slow is None and self.slow_constant() is not None:
             raise ValueError("`state` lacks its saliency; make it with network.init(...).")
         stimulus = checked_inputs(inputs).stimulus
         evidence = None if stimulus is None else self.patterns.overlap(stimulus)
-        return self.saliency(state.saliency, evidence)
+        return self.saliency(slow, evidence)
 
     def rates(self, state: FieldState) -> PerNeuron:
         r"""$\psi(x)$."""
@@ -288,9 +303,12 @@ def checked_state(network: AbstractHopfield, state: Any) -> FieldState:
     field = as_float(state.field, "state0.field", dtype)
     check_shape(field, "state0.field", (N,), "(N,)")
     check_finite(field, "state0.field")
-    saliency, weights = state.saliency, state.weights
-    if saliency is None and network.slow_constant() is not None:
+    saliency, weights, trace = state.saliency, state.weights, state.trace
+    if network.slow_part(state) is None and network.slow_constant() is not None:
         raise ValueError("`state0.saliency` is missing; make the state with network.init(...).")
+    if trace is not None:
+        trace = as_float(trace, "state0.trace", dtype)
+        check_finite(trace, "state0.trace")
     if saliency is not None:
         saliency = as_float(saliency, "state0.saliency", dtype)
         check_shape(saliency, "state0.saliency", (P,), "(P,)")
@@ -307,7 +325,7 @@ def checked_state(network: AbstractHopfield, state: Any) -> FieldState:
                     "`state0.field` and `state0.weights` disagree (field = sum_mu weights_mu "
                     "xi^mu); make the state with network.init(field=...) instead of editing it."
                 )
-    return FieldState(field, saliency, weights)
+    return FieldState(field, saliency, weights, trace)
 
 
 def check_options(network: AbstractHopfield, signed: bool = True) -> None:

@@ -31,12 +31,20 @@ class SlowLaw(NamedTuple):
     readout: Readout
 
 
+class SynapseLaw(NamedTuple):
+    r"""Synapses with memory: $w$ has a part $F y$ too, and $\dot y = \mathrm{rate}\,(m - y)$."""
+
+    feed: Float[Array, "P P"]
+    rate: Float[Array, "1"]
+
+
 class Couplings(NamedTuple):
-    """Couplings that do not depend on the neurons: $w = K m + b$, and what changes them."""
+    """Couplings that do not depend on the neurons: $w = K m + b$, and what changes or joins it."""
 
     matrix: Float[Array, "..."]  # K now, (P,) if diagonal
     offset: PerPattern | None  # b
     slow: SlowLaw | None = None  # where K is diagonal and has dynamics of its own
+    synapse: SynapseLaw | None = None  # where K stands still, and older overlaps act as well
 
 
 class HardTanhLaw(AbstractLaw):
@@ -143,7 +151,7 @@ class HopfieldSystem(AbstractSystem):
             return f"{type(network.activation).__name__} is not piecewise linear"
         if not network.keep_diagonal:
             return "`keep_diagonal=False` takes the field out of the patterns' span"
-        if core.slow is not None and couplings.slow is None:
+        if core.slow is not None and couplings.slow is None and couplings.synapse is None:
             return f"the slow equation of {type(network).__name__} is not known to it"
         if core.slow is not None and self.stimulus is not None:
             return "a `stimulus` beside the slow saliency is not known to it"
@@ -165,7 +173,7 @@ class HopfieldSystem(AbstractSystem):
         outside = (self.rest, self.current, core.noise)
         inside = self.span and all(part is None for part in outside)
         weights = core.main if inside else None
-        return FieldState(self.field(t, core, self.patterns), core.slow, weights)
+        return self.network.joined(self.field(t, core, self.patterns), core.slow, weights)
 
 
 def has_classes(patterns: Patterns) -> bool:
@@ -243,11 +251,12 @@ class FieldForms(AbstractForms):
             span=span,
             noisy=noisy,
         )
+        slow = network.slow_part(state)
         if not span:
-            return system, Core(field, state.saliency)
+            return system, Core(field, slow)
         start = state.weights if state.weights is not None else jnp.zeros(full.P, full.xi.dtype)
         quiet = jnp.zeros(full.N, full.xi.dtype) if noisy else None
-        return system, Core(start, state.saliency, quiet)
+        return system, Core(start, slow, quiet)
 
     def merged(self, network):
         """Classes of neurons, where these are known; the same for starts in the span of the

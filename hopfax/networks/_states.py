@@ -37,6 +37,7 @@ class FieldState(Reported, eqx.Module):
 
     - `field`: $x$, one value a neuron.
     - `saliency`: $z$, one value a memory, where it is part of the dynamics; else None.
+    - `trace`: what slow synapses remember of the overlaps, (stages, P); else None.
     - `weights`: $y$ with $x = \sum_\mu y_\mu \xi^\mu$ where the field is known to lie in the span
       of the patterns, else None. It says what `field` says, in P numbers, and exact reductions rely
       on it (and then ignore `field`): to change the field, make a new state with `network.init`.
@@ -54,6 +55,7 @@ class FieldState(Reported, eqx.Module):
     field: PerNeuron
     saliency: PerPattern | None = None
     weights: PerPattern | None = None
+    trace: Float[Array, "S P"] | None = None
 
     @property
     def neurons(self) -> PerNeuron:

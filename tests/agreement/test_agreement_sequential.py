@@ -200,3 +200,52 @@ def test_critical_gains_of_the_singular_map_by_division():
         ds = hx.refine(alive, {}, along="kappa", between=(2.0, 5.0), of="alive", tol=1e-5)
         exact = float(hx.theory.sequential.critical_gain(P))
         assert ds.kappa.shape == (1,) and abs(float(ds.kappa[0]) - exact) < 2e-5
+
+
+def by_synapses(P, strength, tau, gain, **options):
+    """A run of a cycle by slow synapses over some ten dwells, and its dwells over tau."""
+    network = hx.SlowSynapseHopfield(
+        hx.patterns.hadamard([2**k for k in range(P)], 16),
+        hx.cyclic(P),
+        strength=strength,
+        tau=tau,
+        activation=hx.HardTanh(gain),
+        **options,
+    )
+    run = hx.simulate(network, network.init(weights=jnp.eye(P)[0]), jnp.array([0.0, 16.0 * tau]))
+    return run, np.asarray(hx.observables.dwell_times(run)) / tau
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("P", "gain"), [(2, 1.8), (3, 1.8), (4, 3.0)])
+def test_dwells_by_slow_synapses_approach_the_singular_limit(P, gain):
+    """gap = O(log(tau) / tau): what the transit takes, from a distance of 1/tau on."""
+    strength = 1.6 * (1 - 1 / gain)
+    limit = float(theory.synapse_dwell(strength, P, gain=gain).dwell)
+    taus = np.array([300.0, 3000.0])
+    gaps = np.array([by_synapses(P, strength, tau, gain)[1][-1] for tau in taus]) - limit
+    assert (gaps > 0).all() and (gaps < 4 * np.log(taus) / taus).all()
+    assert gaps[1] < gaps[0] / 5  # log(tau) / tau falls by a factor of 7
+
+
+@pytest.mark.slow
+def test_strengths_of_slow_synapses_outside_the_range_sustain_nothing():
+    lower, upper = (float(v) for v in theory.synapse_range(3))
+    with pytest.warns(hx.PhysicsWarning, match="too weak"):
+        locked, _ = by_synapses(3, 0.99 * lower, 1000.0, 1.8)
+    assert int(locked.switches.count) == 0 and locked.overlaps[-1, 0] > 0.999
+    lasting, _ = by_synapses(3, 0.8 * upper, 1000.0, 1.8)
+    assert hx.observables.visited(lasting)[:6].tolist() == [0, 1, 2, 0, 1, 2]
+    ended, _ = by_synapses(3, 1.2 * upper, 1000.0, 1.8)
+    assert int(ended.switches.count) < 8  # after some memories it is caught in a mixture
+    assert np.abs(np.asarray(ended.overlaps[-1])).max() < 0.6
+
+
+@pytest.mark.slow
+def test_chains_of_slow_synapses_approach_a_delay():
+    """The simulated cycle has three memories, of which the last lap leaves exp(-3) in the traces,
+    and a tau of 100: O(log(tau) / tau)."""
+    for stages in (3, 10):
+        _, dwells = by_synapses(3, 0.7, 100.0, 1.8, stages=stages)
+        limit = float(theory.synapse_dwell(0.7, stages=stages).dwell)
+        assert 0 < dwells[-1] - limit < 0.08

@@ -46,7 +46,7 @@ def kicked(problem: Problem, options: Options, state: State, flow: Flow, crossed
         leaving = contract(problem.cell(after, before).linear, moving)
         passes = jnp.abs(leaving) > _AT_REST * jnp.abs(changes)
         read = read + bend * _triangle(turned & passes, overlaps, changes)
-    push = z * m
+    push = z * m if law.feed is None else jnp.zeros_like(m)
     if law.mix is not None:
         push = push + contract(law.mix, m)
     return y.at[: push.shape[0]].add(push), z + law.rate * contract(law.drive, read)

@@ -7,6 +7,7 @@ y = \bar y + (y_0 - \bar y)\, e^{-t} + m \circ (z_0 - \zeta) \circ \varphi_\rho(
 \varphi_\rho(t) = \frac{e^{-\rho t} - e^{-t}}{1 - \rho},$$
 
 so that one step covers a plateau of any length: the cost of a run does not grow with $\tau$.
+Where z feeds y, $F z$ stands in place of $m \circ z$.
 The usual form, a sum of $e^{-\rho t}$ and $e^{-t}$, has coefficients with $1 - \rho$ in the
 denominator, which grow without bound and cancel as $\rho \to 1$ (an error of $10^{-7}$ at
 $\tau = 1 + 10^{-9}$). $\varphi_\rho$ stays bounded; it is $t e^{-t}$ at $\rho = 1$.
@@ -52,8 +53,8 @@ def plateau(y, z, m, slope, law: Law) -> Plateau:
     """The motion from the state (y, z) while the overlaps stay `m`; `slope` is that of the readout
     for their signs."""
     target = law.target(m, slope)
-    lag = m * (z - target)
-    rest = m * target + law.bias
+    lag = law.pushed(m, z - target)  # where z feeds y it has one rate, that of the lag
+    rest = law.pushed(m, target) + law.bias
     if law.mix is not None:
         rest = rest + contract(law.mix, m)
     if law.push.shape[0]:

@@ -91,7 +91,8 @@ class Problem(eqx.Module):
     def lanes(self) -> int:
         """The number of lanes."""
         leaves = (self.ts, self.y0, self.z0, self.rows, self.read, self.threshold)
-        more = (self.law.bias, self.law.push, self.law.drive, self.law.rate, self.law.mix)
+        law = self.law
+        more = (law.bias, law.push, law.drive, law.rate, law.mix, law.feed)
         pieces = () if self.pieces is None else tuple(vars(self.pieces).values())
         return max(leaf.shape[-1] for leaf in (*leaves, *more, *pieces) if leaf is not None)
 

@@ -34,15 +34,19 @@ def run(
     problem = _problem(system, law, task.core, ts)
     values, facts = integrate(problem, _options(system, settings, method, law, ts))
     values, facts = jax.tree.map(lambda leaf: leaf[..., 0], (values, facts))
-    slow = task.core.slow is not None
+    slow = task.core.slow
     P = values.y.shape[1]
-    end = Core(values.end_y[:P], values.end_z if slow else None)
+
+    def core_of(y, z):
+        return Core(y, None if slow is None else z.reshape(slow.shape))
+
+    end = core_of(values.end_y[:P], values.end_z)
     done = facts.t >= ts[-1] - ts[0]
     status = _status_of(done, task.valid, end)
     reached = jnp.isfinite(values.y).all(-1) & (status != _status.INVALID_PARAMETER)
 
     def save(t, y, z):
-        core = Core(y, z if slow else None)
+        core = core_of(y, z)
         seen = None if observe is None else observe(t, system.state(t, core), task.network)
         return system.overlaps(t, core), system.saliency(t, core), seen
 
@@ -65,7 +69,7 @@ def run(
         counters={"steps": facts.steps, "jumps": facts.jumps},
         reduction=settings.reduction,
         method="event-driven",
-        escapes=ts[0] + values.escape if slow else None,
+        escapes=None if law.couplings.slow is None else ts[0] + values.escape,
         dense=_Again(task, settings, method) if method.dense else None,
     )
 
@@ -123,7 +127,9 @@ def _problem(system: HopfieldSystem, law: HardTanhLaw, core: Core, ts) -> Proble
     motion, z0 = _motion(law, core, push(ts[0]))
     rows = gain * jnp.concatenate([patterns.xi, directions]).T
     y0 = jnp.concatenate([core.main, start])
-    fixed = _lane(rows), _lane(read), _lane(1 / gain)
+    # Where the slow part is no saliency, no memory has a level below which it is unstable.
+    level = 1 / gain if law.couplings.synapse is None else jnp.asarray(-_status.LIMIT, dtype)
+    fixed = _lane(rows), _lane(read), _lane(level)
     return Problem(motion, *fixed, pieces, _lane(ts - ts[0]), _lane(y0), _lane(z0))
 
 
@@ -168,12 +174,16 @@ def _edges(system: HopfieldSystem, t0):
 def _motion(law: HardTanhLaw, core: Core, push) -> tuple[Law, Any]:
     """The law of motion and the start of its slow part: of saliency where it has dynamics, else of
     a saliency that stands still (rate 0) or, for a matrix of couplings, of none."""
-    K, offset, slow = law.couplings
+    K, offset, slow, synapse = law.couplings
     P, dtype = K.shape[0], K.dtype
     bias = _lane(jnp.zeros(P, dtype) if offset is None else offset)
     if slow is not None:
         drive, rate = slow.drive[..., None], slow.rate
         return Law(bias, _lane(push), drive, _lane(rate), None, slow.readout == "square"), core.slow
+    if synapse is not None:
+        drive, mix = jnp.eye(P, dtype=dtype), K if K.ndim == 2 else jnp.diag(K)
+        drive, rate, mix, feed = map(_lane, (drive, synapse.rate, mix, synapse.feed))
+        return Law(bias, _lane(push), drive, rate, mix, False, feed), core.slow.reshape(P)
     still, none = jnp.zeros((1, 1), dtype), jnp.zeros((P, P, 1), dtype)
     mix, z0 = (None, K) if K.ndim == 1 else (_lane(K), jnp.zeros(P, dtype))
     return Law(bias, _lane(push), none, still, mix, False), z0

@@ -5,7 +5,8 @@ $m = a + B y$, so that
 
 $$\dot y = -y + z \circ m + Q m + b, \qquad \dot z = \rho\,(D f(m) - z)$$
 
-is polynomial. With $y = \sum_k y_k t^k$, and likewise $z$ and $m$, comparing powers of $t$ gives
+is polynomial, and linear where $F z$ stands in place of $z \circ m$ (synapses with memory). With
+$y = \sum_k y_k t^k$, and likewise $z$ and $m$, comparing powers of $t$ gives
 
 $$m_k = [k = 0]\, a + B y_k, \qquad
 w_k = \sum_{j \le k} z_j \circ m_{k - j} + Q m_k + [k = 0]\, b,$$
@@ -40,10 +41,15 @@ class Law(eqx.Module):
     rate: Float[Array, "#P L"]  # rho = 1 / tau, one for all memories or one for each
     mix: Float[Array, "P P L"] | None  # Q; None for 0
     square: bool = eqx.field(static=True)  # the readout is m^2; else it is `slope * m` in a cell
+    feed: Float[Array, "P P L"] | None = None  # F, where z feeds y and multiplies nothing
 
     def target(self, m, slope):
         """D f(m), the value that z relaxes towards."""
         return contract(self.drive, m * m if self.square else slope * m)
+
+    def pushed(self, m, z):
+        """What z does to y while the overlaps are m: z m, or F z."""
+        return m * z if self.feed is None else contract(self.feed, z)
 
 
 class Cell(eqx.Module):
@@ -133,7 +139,7 @@ def expand(order: int, y, z, cell: Cell, law: Law) -> Series:
         Z = lax.dynamic_update_index_in_dim(Z, z, k, 0)
         reverse = lax.dynamic_update_index_in_dim(reverse, m, K - k, 0)
         past = lax.dynamic_slice_in_dim(reverse, K - k, K + 1)  # m_k, ..., m_0, 0, ...
-        w = (Z * past).sum(0) + b
+        w = b + ((Z * past).sum(0) if law.feed is None else contract(law.feed, z))
         if law.mix is not None:
             w = w + contract(law.mix, m)
         if law.square:
@@ -189,7 +195,8 @@ def _expand_backward(order, residuals, cotangent):
         y_bar_k = (cotangent of y_k) - p_k + B^T m_bar_k
         z_bar_k = (cotangent of z_k) - rho q_k + sum_j p_(k+j) m_j
 
-    and with a squared readout f'(m) D^T rho q_k is the sum of 2 (D^T rho q_(k+j)) m_j over j.
+    and with a squared readout f'(m) D^T rho q_k is the sum of 2 (D^T rho q_(k+j)) m_j over j. Where
+    z feeds y the sums over p are gone, and z_bar_k has F^T p_k instead.
     Cotangents of the parameters are sums of products of these over all orders.
     """
     (series, cell, law), K = residuals, order
@@ -197,7 +204,7 @@ def _expand_backward(order, residuals, cotangent):
     P = series.z.shape[1]
     M = jax.vmap(lambda y: contract(cell.linear, y))(series.y).at[0].add(cell.constant)
     linear_T, drive_T = (jnp.swapaxes(A, 0, 1) for A in (cell.linear, law.drive))
-    mix_T = None if law.mix is None else jnp.swapaxes(law.mix, 0, 1)
+    mix_T, feed_T = (None if A is None else jnp.swapaxes(A, 0, 1) for A in (law.mix, law.feed))
 
     def later(buffer, k):
         """The entries k, k + 1, ..., followed by zeros."""
@@ -212,7 +219,7 @@ def _expand_backward(order, residuals, cotangent):
         pushes = lax.dynamic_update_index_in_dim(pushes, push, k, 0)
         pulls = lax.dynamic_update_index_in_dim(pulls, z * share, k, 0)
         w = later(pushes, k)[:, :P]
-        m = (w * series.z).sum(0)
+        m = (w * series.z).sum(0) if feed_T is None else jnp.zeros_like(read)
         if law.square:
             reads = lax.dynamic_update_index_in_dim(reads, read, k, 0)
             m = m + 2 * (later(reads, k) * M).sum(0)
@@ -224,7 +231,7 @@ def _expand_backward(order, residuals, cotangent):
         y = lax.dynamic_index_in_dim(cotangent.y, k, keepdims=False)
         z = lax.dynamic_index_in_dim(cotangent.z, k, keepdims=False)
         y = y - push + contract(linear_T, m)
-        z = z - pull + (w * M).sum(0)
+        z = z - pull + ((w * M).sum(0) if feed_T is None else contract(feed_T, push[:P]))
         return y, z, pushes, pulls, reads, overlaps
 
     def room(like):  # twice as long as needed, so that `later` may run past the highest order
@@ -247,6 +254,7 @@ def _expand_backward(order, residuals, cotangent):
         rate=(pulls * (read - series.z[:K])).sum(0),
         mix=None if law.mix is None else (pushes[:, :P, None] * M[:K, None]).sum(0),
         square=law.square,
+        feed=None if law.feed is None else (pushes[:, :P, None] * series.z[:K, None]).sum(0),
     )
     cell_bar, law_bar = jax.tree.map(_summed_like, (cell_bar, law_bar), (cell, law))
     return y, z, cell_bar, law_bar

@@ -61,7 +61,7 @@ def slopes(problem: Problem, readout: Readout, law: Law, y, z):
     """Time derivatives of y and z, overlaps, and gain times fields, whatever the cell."""
     u = contract(problem.rows, y)
     m = contract(problem.read, jnp.clip(u, -1.0, 1.0))
-    w = z * m + law.bias
+    w = law.pushed(m, z) + law.bias
     if law.mix is not None:
         w = w + contract(law.mix, m)
     if law.push.shape[0]:

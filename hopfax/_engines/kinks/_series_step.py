@@ -25,7 +25,7 @@ from jax import lax
 from jaxtyping import Array
 
 from ..._inputs import Pulses
-from ...networks import AbstractRateMemory, Core, RateSystem
+from ...networks import AbstractRates, Core, RateSystem
 from .._crossing import margins, safe_time, slack, tangle
 from .._methods import Diffrax, EventDriven
 
@@ -119,8 +119,9 @@ def expand(system: RateSystem, t: Array, core: Core, order: int) -> Expansion:
         now = system.wiring.currents(patterns, _product(network, terms, k), mean)
         if (more := network.uniform(mean, slow)) is not None:
             now = now + more
-        if input_now is not None:
-            now = now + jnp.where(jnp.asarray(k == 0), input_now, 0.0)
+        for more in (network.constant(), input_now):
+            if more is not None:
+                now = now + jnp.where(jnp.asarray(k == 0), more, 0.0)
         terms = terms.put(k, current=now)
         rate = phi(now)
         if side is not None:
@@ -142,7 +143,7 @@ def expand(system: RateSystem, t: Array, core: Core, order: int) -> Expansion:
     return Expansion(Core(terms.x, terms.slow), u, side)
 
 
-def _product(network: AbstractRateMemory, terms: _Terms, k) -> Array:
+def _product(network: AbstractRates, terms: _Terms, k) -> Array:
     """Coefficient k of the drive: the Cauchy product of saliencies and overlaps, and what a network
     adds to it, linear in saliencies."""
     if terms.saliency is None:

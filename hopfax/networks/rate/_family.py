@@ -1,5 +1,6 @@
 """Firing-rate memories: what the family shares."""
 
+import abc
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -21,31 +22,21 @@ from ._wiring import RateLearning, Wiring, wire
 _Network = TypeVar("_Network", bound="AbstractRateMemory")
 
 
-class AbstractRateMemory(AbstractFlow):
-    r"""The family of firing-rate networks that store memories at rates:
+class AbstractRates(AbstractFlow):
+    r"""Networks of firing rates whose currents are linear in overlaps, with saliencies if any:
 
-    $$\dot x = -x + \phi(I), \qquad I_i = \Delta \sum_\mu (s_\mu m_\mu + o_\mu)(\xi^\mu_i + c_\mu) +
-    \gamma \langle x \rangle + g + u_i.$$
+    $$\dot x = -x + \phi(I), \qquad I = \mathrm{currents}(s m + o) + g + u.$$
 
-    The recurrent currents have rank P + 1 (see `RateMemory` for the design); subclasses say what
-    saliency s memories have, what o is added to it, and which uniform current g there is besides.
-
-    **Example:**
-
-    ```python
-    patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
-    network = hx.RateMemory(patterns)
-    isinstance(network, hx.AbstractRateMemory)  # True
-    network.overlaps(network.init(weights=[1.0, 0.0, 0.0]))  # 1, 0, 0
-    ```
+    A final class says by its `wiring` what the overlaps m are and which currents they send, and by
+    the other methods what s, o and g are.
     """
 
     patterns: AbstractVar[Patterns]
     activation: AbstractVar[AbstractRateActivation]
-    a: AbstractVar[Float[Array, ""]]
-    b: AbstractVar[Float[Array, ""]]
-    learning: AbstractVar[RateLearning]
-    forms = RateForms()
+
+    @abc.abstractmethod
+    def wiring(self) -> Wiring:
+        """The synapses, in factors."""
 
     def saliency(self, slow: Any, evidence: PerPattern | None) -> PerPattern | None:
         """Current saliency s, from the state's slow part or a stimulus; None where all are 1."""
@@ -57,6 +48,10 @@ class AbstractRateMemory(AbstractFlow):
 
     def uniform(self, mean: Float[Array, ""], slow: Any) -> Float[Array, ""] | None:
         """$g$, a current that all neurons get, linear in both arguments; None for nothing."""
+        return None
+
+    def constant(self) -> PerNeuron | None:
+        """Currents that neurons always get; None for nothing."""
         return None
 
     def slow_rate(self, overlaps: PerPattern, mean: Float[Array, ""], slow: Any) -> Any:
@@ -75,19 +70,6 @@ class AbstractRateMemory(AbstractFlow):
         """Why, apart from the activation, the motion is not analytic between kinks of the
         activation; None if it is."""
         return None
-
-    def wiring(self) -> Wiring:
-        """The synapses, in factors."""
-        return wire(self.patterns, self.activation, self.a, self.b, self.learning)
-
-    def rescaled(self, weights: ArrayLike) -> PerNeuron:
-        r"""Rates $\phi(a) + (\phi(b) - \phi(a)) \sum_\mu w_\mu \xi^\mu$: memory $\mu$ for the
-        $\mu$-th unit vector."""
-        weights = as_float(weights, "weights", self.patterns.dtype)
-        weights = filled(weights, "weights", (self.patterns.P,), "(P,)")
-        check_finite(weights, "weights")
-        silent, active = self.activation(self.a), self.activation(self.b)
-        return silent + (active - silent) * self.patterns.field(weights)
 
     def overlaps(self, state: RateState) -> PerPattern:
         r"""$m = R\,\Xi x/N + \rho \langle x \rangle$, 1 at a memory and 0 at the others."""
@@ -130,8 +112,8 @@ class AbstractRateMemory(AbstractFlow):
         currents = wiring.currents(self.patterns, self.drive(overlaps, saliency), mean)
         if (more := self.uniform(mean, slow)) is not None:
             currents = currents + more
-        if current is not None:
-            currents = currents + current
+        for more in (self.constant(), current):
+            currents = currents if more is None else currents + more
         return currents
 
     def vector_field(self, t, state: RateState, inputs: Inputs | None = None) -> RateState:
@@ -157,6 +139,77 @@ class AbstractRateMemory(AbstractFlow):
         check_state(state, RateState, self)
         evidence = self._evidence(self.wiring(), checked_inputs(inputs))
         return self.saliency(self.slow_part(state), evidence)
+
+    def checked(self, state: RateState) -> RateState:
+        """`state` in the patterns' dtype. **Raises:** TypeError/ValueError if it is none of this
+        network's."""
+        if not isinstance(state, RateState):
+            raise TypeError(
+                f"`state0` must come from network.init(...), got {type(state).__name__}."
+            )
+        patterns = self.patterns
+        shapes = {
+            "rates": ((patterns.N,), "(N,)"),
+            "saliency": ((patterns.P,), "(P,)"),
+            "inhibition": ((), "()"),
+        }
+        parts = {}
+        for name, (shape, meaning) in shapes.items():
+            value = getattr(state, name)
+            if value is not None:
+                value = as_float(value, f"state0.{name}", patterns.dtype)
+                check_shape(value, f"state0.{name}", shape, meaning)
+                check_finite(value, f"state0.{name}")
+            parts[name] = value
+        state = RateState(**parts)
+        expected = self.joined(state.rates, self.slow_part(state))
+        for name in ("saliency", "inhibition"):
+            if (getattr(expected, name) is None) != (getattr(state, name) is None):
+                raise ValueError(
+                    f"`state0.{name}` is out of place in a {type(self).__name__}; make the state "
+                    "with network.init(...)."
+                )
+        return state
+
+
+class AbstractRateMemory(AbstractRates):
+    r"""The family of firing-rate networks that store memories at rates:
+
+    $$\dot x = -x + \phi(I), \qquad I_i = \Delta \sum_\mu (s_\mu m_\mu + o_\mu)(\xi^\mu_i + c_\mu) +
+    \gamma \langle x \rangle + g + u_i.$$
+
+    The recurrent currents have rank P + 1 (see `RateMemory` for the design); subclasses say what
+    saliency s memories have, what o is added to it, and which uniform current g there is besides.
+
+    **Example:**
+
+    ```python
+    patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
+    network = hx.RateMemory(patterns)
+    isinstance(network, hx.AbstractRateMemory)  # True
+    network.overlaps(network.init(weights=[1.0, 0.0, 0.0]))  # 1, 0, 0
+    ```
+    """
+
+    patterns: AbstractVar[Patterns]
+    activation: AbstractVar[AbstractRateActivation]
+    a: AbstractVar[Float[Array, ""]]
+    b: AbstractVar[Float[Array, ""]]
+    learning: AbstractVar[RateLearning]
+    forms = RateForms()
+
+    def wiring(self) -> Wiring:
+        """The synapses, in factors."""
+        return wire(self.patterns, self.activation, self.a, self.b, self.learning)
+
+    def rescaled(self, weights: ArrayLike) -> PerNeuron:
+        r"""Rates $\phi(a) + (\phi(b) - \phi(a)) \sum_\mu w_\mu \xi^\mu$: memory $\mu$ for the
+        $\mu$-th unit vector."""
+        weights = as_float(weights, "weights", self.patterns.dtype)
+        weights = filled(weights, "weights", (self.patterns.P,), "(P,)")
+        check_finite(weights, "weights")
+        silent, active = self.activation(self.a), self.activation(self.b)
+        return silent + (active - silent) * self.patterns.field(weights)
 
     def energy(self, state: RateState, inputs: Inputs | None = None) -> Float[Array, ""]:
         r"""The energy that the rates descend while all else stands still:
@@ -191,37 +244,6 @@ class AbstractRateMemory(AbstractFlow):
         if inputs.current is not None:
             density = density - self.patterns.mean(inputs.current * x)
         return self.patterns.size * density
-
-    def checked(self, state: RateState) -> RateState:
-        """`state` in the patterns' dtype. **Raises:** TypeError/ValueError if it is none of this
-        network's."""
-        if not isinstance(state, RateState):
-            raise TypeError(
-                f"`state0` must come from network.init(...), got {type(state).__name__}."
-            )
-        patterns = self.patterns
-        shapes = {
-            "rates": ((patterns.N,), "(N,)"),
-            "saliency": ((patterns.P,), "(P,)"),
-            "inhibition": ((), "()"),
-        }
-        parts = {}
-        for name, (shape, meaning) in shapes.items():
-            value = getattr(state, name)
-            if value is not None:
-                value = as_float(value, f"state0.{name}", patterns.dtype)
-                check_shape(value, f"state0.{name}", shape, meaning)
-                check_finite(value, f"state0.{name}")
-            parts[name] = value
-        state = RateState(**parts)
-        expected = self.joined(state.rates, self.slow_part(state))
-        for name in ("saliency", "inhibition"):
-            if (getattr(expected, name) is None) != (getattr(state, name) is None):
-                raise ValueError(
-                    f"`state0.{name}` is out of place in a {type(self).__name__}; make the state "
-                    "with network.init(...)."
-                )
-        return state
 
     def mean_field(self: _Network, noise: ArrayLike) -> _Network:
         r"""The noiseless network that this one becomes under private noise, $N \to \infty$: itself.

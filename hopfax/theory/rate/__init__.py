@@ -28,6 +28,9 @@ For which number of memories each result holds:
   projection), so these are equilibria of the network. That nothing else attracts
   (`globally_stable`) is a statement for P = 1: without input further memories are equilibria too.
 
+`threshold_linear_fixed_points` is of another kind: it lists the fixed points of a threshold-linear
+network of any weights, which stores no memories.
+
 `phi` is a rate activation of `hopfax`. Rates are in units of the greatest rate, currents in those
 of the threshold, time in those of the membrane.
 
@@ -55,6 +58,7 @@ from ._saliency import (
 )
 from ._spectrum import Spectrum, contraction_rate, contraction_rate_max_norm, spectrum
 from ._stability import BalancedSpectrum, Stability, balanced_spectrum, stability
+from ._threshold_linear import ThresholdLinearFixedPoints, threshold_linear_fixed_points
 
 __all__ = [
     "BalancedSpectrum",
@@ -69,6 +73,7 @@ __all__ = [
     "PlanarSaliency",
     "Spectrum",
     "Stability",
+    "ThresholdLinearFixedPoints",
     "balanced_spectrum",
     "contraction_rate",
     "contraction_rate_max_norm",
@@ -86,6 +91,7 @@ __all__ = [
     "planar_equilibria",
     "spectrum",
     "stability",
+    "threshold_linear_fixed_points",
 ]
 
 

@@ -27,6 +27,9 @@ were 0.2 to 2.2 % below), and dwells agree to 0.005 $\tau$ from 0.15 above the c
 response of the overlaps that take no part in a handover, which is O(b). `domain` tells where this
 holds; elsewhere these functions refuse.
 
+Of sequences by slow synapses instead (`SlowSynapseHopfield`), without a saliency, `synapse_dwell`
+and `synapse_range` tell dwells and strengths in the same limit.
+
 Model and endless-chain map: Betteti, Baggio, Zampieri 2026, arXiv:2603.03201. Finite cycles, finite
 $\tau$, self-loops, general transitions, smooth activations and noise are derived here.
 """
@@ -43,12 +46,15 @@ from ._map import (
     visited_before_collapse,
 )
 from ._retrieval import noise_limit, retrieval_amplitude
+from ._synapse import SynapseDwell, SynapseRange, synapse_dwell, synapse_range
 from ._times import dwell_time, escape_time, gain_for_period, switch_time
 
 __all__ = [
     "OUTCOMES",
     "FixedPoints",
     "Itinerary",
+    "SynapseDwell",
+    "SynapseRange",
     "basin_edge",
     "critical_gain",
     "domain",
@@ -63,6 +69,8 @@ __all__ = [
     "saliency_map",
     "saliency_orbit",
     "switch_time",
+    "synapse_dwell",
+    "synapse_range",
     "visited_before_collapse",
 ]
 
