@@ -43,6 +43,7 @@ from .hopfield import (
     InputDrivenHopfield as InputDrivenHopfield,
     OneTimescaleHopfield as OneTimescaleHopfield,
     TwoTimescaleHopfield as TwoTimescaleHopfield,
+    seeds_of as seeds_of,
 )
 from .rate import (
     AbstractRateMemory as AbstractRateMemory,
