@@ -68,7 +68,9 @@ def test_every_entry_has_an_arrow_from_its_column_to_its_row(P):
     assert len(circles(ax, False)) == P  # the rings
     widths = {pair: arrow.get_linewidth() for pair, arrow in zip(pairs, arrows(ax), strict=True)}
     assert widths[(P // 2, 0)] < max(widths.values())
-    dashed = [pair for pair, arrow in zip(pairs, arrows(ax), strict=True) if arrow.get_ls() != "-"]
+    dashed = [
+        pair for pair, arrow in zip(pairs, arrows(ax), strict=True) if arrow.get_linestyle() != "-"
+    ]
     assert dashed == [(P // 2, 0)]
     nodes = circles(ax, True)
     for k, node in enumerate(nodes):  # no node covers another one
