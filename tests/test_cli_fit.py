@@ -12,6 +12,7 @@ import hopfax as hx
 from hopfax._fit import _loop
 from hopfax._serialise import notes
 from hopfax.cli import _interrupt
+from hopfax.cli.sequential import _fit_picture
 
 matplotlib.use("Agg")
 
@@ -92,6 +93,33 @@ def test_what_counts_ctrl_c_by_itself_is_interrupted_once(monkeypatch):
             _interrupt._interrupt(signal.SIGINT, None)
         _interrupt._interrupt(signal.SIGINT, None)  # again, by the thread that listens
     assert _interrupt.seen()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [None, 110.0])
+def test_the_picture_leaves_an_end_that_was_not_seen_open(end):
+    from matplotlib import pyplot
+
+    network = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(4, 16), hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01
+    )
+    events = hx.Events([0, 1, 2, 3], [0.0, 27.0, 54.0, 81.0], end=end)
+    found = hx.fit_sequence(
+        network, [0, 1, 2, 3], strategy="design", memory="transition", progress=False
+    )
+    ax = _fit_picture.draw(found, [events]).axes[0]
+    wanted = [bar for bar in ax.patches if bar.get_y() > 0.5]  # the upper strip, of the target
+    dashed = [bar for bar in wanted if bar.get_linestyle() == "--"]
+    solid = [bar.get_x() + bar.get_width() for bar in wanted if bar not in dashed]
+    names = [text.get_text() for text in ax.texts if text.get_position()[1] > 0.5]
+    assert names == ["0", "1", "2", "3"]
+    if end is None:
+        assert solid == [27.0, 54.0, 81.0, 81.0]  # of the last memory nothing but its begin
+        (bar,) = dashed
+        assert bar.get_x() == 81.0 and bar.get_x() + bar.get_width() > ax.get_xlim()[1]
+    else:
+        assert solid == [27.0, 54.0, 81.0, end] and not dashed
+    pyplot.close("all")
 
 
 @pytest.mark.slow

@@ -95,6 +95,16 @@ def test_the_table_agrees_with_the_library_and_a_saved_model_runs_again(
         assert abs(numbers[2]) < 0.15 * TAU  # and the theory is near
 
 
+@pytest.mark.slow
+def test_it_says_why_a_sequence_ended(tmp_path, capsys):
+    settings = SMALL | dict(kappa=2.0)
+    assert Run(memories=4, neurons=64, out=tmp_path / "weak", **settings)() == 0
+    critical = float(hx.theory.sequential.critical_gain(4, tau=TAU, bias=BIAS))
+    text = capsys.readouterr().out
+    assert "below threshold: memory 1 was retrieved" in text
+    assert f"kappa = 2 is {critical - 2:.3g} below the critical gain {critical:.4g}" in text
+
+
 def test_an_earlier_run_is_kept(orthogonal):
     command, folder = orthogonal
     before = (folder / "run.png").stat().st_mtime_ns

@@ -1,5 +1,7 @@
 """Confidence intervals, profiles, what data identify, priors, and what to record next."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,9 @@ import pytest
 from scipy import stats
 
 import hopfax as hx
+from hopfax._fit import _profile
 from hopfax._fit._intervals import quantile
+from hopfax._progress import progress
 
 X = np.linspace(0.0, 3.0, 12)
 
@@ -179,9 +183,34 @@ def test_a_profile_finds_the_other_minimum():
         found.profile("a", level=0.999999)
 
 
+@pytest.mark.slow
+def test_the_bar_of_intervals_can_be_switched_off(monkeypatch):
+    """Of a loss that is taken for no parabola, so that each end is searched for."""
+    found = hx.fit(
+        {"a": jnp.array(0.3)},
+        lambda m: (m["a"] ** 3 - jnp.array([0.2, 0.3, 0.1])) / 0.5,
+        where=lambda m: m["a"],
+        absolute_sigma=True,
+        progress=False,
+    )
+    found = dataclasses.replace(found, bent=True)
+    asked = []
+
+    def bar(total, unit, show, **options):
+        asked.append((unit, show))
+        return progress(total, unit, False, **options)
+
+    monkeypatch.setattr(_profile, "bar", bar)
+    expected = found.interval()
+    np.testing.assert_array_equal(found.interval(progress=False), expected)
+    assert asked == [("profile", "auto"), ("profile", False)]
+
+
 def test_wrong_arguments_of_intervals_are_named(decaying, as_a_user_runs_it):
     with pytest.raises(ValueError, match="`level` .* 95.* Did you mean 0.95"):
         decaying.interval(95.0)
+    with pytest.raises((TypeError, ValueError), match="`progress`"):
+        decaying.interval(progress="never")
     with pytest.raises(ValueError, match="`label` must be one of a, b, but is 'c'"):
         decaying.profile("c")
     with pytest.raises(TypeError, match="`label`"):
@@ -219,6 +248,23 @@ def test_the_error_of_a_combination_is_that_of_the_inverse_matrix():
     row = np.array([0.0, 0.0, 0.5, 0.5]) * 2**0.5
     wanted = np.sqrt(row @ np.linalg.inv(J.T @ J) @ row)
     assert f"0.71 a[2] +0.71 a[3] +- {wanted:.2g}" in str(known)
+
+
+def test_no_two_combinations_say_the_same():
+    """Two rows that are nearly equal: the sum of c and d, and, a hundred times less, a and b. They
+    span the same as that sum and the difference of a and b."""
+    J = 1e4 * np.array([[0.01, 0.0, 1.0, 1.0], [0.0, 0.01, 1.0, 1.0]])
+    known = hx.identifiability(
+        {"a": jnp.ones(4)}, lambda m: jnp.asarray(J) @ (m["a"] - 1.0), where=lambda m: m["a"]
+    )
+    lines = [line.split(": ", 1)[1] for line in str(known).splitlines()[1:]]
+    terms = [line.split(" +- ")[0].removesuffix(" and a little of others") for line in lines]
+    assert terms == [
+        "known together as 0.71 a[0] -0.71 a[1]",
+        "known together as 0.71 a[2] +0.71 a[3]",
+    ]
+    # J says 100 (a - b) of these two, so that (a - b) / sqrt(2) has the error of two rows / 200
+    assert lines[0].endswith("+- 0.01")
 
 
 def test_errors_with_all_entries_free_are_those_of_the_inverse_matrix():

@@ -133,21 +133,28 @@ class Identifiability(Reported, eqx.Module):
 
 
 def _few_terms(rows: np.ndarray) -> np.ndarray:
-    """A basis of the span of `rows`, reduced so that every row begins where all others are zero."""
+    """A basis of the span of `rows`, reduced so that every row has an entry where all others are
+    zero, and in which it is large.
+
+    By Gauss-Jordan elimination with complete pivoting: the pivot is the largest entry that is left.
+    With the first one that is not zero two rows could be alike in all but their small pivots.
+    """
     rows = rows.copy()
-    pivots = 0
-    for column in range(rows.shape[1]):
-        if pivots == rows.shape[0]:
+    columns: list[int] = []
+    while len(columns) < min(rows.shape):
+        done = len(columns)
+        left = np.abs(rows[done:])
+        best, column = np.unravel_index(int(np.argmax(left)), left.shape)
+        if left[best, column] < 1e-3:
             break
-        best = pivots + int(np.argmax(np.abs(rows[pivots:, column])))
-        if abs(rows[best, column]) < 1e-3:
-            continue
-        rows[[pivots, best]] = rows[[best, pivots]]
-        rows[pivots] /= rows[pivots, column]
-        others = np.arange(rows.shape[0]) != pivots
-        rows[others] -= rows[others, column : column + 1] * rows[pivots]
-        pivots += 1
-    return rows[:pivots] / np.linalg.norm(rows[:pivots], axis=1, keepdims=True)
+        rows[[done, done + best]] = rows[[done + best, done]]
+        rows[done] /= rows[done, column]
+        others = np.arange(rows.shape[0]) != done
+        rows[others] -= rows[others, column : column + 1] * rows[done]
+        rows[others, column] = 0.0  # exactly, so that no later pivot is there
+        columns.append(int(column))
+    rows = rows[np.argsort(columns)] if columns else rows[:0]
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def identifiability(

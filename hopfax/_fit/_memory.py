@@ -1,7 +1,10 @@
 """What tells a network where in a sequence it is, and so which strategies are tried, and why."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
+
+import numpy as np
 
 from ..losses import Events
 from ._automaton import follows_itself, memory_span
@@ -14,7 +17,72 @@ Memory = Literal["transition", "contexts", "suffixes"]
 LARGER: tuple[Memory, ...] = ("contexts", "suffixes")
 
 _HELD = 3  # items up to which the saliencies that they leave behind may hold a history ...
+_OFTEN = 2  # times that a successor comes before another one looks like a mistake
+_NAMED = 2  # memories, and successors of each, that are named
 _SHORT = 12  # ... and transitions; longer ones take minutes, and mostly fail
+
+
+def successors(targets: Sequence[Events]) -> dict[int, Counter[int]]:
+    """Which memories follow each, and how often."""
+    found: dict[int, Counter[int]] = {}
+    for events in targets:
+        source, target = np.asarray(events.memory), np.asarray(events.switches[0])
+        for a, b in zip(source[: target.size].tolist(), target.tolist(), strict=True):
+            found.setdefault(a, Counter())[b] += 1
+    return found
+
+
+def branches(targets: Sequence[Events]) -> str:
+    """Which memories have several successors, in words; empty if none has."""
+    found = [(a, after) for a, after in successors(targets).items() if len(after) > 1]
+    said = [
+        f"memory {a} is followed by "
+        + " and by ".join(f"{b} ({_times(n)})" for b, n in after.most_common(_NAMED))
+        + (f" and {len(after) - _NAMED} more" if len(after) > _NAMED else "")
+        for a, after in sorted(found)[:_NAMED]
+    ]
+    more = f", and {len(found) - _NAMED} more have several" if len(found) > _NAMED else ""
+    return ", ".join(said) + more
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def skipped(targets: Sequence[Events]) -> str:
+    """A place where a row seems to be missing, in words; empty if there is none.
+
+    It is one at which a memory is followed, once, by what otherwise comes after its own successor,
+    while all other memories have one successor.
+    """
+    after = successors(targets)
+    several = [a for a, found in after.items() if len(found) > 1]
+    if len(several) != 1 or len(after[several[0]]) > 2:
+        return ""
+    a = several[0]
+    (usual, often), (other, once) = after[a].most_common()
+    if once != 1 or often < _OFTEN or other not in after.get(usual, ()):
+        return ""
+    return (
+        f"`target`: memory {a} is followed by {usual} ({_times(often)}) and once by {other}, which "
+        f"otherwise follows {usual}: a row of memory {usual} seems to be missing"
+        f"{_where(targets, a, other)}. "
+        "As it stands, what follows depends on a longer history, so that a longer memory is tried "
+        "(contexts), which takes longer and may fail."
+    )
+
+
+def _where(targets: Sequence[Events], a: int, b: int) -> str:
+    """Where memory `b` follows `a`, in words."""
+    for k, events in enumerate(targets):
+        of = f" of sequence {k}" if len(targets) > 1 else ""
+        target, times = events.switches
+        pairs = zip(np.asarray(events.memory).tolist(), np.asarray(target).tolist(), strict=False)
+        for place, pair in enumerate(pairs):
+            if pair == (a, b):
+                at = "" if times is None else f", at t = {float(times[place]):.5g}"
+                return f" before entry {place + 1}{of}{at}"
+    return ""
 
 
 class Plan(NamedTuple):
@@ -92,15 +160,16 @@ def _chosen(targets: Sequence[Events], twice: int | None, names: list[str]) -> P
         return Plan(["contexts"], {"contexts": "sequences that begin alike lead to different ones"})
     if span == 1:
         return Plan(names, {"transition": "every memory has one successor"})
-    depends = f"the next one depends on the last {span}"
+    depends, who = f"the next one depends on the last {span}", branches(targets)
     if span > _HELD:
-        return Plan(["contexts"], {"contexts": depends})
+        return Plan(["contexts"], {"contexts": f"{depends}: {who}"})
     if (count := sum(events.switches[0].size for events in targets)) > _SHORT:
-        return Plan(["contexts"], {"contexts": f"{depends}, in {count} transitions"})
+        return Plan(["contexts"], {"contexts": f"{depends}, in {count} transitions: {who}"})
     return Plan(
         ["design", "contexts"],
         {
-            "transition": f"{depends}, and the saliencies that these leave behind decide",
-            "contexts": f"{depends}, and no gains were found by which their saliencies decide",
+            "transition": f"{depends}, and the saliencies that these leave behind decide: {who}",
+            "contexts": f"{depends}, and no gains were found by which their saliencies decide: "
+            f"{who}",
         },
     )

@@ -14,7 +14,7 @@ begins where the last two let expect that the other entries go. A step in which 
 much is halved, so that a fit does not lose its valley; one in which it hardly rises is doubled.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -216,10 +216,12 @@ def ends_of(
     entries: np.ndarray,
     linear: Interval,
     level: float,
+    progress: bool | Literal["auto"],
 ) -> Interval:
-    """`linear` intervals with those of the profile in place of these `entries`."""
+    """`linear` intervals with those of the profile in place of these `entries`. `progress`: whether
+    to show a bar."""
     low, high = (np.array(end) for end in linear)
-    with bar(len(entries), "profile", "auto") as shown:
+    with bar(len(entries), "profile", progress) as shown:
         for k in map(int, entries):
             own = profile_of(origin, scale, loss, labels[k], k, level).interval(level)
             low[k], high[k] = (float(end) for end in own)

@@ -1,6 +1,6 @@
 """What a fit returns."""
 
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import numpy as np
@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._errors import FitWarning, check_type, missing, shown, warn
 from .._programs import jitted
+from .._progress import check_progress
 from .._report import Report, Reported, lines_svg
 from ._goodness import Goodness
 from ._intervals import Interval, Scale, check_level, interval_of
@@ -91,7 +92,9 @@ class FitResult(Reported, eqx.Module):
     origin: Origin | None = None
     bent: bool | None = eqx.field(static=True, default=None)
 
-    def interval(self, level: float = 0.95) -> Interval:
+    def interval(
+        self, level: float = 0.95, *, progress: bool | Literal["auto"] = "auto"
+    ) -> Interval:
         r"""Confidence intervals of all fitted entries.
 
         They are symmetric on the scale on which a parameter is free (of a `Positive` one, in its
@@ -103,13 +106,14 @@ class FitResult(Reported, eqx.Module):
         standard error larger than its value) the ends are those of the profile likelihood of each
         entry, which takes some seconds an entry; where there is no `profile`, all are linear.
 
-        **Arguments:** `level`: how often they are to contain the truth.
+        **Arguments:** `level`: how often they are to contain the truth. `progress`: whether to show
+        a bar while profiles are made, as in `hopfax.fit`.
 
         **Returns:** `low` and `high`, (n,) each; an end at infinity, or at the bound of the
         constraint, where the data set no limit.
 
-        **Raises:** ValueError for a `level` not between 0 and 1, and for a fit without standard
-        errors (of a loss that is a number, or of too many parameters).
+        **Raises:** ValueError for a `level` not between 0 and 1, a `progress` that is none, and a
+        fit without standard errors (of a loss that is a number, or of too many parameters).
 
         **Example:**
 
@@ -125,6 +129,7 @@ class FitResult(Reported, eqx.Module):
         ```
         """
         level = check_level(level)
+        check_progress(progress)
         if self.scale is None:
             raise ValueError(_NO_ERRORS)
 
@@ -138,7 +143,7 @@ class FitResult(Reported, eqx.Module):
         known = np.flatnonzero(np.isfinite(np.asarray(self.stderr)))
         own = one(self.scale, self.stderr)
         assert self.origin is not None
-        return ends_of(self.origin, self.scale, self.loss, self.labels, known, own, level)
+        return ends_of(self.origin, self.scale, self.loss, self.labels, known, own, level, progress)
 
     def profile(self, label: str, level: float = 0.95) -> Profile:
         """How well the data can be met at each value of one parameter, all others fitted again.

@@ -26,7 +26,7 @@ from ._asked import check_options, check_prior, given_starts, targets_of
 from ._choice import Optimizer
 from ._contexts import contexts
 from ._listening import predicting
-from ._memory import LARGER, Memory, plan
+from ._memory import LARGER, Memory, branches, plan, skipped
 from ._moving import Moving, of_rates
 from ._proof import look, without_end
 from ._shown import SequenceFit, Stage, off
@@ -177,6 +177,8 @@ def fit_sequence(
         raise ValueError("`where` is not for strategy='design', which sets `transition`.")
     targets = targets_of(target, network.patterns.P)
     check_prior(prior, targets, absolute_sigma)
+    if memory == "auto" and (gap := skipped(targets)):
+        warn(gap, FitWarning)
     given = given_starts(saliency, network, len(targets))
     task = Task(network, targets, given, where, constraint, sigma, absolute_sigma, progress, prior)
     names, reasons = plan(task, memory, strategy)
@@ -286,9 +288,11 @@ class _Search:
             best = _Found(made, 0.0, float("nan"), "transition")
         if best.score < 1 and best.memory != "suffixes":  # which is there to predict
             larger = "" if of_rates(task.network) else ", or memory='contexts'"
+            several = branches(task.targets)
+            named = f" ({several})" if several else ""
             why = (
-                "A memory with several successors needs a history that tells them apart and does "
-                f"not lie far back (two or three dwells){larger}; dwells"
+                f"A memory with several successors{named} needs a history that tells them apart "
+                f"and does not lie far back (two or three dwells){larger}; dwells"
             )
             warn(
                 f"only {best.score:.0%} of the target's transitions are reproduced. "

@@ -44,6 +44,7 @@ from .hopfield import (
     OneTimescaleHopfield as OneTimescaleHopfield,
     SlowSynapseHopfield as SlowSynapseHopfield,
     TwoTimescaleHopfield as TwoTimescaleHopfield,
+    seeds_of as seeds_of,
 )
 from .rate import (
     AbstractRateMemory as AbstractRateMemory,

@@ -1,5 +1,7 @@
 """What to read off a run: functions of a trajectory, and functions to pass as `observe`."""
 
+from ._diagnose import diagnose as diagnose
+from ._diagnosis import CAUSES as CAUSES, Diagnosis as Diagnosis
 from ._named import Selected as Selected
 from ._sequence import (
     REGIMES as REGIMES,
@@ -14,9 +16,12 @@ from ._sequence import (
 from ._state import energy as energy, mixture as mixture
 
 __all__ = [
+    "CAUSES",
+    "Diagnosis",
     "REGIMES",
     "Selected",
     "classify",
+    "diagnose",
     "dwell_times",
     "energy",
     "escape_times",

@@ -14,6 +14,7 @@ from ._associations import associations as associations
 from ._bifurcation import bifurcation as bifurcation
 from ._dense import retrieval_diagram as retrieval_diagram
 from ._film import film_strip as film_strip
+from ._graph import transition_graph as transition_graph
 from ._maps import saliency_map as saliency_map
 from ._panels import (
     facets as facets,
@@ -53,6 +54,7 @@ __all__ = [
     "scatter",
     "storage_diagram",
     "trajectory",
+    "transition_graph",
 ]
 
 

@@ -45,31 +45,34 @@ def draw(found: "hx.SequenceFit", targets: list["hx.Events"]) -> Any:
 def _sequence(ax: Any, found: "hx.SequenceFit", row: int, events: Any) -> None:
     """A strip of memories, each in its colour, for the target and for the network's own run.
 
+    Where the last memory was not seen to give way its end is open: dashed, beyond the picture.
     The run is the one that proved the fit, so that no other program has to be compiled.
     """
     run = replay(found.network, found.saliency[row], events)
     end = float(run.ts[-1])
-    strips: list[tuple[str, Any, Any, float]] = [
-        ("network", visited(run, found.items), switch_times(run), end)
+    strips: list[tuple[str, Any, Any, float, bool]] = [
+        ("network", visited(run, found.items), switch_times(run), end, True)
     ]
     if events.time is not None:
         whole = events.repeated(ROUNDS) if events.cycle else events
         begin = np.asarray(whole.time) - float(whole.time[0])
         last = whole.end if whole.until is None else whole.until
-        # How long the last memory stayed is perhaps not known: then as long as the median.
-        stay = float(np.median(np.diff(begin)))
-        last = begin[-1] + stay if last is None else float(last - whole.time[0])
-        strips.append(("target", whole.memory, begin[1:], last))
-    for height, (_, memory, switches, last) in enumerate(strips):
+        last = begin[-1] if last is None else float(last - whole.time[0])
+        strips.append(("target", whole.memory, begin[1:], last, whole.end is not None))
+    for height, (_, memory, switches, last, seen) in enumerate(strips):
         memory = np.asarray(memory)
         ends = np.append(np.asarray(switches), last)[: len(memory)]
         begins = np.append(0.0, ends[:-1])
         colours = [look_of(int(mu)).colour for mu in memory]
         ax.barh(height, ends - begins, 0.7, begins, color=colours, edgecolor="white", lw=0.5)
-        for mu, a, b, colour in zip(memory, begins, ends, colours, strict=True):
+        inks = [ink_on(colour) for colour in colours]
+        if not seen:  # it stayed for longer than this, nobody knows how long
+            ax.barh(height, 2 * end, 0.7, last, fc="none", ec=colours[-1], ls="--", lw=1.5)
+            if ends[-1] - begins[-1] <= _NARROW * end:
+                ends[-1], inks[-1] = end, "black"
+        for mu, a, b, ink in zip(memory, begins, ends, inks, strict=True):
             if b - a > _NARROW * end:
-                style = dict(ha="center", va="center", color=ink_on(colour))
-                ax.text((a + b) / 2, height, f"{mu}", **style)
+                ax.text((a + b) / 2, height, f"{mu}", ha="center", va="center", color=ink)
     names = [name for name, *_ in strips]
     ax.set(yticks=range(len(names)), yticklabels=names, ylim=(-0.6, len(names) - 0.4))
     ax.set_xlim(0.0, end)

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+import hopfax as hx
+
 from .._console import number, table
 from ._run_result import FRAMES, Result
 
@@ -44,17 +46,26 @@ def report(run: Result, name: str) -> str:
         note,
         table(head, rows) if rows else "no switch took place",
     ]
-    shown = run.visited[: len(run.frames)]
-    opposite = matches(run)[shown, np.arange(len(shown))] < -0.5
-    if opposite.any():
-        ending = "; with a linear readout that ends a sequence" * (run.network.readout == "linear")
-        lines.append(
-            f"Memory {shown[int(np.argmax(opposite))]} was retrieved with the opposite sign, "
-            f"because its seed was negative{ending}."
-        )
+    lines += _ended(run)
     if int(run.trajectory.switches.count) > run.trajectory.switches.time.shape[0]:
         lines.append("More switches took place than are kept; shorten the horizon.")
     return "\n".join(lines) + "\n"
+
+
+def _ended(run: Result) -> list[str]:
+    """Why the sequence did not go on, and which memory was shown with the opposite sign."""
+    why = hx.observables.diagnose(run.trajectory, run.network)
+    if why.cause == "sign flip":
+        return [str(why)]
+    shown = run.visited[: len(run.frames)]
+    opposite = matches(run)[shown, np.arange(len(shown))] < -0.5
+    lines = [] if why.cause == "goes on" else [str(why)]
+    if opposite.any():
+        first = shown[int(np.argmax(opposite))]
+        lines.append(
+            f"Memory {first} was retrieved with the opposite sign, because its seed was negative."
+        )
+    return lines
 
 
 def explain(runs: dict[str, Result]) -> list[str]:

@@ -11,6 +11,7 @@ import tyro
 import hopfax as hx
 
 from ..._errors import warn
+from ..._fit._memory import branches, skipped
 from ..._fit._result import undetermined
 from ...losses._tables import read_table
 from .. import _interrupt, _options
@@ -115,6 +116,7 @@ class Fit:
         with precision(self.precision):
             targets, unit, read = self._events()
             network, options = self._network(targets), self._options(unit)
+            read += _branches(targets) if self.memory == "auto" else []
             for line in read:  # an option at fault is said before anything else
                 say(line)
             with _interrupt.once():
@@ -276,6 +278,17 @@ def _in_shell(text: str) -> str:
     for name, shell in _SHELL.items():
         text = text.replace(name, shell)
     return text
+
+
+def _branches(targets: list["hx.Events"]) -> list[str]:
+    """A line that names memories with several successors, unless a warning will."""
+    several = "" if skipped(targets) else branches(targets)
+    if not several:
+        return []
+    return [
+        f"note: {several}; if that is right, a longer memory (contexts) may have to be tried, "
+        "which takes longer"
+    ]
 
 
 def _gaps(raw: list["hx.Events"]) -> list[str]:

@@ -195,18 +195,30 @@ class TwoTimescaleHopfield(AbstractQuadraticHopfield):
 _DROWNED = 0.2  # of what noise makes: a seed that leaves it the sign of two handovers in five
 
 
+def _crosstalk(network: TwoTimescaleHopfield) -> np.ndarray:
+    """The overlaps of the memories as the network's learning rule leaves them, (P, P)."""
+    if network.learning == "pseudo_inverse":
+        return np.eye(network.patterns.P)
+    return np.asarray(network.patterns.gram())
+
+
+def seeds_of(network: TwoTimescaleHopfield) -> np.ndarray:
+    """What pushes memory `next` while `current` is active, at entry [next, current]: its bias, and
+    its overlap, which a saliency above 1 multiplies. Zero where `current` does not call `next`.
+
+    The parameters must be known, not be traced.
+    """
+    called = np.asarray(network.transition) != 0
+    called &= ~np.eye(network.patterns.P, dtype=bool)
+    return np.where(called, _crosstalk(network) + np.asarray(network.offset())[:, None], 0.0)
+
+
 def _bad_seeds(network: TwoTimescaleHopfield, state: FieldState, noise: Any) -> Iterator[str]:
-    P = network.patterns.P
-    bias, calls = np.asarray(network.offset()), np.asarray(network.transition)
-    if not calls.any():
+    if not np.asarray(network.transition).any():
         return
+    gram, bias = _crosstalk(network), np.asarray(network.offset())
     noisy = noise is not None and (not is_concrete(noise) or float(noise) > 0)
-    gram = (
-        np.eye(P) if network.learning == "pseudo_inverse" else np.asarray(network.patterns.gram())
-    )
-    called = (calls != 0) & ~np.eye(P, dtype=bool)
-    # What pushes `next` while `current` is active: its bias, and its overlap times a saliency > 1.
-    seeds = np.where(called, gram + bias[:, None], 0.0)
+    seeds = seeds_of(network)
     m = np.asarray(network.overlaps(state))
     small = 64 * np.finfo(m.dtype).eps
     drowned = small
