@@ -24,7 +24,8 @@ Family: TypeAlias = Literal["sequential", "dense", "rate", "input_driven"]
 FAMILIES: tuple[str, ...] = get_args(Family)
 #: The commands in the order of the help; in a settings file their names are tables.
 COMMANDS: tuple[str, ...] = (
-    *("sweep", "run", "fit", "theory", "plot", "report", "explore", "reproduce", "doctor"),
+    *("sweep", "run", "fit", "theory", "dynamics", "plot", "report", "explore", "reproduce"),
+    "doctor",
 )
 
 

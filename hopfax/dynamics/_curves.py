@@ -22,6 +22,8 @@ class Special(Reported):
     - `kind`: which. `parameter`: where. `branch`: of which branch of several.
     - `overlaps` (P,), `saliency` (P,) or None, `state`: there.
     - `spectrum`: eigenvalues (multipliers of an orbit) there.
+    - `returns`: of an orbit, the time after which it comes back; else None.
+    - `vector`: what was solved for.
 
     **Example:**
 
@@ -41,6 +43,7 @@ class Special(Reported):
     saliency: np.ndarray | None
     state: State
     spectrum: np.ndarray
+    returns: float | None = None
 
     def _report(self) -> Report:
         return Report(f"{self.kind} at {self.parameter:.10g}")
@@ -121,7 +124,7 @@ class Branch(Reported):
         }
         if not several:
             parts = {key: None if part is None else part[0] for key, part in parts.items()}
-        return cls(name=name, special=_special(look, curves), look=look, **parts)
+        return cls(name=name, special=_special(look, curves, scale), look=look, **parts)
 
     def state(self, *place: int) -> State:
         """The full state at point `k` (of several branches: at `b, k`)."""
@@ -190,7 +193,7 @@ def _shown(look: Callable, x: np.ndarray, there: np.ndarray) -> tuple[np.ndarray
     return overlaps, None if saliency is None else np.where(gone, np.nan, saliency)
 
 
-def _special(look: Callable, curves: Sequence[Curve]) -> list[Special]:
+def _special(look: Callable, curves: Sequence[Curve], scale: float | None) -> list[Special]:
     import jax
 
     found = [(lane, *point) for lane, curve in enumerate(curves) for point in curve.special]
@@ -208,6 +211,7 @@ def _special(look: Callable, curves: Sequence[Curve]) -> list[Special]:
             None if saliency is None else np.asarray(saliency[k]),
             jax.tree.map(lambda leaf, k=k: leaf[k], states),
             spectrum,
+            None if scale is None else float(point[-2] * scale),
         )
         for k, (lane, kind, point, spectrum) in enumerate(found)
     ]

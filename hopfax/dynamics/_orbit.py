@@ -24,6 +24,7 @@ _SLOW = 90.0  # slow time constants that it lasts
 _BEGIN = 0.6  # the part of it after which the transient counts as over
 _NEAR = 0.2  # a return is nearer than this part of the largest distance
 _CORRECTIONS = 25
+_GONE = 1e-9  # multipliers below it are shown as none
 
 
 class Orbit(Reported, eqx.Module):
@@ -83,7 +84,8 @@ class Orbit(Reported, eqx.Module):
         rows = [("period", f"{float(self.period):.12g}")]
         if self.order is not None:
             rows.append(("return", f"{float(self.returns):.12g}, with memories relabelled"))
-        listed = ", ".join(f"{abs(value):.6g}" for value in self.multipliers[:6])
+        sizes = [f"{size:.6g}" for size in np.abs(self.multipliers) if size > _GONE]
+        listed = ", ".join([*sizes[:6], *["smaller ones"] * (len(sizes) < len(self.multipliers))])
         rows += [("|multipliers|", listed), ("residual", f"{self.residual:.2g}")]
         return Report(f"{'stable' if self.stable else 'unstable'} closed orbit", rows)
 

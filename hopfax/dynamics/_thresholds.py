@@ -79,7 +79,7 @@ class Threshold(Reported):
 
 
 def critical_gain(
-    network: TwoTimescaleHopfield,
+    network: Network,
     start: State | None = None,
     *,
     horizon: float | None = None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from .._palette import COLOURS as COLOURS
 from ._associations import associations as associations
 from ._bifurcation import bifurcation as bifurcation
+from ._branch import branch as branch
 from ._dense import retrieval_diagram as retrieval_diagram
 from ._film import film_strip as film_strip
 from ._graph import transition_graph as transition_graph
@@ -39,6 +40,7 @@ __all__ = [
     "COLOURS",
     "associations",
     "bifurcation",
+    "branch",
     "curves",
     "dwell_curve",
     "facets",

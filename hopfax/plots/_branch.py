@@ -1,0 +1,126 @@
+"""Branches of states of rest and of orbits."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .._errors import as_indices, check_option, check_type
+from ..dynamics import Branch
+from ._axes import COLOURS, Axes, check_axes, new_axes
+from ._legends import legend_below
+
+_MARKS = {
+    "fold": "o",
+    "branch point": "D",
+    "Hopf point": "s",
+    "period doubling": "^",
+    "Neimark-Sacker point": "v",
+}
+
+
+def branch(
+    found: Branch | Sequence[Branch],
+    *,
+    show: str = "auto",
+    memories: Sequence[int] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    r"""Draw branches over their parameter: solid where stable, dashed where not.
+
+    Markers stand at folds, branch points, Hopf points, period doublings and Neimark-Sacker points.
+
+    **Arguments:**
+
+    - `found`: of `hopfax.dynamics.branch` or `orbit_branch`, one or several.
+    - `show`: "overlap" or "saliency" of the memories, "returns", the time after which an orbit
+      comes back, or "auto": the returns of orbits, else overlaps.
+    - `memories`: which of them (default: all).
+    - `ax`: where to draw.
+
+    **Returns:** the Axes.
+
+    **Raises:** TypeError/ValueError for what is no branch, or does not have what is to be shown.
+
+    **Example:**
+
+    ```python
+    import matplotlib.pyplot as plt
+
+    network = hx.Hopfield(hx.patterns.hadamard(3, 16), activation=hx.Tanh(2.0))
+    make = hx.dynamics.along(network, "gain")
+    found = hx.dynamics.branch(make, network.init(weights=[0.9, 0.0, 0.0]), (2.0, 0.5))
+    ax = hx.plots.branch(found, memories=[0])
+    plt.close(ax.figure)
+    ```
+    """
+    check_axes(ax)
+    check_option(show, "show", ("auto", "overlap", "saliency", "returns"))
+    branches = [found] if isinstance(found, Branch) else list(found)
+    for one in branches:
+        check_type(one, "found", Branch, "a branch, as of hopfax.dynamics.branch")
+    if not branches:
+        raise ValueError("`found` must hold at least one branch, got none.")
+    if show == "auto":
+        show = "overlap" if branches[0].returns is None else "returns"
+    ax = new_axes((6.0, 4.0)) if ax is None else ax
+    kinds: set[str] = set()
+    for one in branches:
+        values = _values(one, show, memories)
+        for lane in range(values.shape[0]):
+            parameter = np.atleast_2d(one.parameter)[lane]
+            stable = np.atleast_2d(one.stable)[lane]
+            for column in range(values.shape[2]):
+                colour = COLOURS[(column if values.shape[2] > 1 else lane) % len(COLOURS)]
+                _line(ax, parameter, values[lane, :, column], stable, colour)
+        kinds |= _mark(ax, one, show, memories)
+    ax.set_xlabel(branches[0].name)
+    labels = {"overlap": "overlap", "saliency": "saliency", "returns": "time of return"}
+    ax.set_ylabel(labels[show])
+    handles = [ax.plot([], [], color="0.3", ls=ls, label=label)[0] for ls, label in _STYLES]
+    handles += [
+        ax.plot([], [], _MARKS[kind], color="0.2", mfc="white", label=kind)[0]
+        for kind in sorted(kinds)
+    ]
+    legend_below(ax, handles, 3)
+    return ax
+
+
+_STYLES = (("-", "stable"), ("--", "unstable"))
+
+
+def _values(found: Branch, show: str, memories: Sequence[int] | None) -> np.ndarray:
+    """What is shown, (lanes, points, columns)."""
+    shown = {"overlap": found.overlaps, "saliency": found.saliency, "returns": found.returns}[show]
+    if shown is None:
+        raise ValueError(f"`found` has no {show}; use show='overlap'.")
+    lanes = np.atleast_2d(found.parameter).shape
+    values = np.reshape(shown, (*lanes, -1))
+    if memories is None or show == "returns":
+        return values
+    return values[..., np.asarray(as_indices(memories, "memories", values.shape[2]))]
+
+
+def _line(ax: Axes, x: np.ndarray, y: np.ndarray, stable: np.ndarray, colour: str) -> None:
+    """A curve in pieces, each of them stable or not."""
+    there = np.isfinite(x)
+    x, y, stable = x[there], y[there], stable[there]
+    cuts = np.flatnonzero(np.diff(stable.astype(int))) + 1
+    for part in np.split(np.arange(len(x)), cuts):
+        if not part.size:
+            continue
+        reach = np.append(part, part[-1] + 1) if part[-1] + 1 < len(x) else part
+        ax.plot(x[reach], y[reach], color=colour, ls="-" if stable[part[0]] else "--")
+
+
+def _mark(ax: Axes, found: Branch, show: str, memories: Sequence[int] | None) -> set[str]:
+    """Markers at the special points of a branch, and their kinds."""
+    for point in found.special:
+        if show == "returns":
+            heights = np.atleast_1d(point.returns)
+        else:
+            heights = point.overlaps if show == "overlap" else point.saliency
+            if memories is not None:
+                heights = heights[np.asarray(memories)]
+        places = np.full(len(heights), point.parameter)
+        ax.plot(places, heights, _MARKS[point.kind], color="0.2", mfc="white", zorder=4)
+    return {point.kind for point in found.special}
