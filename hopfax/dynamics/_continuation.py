@@ -340,19 +340,7 @@ class _Walk:
             if last:
                 curve.points.append(x)
                 curve.spectra.append(spectrum)
-            self.keep(curve, bracket.kind, x, spectrum)
-
-    def keep(self, curve: Curve, kind: str, x: np.ndarray, spectrum: np.ndarray) -> None:
-        """A special point of a curve. Where a pitchfork is met on its own branch the parameter
-        turns back, too: a branch point, which is known better as a fold, since points near it are
-        hardly to be corrected where curves cross."""
-        for k, (other, at, values) in enumerate(curve.special):
-            distance = np.sqrt((((x - at) ** 2) * self.metric).sum())
-            if {kind, other} == {"fold", "branch point"} and distance < _SAME:
-                best = (x, spectrum) if kind == "fold" else (at, values)
-                curve.special[k] = ("branch point", *best)
-                return
-        curve.special.append((kind, x, spectrum))
+            _keep(curve, bracket.kind, x, spectrum, self.metric)
 
     def located(
         self, here: _At, there: _At, lanes: np.ndarray, kind: str
@@ -396,6 +384,21 @@ class _Walk:
         # Where curves cross no point can be corrected: it lies on the chord of the nearest two.
         chord = left.x + np.clip(part, 0, 1) * (right.x - left.x)
         return right.chosen(part[:, 0] > 0.5, left)._replace(x=chord), lanes
+
+
+def _keep(
+    curve: Curve, kind: str, x: np.ndarray, spectrum: np.ndarray, metric: np.ndarray
+) -> None:
+    """A special point of a curve. Where a pitchfork is met on its own branch the parameter turns
+    back, too: a branch point, which is known better as a fold, since points near it are hardly to
+    be corrected where curves cross."""
+    for k, (other, at, values) in enumerate(curve.special):
+        distance = np.sqrt((((x - at) ** 2) * metric).sum())
+        if {kind, other} == {"fold", "branch point"} and distance < _SAME:
+            best = (x, spectrum) if kind == "fold" else (at, values)
+            curve.special[k] = ("branch point", *best)
+            return
+    curve.special.append((kind, x, spectrum))
 
 
 def _joined(parts: Sequence[_At], lanes: Sequence[int] | None = None) -> _At:
