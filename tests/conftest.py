@@ -73,7 +73,13 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 #: Files that take longest; a worker has a whole file, and none is to begin one of these at the end,
 #: when the other workers have nothing left to do.
 FIRST = (
-    *("test_notebooks.py", "test_cli_dense.py", "test_event_driven.py", "test_fit.py"),
+    *(
+        "test_dynamics_orbits.py",
+        "test_notebooks.py",
+        "test_cli_dense.py",
+        "test_event_driven.py",
+        "test_fit.py",
+    ),
     *("test_long_memory.py", "test_sequence.py", "test_theory_rate.py", "test_agreement_dense.py"),
     *("test_agreement_sequential.py", "test_cli_fit.py", "test_rate.py", "test_density.py"),
     *("test_second_derivatives.py", "test_theory_sequential.py", "test_theory_dense.py"),

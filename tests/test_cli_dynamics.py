@@ -1,0 +1,61 @@
+"""`hopfax dynamics`: the orbit of a sequence, and the gain at which it is born."""
+
+import re
+
+import jax.numpy as jnp
+import pytest
+import zoo
+
+import hopfax as hx
+
+CYCLE = ("--memories", "3", "--neurons", "16", "--tau", "20", "--bias", "0.02")
+
+
+@pytest.mark.slow
+def test_the_orbit_and_the_threshold_are_printed_and_drawn(command, tmp_path):
+    status, out, err = command("dynamics", *CYCLE, "--picture", tmp_path / "dwell.png")
+    assert status == 0, err
+    network, _ = zoo.cycle()
+    exact = float(hx.dynamics.critical_gain(network).gain)
+    (printed,) = re.findall(
+        r"^critical gain ([\d.]+): fold; just below, the sequence dies$", out, re.M
+    )
+    assert float(printed) == pytest.approx(exact, rel=1e-11)
+    assert "stable closed orbit" in out and "theory of widely separated timescales: " in out
+    assert (tmp_path / "dwell.png").stat().st_size > 10_000
+
+    model = tmp_path / "model.hopfax"
+    hx.save(model, network)
+    status, again, err = command("dynamics", "--model", model)
+    assert status == 0, err
+    assert f"critical gain {printed}" in again
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--picture", "dwell.txt"), "`picture` must end in .png"),
+        (("--horizon", "-1"), "`horizon` must be"),
+        (("--seed", "3"), "`seed`"),
+        (("--memories", "0"), "`memories` must be at least 1"),
+    ],
+)
+def test_bad_options_are_named(command, options, text):
+    status, _, err = command("dynamics", *CYCLE, *options)
+    assert status == 2 and text in err
+
+
+def test_another_kind_of_model_is_refused(command, tmp_path):
+    hx.save(tmp_path / "model.hopfax", hx.Hopfield(hx.patterns.hadamard(3, 16)))
+    status, _, err = command("dynamics", "--model", tmp_path / "model.hopfax")
+    assert status == 2 and "`model` must hold a TwoTimescaleHopfield" in err
+
+
+@pytest.mark.slow
+def test_a_network_without_a_sequence_says_so(command, tmp_path):
+    still = hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(3, 16), jnp.zeros((3, 3)), kappa=5.0, tau=20.0, bias=0.02
+    )
+    hx.save(tmp_path / "model.hopfax", still)
+    status, _, err = command("dynamics", "--model", tmp_path / "model.hopfax")
+    assert status == 1 and "no stable sequence was found at gains from 5" in err
