@@ -1,4 +1,4 @@
-"""Textbook flows, written as a user writes a network: two variables are two neurons."""
+"""Textbook flows, written as a user writes a network: each variable is a neuron."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ import hopfax as hx
 
 
 class Plane(hx.AbstractFlow):
-    """x' = flow(x, p) for x of shape (2,)."""
+    """x' = flow(x, p)."""
 
     patterns: hx.Patterns
     parameter: Any
@@ -35,9 +35,9 @@ class Plane(hx.AbstractFlow):
         yield hx.Bound("parameter", self.parameter)
 
 
-def plane(flow, parameter=0.0):
+def plane(flow, parameter=0.0, N=2):
     """A network with this flow."""
-    return Plane(hx.Patterns(jnp.array([[1.0, 1.0]])), jnp.asarray(parameter), flow)
+    return Plane(hx.Patterns(jnp.ones((1, N))), jnp.asarray(parameter), flow)
 
 
 def fold(x, y, p):
@@ -65,6 +65,11 @@ def hopf(x, y, p):
 def cusp(x, y, p):
     """The S of x^3 - x = p: folds at -+ 2 / (3 sqrt(3))."""
     return p + x - x**3, -y
+
+
+def lorenz(x, y, z, p):
+    """Chaos at p = 28: exponents 0.9056, 0, -14.5723, whose sum is the divergence, -41/3."""
+    return 10 * (y - x), x * (p - z) - y, x * y - 8 / 3 * z
 
 
 def van_der_pol(x, y, p):

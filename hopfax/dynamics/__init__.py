@@ -5,6 +5,7 @@
     orbit                    the closed orbit of a sequence: period, dwell, Floquet multipliers
     orbit_branch             orbits as a parameter varies
     critical_gain            the gain at which a sequence is born
+    lyapunov                 Lyapunov exponents of a run, and the dimension of its attractor
 
 All work in the smallest exact form of a network, so that their cost does not depend on N where
 classes or the span of the memories carry it.
@@ -12,6 +13,7 @@ classes or the span of the memories carry it.
 
 from ._branch import branch as branch
 from ._curves import Branch as Branch, Special as Special
+from ._lyapunov import Lyapunov as Lyapunov, lyapunov as lyapunov
 from ._orbit import Orbit as Orbit, orbit as orbit
 from ._orbit_branch import orbit_branch as orbit_branch
 from ._parameter import Along as Along, along as along
@@ -26,6 +28,7 @@ from ._thresholds import Threshold as Threshold, critical_gain as critical_gain
 __all__ = [
     "Along",
     "Branch",
+    "Lyapunov",
     "Orbit",
     "Special",
     "Spectrum",
@@ -34,6 +37,7 @@ __all__ = [
     "along",
     "branch",
     "critical_gain",
+    "lyapunov",
     "orbit",
     "orbit_branch",
     "spectrum",

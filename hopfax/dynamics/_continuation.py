@@ -386,9 +386,7 @@ class _Walk:
         return right.chosen(part[:, 0] > 0.5, left)._replace(x=chord), lanes
 
 
-def _keep(
-    curve: Curve, kind: str, x: np.ndarray, spectrum: np.ndarray, metric: np.ndarray
-) -> None:
+def _keep(curve: Curve, kind: str, x: np.ndarray, spectrum: np.ndarray, metric: np.ndarray) -> None:
     """A special point of a curve. Where a pitchfork is met on its own branch the parameter turns
     back, too: a branch point, which is known better as a fold, since points near it are hardly to
     be corrected where curves cross."""

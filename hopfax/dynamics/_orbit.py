@@ -164,10 +164,7 @@ def orbit(
 
 def _horizon(network: AbstractFlow, horizon: Any) -> float:
     if horizon is not None:
-        horizon = as_number(horizon, "horizon")
-        if not 0 < horizon < np.inf:
-            raise ValueError(f"`horizon` must be a time > 0, got {horizon:g}.")
-        return horizon
+        return checked_horizon(horizon)
     slow = network.slow_constant()
     if slow is None:
         raise ValueError(
@@ -175,6 +172,14 @@ def _horizon(network: AbstractFlow, horizon: Any) -> float:
             "time, in fast time constants, in which a run settles on the orbit and goes round."
         )
     return _SLOW * max(1.0, float(jnp.max(slow)))
+
+
+def checked_horizon(horizon: Any) -> float:
+    """A time. **Raises:** TypeError/ValueError for anything else."""
+    horizon = as_number(horizon, "horizon")
+    if not 0 < horizon < np.inf:
+        raise ValueError(f"`horizon` must be a time > 0, got {horizon:g}.")
+    return horizon
 
 
 class _Seen(eqx.Module):

@@ -15,6 +15,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from .. import _status
 from .._engines import Auto, Diffrax, EventDriven
 from .._programs import jitted
 from .._simulate import simulate
@@ -23,11 +24,17 @@ from ..networks import AbstractFlow
 from ._continuation import AbstractEquation, Slope, pairs, product
 from ._reduced import Given, Reduced, reduced
 
+_LONGEST = 0.25  # the largest step times the norm of the Jacobian: Dopri8 then errs by 1e-10
+_SLOWEST = 0.1  # rates below this count as that
 
-def exactly(dtype: Any) -> Auto:
-    """Runs to the rounding of a dtype: exact events of order 24, or Dopri8 with tight steps."""
+
+def exactly(dtype: Any, longest: Any = None) -> Auto:
+    """Runs to the rounding of a dtype: exact events of order 24, or Dopri8 with tight steps, of at
+    most `longest`."""
     eps = float(np.finfo(dtype).eps)
-    tight = diffrax.PIDController(rtol=50 * eps, atol=50 * eps, pcoeff=0.3, icoeff=0.4)
+    tight = diffrax.PIDController(
+        rtol=50 * eps, atol=50 * eps, pcoeff=0.3, icoeff=0.4, dtmax=longest
+    )
     exact = EventDriven(order=24, tol=max(1e-14, 16 * eps), switches=8)
     return Auto(exact, Diffrax(solver=diffrax.Dopri8(), controller=tight))
 
@@ -47,17 +54,22 @@ def moved(
     order: Any,
     derivative: Literal["forward", "reverse"] = "forward",
 ) -> Float[Array, " n"]:
-    r"""$S\, \Phi_D(u)$."""
+    r"""$S\, \Phi_D(u)$; NaN if the run fails."""
     form = reduced(network, template, Given())
+    # Steps are controlled by the state's error. Near a state of rest, where that is none, they
+    # would become so long that the derivatives are wrong: rates bound them.
+    rates = jnp.linalg.norm(jax.jacfwd(form.rate)(jax.lax.stop_gradient(u)))
+    longest = _LONGEST / jnp.maximum(jax.lax.stop_gradient(rates), _SLOWEST)
     run = simulate(
         network,
         form.state(u),
         jnp.stack([jnp.zeros_like(time), time]),
-        method=exactly(u.dtype),
+        method=exactly(u.dtype, longest),
         derivative=derivative,
         throw=False,
     )
-    return relabelled(form, reduced(network, run.final, Given()).start, order)
+    after = relabelled(form, reduced(network, run.final, Given()).start, order)
+    return jnp.where(run.status == _status.OK, after, jnp.nan)
 
 
 @jitted
