@@ -1,6 +1,7 @@
 """States of rest, closed orbits, their stability and their bifurcations, to rounding.
 
     steady_state, spectrum   where the flow vanishes, and the eigenvalues there
+    rest_states              all that a search from many starts finds
     branch                   states of rest as a parameter varies, through folds
     orbit                    the closed orbit of a sequence: period, dwell, Floquet multipliers
     orbit_branch             orbits as a parameter varies
@@ -17,6 +18,7 @@ from ._lyapunov import Lyapunov as Lyapunov, lyapunov as lyapunov
 from ._orbit import Orbit as Orbit, orbit as orbit
 from ._orbit_branch import orbit_branch as orbit_branch
 from ._parameter import Along as Along, along as along
+from ._rest_states import RestStates as RestStates, rest_states as rest_states
 from ._steady import (
     Spectrum as Spectrum,
     SteadyState as SteadyState,
@@ -30,6 +32,7 @@ __all__ = [
     "Branch",
     "Lyapunov",
     "Orbit",
+    "RestStates",
     "Special",
     "Spectrum",
     "SteadyState",
@@ -40,6 +43,7 @@ __all__ = [
     "lyapunov",
     "orbit",
     "orbit_branch",
+    "rest_states",
     "spectrum",
     "steady_state",
 ]

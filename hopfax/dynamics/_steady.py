@@ -16,7 +16,7 @@ from .._report import Report, Reported, in_brief
 from .._roots import implicit_point
 from .._types import Input, PerPattern, State, is_concrete
 from ..networks import AbstractFlow
-from ._reduced import Given, checked, checked_inputs, left_out, reduced, tolerance
+from ._reduced import Given, Reduced, checked, checked_inputs, left_out, reduced, tolerance
 
 _SINGULAR = 1e-9  # of the largest singular value: below it a state of rest is one of a continuum
 
@@ -208,31 +208,36 @@ def steady_state(
 @jitted
 def _found(network: AbstractFlow, state: State, given: Given, max_steps: int) -> SteadyState:
     form = reduced(network, state, given)
-    tol = tolerance(form.start.dtype)
-    fixed = jax.lax.stop_gradient(form)
-    solver = optx.LevenbergMarquardt(rtol=tol, atol=tol)
+    return solved(form, form.start, left_out(network, form), max_steps)[1]
+
+
+def solved(
+    form: Reduced, start: Float[Array, " n"], others: int, max_steps: int
+) -> tuple[Float[Array, " n"], SteadyState]:
+    """The state of rest near a vector of a form: its vector, and all that is told of it."""
+    tol = tolerance(start.dtype)
+    fixed, start = jax.lax.stop_gradient((form, start))
     solution = optx.root_find(
         lambda u, fixed: fixed.rate(u),
-        solver,
-        fixed.start,
+        optx.LevenbergMarquardt(rtol=tol, atol=tol),
+        start,
         args=fixed,
         max_steps=max_steps,
         throw=False,
     )
-    u = _polished(fixed, solution.value)
-    u = implicit_point(form.rate, u)
+    u = implicit_point(form.rate, _polished(fixed, solution.value))
     residual = jnp.abs(form.rate(u)).max()
     scale = jnp.maximum(jnp.abs(u).max(), 1.0)
     status = jnp.where(residual <= tol * scale, _status.OK, _status.SOLVER_FAILED)
     status = jnp.where(jnp.isfinite(residual), status, _status.NONFINITE)
-    return SteadyState(
+    return u, SteadyState(
         form.state(u),
         form.overlaps(u),
         form.saliency(u),
         residual,
         status.astype(jnp.int32),
         jax.jacfwd(form.rate)(u),
-        left_out(network, form),
+        others,
     )
 
 
