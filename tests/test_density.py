@@ -329,7 +329,7 @@ def _like_the_grid(draws, grid):
         assert abs(seen.std() / sd - 1) < 4 / np.sqrt(2 * 100), name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_blackjax_finds_the_posterior(page, grid):
     pytest.importorskip("blackjax")
     with jax.numpy_dtype_promotion("standard"):

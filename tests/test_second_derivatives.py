@@ -162,7 +162,7 @@ def differences_of(name):
             ("tanh", ("fr",), pytest.mark.slow),
             ("rates with kinks", ("ff",), pytest.mark.slow),
             ("hard tanh", ("ff", "rf", "rr"), pytest.mark.long),
-            ("hard tanh, |m|", ("fr",), pytest.mark.slow),
+            ("hard tanh, |m|", ("fr",), pytest.mark.long),
             ("tanh", ("ff", "rf", "rr"), pytest.mark.long),
             ("rates with kinks", ("fr", "rf", "rr"), pytest.mark.long),
         )

@@ -51,8 +51,11 @@ def simulated(interaction, N, load, m0, steps, realisations, trials, **options):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("interaction", "load", "m0"),
-    [(hx.Power(3), 0.05, 0.8), (hx.Power(3), 0.08, 0.95), (hx.ManyBody(3), 0.06, 0.8)],
-    ids=["power", "power, high load", "3-body"],
+    [
+        pytest.param(hx.Power(3), 0.05, 0.8, id="power"),
+        pytest.param(hx.Power(3), 0.08, 0.95, id="power, high load", marks=pytest.mark.long),
+        pytest.param(hx.ManyBody(3), 0.06, 0.8, id="3-body"),
+    ],
 )
 def test_trajectories_well_inside_the_basin(interaction, load, m0):
     """N = 1024: within 0.01 for six steps."""
