@@ -267,3 +267,33 @@ def test_bad_arguments_are_named(change, text):
     given |= change
     with pytest.raises((TypeError, ValueError), match=text):
         hx.dynamics.branch(given.pop("make"), given.pop("start"), given.pop("between"), **given)
+
+
+# All that a search finds
+
+
+def test_two_memories_have_nine_states_of_rest():
+    """With tanh and orthogonal memories the two combinations m_1 +- m_2 decouple: three each."""
+    network = hx.Hopfield(hx.patterns.hadamard(2, 16), activation=hx.Tanh(2.0))
+    found = hx.dynamics.rest_states(network, network.init(weights=[1.0, 0.0]), count=64)
+    assert set(found.names) == {
+        *("memory 0", "memory 1", "-memory 0", "-memory 1", "silent"),
+        *("mixture 0 1", "mixture 0 -1", "mixture -0 1", "mixture -0 -1"),
+    }
+    stable = [name for name, state in zip(found.names, found.states, strict=True) if state.stable]
+    assert sorted(stable) == ["-memory 0", "-memory 1", "memory 0", "memory 1"]
+    assert found.shares.sum() == pytest.approx(1.0) and found.unsettled == 0.0
+    assert (found.shares[4:] == 0).all() and (found.shares[:4] > 0.1).all()
+    assert np.allclose(found.energies[:4], found.energies[0]) and found.energies[0] < 0
+    assert str(found).startswith("9 states of rest")
+
+
+def test_what_does_not_rest_is_counted():
+    network = nf.plane(nf.hopf, 1.0)  # all runs but one end on the orbit
+    like = network.init(x=[0.1, 0.1])
+    found = hx.dynamics.rest_states(network, like, count=16, horizon=40.0)
+    assert found.unsettled == 1.0 and found.energies is None
+    assert found.names == ["silent"] and found.states[0].spectrum.unstable == 2
+    for change, text in ((dict(size=0.0), "`size`"), (dict(count=0), "`count`")):
+        with pytest.raises(ValueError, match=text):
+            hx.dynamics.rest_states(network, like, **change)
