@@ -118,7 +118,8 @@ def main() -> None:
     given = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     if given.memories:
-        memories(*given.memories, given.step)
+        neurons, many = given.memories
+        memories(neurons, many, given.step)
     else:
         thresholds(given.sizes, given.tau, given.bias)
 

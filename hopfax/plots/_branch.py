@@ -1,12 +1,13 @@
 """Branches of states of rest and of orbits."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from .._errors import as_indices, check_option, check_type
 from ..dynamics import Branch
-from ._axes import COLOURS, Axes, check_axes, new_axes
+from ._axes import COLOURS, Artist, Axes, check_axes, new_axes
 from ._legends import legend_below
 
 _MARKS = {
@@ -19,7 +20,7 @@ _MARKS = {
 
 
 def branch(
-    found: Branch | Sequence[Branch],
+    found: Any,
     *,
     show: str = "auto",
     memories: Sequence[int] | None = None,
@@ -55,7 +56,7 @@ def branch(
     """
     check_axes(ax)
     check_option(show, "show", ("auto", "overlap", "saliency", "returns"))
-    branches = [found] if isinstance(found, Branch) else list(found)
+    branches: list[Branch] = [found] if isinstance(found, Branch) else list(found)
     for one in branches:
         check_type(one, "found", Branch, "a branch, as of hopfax.dynamics.branch")
     if not branches:
@@ -76,7 +77,9 @@ def branch(
     ax.set_xlabel(branches[0].name)
     labels = {"overlap": "overlap", "saliency": "saliency", "returns": "time of return"}
     ax.set_ylabel(labels[show])
-    handles = [ax.plot([], [], color="0.3", ls=ls, label=label)[0] for ls, label in _STYLES]
+    handles: list[Artist] = [
+        ax.plot([], [], color="0.3", ls=ls, label=label)[0] for ls, label in _STYLES
+    ]
     handles += [
         ax.plot([], [], _MARKS[kind], color="0.2", mfc="white", label=kind)[0]
         for kind in sorted(kinds)
@@ -93,11 +96,12 @@ def _values(found: Branch, show: str, memories: Sequence[int] | None) -> np.ndar
     shown = {"overlap": found.overlaps, "saliency": found.saliency, "returns": found.returns}[show]
     if shown is None:
         raise ValueError(f"`found` has no {show}; use show='overlap'.")
-    lanes = np.atleast_2d(found.parameter).shape
-    values = np.reshape(shown, (*lanes, -1))
+    lanes, points = np.atleast_2d(found.parameter).shape
+    values = np.asarray(shown).reshape(lanes, points, -1)
     if memories is None or show == "returns":
         return values
-    return values[..., np.asarray(as_indices(memories, "memories", values.shape[2]))]
+    columns = np.asarray(as_indices(memories, "memories", found.overlaps.shape[-1]))
+    return values[..., columns]
 
 
 def _line(ax: Axes, x: np.ndarray, y: np.ndarray, stable: np.ndarray, colour: str) -> None:
@@ -115,12 +119,10 @@ def _line(ax: Axes, x: np.ndarray, y: np.ndarray, stable: np.ndarray, colour: st
 def _mark(ax: Axes, found: Branch, show: str, memories: Sequence[int] | None) -> set[str]:
     """Markers at the special points of a branch, and their kinds."""
     for point in found.special:
-        if show == "returns":
-            heights = np.atleast_1d(point.returns)
-        else:
-            heights = point.overlaps if show == "overlap" else point.saliency
-            if memories is not None:
-                heights = heights[np.asarray(memories)]
+        shown = {"returns": point.returns, "overlap": point.overlaps, "saliency": point.saliency}
+        heights = np.ravel(np.asarray(shown[show], float))
+        if memories is not None and show != "returns":
+            heights = heights[np.asarray(memories)]
         places = np.full(len(heights), point.parameter)
         ax.plot(places, heights, _MARKS[point.kind], color="0.2", mfc="white", zorder=4)
     return {point.kind for point in found.special}
