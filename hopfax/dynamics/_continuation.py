@@ -27,6 +27,7 @@ _EXACT = 1e-4  # of the tolerance: below it nothing is left to correct
 _KINK = 1e-3  # of the largest step: below it a turn is a kink, which no shorter step smooths
 _REFINED = 90  # steps of the search for a special point: bisection alone needs 50
 _ASIDE = (0.5, 0.37, 0.63, 0.2, 0.8)  # parts of an interval that are tried where others fail
+_CLOSE = 1e-5  # the part of a step to which a special point has to be enclosed
 _TRIED = 10  # of these in a row
 _GROWTH, _SHRINK = 1.5, 0.4
 _SAME = 1e-4  # the distance below which a fold and a branch point are one
@@ -333,6 +334,8 @@ class _Walk:
         for bracket, result in zip(self.brackets, found, strict=True):
             curve = self.curves[bracket.lane]
             if result is None:
+                ends = [f"{point.x[0, -1]:.6g}" for point in (bracket.here, bracket.there)]
+                curve.ended += f"; a {bracket.kind} between {ends[0]} and {ends[1]} was not located"
                 continue
             place, at = result
             x, spectrum = at.x[place].copy(), at.spectrum[place].copy()
@@ -383,7 +386,8 @@ class _Walk:
         part = np.nan_to_num(first / (first - last))[:, None]
         # Where curves cross no point can be corrected: it lies on the chord of the nearest two.
         chord = left.x + np.clip(part, 0, 1) * (right.x - left.x)
-        return right.chosen(part[:, 0] > 0.5, left)._replace(x=chord), lanes
+        close = (np.abs(high - low) <= _CLOSE * whole) | (at_high == 0)
+        return right.chosen(part[:, 0] > 0.5, left)._replace(x=chord), lanes & close
 
 
 def _keep(curve: Curve, kind: str, x: np.ndarray, spectrum: np.ndarray, metric: np.ndarray) -> None:
