@@ -14,6 +14,7 @@ def hopfield():
     return network, network.init(weights=[1.0, 0.1, 0.0])
 
 
+@pytest.mark.slow
 def test_at_rest_they_are_the_eigenvalues():
     network, start = hopfield()
     rest = hx.dynamics.steady_state(network, start)
@@ -64,6 +65,7 @@ def test_bad_arguments_are_named(change, text):
         hx.dynamics.lyapunov(*hopfield(), **{"horizon": 20.0, **change})
 
 
+@pytest.mark.slow
 def test_directions_that_part_too_far_are_told():
     network = nf.plane(lambda x, y, p: (60.0 * x, -y))
     with pytest.raises(hx.SimulationError, match="the run from `start` has diverged"):

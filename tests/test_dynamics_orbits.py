@@ -71,6 +71,7 @@ def test_unequal_gains_have_an_orbit_of_the_whole_period():
     assert dwells.sum() == pytest.approx(float(found.period), rel=1e-11)
 
 
+@pytest.mark.slow
 def test_van_der_pol():
     made = nf.plane(nf.van_der_pol, 1.0)
     found = hx.dynamics.orbit(made, made.init(x=[2.0, 0.0]), horizon=60.0)
@@ -82,6 +83,7 @@ def test_van_der_pol():
     assert np.log(np.abs(found.multipliers[0])) == pytest.approx(divergence, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_an_orbit_is_born_at_a_hopf_point():
     make = hx.dynamics.along(nf.plane(nf.hopf), "parameter")
     start = hx.dynamics.orbit(make(0.5), make(0.5).init(x=[0.7, 0.0]), horizon=40.0)
@@ -95,6 +97,7 @@ def test_an_orbit_is_born_at_a_hopf_point():
     assert found.to_xarray().attrs["kind"] == "orbits"
 
 
+@pytest.mark.slow
 def test_what_is_no_orbit_is_not_called_one():
     made = nf.plane(nf.fold, 1.0)  # comes to rest
     start = made.init(x=[0.5, 0.0])
@@ -148,6 +151,7 @@ def test_known_critical_gains(tau, bias, wanted):
     assert float(hx.dynamics.critical_gain(made).gain) == pytest.approx(wanted, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_threshold_that_cannot_be_found_says_why():
     still = hx.TwoTimescaleHopfield(
         hx.patterns.hadamard(3, 16), jnp.zeros((3, 3)), kappa=5.0, tau=20.0, bias=0.02

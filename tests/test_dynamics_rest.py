@@ -89,6 +89,7 @@ def test_memories_that_depend_on_each_other_have_no_eigenvalues_too_many():
     assert found.others == 0 and apart(found.eigenvalues, dense(network, state, hx.Inputs())) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_start_outside_the_span_and_a_current_are_taken_along():
     network, _ = hopfield()
     current = 0.1 * jax.random.normal(jax.random.key(0), (16,))
@@ -213,6 +214,7 @@ def test_a_branch_that_cannot_go_on_says_where():
     assert 0.4999 < found.parameter[-1] <= 0.5
 
 
+@pytest.mark.slow
 def test_a_memory_ends_where_its_fold_is():
     """Instantaneous transitions end memories of random patterns at a fold."""
     patterns = hx.patterns.random(jax.random.key(1), 5, 64)
@@ -272,6 +274,7 @@ def test_bad_arguments_are_named(change, text):
 # All that a search finds
 
 
+@pytest.mark.slow
 def test_two_memories_have_nine_states_of_rest():
     """With tanh and orthogonal memories the two combinations m_1 +- m_2 decouple: three each."""
     network = hx.Hopfield(hx.patterns.hadamard(2, 16), activation=hx.Tanh(2.0))
@@ -288,6 +291,7 @@ def test_two_memories_have_nine_states_of_rest():
     assert str(found).startswith("9 states of rest")
 
 
+@pytest.mark.slow
 def test_what_does_not_rest_is_counted():
     network = nf.plane(nf.hopf, 1.0)  # all runs but one end on the orbit
     like = network.init(x=[0.1, 0.1])
