@@ -180,12 +180,15 @@ def _first(network: Network, start: State | None, horizon: Any) -> tuple[float, 
 
 
 def _end(branch: Branch) -> Special | None:
-    """The special point at which a stable branch loses its stability."""
+    """The special point at which a stable branch loses its stability: next to the last stable point
+    of its first part, or the first unstable one."""
     lost = np.flatnonzero(~branch.stable)
-    bound = lost[0] if lost.size else len(branch.parameter)
+    if not lost.size:
+        return None
+    around = {int(lost[0]) - 1, int(lost[0])}
     for point in branch.special:
         distance = np.abs(branch.vectors - point.vector).sum(1)
-        if np.argsort(distance)[:2].min() <= bound:
+        if around & set(np.argsort(distance)[:2].tolist()):
             return point
     return None
 
