@@ -34,7 +34,9 @@ def test_stable_parts_are_solid_and_folds_are_marked(cusp):
     # the unstable part lies between the folds, to a step of the branch
     assert np.ptp(dashed[0].get_xdata()) == pytest.approx(2 * edge, abs=0.15)
     marks = [line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())]
-    assert np.allclose(sorted(float(line.get_xdata()[0]) for line in marks), [-edge, edge])
+    assert np.allclose(
+        sorted(float(np.ravel(line.get_xdata())[0]) for line in marks), [-edge, edge]
+    )
     assert ax.get_xlabel() == "parameter" and ax.get_ylabel() == "overlap"
     plt.close(ax.figure)
 

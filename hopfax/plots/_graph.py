@@ -158,7 +158,7 @@ def _node(ax: Axes, at: np.ndarray, radius: float, mu: int, name: str, dwell: fl
     ax.add_patch(Circle(tuple(at), radius, fc=colour, ec="white", lw=1.5, zorder=3))
     style: dict[str, Any] = dict(ha="center", va="center", color=ink_on(colour), zorder=4)
     if math.isnan(dwell):
-        ax.text(*at, name, **style)
+        ax.text(at[0], at[1], name, **style)
         return
     ax.text(at[0], at[1] + 0.3 * radius, name, **style)
     ax.text(at[0], at[1] - 0.4 * radius, f"{dwell:.3g}", fontsize="x-small", **style)
