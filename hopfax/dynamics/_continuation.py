@@ -87,8 +87,6 @@ class Curve:
     spectra: list[np.ndarray] = dataclasses.field(default_factory=list)
     special: list[tuple[str, np.ndarray, np.ndarray]] = dataclasses.field(default_factory=list)
     ended: str = ""
-    reached: bool = False  # the end of the interval, or what was looked for
-    failed: bool = False  # not even the first point
 
 
 class Settings(NamedTuple):
@@ -165,7 +163,6 @@ class _Walk:
         memory = self.equation.remembered(x[:, :-1], x[:, -1])
         here, fine, _ = self.fixed(x, memory, self.alive)
         for lane in _places(~fine):
-            self.curves[lane].failed = True
             self.end(lane, f"no solution was found near the start, at {begin:.6g}")
         first = np.zeros_like(x)
         first[:, -1] = self.heading * self.width
@@ -180,10 +177,10 @@ class _Walk:
         self.refine()
         return self.curves
 
-    def end(self, lane: int, why: str, reached: bool = False) -> None:
+    def end(self, lane: int, why: str) -> None:
         """A curve ends."""
         self.alive[lane] = False
-        self.curves[lane].ended, self.curves[lane].reached = why, reached
+        self.curves[lane].ended = why
 
     def record(self, here: _At, lanes: np.ndarray) -> None:
         """Points of these lanes are kept."""
@@ -212,7 +209,7 @@ class _Walk:
         self.record(there, accepted & self.alive)
         for lane in _places(crossed & self.alive):
             side = end if outside[lane] else begin
-            self.end(lane, f"it leaves the interval at {side:.6g}", reached=True)
+            self.end(lane, f"it leaves the interval at {side:.6g}")
         easy = accepted & (rounds <= 3) & (turned > 1 - (1 - _STRAIGHT) / 4)
         longer = np.minimum(self.length * _GROWTH, self.longest)
         self.length = np.where(easy, longer, self.length)
@@ -314,7 +311,7 @@ class _Walk:
                 pair = here.lane(lane), there.lane(lane)
                 self.brackets.append(_Bracket(lane, kind, *pair))
                 if kind == self.settings.until:
-                    self.end(lane, f"a {kind}, as asked", reached=True)
+                    self.end(lane, f"a {kind}, as asked")
 
     def refine(self) -> None:
         """Locate all special points, those of one kind together."""
