@@ -87,9 +87,22 @@ FIRST = (
 )
 
 
-def pytest_collection_modifyitems(items):
-    """The longest files first."""
+def pytest_addoption(parser):
+    parser.addoption(
+        "--first-cases",
+        action="store_true",
+        help="of every test only its first case, unless it is marked `every_case`",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """The longest files first; with `--first-cases` one case of each test."""
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else 99)
+    if config.getoption("first_cases"):
+        first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}.values()
+        kept = {item for item in items if item.get_closest_marker("every_case")}.union(first)
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
 
 
 #: A process may have 65530 memory maps on Linux, a compiled program takes hundreds of them, and the

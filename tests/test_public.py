@@ -78,6 +78,7 @@ def test_a_public_name_has_a_docstring_with_an_example(item):
     assert examples(item.__doc__), "it ends with a short example, in a block of ```python"
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("item", [p for p in OBJECTS if examples(p.values[0].__doc__)])
 def test_the_example_of_a_docstring_runs(item, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
