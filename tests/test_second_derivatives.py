@@ -159,11 +159,10 @@ def differences_of(name):
         pytest.param(name, order, marks=mark)
         for name, orders, mark in (
             ("hard tanh", ("fr",), pytest.mark.slow),
-            ("tanh", ("fr",), pytest.mark.long),
             ("rates with kinks", ("ff",), pytest.mark.slow),
             ("hard tanh", ("ff", "rf", "rr"), pytest.mark.long),
             ("hard tanh, |m|", ("fr",), pytest.mark.long),
-            ("tanh", ("ff", "rf", "rr"), pytest.mark.long),
+            ("tanh", ("ff", "fr", "rf", "rr"), pytest.mark.long),
             ("rates with kinks", ("fr", "rf", "rr"), pytest.mark.long),
         )
         for order in orders
