@@ -113,7 +113,7 @@ def test_spins_are_those_of_whole_numbers(name, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", ["power", "rectified", "many", "simplicial"])
 def test_spins_of_all_orders_and_sizes(kind, dtype):
     """100,000 spins in all, of orders 2 to 40 and 4 to 64 neurons."""

@@ -292,7 +292,7 @@ def gaussian(page):
     return page["gaussian"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_laplace_approximation_is_close_to_the_grid(page, grid, gaussian):
     density = page["density"]
     first, h = jax.jit(jax.grad(density)), 1e-5

@@ -476,7 +476,7 @@ def test_kappa_from_switch_times_from_bad_starts(cycle):
         assert_close(found.model.kappa, 5.0, 1e-9, f"from {start}: quadratic convergence")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kappa_from_saliencies_from_all_starts(cycle):
     """The published failure from overlaps (a local maximum of the loss between 2 and 5) is none of
     saliencies; overlaps from kappa = 2 are named or end elsewhere, and never in NaN."""

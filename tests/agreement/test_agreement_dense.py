@@ -52,7 +52,7 @@ def simulated(interaction, N, load, m0, steps, realisations, trials, **options):
 @pytest.mark.parametrize(
     ("interaction", "load", "m0"),
     [
-        pytest.param(hx.Power(3), 0.05, 0.8, id="power"),
+        pytest.param(hx.Power(3), 0.05, 0.8, id="power", marks=pytest.mark.long),
         pytest.param(hx.Power(3), 0.08, 0.95, id="power, high load", marks=pytest.mark.long),
         pytest.param(hx.ManyBody(3), 0.06, 0.8, id="3-body"),
     ],

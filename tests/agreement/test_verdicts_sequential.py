@@ -162,8 +162,8 @@ def test_random_settings_outside_are_refused_in_a_sentence():
             calls[k % 4](P, tau, bias)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("P", [3, *(pytest.param(P, marks=pytest.mark.long) for P in (4, 5))])
+@pytest.mark.long
+@pytest.mark.parametrize("P", [3, 4, 5])
 def test_singular_verdicts_at_large_separations(P):
     """tau = 1e4, b = 1e-3: critical gains within 0.05, basin edges within 3 %. The distance is
     O(log(tau) / (tau r)) with r the rate of a handover, and of the bias."""
