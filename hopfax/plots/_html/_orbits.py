@@ -12,13 +12,14 @@ from ._figures import Figures, new_figure
 from ._page import Page, Table, made_on, render
 from ._words import as_html
 
+_COLUMNS = ("kind", "at", "time of return")
 _SHAPES = ("circle", "diamond", "square", "triangle", "inverted_triangle")
 
 
 def page_of_orbits(dataset: Dataset, told: Mapping[str, Any], tables: Sequence[Table]) -> str:
     """What `hopfax dynamics` wrote as a page. `told`: its results; `tables`: further ones."""
     name = str(dataset.attrs["parameter"])
-    title = f"{told['end'].capitalize()} at {name} {told['critical_gain']:.10g}"
+    title = f"Critical {name} {told['critical_gain']:.10g}: {told['end']}"
     text = (
         f"<p>The stable orbit ends there; just below, {as_html(told['below'])}. At a {name} of "
         f"{told['gain']:.6g} its period is {told['period']:.10g} fast time constants.</p>"
@@ -27,7 +28,7 @@ def page_of_orbits(dataset: Dataset, told: Mapping[str, Any], tables: Sequence[T
     multipliers = [(str(k + 1), f"{size:.6g}") for k, size in enumerate(sizes) if size > 1e-9]
     head = f"Floquet multipliers at a {name} of {told['gain']:.6g}, of one return"
     shown = [
-        Table("Special points", ("kind", name, "time of return"), _special(dataset, name), (1, 2)),
+        Table("Special points", _COLUMNS, _special(dataset, name), (1, 2), half=True),
         Table(head, ("number", "size"), multipliers, (0, 1), half=True),
         *tables,
     ]
@@ -77,4 +78,6 @@ def _branches(dataset: Dataset, name: str) -> Figures:
         places = dataset[f"special_{name}"].values[at], dataset["special_returns"].values[at]
         look: dict[str, Any] = dict(marker=shape, size=9, fill_color="white", line_color="#1B1B23")
         figure.scatter(*places, legend_label=str(kind), **look)
+    if kinds.size:
+        figure.legend.location = "center_right"
     return Figures({"matrix": figure}, {})
