@@ -22,6 +22,12 @@ def cycle():
     return hx.dynamics.orbit(*network())
 
 
+@pytest.fixture(scope="module")
+def threshold():
+    """Where that orbit ends."""
+    return hx.dynamics.critical_gain(network()[0])
+
+
 @pytest.mark.slow
 def test_the_orbit_is_where_a_long_run_ends(cycle):
     assert cycle.stable and cycle.residual < 1e-12
@@ -120,8 +126,8 @@ def lives(made, state, dwells=400.0):
 
 
 @pytest.mark.slow
-def test_the_critical_gain_is_the_fold_of_the_orbit():
-    found = hx.dynamics.critical_gain(network()[0])
+def test_the_critical_gain_is_the_fold_of_the_orbit(threshold):
+    found = threshold
     assert found.end.kind == "fold" and found.below == "the sequence dies"
     gain = float(found.gain)
     assert np.abs(np.abs(found.end.spectrum) - 1).min() < 1e-6  # a second multiplier is 1
@@ -130,14 +136,14 @@ def test_the_critical_gain_is_the_fold_of_the_orbit():
     lower = hx.dynamics.critical_gain(network(kappa=2.0)[0])  # begins below it
     assert float(lower.gain) == pytest.approx(gain, rel=1e-10)
 
-    def threshold(bias, tau):
+    def born(bias, tau):
         return hx.dynamics.critical_gain(network(bias=bias, tau=tau)[0]).gain
 
-    by_bias, by_tau = jax.grad(threshold, argnums=(0, 1))(0.02, 20.0)
-    central = (threshold(0.0201, 20.0) - threshold(0.0199, 20.0)) / 2e-4
+    by_bias, by_tau = jax.grad(born, argnums=(0, 1))(0.02, 20.0)
+    central = (born(0.0201, 20.0) - born(0.0199, 20.0)) / 2e-4
     # central differences: the third derivative, of order 1e3, times 1e-8
     assert float(by_bias) == pytest.approx(float(central), rel=1e-4)
-    central = (threshold(0.02, 20.1) - threshold(0.02, 19.9)) / 0.2
+    central = (born(0.02, 20.1) - born(0.02, 19.9)) / 0.2
     assert float(by_tau) == pytest.approx(float(central), rel=1e-3)
 
 
@@ -162,3 +168,46 @@ def test_a_threshold_that_cannot_be_found_says_why():
         jax.jit(lambda b: hx.dynamics.critical_gain(network(bias=b)[0]).gain)(0.02)
     with pytest.raises(TypeError, match="`network` must be a TwoTimescaleHopfield"):
         hx.dynamics.critical_gain(hx.Hopfield(hx.patterns.hadamard(3, 16)))
+
+
+@pytest.mark.slow
+def test_a_saddle_orbit_lies_on_the_edge_of_the_basin_of_the_sequence(threshold):
+    """The unstable orbit of the branch, found without any run along an edge."""
+    branch = threshold.branches[-1]
+    k = int(np.flatnonzero(~branch.stable & (branch.parameter > 3.0))[-1])
+    assert (np.abs(branch.spectrum[k]) > 1).sum() == 1  # so that its manifold divides the space
+    made, saddle = network(kappa=branch.parameter[k])[0], branch.state(k)
+    below, above = (jax.tree.map(lambda x, by=by: by * x, saddle) for by in (0.8, 1.3))
+    found = hx.dynamics.basin_edge(made, below, above)
+    assert found.converged and found.fates == ("collapse", "sequence")
+    assert found.fraction == pytest.approx(0.4, abs=1e-9) and found.width < 1e-9
+    assert "before it" in str(found)
+    for off, alive in ((-1e-6, False), (1e-6, True)):
+        start = jax.tree.map(lambda a, b, f=0.4 + off: a + f * (b - a), below, above)
+        assert lives(made, start) == alive
+    with pytest.raises(ValueError, match="the same one after 1800 .*: 'sequence'"):
+        hx.dynamics.basin_edge(made, above, above)
+    silent = made.init(saliency=jnp.zeros(3))
+    early = hx.dynamics.basin_edge(made, silent, network()[1], horizon=0.1, throw=False)
+    assert not early.converged and str(early).startswith("no edge of a basin")
+    with pytest.raises(hx.SimulationError, match="are not decided after 1.6"):
+        hx.dynamics.basin_edge(made, silent, network()[1], horizon=0.1)
+
+
+@pytest.mark.slow
+def test_the_edge_of_a_basin_is_a_known_separatrix():
+    made = nf.plane(nf.pitchfork, 4.0)  # x = 0 lies between the basins of x = -2 and x = 2
+    a, b = made.init(x=[-2.0, 1.0]), made.init(x=[1.3, -0.5])
+    found = hx.dynamics.basin_edge(made, a, b, horizon=20.0)
+    assert found.fates == ("locked in -memory 0", "locked in memory 0")
+    assert found.fraction == pytest.approx(2 / 3.3, abs=1e-9)
+    assert found.states[0][0] < 0 < found.states[1][0]
+
+
+def test_arguments_of_the_edge_of_a_basin():
+    made, start = network()
+    other = made.init(saliency=[1.0, 0.0, 0.0], field=jnp.zeros(16))
+    with pytest.raises(ValueError, match="`a` and `b` must be states of the same form"):
+        hx.dynamics.basin_edge(made, start, other)
+    with pytest.raises(ValueError, match="`tol` is a part of the way"):
+        hx.dynamics.basin_edge(made, start, start, tol=2.0)

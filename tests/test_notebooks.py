@@ -9,7 +9,7 @@ from helpers import ROOT, run_python
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 #: Those that take more than half a minute. What they show is stored, and belongs to their code
 #: (tests/test_site.py); `pytest -m ""` runs them.
-LONG = ("04", "05", "06", "07", "08", "09", "11")
+LONG = ("04", "05", "06", "07", "08", "09", "11", "14")
 RUN = """
 import json, os, pathlib, warnings
 from matplotlib import pyplot

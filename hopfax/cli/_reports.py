@@ -1,5 +1,6 @@
 """Reports of what commands have written: which folder holds what, and single runs as pages."""
 
+import json
 import pathlib
 from typing import Any
 
@@ -7,17 +8,21 @@ import numpy as np
 
 from .. import _status
 from .._errors import StoreError
+from .._files import read_bytes
 from ..plots._html._page import Film, Table
 from ..plots._html._report import OneRun
 from ..plots._html._rerun import Again as Again
 from ._output import is_store, open_zarr, store_in
 from ._settings import FILE, read
 
+#: What `hopfax dynamics` writes: the branches, and what was found in numbers.
+BRANCHES, SUMMARY = "branches.zarr", "dynamics.json"
+
 _MOST = 4  # trajectories of one run: those of several learning rules
 
 
 def kind_of(place: pathlib.Path) -> str:
-    """What a place holds: "sweep", "run" or "fit" (a model).
+    """What a place holds: "sweep", "run", "dynamics" or "fit" (a model).
 
     **Raises:** FileNotFoundError if it is not there; StoreError if it is nothing of these.
     """
@@ -27,13 +32,15 @@ def kind_of(place: pathlib.Path) -> str:
         raise FileNotFoundError(f"`folder`: there is no folder {str(place)!r}.")
     if trajectories(place):
         return "run"
+    if (place / BRANCHES).is_dir():
+        return "dynamics"
     if is_store(store_in(place)) or (place / FILE).is_file() or (place.parent / FILE).is_file():
         return "sweep"
     if models(place):
         return "fit"
     raise StoreError(
-        f"`folder`: {place} holds no sweep, no run and no model; name a folder that `hopfax "
-        "sweep`, `hopfax run` or `hopfax fit` wrote to."
+        f"`folder`: {place} holds no sweep, no run, no branches and no model; name a folder that "
+        "`hopfax sweep`, `hopfax run`, `hopfax dynamics` or `hopfax fit` wrote to."
     )
 
 
@@ -72,6 +79,12 @@ def run_in(folder: pathlib.Path) -> list[OneRun]:
     """The runs that `hopfax run` wrote to a folder."""
     tables = settings_table(folder, "run")
     return [_run(folder, name, tables) for name in trajectories(folder)]
+
+
+def orbits_in(folder: pathlib.Path) -> tuple[Any, dict[str, Any], list[Table]]:
+    """The branches that `hopfax dynamics` wrote to a folder, its results, and its settings."""
+    told = json.loads(read_bytes(folder / SUMMARY, "folder", StoreError))
+    return open_zarr(folder, BRANCHES), told, settings_table(folder, "dynamics")
 
 
 def _run(folder: pathlib.Path, name: str, settings: list[Table]) -> OneRun:

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from .. import StoreError
 from ..plots._html._figures import require
+from ..plots._html._orbits import page_of_orbits
 from ..plots._html._report import RUNS, SIZE, About, page_of_run, page_of_sweep, title_of
 from . import _families, _reports
 from ._console import say
@@ -22,16 +23,19 @@ _NAME = "report.html"
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Write a sweep, a run or a fit as one HTML file: to hover, zoom and click, without a server.
+    """Write a sweep, a run, a fit or orbits as one HTML file: to hover, zoom and click, without a
+    server.
 
     Of a sweep, also an unfinished one: its map or curve with the theory over it, sliders for
     further axes, and at a click the overlaps and saliencies of the point, for which some points are
-    simulated again now. Of a run or a fitted model: its curves, switches and images.
+    simulated again now. Of a run or a fitted model: its curves, switches and images. Of
+    `hopfax dynamics --out`: the branches, their special points and multipliers.
     Example: hopfax report hopfax-out/sweep-0123abcd
     """
 
     folder: Positional[pathlib.Path]
-    """What `hopfax sweep`, `run` or `fit` wrote to, a stored sweep, or a model's file."""
+    """What `hopfax sweep`, `run`, `dynamics` or `fit` wrote to, a stored sweep, or a model's
+    file."""
     out: pathlib.Path | None = None
     """The .html file (default: report.html in the folder; beside a store or a model)."""
     runs: int = RUNS
@@ -58,7 +62,8 @@ class Report:
         place = Folder(out.parent, self.overwrite)
         place.check_named(out.name)
         with precision("float64"):
-            text = {"sweep": self._sweep, "run": self._run, "fit": self._fit}[kind]()
+            pages = {"sweep": self._sweep, "run": self._run, "dynamics": self._orbits}
+            text = pages.get(kind, self._fit)()
             place.write(out.name, lambda partial: partial.write_bytes(text.encode()), named=True)
         say(f"written to {out} ({len(text.encode()) / 1e6:.1f} MB); open it in a browser")
         return 0
@@ -67,7 +72,7 @@ class Report:
         """Where to write."""
         if self.out is not None:
             return self.out if self.out.suffix else self.out.with_name(f"{self.out.name}.html")
-        if kind == "run":
+        if kind in ("run", "dynamics"):
             return self.folder / _NAME
         if kind == "fit":
             return _reports.model_in(self.folder).with_suffix(".html")
@@ -112,6 +117,9 @@ class Report:
         except (ValueError, TypeError, OSError, StoreError) as error:
             notes.append(f"No runs were made again: {error}")
             return None
+
+    def _orbits(self) -> str:
+        return page_of_orbits(*_reports.orbits_in(self.folder))
 
     def _run(self) -> str:
         return page_of_run(*_reports.run_in(self.folder))

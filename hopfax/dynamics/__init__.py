@@ -6,12 +6,14 @@
     orbit                    the closed orbit of a sequence: period, dwell, Floquet multipliers
     orbit_branch             orbits as a parameter varies
     critical_gain            the gain at which a sequence is born
+    basin_edge               from where on a line of starts it is reached
     lyapunov                 Lyapunov exponents of a run, and the dimension of its attractor
 
 All work in the smallest exact form of a network, so that their cost does not depend on N where
 classes or the span of the memories carry it.
 """
 
+from ._basin import BasinEdge as BasinEdge, basin_edge as basin_edge
 from ._branch import branch as branch
 from ._curves import Branch as Branch, Special as Special
 from ._lyapunov import Lyapunov as Lyapunov, lyapunov as lyapunov
@@ -29,6 +31,7 @@ from ._thresholds import Threshold as Threshold, critical_gain as critical_gain
 
 __all__ = [
     "Along",
+    "BasinEdge",
     "Branch",
     "Lyapunov",
     "Orbit",
@@ -38,6 +41,7 @@ __all__ = [
     "SteadyState",
     "Threshold",
     "along",
+    "basin_edge",
     "branch",
     "critical_gain",
     "lyapunov",

@@ -146,7 +146,7 @@ def orbit(
     start = checked(network, start, "start")
     check_option(relabel, "relabel", ("auto", "never"))
     check_bool(throw, "throw")
-    horizon = _horizon(network, horizon)
+    horizon = horizon_of(network, horizon)
     guess, why = _returning(network, start, horizon, relabel == "auto")
     found = None if guess is None else closed(network, start, *guess)
     if found is not None and found.converged:
@@ -162,7 +162,8 @@ def orbit(
     return found if found is not None else _nothing(network, start)
 
 
-def _horizon(network: AbstractFlow, horizon: Any) -> float:
+def horizon_of(network: AbstractFlow, horizon: Any) -> float:
+    """A time, by default of 90 slow time constants. **Raises:** ValueError where there are none."""
     if horizon is not None:
         return checked_horizon(horizon)
     slow = network.slow_constant()

@@ -10,11 +10,13 @@ from .._claims import Claim, claim
 from ._measured import (
     BIAS,
     HORIZON,
+    LONG,
     Q_NEXT,
     Q_SELF,
     SAVES,
     SEPARATIONS,
     START,
+    STEP,
     TAU,
     P,
     Results,
@@ -169,6 +171,48 @@ def _order_of_thresholds(found: Results) -> Iterator[Claim]:
         )
 
 
+def _exact_thresholds(found: Results) -> Iterator[Claim]:
+    """Critical gains as folds of the orbit, and of runs that begin there."""
+    rows = zip(found.orbits_of.items(), found.from_fold, strict=True)
+    for (tau, exact), measured in rows:
+        yield claim(
+            f"critical gain of a cycle of {P} at tau = {tau:g}, exact",
+            exact.gain,
+            measured,
+            1e-3,
+            f"the gains that are tried lie {STEP:g} apart, and just below the fold a run is long",
+            f"P = {P}, uniform bias {BIAS:g}; theory: hopfax.dynamics.critical_gain, the "
+            f"{exact.end.kind} of the orbit; simulation: survival to {LONG:g} tau of runs that "
+            "begin on the orbit at the fold",
+        )
+
+
+def _exact_orbits(found: Results) -> Iterator[Claim]:
+    """The dwell and the leading multiplier of the orbit, and those of runs that settle on it."""
+    for tau, exact in found.orbits_of.items():
+        conditions = f"P = {P}, uniform bias {BIAS:g}; theory: hopfax.dynamics.orbit"
+        yield claim(
+            f"steady dwell / tau at kappa = 5, tau = {tau:g}, exact",
+            exact.orbit.returns / tau,
+            found.dwells[tau][1] / tau,
+            1e-9,
+            "what is left of the start after 28 dwells is rounding, as are the events' times",
+            f"{conditions}; simulation: the last dwell within {HORIZON:g} tau",
+        )
+        first, second = np.abs(exact.orbit.multipliers[:2])
+        factor, dwells = found.decays[tau]
+        yield claim(
+            f"leading Floquet multiplier at kappa = 5, tau = {tau:g}",
+            first,
+            factor,
+            first * (second / first) ** dwells,
+            f"the next multiplier, {second:.3f}, leaves ({second / first:.3f})^{dwells:g} of what "
+            "it began with",
+            f"{conditions}, of one dwell; simulation: by which factor the dwells' distance from "
+            "the steady one shrinks, in the last dwells in which it is above 1e-8 tau",
+        )
+
+
 def _one_timescale(found: Results) -> Iterator[Claim]:
     """Without a slow variable no memory is reached."""
     overlaps = found.one[1]
@@ -186,5 +230,5 @@ def _one_timescale(found: Results) -> Iterator[Claim]:
 
 _CHECKS = (
     *(_critical_gains, _fixed_points, _outcomes, _dwells, _first_switches, _thresholds),
-    *(_order_of_thresholds, _one_timescale),
+    *(_order_of_thresholds, _exact_thresholds, _exact_orbits, _one_timescale),
 )

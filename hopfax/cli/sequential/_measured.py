@@ -15,6 +15,8 @@ P, TAU, BIAS, START = 4, 50.0, 0.01, 4.0  # of the simulations that the figures 
 HORIZON, SAVES = 40.0, 2001  # in slow time constants
 SEPARATIONS = (50.0, 100.0, 200.0)  # at which the threshold is measured
 LANES = 16  # gains tried at each separation at once, twice
+RESOLVED = 1e-8  # the least part of tau by which dwells are told apart
+STEP, LONG = 1e-3, 300.0  # apart of the gains tried around a fold; for how long, in tau
 Q_SELF, Q_NEXT = 2.0, 1.5  # of the comparison without a slow variable
 
 
@@ -45,6 +47,9 @@ class Results:
     dwells: dict[float, tuple[float, float]]  # tau -> (predicted, measured)
     one: tuple[np.ndarray, np.ndarray]  # times and overlaps of the one-timescale run
     first_switch: float
+    orbits_of: dict[float, hx.dynamics.Threshold]  # tau -> the orbit at gain 5, and its fold
+    from_fold: np.ndarray  # thresholds of runs that begin on the orbit at the fold
+    decays: dict[float, tuple[float, float]]  # tau -> (factor a dwell, dwells that were left out)
 
 
 def _observe(trajectory):
@@ -60,6 +65,7 @@ def _observe(trajectory):
 def results() -> Results:
     """Everything that the claims and figures are about."""
     (collapse, entrained, seeded, *slower), low, high = _runs()
+    found = {tau: hx.dynamics.critical_gain(_network(tau)) for tau in SEPARATIONS}
     return Results(
         gains={size: float(theory.critical_gain(size)) for size in range(2, 9)},
         orbits={size: _threshold_of_orbits(size) for size in range(2, 7)},
@@ -73,6 +79,15 @@ def results() -> Results:
         dwells=_dwells([entrained, *slower]),
         one=_one_timescale(),
         first_switch=float(theory.switch_time(START, 5.0, TAU, BIAS)),
+        orbits_of=found,
+        from_fold=_from_fold(found),
+        decays=_decays([entrained, *slower], found),
+    )
+
+
+def _network(tau: float) -> hx.TwoTimescaleHopfield:
+    return hx.TwoTimescaleHopfield(
+        hx.patterns.hadamard(P, 2**P), hx.cyclic(P), kappa=5.0, tau=tau, bias=np.full(P, BIAS)
     )
 
 
@@ -84,9 +99,7 @@ def _runs() -> tuple[list[Sequence], np.ndarray, np.ndarray]:
     found.
     """
     point = hx.Point(
-        hx.TwoTimescaleHopfield(
-            hx.patterns.hadamard(P, 2**P), hx.cyclic(P), kappa=5.0, tau=TAU, bias=np.full(P, BIAS)
-        ),
+        _network(TAU),
         {"saliency": START * np.eye(P)[0]},
         np.linspace(0.0, HORIZON, SAVES),
         observe=_observe,
@@ -121,6 +134,49 @@ def _dwells(runs: list[Sequence]) -> dict[float, tuple[float, float]]:
     ends = [run.switches[-1] - run.switches[-2] for run in runs]
     rows = zip(SEPARATIONS, predicted, ends, strict=True)
     return {tau: (float(before), float(end)) for tau, before, end in rows}
+
+
+def _from_fold(found: dict[float, hx.dynamics.Threshold]) -> np.ndarray:
+    """For each separation the gain, bracketed by runs which begin on the orbit at the fold, above
+    which they go on."""
+    apart = STEP * (np.arange(LANES) - (LANES - 1) / 2)  # around the fold, rounded
+    lanes = [(more, tau, end.end) for more in apart for tau, end in found.items()]
+    starts = {
+        "saliency": np.array([np.asarray(end.saliency) for *_, end in lanes]),
+        "weights": np.array([np.asarray(end.state.weights) for *_, end in lanes]),
+    }
+    values = {
+        "kappa": np.array([round(end.parameter, 2) + more for more, _, end in lanes]),
+        "tau": np.array([tau for _, tau, _ in lanes]),
+        **starts,
+    }
+    point = hx.Point(
+        _network(TAU),
+        {name: value[0] for name, value in starts.items()},
+        np.linspace(0.0, LONG, 601),
+        observe=hx.observables.summary,
+        per_tau=True,
+    )
+    grid = {tuple(values): tuple(values.values())}
+    swept: Any = hx.sweep(point, grid, tile=len(lanes), progress=False, on_failure="raise")
+    alive = swept["regime"].values.reshape(LANES, -1) == hx.observables.REGIMES.index("sequence")
+    dead = LANES - 1 - np.argmax(~alive[::-1], axis=0)
+    gains = values["kappa"].reshape(LANES, -1)
+    places = np.arange(len(found))
+    return (gains[dead, places] + gains[np.minimum(dead + 1, LANES - 1), places]) / 2
+
+
+def _decays(
+    runs: list[Sequence], found: dict[float, hx.dynamics.Threshold]
+) -> dict[float, tuple[float, float]]:
+    """By which factor what is left of the start shrinks from one dwell to the next, measured in
+    late dwells; and how many dwells passed before."""
+    measured = {}
+    for run, (tau, end) in zip(runs, found.items(), strict=True):
+        off = np.abs(np.diff(run.switches) - float(end.orbit.returns))
+        late = int(np.flatnonzero(off > RESOLVED * tau)[-1])
+        measured[tau] = float(off[late] / off[late - 1]), float(late - 1)
+    return measured
 
 
 def _one_timescale() -> tuple[np.ndarray, np.ndarray]:

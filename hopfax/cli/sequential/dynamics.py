@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,14 @@ import hopfax as hx
 from .. import _options, _picture
 from .._console import number, say, table
 from .._families import Family
+from .._folder import Folder
 from .._limits import check_positive
 from .._machine import Precision, precision
 from .._memories import are_random, check_seed_used, memories_of
 from .._models import check_alone, load_kind
+from .._reports import BRANCHES, SUMMARY
+from .._runs import MODEL, record
+from .._settings import FILE
 from ._networks import ACTIVATIONS, Activation, Readout
 
 #: Options that say what the network is: not to be set where it comes from a file.
@@ -28,7 +33,8 @@ class Dynamics:
 
     The orbit is found to rounding by shooting, and followed in the gain to where it ends: the
     critical gain at this very tau, bias and set of memories, beside the theory of widely separated
-    timescales. Example: hopfax dynamics --memories 4 --tau 100 --picture dwell.png
+    timescales. With --out the branches are written, too, for xarray and `hopfax report`.
+    Example: hopfax dynamics --memories 4 --tau 100 --picture dwell.png
     """
 
     network: Family = "sequential"
@@ -62,6 +68,9 @@ class Dynamics:
     config: _options.Config = None
     picture: pathlib.Path | None = None
     """Draw the dwell over the gain, stable and unstable, into this file."""
+    out: pathlib.Path | None = None
+    """Folder for the branches as a dataset, the results as JSON and the network (default: none)."""
+    overwrite: _options.RunAgain = False
 
     #: As `hopfax run` has them: memories are signs here, never shown.
     image_shape = None
@@ -74,6 +83,9 @@ class Dynamics:
         if self.picture is not None:
             _picture.check_ending(self.picture.name, "picture")
             _picture.check()
+        place = None if self.out is None else Folder(self.out, self.overwrite)
+        if place is not None:
+            place.check(SUMMARY, MODEL, FILE, folders=(BRANCHES,))
         with precision(self.precision):
             network = self._network()
             horizon = self.horizon
@@ -85,6 +97,10 @@ class Dynamics:
             if self.picture is not None:
                 _draw(found, self.picture)
                 say(f"\nwritten to {self.picture}")
+            if place is not None:
+                _write(network, found, place)
+                record(place, self)
+                say(f"\nwritten to {place.path}")
         return 0
 
     def _network(self) -> hx.TwoTimescaleHopfield:
@@ -126,6 +142,54 @@ def _theory(network: hx.TwoTimescaleHopfield) -> list[str]:
     except ValueError as error:
         return [f"theory of widely separated timescales: {error}"]
     return [f"theory of widely separated timescales: {gain:.6g}"]
+
+
+def _write(network: Any, found: hx.dynamics.Threshold, place: Folder) -> None:
+    """Write the branches, what was found in numbers, and the network."""
+    place.write_zarr(BRANCHES, _joined(found.branches))
+    orbit = found.orbit
+    summary = {
+        "critical_gain": float(found.gain),
+        "end": found.end.kind,
+        "below": found.below,
+        "gain": float(found.branches[0].parameter[0]),
+        "period": float(orbit.period),
+        "returns": float(orbit.returns),
+        "order": None if orbit.order is None else np.asarray(orbit.order).tolist(),
+        "multipliers": [[float(one.real), float(one.imag)] for one in orbit.multipliers],
+        "residual": float(orbit.residual),
+    }
+    place.write_json(SUMMARY, summary)
+    place.write(MODEL, lambda partial: hx.save(partial, network))
+
+
+def _joined(branches: Sequence[hx.dynamics.Branch]) -> Any:
+    """All branches as one dataset, one after another; kinds of special points are flags, which any
+    reader of zarr knows."""
+    import xarray as xr
+
+    kinds = sorted({point.kind for branch in branches for point in branch.special})
+    parts: dict[str, list[Any]] = {"point": [], "special": []}
+    for k, branch in enumerate(branches):
+        whole = branch.to_xarray().drop_vars(("ended", "special_kind"))
+        names = {branch.name: "gain", f"special_{branch.name}": "special_gain"}
+        whole = whole.rename(names)
+        along = whole.drop_dims("special")
+        parts["point"].append(along.assign(branch=("point", np.full(along.sizes["point"], k))))
+        codes = np.array([kinds.index(point.kind) for point in branch.special], np.int8)
+        special = whole.drop_dims("point").assign(special_kind=("special", codes))
+        parts["special"].append(special.assign(special_branch=("special", np.full(len(codes), k))))
+        returns = np.array([point.returns for point in branch.special], float)
+        parts["special"][-1]["special_returns"] = ("special", returns)
+    found = xr.merge([xr.concat(part, dim=dim) for dim, part in parts.items()])
+    found["special_kind"].attrs.update(
+        flag_values=np.arange(len(kinds), dtype=np.int8),
+        flag_meanings=" ".join(kind.replace(" ", "_") for kind in kinds),
+    )
+    found["returns"].attrs["units"] = "fast time constants"
+    return found.assign_attrs(
+        parameter="gain", kind="orbits", ended=[branch.ended for branch in branches]
+    )
 
 
 def _draw(found: hx.dynamics.Threshold, path: pathlib.Path) -> None:

@@ -36,7 +36,7 @@ def diagram(shown: Diagram) -> Figures:
     """The figure of a sweep."""
     from bokeh.models import BoxAnnotation, ColumnDataSource, HoverTool, TapTool
 
-    figure = _figure(shown.x, shown.y, 460, limits=shown.kind != "cloud")
+    figure = new_figure(shown.x, shown.y, 460, limits=shown.kind != "cloud")
     names = ("left", "right", "bottom", "top", "x", "y", "fill", "alpha")
     cells = ColumnDataSource({name: [] for name in names}, name="cells")
     theory = _no_lines("theory")
@@ -79,7 +79,7 @@ def run(unit: str, saliency: bool, height: int = 230) -> Figures:
     roots, models, first = {}, {}, None
     for name, label in (("overlap", "overlap m"), ("saliency", "saliency z"))[: 1 + saliency]:
         x = Scale("", f"time ({unit})" if unit != "steps" else "steps", np.array([0.0, 1.0]))
-        figure = _figure(x, Scale("", label, np.array([0.0, 1.0])), height)
+        figure = new_figure(x, Scale("", label, np.array([0.0, 1.0])), height)
         if first is not None:
             figure.x_range = first.x_range
         figure.x_range.range_padding = 0.0
@@ -135,7 +135,8 @@ def _script(function: str, argument: str) -> Any:
     return CustomJS(code=f"window.hopfax.{function}({argument})")
 
 
-def _figure(x: Scale, y: Scale | None, height: int, limits: bool = False) -> Any:
+def new_figure(x: Scale, y: Scale | None, height: int, limits: bool = False) -> Any:
+    """An empty figure with these axes."""
     from bokeh.plotting import figure as new
 
     label = as_text(y.label) if y is not None else "value"
