@@ -31,9 +31,11 @@ class Stays(NamedTuple):
     **Example:**
 
     ```python
-    network = hx.Hopfield(hx.patterns.hadamard(2, 16), activation=hx.Tanh(2.0))
-    run = hx.simulate(network, network.init(weights=[1.0, 0.0]), jnp.linspace(0.0, 9.0, 10))
-    hx.observables.stays(run).left  # False
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
+    hx.observables.stays(run).left  # True, True, True, False
     ```
     """
 
@@ -67,12 +69,12 @@ def stays(trajectory: Trajectory, level: ArrayLike = 0.25) -> Stays:
     **Example:**
 
     ```python
-    network = hx.Hopfield(hx.patterns.hadamard(2, 8), activation=hx.HardTanh(1.3))
-    ts = jnp.linspace(0.0, 400.0, 401)
-    start = network.init(weights=[1.0, 0.0])
-    run = hx.simulate(network, start, ts, noise=0.5, key=jax.random.key(3))
+    patterns = hx.patterns.hadamard(4, 16)
+    network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01)
+    start = network.init(saliency=[4.0, 0.0, 0.0, 0.0])
+    run = hx.simulate(network, start, jnp.linspace(0.0, 100.0, 51))
     found = hx.observables.stays(run)
-    found.memory, found.time, found.left
+    found.memory, found.left  # [0, 1, 2, 3], [True, True, True, False]
     ```
     """
     _check_run(trajectory, "stays", batch=True)
@@ -224,8 +226,9 @@ def residence(
 
     **Arguments:**
 
-    - `times`, `left`: of `stays`, or those of a sweep over seeds (`hopfax.Point(...,
-      observe=hopfax.observables.stays)`); of any shape, NaN for no stay.
+    - `times`, `left`: of `stays` of a batch of runs, or of a sweep over seeds, `hopfax.sweep(
+      hopfax.Point(..., noise=..., observe=hopfax.observables.stays), {"seed": range(100)})`; of any
+      shape, NaN for no stay.
     - `law`: None or "exponential".
     - `confidence`: of the intervals.
 
@@ -238,13 +241,10 @@ def residence(
     **Example:**
 
     ```python
-    network = hx.Hopfield(hx.patterns.hadamard(2, 8), activation=hx.HardTanh(1.3))
-    ts, start = jnp.linspace(0.0, 400.0, 401), network.init(weights=[1.0, 0.0])
-    keys = jax.random.split(jax.random.key(3), 4)
-    runs = jax.vmap(lambda key: hx.simulate(network, start, ts, noise=0.5, key=key))(keys)
-    seen = hx.observables.stays(runs)
-    found = hx.observables.residence(seen.time, seen.left, law="exponential")
-    found.mean, found.low, found.high
+    times, left = [30.0, 50.0, 80.0, 80.0], [True, True, True, False]
+    hx.observables.residence(times, left).mean  # 60, of stays cut at 80
+    found = hx.observables.residence(times, left, law="exponential")
+    found.mean, found.low, found.high  # 80, 27.4, 387.9
     ```
     """
     confidence = as_number(confidence, "confidence")
