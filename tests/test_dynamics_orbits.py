@@ -1,5 +1,6 @@
 """Closed orbits, branches of them, and the gains at which sequences are born."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import normal_forms as nf
@@ -8,6 +9,8 @@ import pytest
 import zoo
 
 import hopfax as hx
+from hopfax.dynamics._reduced import reduced
+from hopfax.dynamics._shooting import is_symmetric, relabelled, relabelling
 
 EXACT = hx.EventDriven(order=24, tol=1e-14)
 
@@ -166,7 +169,9 @@ def test_a_threshold_that_cannot_be_found_says_why():
         hx.dynamics.critical_gain(still)
     with pytest.raises(TypeError, match="`network` is traced"):
         jax.jit(lambda b: hx.dynamics.critical_gain(network(bias=b)[0]).gain)(0.02)
-    with pytest.raises(TypeError, match="`network` must be a TwoTimescaleHopfield"):
+    with pytest.raises(
+        TypeError, match="`network` must be a TwoTimescaleHopfield or a TwoTimescaleRateMemory"
+    ):
         hx.dynamics.critical_gain(hx.Hopfield(hx.patterns.hadamard(3, 16)))
 
 
@@ -211,3 +216,47 @@ def test_arguments_of_the_edge_of_a_basin():
         hx.dynamics.basin_edge(made, start, other)
     with pytest.raises(ValueError, match="`tol` is a part of the way"):
         hx.dynamics.basin_edge(made, start, start, tol=2.0)
+
+
+def rates(kappa=2.5, **options):
+    """Three logistic rate memories in turn, of which classes are integrated."""
+    patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
+    made = hx.TwoTimescaleRateMemory(
+        patterns, hx.cyclic(3), kappa=kappa, tau=20.0, bias=0.1, **options
+    )
+    return made, made.init(saliency=jnp.array([2.5, 0.0, 0.0]))
+
+
+@pytest.mark.long
+def test_a_sequence_of_rate_memories_ends_at_the_fold_of_its_orbit():
+    found = hx.dynamics.critical_gain(rates()[0], until="fold")
+    assert found.end.kind == "fold" and found.below == "the sequence dies"
+    # classes of neurons are renamed with the memories, so that one dwell is the orbit
+    assert found.orbit.order.tolist() == [1, 2, 0] and found.orbit.residual < 1e-12
+    gain, ts = float(found.gain), jnp.linspace(0.0, 3600.0, 3601)
+    levels = []
+    for factor in (1.001, 0.999):
+        run = hx.simulate(rates(gain * factor)[0], found.end.state, ts)
+        levels.append(float(jnp.abs(run.overlaps[-100:]).max()))
+    assert levels[0] > 0.9 and levels[1] < 0.1
+    run = hx.simulate(*rates(), ts)
+    dwell = hx.observables.dwell_times(run)[-3:]
+    assert np.abs(dwell - found.orbit.returns).max() < 1e-3  # the run's tolerance
+    # in the limit of large tau and no bias it is three critical saliencies
+    limit = 3 * hx.theory.rate.critical_saliency_planar(hx.Logistic(), -0.3, 0.95, 0.25).saliency
+    assert 0.9 * float(limit) < gain < float(limit)
+
+
+@pytest.mark.slow
+def test_neurons_are_renamed_with_their_memories():
+    form = reduced(*rates())
+    order = np.array([1, 2, 0])
+    places = relabelling(form, order)
+    renamed = np.asarray(form.overlaps(relabelled(form.start, places)))
+    assert np.abs(renamed - np.asarray(form.overlaps(form.start))[order]).max() < 1e-12
+    assert is_symmetric(form, places, jax.random.key(0))
+    unequal = reduced(*rates(jnp.array([2.5, 2.6, 2.5])))
+    assert not is_symmetric(unequal, relabelling(unequal, order), jax.random.key(0))
+    other = form.system.sites.xi.at[0, 0].set(2.0)
+    uneven = eqx.tree_at(lambda f: f.system.network.patterns.xi, form, other)
+    assert relabelling(uneven, order) is None

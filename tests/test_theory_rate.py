@@ -501,6 +501,21 @@ def test_a_memory_that_fades_into_the_uniform_state_ends_there():
     assert_close(found.saliency, 1 / (float(made.kappa) * slope), 1e-6, "marginal")
 
 
+@pytest.mark.slow
+def test_a_memory_that_fades_into_silence_ends_at_the_kink():
+    """Rectified neurons with threshold 0 have no fold: active and silent group meet at the kink, on
+    whose two sides the slopes differ, so that g* is 1 / gain."""
+    phi = RectifiedTanh(4.8, 0.0)
+    found, made = rate.critical_saliency_planar(phi, *INHIBITED), rate.design(phi, *INHIBITED)
+    formula = (1 / 4.8 - made.gamma * 0.2) / (made.kappa * 0.8)
+    assert_close(found.saliency, formula, 1e-12, WHY)
+    assert float(found.active) == float(found.silent) == 0.0
+    for shift, held in ((1e-3, True), (-1e-3, False)):
+        scaled = float(formula) * (1 + shift)
+        near = rate.planar_equilibria(phi, *INHIBITED, scaled)
+        assert bool((near.exists & (near.active > near.silent)).any()) == held
+
+
 def test_a_memory_that_is_not_stable_has_no_critical_saliency():
     found = rate.critical_saliency_planar(Logistic(4.8, 0.8), *INHIBITED)
     assert not bool(found.exists) and np.isnan(found.saliency)

@@ -17,7 +17,7 @@ from .._types import PerPattern, State
 from ..networks import AbstractFlow
 from ..observables import visited
 from ._reduced import Given, checked, reduced, tolerance
-from ._shooting import Shooting, exactly, is_symmetric, relabelled
+from ._shooting import Shooting, exactly, is_symmetric, relabelling
 
 _SAVES = 6001  # of the run in which the return is looked for
 _SLOW = 90.0  # slow time constants that it lasts
@@ -118,7 +118,8 @@ def orbit(
 
     Where the memories follow each other in a cycle and the equation is the same for all of them
     (equal gains, a bias and overlaps that do not tell them apart), one dwell is the whole orbit:
-    S relabels each memory by its predecessor. Else the whole period is shot.
+    S relabels each memory by its predecessor, and neurons, or classes of equal ones, by those of
+    the memories so named. Else the whole period is shot.
 
     **Arguments:**
 
@@ -209,8 +210,7 @@ def _returning(
     if np.ptp(later, axis=0).max() < 1e-6 * max(1.0, np.abs(later).max()):
         return None, "the run comes to rest"
     order = _order(network, run, form) if relabel else None
-    names = None if order is None else jnp.asarray(order)
-    back = np.asarray(jax.vmap(lambda u: relabelled(form, u, names))(jnp.asarray(later)))
+    back = later if order is None else later[:, np.asarray(relabelling(form, order))]
     distance = np.linalg.norm(back - later[0], axis=1)
     far = distance.max()
     left = np.flatnonzero(distance > far / 2)
@@ -234,7 +234,9 @@ def _order(network: AbstractFlow, run: Trajectory, form: Any) -> np.ndarray | No
         return None
     order = np.empty(P, int)
     order[seen[:-1]] = seen[1:]
-    return order if is_symmetric(form, order, jax.random.key(0)) else None
+    places = relabelling(form, order)
+    same = places is not None and is_symmetric(form, places, jax.random.key(0))
+    return order if same else None
 
 
 def closed(
@@ -242,8 +244,8 @@ def closed(
 ) -> Orbit:
     """The orbit near a vector that comes back after about this time."""
     dtype = network.patterns.dtype
-    names = None if order is None else jnp.asarray(order)
-    equation = Shooting(Fixed(network), template, names, time, dtype)
+    places = relabelling(reduced(network, template, Given()), order)
+    equation = Shooting(Fixed(network), template, places, time, dtype)
     u = np.append(vector, 1.0)[None]
     zero = np.zeros(1)
     memory = equation.remembered(u, zero)

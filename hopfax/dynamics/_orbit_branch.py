@@ -12,8 +12,8 @@ from ._continuation import Settings, follow
 from ._curves import Branch
 from ._orbit import Orbit
 from ._parameter import as_maker, made
-from ._reduced import Given, checked, tolerance
-from ._shooting import Shooting
+from ._reduced import Given, checked, reduced, tolerance
+from ._shooting import Shooting, relabelling
 
 
 def orbit_branch(
@@ -65,8 +65,8 @@ def orbit_branch(
     dtype = network.patterns.dtype
     template = checked(network, start.state, "start")
     scale = float(start.returns)
-    names = None if start.order is None else jnp.asarray(start.order)
-    equation = Shooting(make, template, names, scale, dtype)
+    places = relabelling(reduced(network, template, Given()), start.order)
+    equation = Shooting(make, template, places, scale, dtype)
     u = np.append(start.vector[:-1], 1.0)[None]
     size = max(1.0, float(np.sqrt((u[0, :-1] ** 2).mean())))
     metric = np.append(np.full(u.shape[1] - 1, 1 / ((u.shape[1] - 1) * size**2)), 1.0)

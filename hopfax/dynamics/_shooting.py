@@ -21,6 +21,7 @@ from .._programs import jitted
 from .._simulate import simulate
 from .._types import State
 from ..networks import AbstractFlow
+from ..networks._forms import Core
 from ._continuation import AbstractEquation, Slope, pairs, product
 from ._reduced import Given, Reduced, reduced
 
@@ -39,11 +40,37 @@ def exactly(dtype: Any, longest: Any = None) -> Auto:
     return Auto(exact, Diffrax(solver=diffrax.Dopri8(), controller=tight))
 
 
-def relabelled(form: Reduced, u: Float[Array, " n"], order: Any) -> Float[Array, " n"]:
-    """A vector in which memory `order[k]` is called k; `order` None leaves it."""
+def relabelling(form: Reduced, order: np.ndarray | None) -> Array | None:
+    """Where in a vector stands what each entry becomes when memory `order[k]` is called k. Neurons
+    (or classes of them) take the places of those that have the memories so named. None without an
+    `order`, and where there are no such neurons."""
     if order is None:
-        return u
-    return ravel_pytree(jax.tree.map(lambda part: part[order], form.core_of(u)))[0]
+        return None
+    P, sites = len(order), form.system.sites
+    main = order if sites is None else _columns(np.asarray(sites.xi), order)
+    core = form.core_of(jnp.arange(form.start.size, dtype=form.start.dtype))
+    slow = [leaf.shape[-1:] for leaf in jax.tree.leaves(core.slow)]
+    if main is None or core.main.shape != main.shape or not set(slow) <= {(), (P,)}:
+        return None
+    named = jax.tree.map(lambda leaf: leaf[..., order] if leaf.ndim else leaf, core.slow)
+    places = ravel_pytree(Core(core.main[main], named, core.noise))[0]
+    return jnp.asarray(np.asarray(places).astype(int))
+
+
+def _columns(xi: np.ndarray, order: np.ndarray) -> np.ndarray | None:
+    """For each column the one that is equal to it when the rows are renamed; None if any lacks."""
+    renamed = xi[order]
+    here, there = np.lexsort(xi), np.lexsort(renamed)
+    if (xi[:, here] != renamed[:, there]).any():
+        return None
+    places = np.empty_like(here)
+    places[here] = there
+    return places
+
+
+def relabelled(u: Float[Array, " n"], places: Any) -> Float[Array, " n"]:
+    """A vector with its entries from these places; None leaves it."""
+    return u if places is None else u[places]
 
 
 def moved(
@@ -51,7 +78,7 @@ def moved(
     template: State,
     u: Float[Array, " n"],
     time: Any,
-    order: Any,
+    places: Any,
     derivative: Literal["forward", "reverse"] = "forward",
 ) -> Float[Array, " n"]:
     r"""$S\, \Phi_D(u)$; NaN if the run fails."""
@@ -68,18 +95,18 @@ def moved(
         derivative=derivative,
         throw=False,
     )
-    after = relabelled(form, reduced(network, run.final, Given()).start, order)
+    after = relabelled(reduced(network, run.final, Given()).start, places)
     return jnp.where(run.status == _status.OK, after, jnp.nan)
 
 
 @jitted
-def shot(make, template, order, scale, u, time, p, reference, flow):
+def shot(make, template, places, scale, u, time, p, reference, flow):
     """The orbit's equations at u, D = `time` * `scale` and p, and their derivatives by (u, time)
     and p; the rows are those of the state, then the phase."""
 
     def equations(x, p):
         u, time = x[:-1], x[-1] * scale
-        after = moved(make(p), template, u, time, order)
+        after = moved(make(p), template, u, time, places)
         return jnp.append(after - u, flow @ (u - reference))
 
     def push(change):
@@ -100,8 +127,8 @@ def rate_at(make, template, u, p):
 class Shooting(AbstractEquation):
     """Orbits of `make(p)` by shooting, lane by lane. A vector is (state, D / scale)."""
 
-    def __init__(self, make: Any, template: State, order: Any, scale: float, dtype: Any):
-        self.make, self.template, self.order = make, template, order
+    def __init__(self, make: Any, template: State, places: Any, scale: float, dtype: Any):
+        self.make, self.template, self.places = make, template, places
         self.scale, self.dtype = scale, dtype
 
     def _array(self, value: Any) -> Array:
@@ -116,7 +143,7 @@ class Shooting(AbstractEquation):
             found = shot(
                 self.make,
                 self.template,
-                self.order,
+                self.places,
                 self._array(self.scale),
                 self._array(u[lane, :-1]),
                 self._array(u[lane, -1]),
@@ -168,24 +195,21 @@ def _without_one(values: np.ndarray) -> np.ndarray:
     return rest[np.lexsort((np.imag(rest), -np.abs(rest)))]
 
 
-def is_symmetric(form: Reduced, order: np.ndarray, key: Any) -> bool:
+def is_symmetric(form: Reduced, places: Array, key: Any) -> bool:
     """Whether the equation of motion is the same for relabelled memories: tried at random states,
     of the size of the form's own and smaller, so that neurons are saturated in some."""
-    sizes = {leaf.shape for leaf in jax.tree.leaves(form.core)}
-    if sizes != {(len(order),)}:
-        return False
-    return bool(_same_rate(form, jnp.asarray(order), key))
+    return bool(_same_rate(form, places, key))
 
 
 @jitted
-def _same_rate(form, order, key):
+def _same_rate(form, places, key):
     size = jnp.abs(form.start).max()
     draws = jax.random.uniform(key, (12, form.start.size), form.start.dtype, -1.0, 1.0)
     draws = draws * size * jnp.logspace(-1.0, 0.3, 12, dtype=draws.dtype)[:, None]
 
     def apart(u):
-        one = form.rate(relabelled(form, u, order))
-        other = relabelled(form, form.rate(u), order)
+        one = form.rate(relabelled(u, places))
+        other = relabelled(form.rate(u), places)
         return jnp.abs(one - other).max() / jnp.abs(one).max()
 
     return jax.vmap(apart)(draws).max() < 1e3 * jnp.finfo(draws.dtype).eps

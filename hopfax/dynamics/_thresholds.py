@@ -11,16 +11,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import _status
-from .._errors import SimulationError
+from .._errors import SimulationError, check_option
 from .._programs import jitted
 from .._report import Report, Reported
 from .._types import Network, State, is_concrete
-from ..networks import TwoTimescaleHopfield, check_kind
+from ..networks import TwoTimescaleHopfield, TwoTimescaleRateMemory, check_kind
 from ._curves import Branch, Special
 from ._orbit import Orbit, orbit
 from ._orbit_branch import orbit_branch
-from ._reduced import checked
-from ._shooting import Shooting, moved
+from ._reduced import Given, checked, reduced
+from ._shooting import Shooting, moved, relabelling
 
 _CLIMBS = 6  # gains that are tried for a first orbit
 _CLIMB = 1.3  # the factor between them
@@ -84,6 +84,7 @@ def critical_gain(
     *,
     horizon: float | None = None,
     step: float = 0.05,
+    until: str | None = None,
 ) -> Threshold:
     r"""The gain $\kappa_c$ below which a network of two timescales has no stable sequence.
 
@@ -92,7 +93,8 @@ def critical_gain(
     before. A stable orbit is simulated, at the network's gain or a higher one, and followed
     downwards (`orbit_branch`). Just below its end a run begins on it: if the run settles on another
     orbit, that one is followed in its turn, until a run dies. `hopfax.theory.sequential.
-    critical_gain` is the limit of this for $\tau \to \infty$ and a vanishing bias.
+    critical_gain` is the limit of this for $\tau \to \infty$ and a vanishing bias; of rate memories
+    it is that times their critical saliency (`hopfax.theory.rate.critical_saliency_planar`).
 
     The derivative of $\kappa_c$ in every parameter comes from the implicit function theorem: with
     the left null vector $w$ of the orbit's equations $F$ at the fold, $d\kappa_c = -w \cdot
@@ -101,10 +103,13 @@ def critical_gain(
 
     **Arguments:**
 
-    - `network`: a `TwoTimescaleHopfield`. Unequal gains keep their ratios.
+    - `network`: a `TwoTimescaleHopfield` or `TwoTimescaleRateMemory`. Unequal gains keep their
+      ratios.
     - `start`: where the sequence begins; by default the saliency of memory 0 is the gain.
     - `horizon`: as of `hopfax.dynamics.orbit`.
     - `step`: the longest step of the branch, as a part of 80 % of the gain.
+    - `until`: "fold" to leave out the unstable orbits behind a fold, which costs less; by default
+      they are in `branches`, with the folds that they meet.
 
     **Returns:** a `Threshold`.
 
@@ -119,7 +124,8 @@ def critical_gain(
     hx.dynamics.critical_gain(network).gain  # 3.2169484849, in the limit 3.6107
     ```
     """
-    check_kind(network, TwoTimescaleHopfield)
+    check_kind(network, (TwoTimescaleHopfield, TwoTimescaleRateMemory))
+    check_option(until, "until", (None, "fold"))
     traced = network
     network = jax.tree.map(jax.lax.stop_gradient, network)
     if not all(map(is_concrete, jax.tree.leaves(network))):
@@ -134,7 +140,7 @@ def critical_gain(
     branches: list[Branch] = []
     current, at = first, gain
     while True:
-        reached = orbit_branch(make, current, (at, _LOWEST * gain), step=step)
+        reached = orbit_branch(make, current, (at, _LOWEST * gain), step=step, until=until)
         branches.append(reached)
         end = _end(reached)
         if end is None:
@@ -183,8 +189,8 @@ def _end(branch: Branch) -> Special | None:
     """The special point at which a stable branch loses its stability: next to the last stable point
     of its first part, or the first unstable one."""
     lost = np.flatnonzero(~branch.stable)
-    if not lost.size:
-        return None
+    if not lost.size:  # it may end in the fold itself, where rounding says which
+        return next((p for p in branch.special if (p.vector == branch.vectors[-1]).all()), None)
     around = {int(lost[0]) - 1, int(lost[0])}
     for point in branch.special:
         distance = np.abs(branch.vectors - point.vector).sum(1)
@@ -201,20 +207,20 @@ def _moving(
     at = jnp.asarray(end.parameter, dtype)
     if all(map(is_concrete, jax.tree.leaves(traced))):
         return at
-    names = None if current.order is None else jnp.asarray(current.order)
+    places = relabelling(reduced(make(end.parameter), current.state, Given()), current.order)
     scale = float(current.returns)
-    equation = Shooting(make, current.state, names, scale, dtype)
+    equation = Shooting(make, current.state, places, scale, dtype)
     u, p = end.vector[None], np.array([end.parameter])
     slope = equation.slope(u, p, equation.remembered(u, p), np.array([True]))
     left = np.linalg.svd(slope.by_state[0])[0][:, -1]
     weight = left / (left @ slope.by_parameter[0])
     state, time = jnp.asarray(end.vector[:-1], dtype), jnp.asarray(end.vector[-1] * scale, dtype)
-    closing = _closing(traced, current.state, names, state, time, at)
+    closing = _closing(traced, current.state, places, state, time, at)
     return at - jnp.asarray(weight[:-1], dtype) @ (closing - jax.lax.stop_gradient(closing))
 
 
 @jitted
-def _closing(network, template, order, state, time, gain):
+def _closing(network, template, places, state, time, gain):
     """How far the state is from coming back."""
-    after = moved(_Gains(network)(gain), template, state, time, order, "reverse")
+    after = moved(_Gains(network)(gain), template, state, time, places, "reverse")
     return after - state

@@ -303,10 +303,13 @@ def _shapes(tree: Any) -> list[tuple[tuple[int, ...], Any]]:
     return [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
 
 
-def check_kind(network: Any, kind: type, name: str = "network", why: str = "") -> None:
-    """TypeError unless the argument `name` is a `kind` of network."""
+def check_kind(
+    network: Any, kind: type | tuple[type, ...], name: str = "network", why: str = ""
+) -> None:
+    """TypeError unless the argument `name` is a `kind` of network, or one of several."""
     if not isinstance(network, kind):
-        wanted = kind.__name__.removeprefix("Abstract")
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        wanted = " or a ".join(each.__name__.removeprefix("Abstract") for each in kinds)
         raise TypeError(f"`{name}` must be a {wanted}, got {type(network).__name__}{why}.")
 
 

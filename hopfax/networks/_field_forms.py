@@ -70,6 +70,11 @@ class HopfieldSystem(AbstractSystem):
     noisy: bool = eqx.field(static=True)
 
     @property
+    def sites(self) -> Patterns | None:
+        """Those of the neurons or classes; None in the span."""
+        return None if self.span else self.network.patterns
+
+    @property
     def small(self) -> bool:
         """Whether the span form is integrated, without noise."""
         return self.span and not self.noisy

@@ -58,6 +58,12 @@ class AbstractSystem(eqx.Module):
         """The full state that the user sees."""
 
     @property
+    def sites(self) -> Patterns | None:
+        """Patterns that have a column for each entry of `main`; None where `main` has an entry for
+        each memory."""
+        return self.patterns
+
+    @property
     def small(self) -> bool:
         """Whether a state is a few numbers whatever N, so that many can be kept."""
         return False

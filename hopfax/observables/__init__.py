@@ -3,6 +3,12 @@
 from ._diagnose import diagnose as diagnose
 from ._diagnosis import CAUSES as CAUSES, Diagnosis as Diagnosis
 from ._named import Selected as Selected
+from ._residence import (
+    Residence as Residence,
+    Stays as Stays,
+    residence as residence,
+    stays as stays,
+)
 from ._sequence import (
     REGIMES as REGIMES,
     classify as classify,
@@ -19,7 +25,9 @@ __all__ = [
     "CAUSES",
     "Diagnosis",
     "REGIMES",
+    "Residence",
     "Selected",
+    "Stays",
     "classify",
     "diagnose",
     "dwell_times",
@@ -27,6 +35,8 @@ __all__ = [
     "escape_times",
     "mixture",
     "regime_attributes",
+    "residence",
+    "stays",
     "summary",
     "switch_times",
     "visited",

@@ -46,6 +46,11 @@ class RateSystem(AbstractSystem):
     t0: Float[Array, ""]
 
     @property
+    def sites(self) -> Patterns | None:
+        """Those of the neurons or classes."""
+        return self.network.patterns
+
+    @property
     def small(self) -> bool:
         """Whether a few classes are integrated."""
         return self.index is not None and self.network.patterns.N <= 2**ENUMERATED

@@ -31,10 +31,14 @@ class TwoTimescaleRateMemory(AbstractRateMemory):
     Multiplied saliencies alone leave the network silent then, since there is nothing to multiply:
     the additive part $b_\mu$, which saliency scales as well, ignites the memory that A has charged
     meanwhile. While it waits for that, saliencies follow the map of `TwoTimescaleHopfield` with
-    $s_c$ in place of 1, so that gains of about $4 s_c$ sustain a sequence (1.8 to 2 at the default
-    currents and five memories). At larger $\kappa b$ the called memory takes over before the
-    active one ends, and dwells shorten. A stimulus adds to the saliencies, as in
-    `InputDrivenRateMemory`.
+    $s_c$ in place of 1. So the least gain that sustains a cycle of P memories tends to
+    `hopfax.theory.sequential.critical_gain(P)` times $s_c$ (3, 3.61 and 3.83 $s_c$ for P = 3, 4 and
+    5) for large $\tau$ and small bias. A bias also holds the active memory, to below $s_c$, and
+    lowers that gain: to 3.63, 3.48, 3.31 and 3.18 $s_c$ for b = 0.05, 0.1, 0.2 and 0.3, with five
+    memories, the default currents and $\tau = 50$. `hopfax.dynamics.critical_gain` computes it, and
+    `hopfax.dynamics.orbit` the dwells, without approximation. At larger $\kappa b$ the called
+    memory takes over before the active one ends, and dwells shorten. A stimulus adds to the
+    saliencies, as in `InputDrivenRateMemory`.
     Betteti, Baggio, Zampieri 2026, arXiv:2603.03201, for the slow equation; arXiv:2411.07388 for
     the rates.
 

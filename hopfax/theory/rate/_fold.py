@@ -160,6 +160,15 @@ class _Walk(eqx.Module):
         middle = implicit_root(eqx.Partial(_own_balance, phi, gamma), (point[0] + point[1]) / 2)
         slope = phi.slope(middle)
         uniform = 1 / jnp.where(slope > 0, slope, jnp.nan)
+        # If they meet at a kink of phi, each has the slope of its own side of it, and the tangent
+        # is that of the curve.
+        steep = self.phi.slope(point) > 0
+        at_kink = steep[0] != steep[1]
+        slopes = jnp.where(steep, phi.gain, 0.0)
+        across = (1 - gamma * slopes) * jnp.stack([q, 1 - q])
+        change = across[1] * slopes[0] + across[0] * slopes[1]
+        uniform = jnp.where(at_kink, across.sum() / jnp.where(at_kink, change, 1.0), uniform)
+        middle = jnp.where(at_kink, phi.threshold + jnp.where(steep[0], 0, 1 / phi.gain), middle)
         saliency = jnp.where(merged, jnp.where(merged, uniform, 1.0), secant) / kappa
         return saliency, jnp.where(merged, middle, currents)
 

@@ -84,11 +84,12 @@ def critical_saliency(
     A `RateMemory` or `InputDrivenRateMemory`, given first, stands for what it has of these.
 
     **Returns:** a `CriticalSaliency`, broadcast over a, b and q. NaN for $\gamma > 0$, where the
-    silent group loses its state first (see `critical_saliency_planar`), for $I^* < 0$ and for
-    threshold-linear neurons, which have no such minimum, and where the memory is unstable in its
-    plane. For logistic neurons, whose rate is never exactly 0, it is too small, by about ten times
-    the rate of the silent neurons there: 1e-4 at gain 4.8 and threshold 0.2. Where that rate is
-    above 3e-4 it is NaN, so that the error stays below 0.005.
+    silent group loses its state first (see `critical_saliency_planar`), for $I^* < 0$, also for
+    $I^* = 0$ unless the activation is the hard sigmoid, and for threshold-linear neurons, which
+    have no such minimum, and where the memory is unstable in its plane. For logistic neurons,
+    whose rate is never exactly 0, it is too small, by about ten times the rate of the silent
+    neurons there: 1e-4 at gain 4.8 and threshold 0.2. Where that rate is above 3e-4 it is NaN, so
+    that the error stays below 0.005.
 
     **Raises:** ValueError as `design` does; TypeError for another activation.
 
