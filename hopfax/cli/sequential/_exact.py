@@ -1,5 +1,6 @@
 """The exact threshold of the gain for the picture of `hopfax sweep`, beside the theory of it."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -9,9 +10,9 @@ import numpy as np
 import hopfax as hx
 
 from ..._errors import SimulationError
-from .._memories import are_random
 from .._output import Output
 from . import _sweep_task
+from ._run_result import ORTHOGONAL, crosstalk
 
 #: Where it is kept in the folder of the sweep, so that a picture drawn again is not computed again.
 FILE = "threshold.json"
@@ -24,8 +25,8 @@ class Exact:
     """The exact threshold of the sweep that was asked for, computed once: over the gain and a start
     saliency one number, over the gain and tau or bias a curve."""
 
-    def __init__(self, asked: Any, output: Output):
-        self.asked, self.output = asked, output
+    def __init__(self, asked: Any, memories: hx.Patterns, output: Output):
+        self.asked, self.memories, self.output = asked, memories, output
         self.found: dict[str, Any] | None = None
 
     def why_not(self) -> str:
@@ -33,7 +34,7 @@ class Exact:
         asked = self.asked
         plain = asked.activation == "hard_tanh" and asked.readout == "linear"
         plain = plain and not (asked.noise or asked.init or asked.stimulus or asked.current)
-        orthogonal = asked.learning == "pseudo_inverse" or not are_random(asked.patterns)
+        orthogonal = asked.learning == "pseudo_inverse" or crosstalk(self.memories) < ORTHOGONAL
         if asked.model is not None or not plain or not orthogonal:
             return "it is computed for plain cycles of orthogonal memories"
         if asked.axis and self._over() is None:
@@ -99,12 +100,14 @@ class Exact:
         return dataset.assign_attrs({EXACT: json.dumps(found)})
 
     def _kept(self) -> dict[str, Any]:
-        """What is in the folder, or else what is computed, and kept there."""
-        place = self.output.folder / FILE
+        """What is in the folder, of these settings, or else what is computed, and kept there."""
+        of = hashlib.sha256(self.output.record.encode()).hexdigest()
         if self.found is None and self.output.place.ledger.whole(FILE):
-            self.found = json.loads(place.read_text())
+            kept = json.loads((self.output.folder / FILE).read_text())
+            self.found = kept if kept.get("of") == of else None
         elif not self.why_not():
-            self.output.place.write_bytes(FILE, json.dumps(self.compute()).encode())
+            self.compute()["of"] = of
+            self.output.place.write_bytes(FILE, json.dumps(self.found).encode())
         return self.compute()
 
     def line(self) -> str:
@@ -122,8 +125,6 @@ def _network(asked: Any, **changed: float) -> hx.TwoTimescaleHopfield:
     """The network of the sweep at a gain at which its sequence lives."""
     memories = _sweep_task.cycle_memories(asked)
     gain = _ABOVE * float(hx.theory.sequential.critical_gain(memories.P))
-    values = {"tau": asked.tau, "bias": asked.bias} | changed
-    learning: Any = asked.learning
-    return hx.TwoTimescaleHopfield(
-        memories, hx.cyclic(memories.P), kappa=gain, learning=learning, **values
-    )
+    values: dict[str, Any] = {"tau": asked.tau, "bias": asked.bias, "learning": asked.learning}
+    values |= changed
+    return hx.TwoTimescaleHopfield(memories, hx.cyclic(memories.P), kappa=gain, **values)

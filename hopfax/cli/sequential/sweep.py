@@ -40,7 +40,8 @@ class Sweep:
     the noise.
 
     Without options: 4 Hadamard memories in 1024 neurons, timescales 100 apart, 10,240 runs. Written
-    are the dataset sweep/, the picture phase_diagram.png and settings.toml for --config. The same
+    are the dataset sweep/, the picture phase_diagram.png, in which the exact threshold is a solid
+    line beside the theory (threshold.json), and settings.toml for --config. The same
     command goes on with a sweep that was interrupted, and reads one that is complete.
     A million runs: hopfax sweep --points 1000000 (--dry-run first tells what it takes).
     """
@@ -166,7 +167,7 @@ class Sweep:
         output = _output.Output.of(self, described(memories), **absolute(self))
         task, grid = self.task(memories)
         gains = "" if self.axis else f", {gains_and_starts(self.points)[0]:,} gains"
-        exact = Exact(self, output)
+        exact = Exact(self, memories, output)
 
         def tables(dataset: Any) -> str:
             hints = [] if self.axis else advice(memories, dataset, self)
