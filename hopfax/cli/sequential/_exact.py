@@ -19,6 +19,7 @@ FILE = "threshold.json"
 _ABOVE = 1.2  # times the singular limit: a gain at which there is a sequence, not far from its end
 _STEP = 0.25  # the longest step along the other axis, as a part of it
 _CLIMB = 0.3  # of the branch to the fold
+_SAME = 1e-6  # two searches for one threshold agree to this
 
 
 class Exact:
@@ -83,12 +84,30 @@ class Exact:
         network = _network(self.asked, **{over: begin})
         born = hx.dynamics.critical_gain(network, step=_CLIMB)
         if begin == end:
-            return {"kappa": [float(born.gain)] * 2, "over": over, "values": [begin, end]}
+            return {
+                "kappa": [float(born.gain)] * 2,
+                "over": over,
+                "values": [begin, end],
+                "but": "",
+            }
         make = hx.dynamics.along(network, "kappa", over)
         curve = hx.dynamics.fold_curve(make, born.end, (begin, end), step=_STEP)
-        kept = curve.stable
-        found = {"kappa": curve.threshold[kept].tolist(), "over": over}
-        return found | {"values": curve.parameter[kept].tolist(), "ended": curve.ended}
+        kept, gains = curve.stable, np.asarray(curve.threshold)
+        found = {"kappa": gains[kept].tolist(), "over": over}
+        return found | {
+            "values": curve.parameter[kept].tolist(),
+            "but": self._but(curve, over, end),
+        }
+
+    def _but(self, curve: hx.dynamics.Branch, over: str, end: float) -> str:
+        """What is wrong with the curve as the threshold: that it ends early, or that at its end
+        another orbit lives at lower gains."""
+        if curve.parameter[-1] != end:
+            return f"; it ends at {curve.parameter[-1]:.6g}: {curve.ended}"
+        gain = hx.dynamics.critical_gain(_network(self.asked, **{over: end}), step=_CLIMB).gain
+        if abs(float(gain) - curve.fold(-1).parameter) < _SAME:
+            return ""
+        return f"; but at {over} = {end:g} another orbit is the last one, to {float(gain):.6f}"
 
     def onto(self, dataset: Any) -> Any:
         """The dataset with the threshold as an attribute, for the picture."""
@@ -106,8 +125,8 @@ class Exact:
             kept = json.loads((self.output.folder / FILE).read_text())
             self.found = kept if kept.get("of") == of else None
         elif not self.why_not():
-            self.compute()["of"] = of
-            self.output.place.write_bytes(FILE, json.dumps(self.found).encode())
+            found = self.compute() | {"of": of}
+            self.output.place.write_bytes(FILE, json.dumps(found).encode())
         return self.compute()
 
     def line(self) -> str:
@@ -118,7 +137,7 @@ class Exact:
         if not found["over"]:
             return f"exact threshold, the fold of the sequence's orbit: {found['kappa'][0]:.6f}"
         low, high = min(found["kappa"]), max(found["kappa"])
-        return f"exact threshold over {found['over']}: from {low:.6f} to {high:.6f}"
+        return f"exact threshold over {found['over']}: from {low:.6f} to {high:.6f}{found['but']}"
 
 
 def _network(asked: Any, **changed: float) -> hx.TwoTimescaleHopfield:
