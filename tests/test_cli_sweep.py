@@ -71,8 +71,9 @@ def test_a_sweep_from_first_run_to_rerun(command, tmp_path, monkeypatch):
 
     # The same again is read, not computed.
     before = (folder / "sweep" / "sweep.json").stat().st_mtime_ns
-    monkeypatch.setattr(Exact, "_computed", None)  # it is kept
-    status, again, err = command(*SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(Exact, "_computed", None)  # it is kept
+        status, again, err = command(*SMALL)
     assert status == 0 and "read from" in again and "--overwrite" in again and not err
     assert (folder / "sweep" / "sweep.json").stat().st_mtime_ns == before
     assert again.split("\n\n")[:2] == out.split("\n\n")[1:3]  # the tables

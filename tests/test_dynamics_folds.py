@@ -98,21 +98,20 @@ def test_a_second_critical_eigenvalue_is_named_and_an_end_says_where():
     assert curve.ended == "no next point was found from 0.5 on, in steps however short"
 
 
-def sequence(gain, part):
-    """A cycle of four between two places of tau and bias whose critical gains are known."""
-    return zoo.cycle(P=4, kappa=gain, tau=100.0 - 50.0 * part, bias=0.01 + 0.04 * part)[0]
-
-
 @pytest.mark.slow
 def test_the_critical_gain_over_tau_and_bias_is_that_of_single_searches():
-    born = hx.dynamics.critical_gain(sequence(5.0, 0.0))
-    found = hx.dynamics.fold_curve(sequence, born.end, (0.0, 1.0), step=0.5)
+    made, _ = zoo.cycle(P=4, tau=100.0, bias=0.01)
+    make = hx.dynamics.along(made, "kappa", "tau")
+    born = hx.dynamics.critical_gain(made)
+    over_tau = hx.dynamics.fold_curve(make, born.end, (100.0, 50.0), step=0.5)
+    assert over_tau.threshold[0] == pytest.approx(3.2169484849, abs=1e-9)
+    single = hx.dynamics.critical_gain(make(5.0, 50.0))
+    assert over_tau.threshold[-1] == pytest.approx(float(single.gain), abs=1e-9)
+    assert over_tau.stable.all() and over_tau.to_xarray().attrs["kind"] == "folds of orbits"
+    make = hx.dynamics.along(make(5.0, 50.0), "kappa", "bias")
+    over_bias = hx.dynamics.fold_curve(make, over_tau.fold(-1), (0.01, 0.05), step=0.5)
     # known from another search, as in test_dynamics_orbits.py
-    assert np.abs(found.threshold[[0, -1]] - [3.2169484849, 2.7930511132]).max() < 1e-9
-    single = hx.dynamics.critical_gain(sequence(5.0, found.parameter[2]))
-    assert found.threshold[2] == pytest.approx(float(single.gain), abs=1e-9)
-    assert found.stable.all() and found.to_xarray().attrs["kind"] == "folds of orbits"
-    assert hx.dynamics.orbit(sequence(3.0, 1.0), found.state(-1)).stable  # just above
+    assert over_bias.threshold[-1] == pytest.approx(2.7930511132, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,9 @@ def fold_curve(
     - `step`, `max_steps`: as of `branch`.
 
     **Returns:** a `Branch` over the second parameter, whose `threshold` is the first one. It says
-    where and why it ends.
+    where and why it ends: with hard tanh it may be that steps become very short and `max_steps` are
+    made, where an event meets the moment of the orbit that is solved for, since $g$ bends there.
+    Begin anew with the `end` of a `critical_gain` further on.
 
     **Raises:** ValueError/TypeError for bad arguments, also for a fold that is none at
     `between[0]`. A corner of a piecewise linear equation, as that of hard tanh at rest, has no
