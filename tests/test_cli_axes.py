@@ -26,7 +26,8 @@ def test_axes_of_networks_and_of_runs_with_their_settings(command, tmp_path):
     made = ["--axis", "correlation", "0,0.2", *GAINS, "--readout", "abs"]
     status, out, err = command(*SMALL, *made, "--out", "a")
     assert status == 0 and not err
-    assert re.match(r"6 runs: about .* to compute", out) and "threshold" not in out
+    assert re.match(r"6 runs: about .* to compute", out) and "kappa_c" not in out
+    assert "exact threshold: none, it is computed for plain cycles" in out
     ds = hx.open_sweep("a/sweep").load()
     assert dict(ds.sizes) == {"correlation": 2, "kappa": 3} and (ds.status == 0).all()
     assert (tmp_path / "a/phase_diagram.png").stat().st_size > 1000

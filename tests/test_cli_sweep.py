@@ -15,8 +15,10 @@ from cli_helpers import elsewhere as elsewhere, refusal, stopped
 
 import hopfax as hx
 from hopfax.cli._memories import memories_of
+from hopfax.cli._output import Output
 from hopfax.cli._picture import draw
 from hopfax.cli.sequential import sweep as sequential
+from hopfax.cli.sequential._exact import Exact
 from hopfax.cli.sequential.sweep import Sweep, gains_and_starts, threshold
 
 #: With four memories in 16 neurons and tiles of 16 runs all tests share one compiled program.
@@ -45,6 +47,7 @@ def test_a_sweep_from_first_run_to_rerun(command, tmp_path, monkeypatch):
         "sweep",
         "phase_diagram.png",
         "settings.toml",
+        "threshold.json",
         "written.json",
     }
     dataset = hx.open_sweep(folder / "sweep").load()
@@ -57,6 +60,8 @@ def test_a_sweep_from_first_run_to_rerun(command, tmp_path, monkeypatch):
     assert re.search(r"theory, P = 4, tau = 20, bias 0\.01, to 0\.030? +3\.00\d*\n", out)
     assert re.search(r"theory, P = 4, tau -> infinity +3\.611\n", out)
     assert re.search(r"theory, P -> infinity, tau -> infinity +4\.000\n", out)
+    exact = re.search(r"exact threshold, the fold of the sequence's orbit: (\S+)\n", out)
+    assert exact and abs(float(exact[1]) - 2.98) < 0.01
     measured = re.search(
         r"measured from z_0\(0\) = 3, within 6 tau +(\S+) \(grid step 0\.800\)", out
     )
@@ -66,7 +71,9 @@ def test_a_sweep_from_first_run_to_rerun(command, tmp_path, monkeypatch):
 
     # The same again is read, not computed.
     before = (folder / "sweep" / "sweep.json").stat().st_mtime_ns
-    status, again, err = command(*SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(Exact, "_computed", None)  # it is kept
+        status, again, err = command(*SMALL)
     assert status == 0 and "read from" in again and "--overwrite" in again and not err
     assert (folder / "sweep" / "sweep.json").stat().st_mtime_ns == before
     assert again.split("\n\n")[:2] == out.split("\n\n")[1:3]  # the tables
@@ -246,3 +253,25 @@ def test_the_table_predicts_only_what_is_derived(settings, patterns, derived):
     assert sum(value != "-" for _, value in rows) == derived
     assert all("no prediction is derived" in name for name, value in rows if value == "-")
     assert (derived == 3) == all(value != "-" for _, value in rows)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (dict(), ""),
+        (dict(readout="square"), "plain cycles"),
+        (dict(patterns="random"), "orthogonal memories"),
+        (dict(patterns="random", learning="pseudo_inverse"), ""),
+        (dict(bias=0.0), "without a bias"),
+        (dict(axis=(("kappa", "2", "5", "4"), ("tau", "20", "80", "4"))), ""),
+        (dict(axis=(("kappa", "2", "5", "4"), ("bias", "0.01", "0.05", "4")), bias=0.0), ""),
+        (dict(axis=(("kappa", "2", "5", "4"), ("bias", "0", "0.05", "4"))), "or the bias"),
+        (dict(axis=(("tau", "20", "80", "4"),)), "over the gain and"),
+    ],
+)
+def test_the_exact_threshold_is_where_it_can_be_had(settings, why):
+    asked = Sweep(memories=4, neurons=64, **settings)
+    exact = Exact(asked, memories_of(asked)[0], Output.of(asked))
+    assert (exact.why_not() == "") == (why == "") and why in exact.why_not()
+    if why:
+        assert exact.line().startswith("exact threshold: none, ")

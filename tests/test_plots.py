@@ -74,9 +74,15 @@ def titles(ax):
     return [legend.get_title().get_text() for legend in ax.findobj(Legend)]
 
 
-def line(ax, part):
+def drawn(ax, part):
     """The only drawn line whose label contains `part`."""
     (found,) = [curve for curve in ax.lines if part in str(curve.get_label())]
+    return found
+
+
+def line(ax, part):
+    """The points of that line."""
+    found = drawn(ax, part)
     return np.asarray(found.get_xdata()), np.asarray(found.get_ydata())
 
 
@@ -139,6 +145,24 @@ def test_the_prediction_at_finite_separation_is_compiled_once(monkeypatch):
     for ax, tau in zip(axes, (10.0, 50.0), strict=True):
         expected = hx.theory.sequential.critical_gain(4, tau=tau, bias=0.005)
         assert_close(line(ax, rf"$\tau = {tau:g}$")[0][0], expected, 1e-12, "same function")
+
+
+def test_the_exact_threshold_is_solid_and_the_theory_beside_it_dotted(asked):
+    known = {"kappa": [3.6], "over": ""}
+    data = made_up(**{"network.bias": 0.01})
+    before = plots.phase_diagram(data)
+    assert drawn(before, r"$P = 4$, $\tau = 20$").get_linestyle() == "-"
+    ax = plots.phase_diagram(data.assign_attrs(exact_threshold=json.dumps(known)))
+    exact = drawn(ax, r"exact: $\kappa_c = 3.6000$")
+    assert exact.get_linestyle() == "-" and set(exact.get_xdata()) == {3.6}
+    assert drawn(ax, r"asymptotic, $P = 4$, $\tau = 20$").get_linestyle() == ":"
+    assert drawn(ax, r"$P \to \infty$").get_linestyle() == "-."
+    known = {"kappa": [3.5, 3.9], "over": "tau", "values": [10.0, 30.0]}
+    swept = made_up().rename({"init.saliency[0]": "tau"}).assign_coords(tau=[10.0, 20.0, 30.0])
+    swept = swept.assign_attrs(exact_threshold=json.dumps(known))
+    assert line(plots.phase_diagram(swept), r"exact: $\kappa_c(\tau)$")[0].tolist() == [3.5, 3.9]
+    other = swept.rename(tau="horizon")  # an axis along which it is not known
+    assert not any("exact" in text for text in texts(plots.phase_diagram(other)))
 
 
 def test_a_network_outside_the_theory_gets_no_curves():

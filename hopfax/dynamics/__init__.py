@@ -5,6 +5,7 @@
     branch                   states of rest as a parameter varies, through folds
     orbit                    the closed orbit of a sequence: period, dwell, Floquet multipliers
     orbit_branch             orbits as a parameter varies
+    fold_curve               folds of either as a second parameter varies
     critical_gain            the gain at which a sequence is born
     basin_edge               from where on a line of starts it is reached
     lyapunov                 Lyapunov exponents of a run, and the dimension of its attractor
@@ -16,6 +17,7 @@ classes or the span of the memories carry it.
 from ._basin import BasinEdge as BasinEdge, basin_edge as basin_edge
 from ._branch import branch as branch
 from ._curves import Branch as Branch, Special as Special
+from ._fold_curve import fold_curve as fold_curve
 from ._lyapunov import Lyapunov as Lyapunov, lyapunov as lyapunov
 from ._orbit import Orbit as Orbit, orbit as orbit
 from ._orbit_branch import orbit_branch as orbit_branch
@@ -44,6 +46,7 @@ __all__ = [
     "basin_edge",
     "branch",
     "critical_gain",
+    "fold_curve",
     "lyapunov",
     "orbit",
     "orbit_branch",

@@ -19,8 +19,10 @@ from ._steady import spectrum_of
 _BYTES = 2**27  # that the Jacobians of the lanes which are computed together may take
 
 
-class _Rest(AbstractEquation):
+class Rest(AbstractEquation):
     """States of rest of `make(p)`, for B starts."""
+
+    neutral = 0.0
 
     def __init__(self, make: Any, template: State, given: Given, others: int, dtype: Any):
         self.given = (make, template, given)
@@ -55,7 +57,7 @@ class _Rest(AbstractEquation):
 
 @jitted
 def _linearised(make, template, given, u, p):
-    """F (B, n), its derivatives by u (B, n, n) and by p (B, n)."""
+    """F (B, n), its derivatives by u (B, n, n) and by p (B, n), or (B, n, 2) of two numbers."""
 
     def rate(u, p):
         form = reduced(make(p), template, given)
@@ -63,9 +65,8 @@ def _linearised(make, template, given, u, p):
 
     def one(point):
         u, p = point
-        by_state = jax.jacfwd(rate)(u, p)
-        residual, by_parameter = jax.jvp(lambda p: rate(u, p), (p,), (jnp.ones_like(p),))
-        return residual, by_state, by_parameter
+        by_state, by_parameter = jax.jacfwd(rate, argnums=(0, 1))(u, p)
+        return rate(u, p), by_state, by_parameter
 
     each = u.shape[1] * neurons_of(template).size * u.dtype.itemsize
     together = int(max(1, min(len(u), _BYTES // each)))
@@ -140,7 +141,7 @@ def branch(
     found.special[0]  # branch point at 1: the memory ends there
     ```
     """
-    make, name = as_maker(make)
+    make, (name,) = as_maker(make)
     begin, end = interval(between)
     kinds = ("fold", "branch point", "Hopf point")
     check_option(until, "until", (None, *kinds))
@@ -152,7 +153,7 @@ def branch(
     dtype = network.patterns.dtype
     u = np.asarray(_starts(make, states, given, jnp.asarray(begin, dtype)), float)
     others = left_out(network, reduced(network, template, given))
-    equation = _Rest(make, template, given, others, dtype)
+    equation = Rest(make, template, given, others, dtype)
     scale = np.maximum(1.0, np.sqrt((u**2).mean()))
     metric = np.full(u.shape[1], 1 / (u.shape[1] * scale**2))
     tol = tolerance(dtype) * scale

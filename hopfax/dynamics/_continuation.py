@@ -50,7 +50,11 @@ class Slope(NamedTuple):
 
 
 class AbstractEquation(abc.ABC):
-    r"""$F(u, p) = 0$ for B lanes at once, and what its derivatives tell of stability."""
+    r"""$F(u, p) = 0$ for B lanes at once, and what its derivatives tell of stability.
+
+    `neutral`: the eigenvalue of a perturbation that neither grows nor decays."""
+
+    neutral: float
 
     @abc.abstractmethod
     def slope(self, u: np.ndarray, p: np.ndarray, memory: np.ndarray, lanes: np.ndarray) -> Slope:
@@ -268,7 +272,7 @@ class _Walk:
             if not open_.any() or k + 1 == _CORRECTIONS:
                 break
             off = ((x - guess) * row).sum(1, keepdims=True)
-            change = _solved(_bordered(slope, row), np.concatenate([slope.residual, off], axis=1))
+            change = solutions(_bordered(slope, row), np.concatenate([slope.residual, off], axis=1))
             change = np.where(np.isfinite(change), change, 0.0)
             x, before = np.where(open_[:, None], x - change, x), size
             slope = self.equation.slope(x[:, :-1], x[:, -1], memory, open_)
@@ -279,7 +283,7 @@ class _Walk:
         """Points with their tangents, in the direction of `along`, and spectra."""
         right = np.zeros_like(here.x)
         right[:, -1] = 1.0
-        tangent = _solved(_bordered(here.slope, along * self.metric), right)
+        tangent = solutions(_bordered(here.slope, along * self.metric), right)
         size = np.sqrt((tangent**2 * self.metric).sum(1, keepdims=True))
         tangent = np.where(np.isfinite(tangent / size), tangent / size, along)
         spectrum = self.equation.spectrum(here.slope)
@@ -425,7 +429,7 @@ def _bordered(slope: Slope, row: np.ndarray) -> np.ndarray:
     return np.concatenate([top, row[:, None, :]], axis=1)
 
 
-def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+def solutions(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Solutions lane by lane; NaN for lanes whose matrix is singular or not finite."""
     good = np.asarray(np.isfinite(matrix).all((1, 2)) & np.isfinite(right).all(1))
     safe = np.where(good[:, None, None], matrix, np.eye(matrix.shape[-1]))
@@ -448,6 +452,13 @@ def product(factors: np.ndarray) -> np.ndarray:
     sizes = np.log(np.abs(factors)).sum(1)
     sign = np.sign(np.cos(np.angle(factors).sum(1)))
     return np.stack([sign, sizes])
+
+
+def without(values: np.ndarray, one: float) -> np.ndarray:
+    """The values of each lane, (B, k - 1), but the one that is nearest to this."""
+    nearest = np.abs(values - one).argmin(1)
+    kept = np.arange(values.shape[1]) != nearest[:, None]
+    return values[kept].reshape(len(values), -1)
 
 
 def pairs(values: np.ndarray, of: Callable[[Any, Any], Any]) -> np.ndarray:

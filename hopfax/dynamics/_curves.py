@@ -17,12 +17,15 @@ _SHOWN = 12  # special points that are listed
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Special(Reported):
     """A special point of a branch: a fold, a branch point, a Hopf point; of orbits a fold, a period
-    doubling, a Neimark-Sacker point.
+    doubling, a Neimark-Sacker point; of a curve of folds a cusp, a turning point and others, which
+    `fold_curve` lists.
 
     - `kind`: which. `parameter`: where. `branch`: of which branch of several.
     - `overlaps` (P,), `saliency` (P,) or None, `state`: there.
     - `spectrum`: eigenvalues (multipliers of an orbit) there.
-    - `returns`: of an orbit, the time after which it comes back; else None.
+    - `returns`, `order`: of an orbit, the time after which it comes back, and how memories are
+      relabelled then, as of `Orbit`; else None.
+    - `threshold`: on a curve of folds, the first parameter there; else None.
     - `vector`: what was solved for.
 
     **Example:**
@@ -44,23 +47,32 @@ class Special(Reported):
     state: State
     spectrum: np.ndarray
     returns: float | None = None
+    order: Any = None
+    threshold: float | None = None
 
     def _report(self) -> Report:
-        return Report(f"{self.kind} at {self.parameter:.10g}")
+        also = "" if self.threshold is None else f", {self.threshold:.10g}"
+        return Report(f"{self.kind} at {self.parameter:.10g}{also}")
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Branch(Reported):
-    r"""A branch of states of rest or of closed orbits, or several; all arrays are NumPy's, NaN
-    beyond the last point.
+    r"""A branch of states of rest, of closed orbits, or of folds of either; or several branches.
+    All arrays are NumPy's, NaN beyond the last point.
 
     - `name`: of the parameter. `parameter`: (K,) its values, in order along the branch.
     - `overlaps`: (K, P). `saliency`: (K, P) or None. Of orbits: at one moment of each.
     - `spectrum`: (K, k) complex, the eigenvalues of the exact form, or the multipliers of an orbit.
     - `stable`: (K,) whether all of them have negative real parts (lie inside the unit circle).
-    - `returns`: (K,) of orbits, the time after which they come back; else None.
+    - `returns`: (K,) of orbits, the time after which they come back; else None. `order`: how
+      memories are relabelled then, as of `Orbit`.
     - `special`: the special points, in order. `ended`: why the branch ends, in words.
     - `vectors`: (K, n), what was solved for; `state(k)` is the network's state at a point.
+
+    Of a curve of folds, as `fold_curve` returns it, `parameter` is the second parameter, and
+    `threshold` (K,) where the fold is in the first one, which is called `threshold_name`. Then
+    `spectrum` is without the eigenvalue (multiplier) that is critical at a fold, and `stable` says
+    whether all others decay, so that a stable branch begins there. `fold(k)`: the fold at a point.
 
     Of several branches all arrays have a leading axis B, and `ended` is a list.
 
@@ -86,6 +98,9 @@ class Branch(Reported):
     vectors: np.ndarray
     look: Callable[[np.ndarray, np.ndarray], Any]
     returns: np.ndarray | None = None
+    order: Any = None
+    threshold: np.ndarray | None = None
+    threshold_name: str | None = None
 
     @classmethod
     def of(
@@ -93,11 +108,15 @@ class Branch(Reported):
         name: str,
         curves: Sequence[Curve],
         look: Callable,
-        several: bool,
+        several: bool = False,
+        *,
         scale: float | None = None,
+        order: Any = None,
+        threshold: str | None = None,
     ) -> "Branch":
         """The branches of these curves. `look`: what the network shows at vectors (K, n) and
         parameters (K,): states, overlaps, saliencies. `scale`: of the times in vectors of orbits.
+        `threshold`: the name of the first parameter of folds, with which their vectors end.
         """
         longest = max(1, max(len(curve.points) for curve in curves))
         size = curves[0].size
@@ -119,12 +138,15 @@ class Branch(Reported):
             "spectrum": spectrum,
             "stable": np.asarray(inside.all(-1)) & there.reshape(shape),
             "vectors": x[..., :-1],
-            "returns": None if scale is None else x[..., -2] * scale,
+            "returns": None if scale is None else x[..., -2 - bool(threshold)] * scale,
+            "threshold": x[..., -2] if threshold else None,
             "ended": [curve.ended for curve in curves],
         }
         if not several:
             parts = {key: None if part is None else part[0] for key, part in parts.items()}
-        return cls(name=name, special=_special(look, curves, scale), look=look, **parts)
+        special = _special(look, curves, scale, order, bool(threshold))
+        made: dict[str, Any] = dict(special=special, order=order, threshold_name=threshold)
+        return cls(name=name, look=look, **made, **parts)
 
     def state(self, *place: int) -> State:
         """The full state at point `k` (of several branches: at `b, k`)."""
@@ -132,6 +154,26 @@ class Branch(Reported):
 
         states, *_ = self.look(self.vectors[place][None], self.parameter[place][None])
         return jax.tree.map(lambda leaf: leaf[0], states)
+
+    def fold(self, k: int) -> Special:
+        """The fold at point `k` of a curve of folds, from which another curve may begin.
+
+        **Raises:** TypeError for a branch of anything else.
+        """
+        if self.threshold is None:
+            raise TypeError("only a curve of folds has a fold at every point; see `special`.")
+        return Special(
+            "fold",
+            float(self.threshold[k]),
+            0,
+            self.vectors[k][:-1],
+            self.overlaps[k],
+            None if self.saliency is None else self.saliency[k],
+            self.state(k),
+            self.spectrum[k],
+            None if self.returns is None else float(self.returns[k]),
+            self.order,
+        )
 
     def folds(self) -> np.ndarray:
         """The parameters of all folds, in order."""
@@ -160,11 +202,16 @@ class Branch(Reported):
             data["saliency"] = ((*lanes, "point", "memory"), self.saliency)
         if self.returns is not None:
             data["returns"] = ((*lanes, "point"), self.returns)
+        if self.threshold_name is not None:
+            places = [point.threshold for point in self.special]
+            data[self.threshold_name] = ((*lanes, "point"), self.threshold)
+            data[f"special_{self.threshold_name}"] = (("special",), places)
         return xr.Dataset(data, attrs={"parameter": self.name, "kind": self._kind})
 
     @property
     def _kind(self) -> str:
-        return "states of rest" if self.returns is None else "orbits"
+        kind = "states of rest" if self.returns is None else "orbits"
+        return kind if self.threshold is None else f"folds of {kind}"
 
     def _report(self) -> Report:
         values = self.parameter[np.isfinite(self.parameter)]
@@ -178,6 +225,9 @@ class Branch(Reported):
             f"{values.max():.6g}, {stable.mean():.0%} stable"
         )
         lines = [f"  {point}" for point in self.special[:_SHOWN]]
+        if self.threshold is not None:
+            low, high = np.nanmin(self.threshold), np.nanmax(self.threshold)
+            lines.insert(0, f"  {self.threshold_name} from {low:.10g} to {high:.10g}")
         if len(self.special) > _SHOWN:
             lines.append(f"  and {len(self.special) - _SHOWN} more special points")
         if not several:
@@ -193,7 +243,9 @@ def _shown(look: Callable, x: np.ndarray, there: np.ndarray) -> tuple[np.ndarray
     return overlaps, None if saliency is None else np.where(gone, np.nan, saliency)
 
 
-def _special(look: Callable, curves: Sequence[Curve], scale: float | None) -> list[Special]:
+def _special(
+    look: Callable, curves: Sequence[Curve], scale: float | None, order: Any, of_folds: bool
+) -> list[Special]:
     import jax
 
     found = [(lane, *point) for lane, curve in enumerate(curves) for point in curve.special]
@@ -211,7 +263,9 @@ def _special(look: Callable, curves: Sequence[Curve], scale: float | None) -> li
             None if saliency is None else np.asarray(saliency[k]),
             jax.tree.map(lambda leaf, k=k: leaf[k], states),
             spectrum,
-            None if scale is None else float(point[-2] * scale),
+            None if scale is None else float(point[-2 - of_folds] * scale),
+            order,
+            float(point[-2]) if of_folds else None,
         )
         for k, (lane, kind, point, spectrum) in enumerate(found)
     ]

@@ -53,7 +53,7 @@ def orbit_branch(
     found.special[0]  # fold at 3.2169484849: below it the sequence dies
     ```
     """
-    make, name = as_maker(make)
+    make, (name,) = as_maker(make)
     begin, end = interval(between)
     kinds = ("fold", "branch point", "period doubling", "Neimark-Sacker point")
     check_option(until, "until", (None, *kinds))
@@ -77,4 +77,4 @@ def orbit_branch(
         given = jnp.asarray(u[:, :-1], dtype), jnp.asarray(p, dtype)
         return seen(make, template, Given(), *given)
 
-    return Branch.of(name, curves, look, False, scale)
+    return Branch.of(name, curves, look, scale=scale, order=start.order)

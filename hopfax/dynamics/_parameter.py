@@ -1,4 +1,4 @@
-"""One number that makes a network: what a branch is followed in."""
+"""Numbers that make a network: what branches, and curves of folds, are followed in."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ class _Bare(eqx.Module):
 
 
 class Along(eqx.Module):
-    """A network as a function of one of its parameters; made by `along`.
+    """A network as a function of one of its parameters, or of several; made by `along`.
 
     **Example:**
 
@@ -31,40 +31,43 @@ class Along(eqx.Module):
     network = hx.Hopfield(hx.patterns.hadamard(3, 16), activation=hx.Tanh(2.0))
     make = hx.dynamics.along(network, "gain")
     make(3.0).activation.gain  # 3
-    make.name  # activation.gain
+    make.names  # ("activation.gain",)
     ```
     """
 
     network: Network
-    name: str = eqx.field(static=True)
-    place: Any = eqx.field(static=True)
+    names: tuple[str, ...] = eqx.field(static=True)
+    places: tuple[Any, ...] = eqx.field(static=True)
 
-    def __call__(self, value: ArrayLike) -> Network:
-        """The network in which the parameter has this value."""
-        dtype = self.network.patterns.dtype
-        path, entries, shape, whole, unset = self.place
-        if entries is not None:
-            entries = tuple(e if isinstance(e, int) else e.values for e in entries)
-        place = _names.Place(path, entries, shape, whole, unset)
-        bare = _Bare(self.network)
-        value = jnp.broadcast_to(jnp.asarray(value, dtype), shape)
-        return place.put(bare, value).network
+    def __call__(self, *values: ArrayLike) -> Network:
+        """The network in which the parameters have these values, in the order of `names`."""
+        if len(values) != len(self.names):
+            listed = ", ".join(self.names)
+            raise TypeError(f"a value for each of {listed} is needed, got {len(values)}.")
+        bare, dtype = _Bare(self.network), self.network.patterns.dtype
+        for value, (path, entries, shape, whole, unset) in zip(values, self.places, strict=True):
+            if entries is not None:
+                entries = tuple(e if isinstance(e, int) else e.values for e in entries)
+            place = _names.Place(path, entries, shape, whole, unset)
+            bare = place.put(bare, jnp.broadcast_to(jnp.asarray(value, dtype), shape))
+        return bare.network
 
 
-def along(network: AbstractFlow, name: str) -> Along:
-    r"""A network as a function of one of its parameters, for `branch` and its like.
+def along(network: AbstractFlow, *names: str) -> Along:
+    r"""A network as a function of one of its parameters, for `branch` and its like, or of two, for
+    `fold_curve`.
 
     **Arguments:**
 
     - `network`: the network, with the values of all other parameters.
-    - `name`: of the parameter, as in `hopfax.sweep`: "kappa", "bias", "activation.gain" (or
+    - `names`: of the parameters, as in `hopfax.sweep`: "kappa", "bias", "activation.gain" (or
       "gain"), "transition[1,0]". A parameter with an entry for each memory gets the value in all
       of them.
 
-    **Returns:** a function of one number; it is a PyTree, so that another network of the same shape
-    needs no new compilation.
+    **Returns:** a function of as many numbers; it is a PyTree, so that another network of the same
+    shape needs no new compilation.
 
-    **Raises:** ValueError for a name that the network does not have.
+    **Raises:** ValueError for a name that the network does not have, or for none.
 
     **Example:**
 
@@ -74,7 +77,14 @@ def along(network: AbstractFlow, name: str) -> Along:
     ```
     """
     check_flow(network, ", which has no flow.")
-    bare = _Bare(network)
+    if not names:
+        raise ValueError("`names` must be one name of a parameter or more, got none.")
+    found = [_placed(_Bare(network), name) for name in names]
+    return Along(network, *map(tuple, zip(*found, strict=True)))
+
+
+def _placed(bare: _Bare, name: str) -> tuple[str, Any]:
+    """The full name of a parameter, and where it is."""
     place = _names.find(bare, name)
     if place.path[0] != "network":
         known = [
@@ -85,7 +95,7 @@ def along(network: AbstractFlow, name: str) -> Along:
     full = ".".join(map(str, place.path[1:]))
     if "[" in name:
         full += name[name.index("[") :]
-    return Along(network, full, (place.path, entries, place.shape, place.whole, place.unset))
+    return full, (place.path, entries, place.shape, place.whole, place.unset)
 
 
 def _hashable(entry: Any) -> Any:
@@ -105,22 +115,43 @@ class _Indices:
         return isinstance(other, _Indices) and self.values.tolist() == other.values.tolist()
 
 
-def as_maker(make: Any) -> tuple[Callable[[Any], Any], str]:
-    """A function that makes a network of one number, and the name of that number."""
+#: What the numbers of a user's own function are called, by how many there are.
+_UNNAMED = {1: ("parameter",), 2: ("first", "second")}
+_COUNTS = {1: ("one number", '"kappa"'), 2: ("two numbers", '"kappa", "tau"')}
+
+
+def as_maker(make: Any, count: int = 1) -> tuple[Callable[..., Any], tuple[str, ...]]:
+    """A function that makes a network of one number, or two, and their names."""
+    numbers, example = _COUNTS[count]
     if isinstance(make, AbstractFlow):
         raise TypeError(
-            "`make` must be a function of one number that returns a network; of this network, "
-            'hopfax.dynamics.along(network, "kappa") is one, for the parameter of that name.'
+            f"`make` must be a function of {numbers} that returns a network; of this network, "
+            f"hopfax.dynamics.along(network, {example}) is one, for parameters of that name."
         )
     check_callable(make, "make")
-    name = make.name if isinstance(make, Along) else "parameter"
-    return make, name
+    names = make.names if isinstance(make, Along) else _UNNAMED[count]
+    if len(names) != count:
+        raise TypeError(
+            f"`make` must be a function of {numbers}, as hopfax.dynamics.along(network, {example}) "
+            f"is, but is one of {', '.join(names)}."
+        )
+    return make, names
 
 
-def made(make: Callable[[Any], Any], value: float, dtype: Any = None) -> AbstractFlow:
-    """The network at a value. **Raises:** TypeError if it is none."""
-    network = make(as_float(value, "between", dtype))
+def made(make: Callable[..., Any], *values: float) -> AbstractFlow:
+    """The network at these values. **Raises:** TypeError if it is none."""
+    network = make(*[as_float(value, "between") for value in values])
+    listed = ", ".join(f"{value:g}" for value in values)
     check_kind(
-        network, AbstractFlow, f"make({value:g})", "; networks in continuous time have states"
+        network, AbstractFlow, f"make({listed})", "; networks in continuous time have states"
     )
     return network
+
+
+class Pair(eqx.Module):
+    """A function of two numbers as one of an array of them."""
+
+    make: Any
+
+    def __call__(self, values: Any) -> Any:
+        return self.make(values[0], values[1])

@@ -22,7 +22,7 @@ from .._simulate import simulate
 from .._types import State
 from ..networks import AbstractFlow
 from ..networks._forms import Core
-from ._continuation import AbstractEquation, Slope, pairs, product
+from ._continuation import AbstractEquation, Slope, pairs, product, without
 from ._reduced import Given, Reduced, reduced
 
 _LONGEST = 0.25  # the largest step times the norm of the Jacobian: Dopri8 then errs by 1e-10
@@ -101,8 +101,8 @@ def moved(
 
 @jitted
 def shot(make, template, places, scale, u, time, p, reference, flow):
-    """The orbit's equations at u, D = `time` * `scale` and p, and their derivatives by (u, time)
-    and p; the rows are those of the state, then the phase."""
+    """The orbit's equations at u, D = `time` * `scale` and p (one number or two), and their
+    derivatives by (u, time) and p; the rows are those of the state, then the phase."""
 
     def equations(x, p):
         u, time = x[:-1], x[-1] * scale
@@ -110,12 +110,12 @@ def shot(make, template, places, scale, u, time, p, reference, flow):
         return jnp.append(after - u, flow @ (u - reference))
 
     def push(change):
-        return jax.jvp(equations, (x, p), (change[:-1], change[-1]))
+        return jax.jvp(equations, (x, p), (change[: x.size], change[x.size :].reshape(p.shape)))
 
     x = jnp.append(u, time)
-    basis = jnp.eye(x.size + 1, dtype=x.dtype)
+    basis = jnp.eye(x.size + p.size, dtype=x.dtype)
     residual, columns = jax.vmap(push, out_axes=(None, 1))(basis)
-    return residual, columns[:, :-1], columns[:, -1]
+    return residual, columns[:, : x.size], columns[:, x.size :].reshape(x.size, *p.shape)
 
 
 @jitted
@@ -127,6 +127,8 @@ def rate_at(make, template, u, p):
 class Shooting(AbstractEquation):
     """Orbits of `make(p)` by shooting, lane by lane. A vector is (state, D / scale)."""
 
+    neutral = 1.0
+
     def __init__(self, make: Any, template: State, places: Any, scale: float, dtype: Any):
         self.make, self.template, self.places = make, template, places
         self.scale, self.dtype = scale, dtype
@@ -137,7 +139,7 @@ class Shooting(AbstractEquation):
     def slope(self, u: np.ndarray, p: np.ndarray, memory: np.ndarray, lanes: np.ndarray) -> Slope:
         """By forward derivatives through the run."""
         B, n = u.shape
-        whole = Slope(np.zeros((B, n)), np.zeros((B, n, n)), np.zeros((B, n)))
+        whole = Slope(np.zeros((B, n)), np.zeros((B, n, n)), np.zeros((B, n, *p.shape[1:])))
         for lane in np.flatnonzero(lanes):
             reference, flow = np.split(memory[lane], 2)
             found = shot(
@@ -174,7 +176,9 @@ class Shooting(AbstractEquation):
         good = np.isfinite(part).all((1, 2), keepdims=True)
         n = part.shape[1]
         values = np.linalg.eigvals(np.where(good, part, 0.0) + np.eye(n)) + 0j
-        return np.stack([_without_one(lane) for lane in values])
+        rest = without(values, self.neutral)
+        order = np.lexsort((np.imag(rest), -np.abs(rest)), axis=-1)
+        return np.take_along_axis(rest, order, axis=-1)
 
     def unstable(self, spectrum: np.ndarray) -> np.ndarray:
         """Those outside the unit circle."""
@@ -188,11 +192,6 @@ class Shooting(AbstractEquation):
             "period doubling": (product(spectrum + 1), 1),
             "Neimark-Sacker point": (product(around), 2),
         }
-
-
-def _without_one(values: np.ndarray) -> np.ndarray:
-    rest = np.delete(values, np.argmin(np.abs(values - 1)))
-    return rest[np.lexsort((np.imag(rest), -np.abs(rest)))]
 
 
 def is_symmetric(form: Reduced, places: Array, key: Any) -> bool:

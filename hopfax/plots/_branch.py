@@ -16,7 +16,14 @@ _MARKS = {
     "Hopf point": "s",
     "period doubling": "^",
     "Neimark-Sacker point": "v",
+    "cusp": "*",
+    "turning point": ">",
+    "Bogdanov-Takens point": "X",
+    "fold-Hopf point": "s",
+    "fold-flip point": "^",
+    "fold-Neimark-Sacker point": "v",
 }
+_SHOWS = ("auto", "overlap", "saliency", "returns", "threshold")
 
 
 def branch(
@@ -29,12 +36,15 @@ def branch(
     r"""Draw branches over their parameter: solid where stable, dashed where not.
 
     Markers stand at folds, branch points, Hopf points, period doublings and Neimark-Sacker points.
+    Of a curve of folds it is the threshold over the second parameter, solid where a stable branch
+    begins there; markers stand at cusps and its other special points.
 
     **Arguments:**
 
-    - `found`: of `hopfax.dynamics.branch` or `orbit_branch`, one or several.
+    - `found`: of `hopfax.dynamics.branch`, `orbit_branch` or `fold_curve`, one or several.
     - `show`: "overlap" or "saliency" of the memories, "returns", the time after which an orbit
-      comes back, or "auto": the returns of orbits, else overlaps.
+      comes back, "threshold", the first parameter of folds, or "auto": the threshold of folds, the
+      returns of orbits, else overlaps.
     - `memories`: which of them (default: all).
     - `ax`: where to draw.
 
@@ -55,7 +65,7 @@ def branch(
     ```
     """
     check_axes(ax)
-    check_option(show, "show", ("auto", "overlap", "saliency", "returns"))
+    check_option(show, "show", _SHOWS)
     branches: list[Branch] = [found] if isinstance(found, Branch) else list(found)
     for one in branches:
         check_type(one, "found", Branch, "a branch, as of hopfax.dynamics.branch")
@@ -63,6 +73,7 @@ def branch(
         raise ValueError("`found` must hold at least one branch, got none.")
     if show == "auto":
         show = "overlap" if branches[0].returns is None else "returns"
+        show = show if branches[0].threshold is None else "threshold"
     ax = new_axes((6.0, 4.0)) if ax is None else ax
     kinds: set[str] = set()
     for one in branches:
@@ -75,8 +86,8 @@ def branch(
                 _line(ax, parameter, values[lane, :, column], stable, colour)
         kinds |= _mark(ax, one, show, memories)
     ax.set_xlabel(branches[0].name)
-    labels = {"overlap": "overlap", "saliency": "saliency", "returns": "time of return"}
-    ax.set_ylabel(labels[show])
+    labels = {"returns": "time of return", "threshold": branches[0].threshold_name}
+    ax.set_ylabel(labels.get(show) or show)
     handles: list[Artist] = [
         ax.plot([], [], color="0.3", ls=ls, label=label)[0] for ls, label in _STYLES
     ]
@@ -93,12 +104,17 @@ _STYLES = (("-", "stable"), ("--", "unstable"))
 
 def _values(found: Branch, show: str, memories: Sequence[int] | None) -> np.ndarray:
     """What is shown, (lanes, points, columns)."""
-    shown = {"overlap": found.overlaps, "saliency": found.saliency, "returns": found.returns}[show]
+    shown = {
+        "overlap": found.overlaps,
+        "saliency": found.saliency,
+        "returns": found.returns,
+        "threshold": found.threshold,
+    }[show]
     if shown is None:
         raise ValueError(f"`found` has no {show}; use show='overlap'.")
     lanes, points = np.atleast_2d(found.parameter).shape
     values = np.asarray(shown).reshape(lanes, points, -1)
-    if memories is None or show == "returns":
+    if memories is None or show in ("returns", "threshold"):
         return values
     columns = np.asarray(as_indices(memories, "memories", found.overlaps.shape[-1]))
     return values[..., columns]
@@ -119,9 +135,14 @@ def _line(ax: Axes, x: np.ndarray, y: np.ndarray, stable: np.ndarray, colour: st
 def _mark(ax: Axes, found: Branch, show: str, memories: Sequence[int] | None) -> set[str]:
     """Markers at the special points of a branch, and their kinds."""
     for point in found.special:
-        shown = {"returns": point.returns, "overlap": point.overlaps, "saliency": point.saliency}
+        shown = {
+            "overlap": point.overlaps,
+            "saliency": point.saliency,
+            "returns": point.returns,
+            "threshold": point.threshold,
+        }
         heights = np.ravel(np.asarray(shown[show], float))
-        if memories is not None and show != "returns":
+        if memories is not None and show not in ("returns", "threshold"):
             heights = heights[np.asarray(memories)]
         places = np.full(len(heights), point.parameter)
         ax.plot(places, heights, _MARKS[point.kind], color="0.2", mfc="white", zorder=4)

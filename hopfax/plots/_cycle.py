@@ -18,6 +18,8 @@ from ._grid import Scale, dims_of
 #: How the separation of timescales reads where it is infinite.
 SINGULAR = r"$\tau \to \infty$"
 SEPARATION = r"$\tau$ and $b$"
+#: The attribute of a dataset that holds the exact threshold of the gain, which a command computes.
+EXACT = "exact_threshold"
 _SYMBOLS = {"kappa": r"\kappa", "tau": r"\tau", "bias": "b"}
 _ACTIVATIONS = {"HardTanh": "hard tanh", "Tanh": "tanh", "Erf": "erf"}
 _ORTHOGONAL = 1e-6  # overlap of two memories up to which the theory takes them for orthogonal
@@ -49,6 +51,7 @@ class Edge(NamedTuple):
 
     `P`, `tau`: of which theory. `critical`: the gain below which there is none, from which on the
     boundary goes straight up. `text`: what it is, where that is no theory of one `P` and `tau`.
+    `role`: "exact" for a threshold without asymptotics, "asymptotic" for a theory beside it.
     """
 
     P: int | float
@@ -57,17 +60,22 @@ class Edge(NamedTuple):
     kappa: np.ndarray
     start: np.ndarray
     text: str = ""
+    role: str = ""
 
     @property
     def finite(self) -> bool:
-        """Whether it belongs to a finite separation of timescales."""
-        return self.tau != math.inf
+        """Whether it is a theory of a finite separation of timescales."""
+        return self.tau != math.inf and self.role != "exact"
 
     @property
     def look(self) -> tuple[str, str, float]:
         """Dashes, colour and width of its line."""
-        dashes = "-" if self.finite else ":" if self.P == math.inf else "--"
-        return (dashes, "black", 1.6) if self.finite else (dashes, "0.2", 1.3)
+        if self.role == "exact":
+            return "-", "black", 1.8
+        beside = self.role == "asymptotic"
+        if self.finite:
+            return ":" if beside else "-", "black", 1.6
+        return ("-." if beside else ":") if self.P == math.inf else "--", "0.2", 1.3
 
     def path(self, top: float) -> tuple[np.ndarray, np.ndarray]:
         """Its line, which goes on straight up to `top` at the critical gain, below which no start
@@ -80,9 +88,10 @@ class Edge(NamedTuple):
     def name(self) -> str:
         """What the prediction assumes, for a legend."""
         if self.text:
-            return self.text
+            return f"asymptotic, {self.text}" if self.finite and self.role else self.text
         separation = tau_text(self.tau) if self.finite else SINGULAR
-        return rf"{size_text(self.P)}, {separation}: $\kappa_c = {self.critical:.2f}$"
+        name = rf"{size_text(self.P)}, {separation}: $\kappa_c = {self.critical:.2f}$"
+        return f"asymptotic, {name}" if self.finite and self.role else name
 
 
 def cycle_of(dataset: Dataset) -> Cycle | None:
@@ -218,10 +227,35 @@ def draw_edges(ax: Axes, found: list[Edge], top: float) -> list[Line]:
 
 def boundaries(dataset: Dataset, x: Scale, y: Scale) -> list[Edge]:
     """The predicted boundaries of the sequence in a map with the scales `x` and `y`: `edges` over a
-    start saliency, `thresholds` over the separation of timescales."""
+    start saliency, `thresholds` over the separation of timescales; and the exact threshold, if the
+    dataset has one."""
     if y.name == "tau":
-        return thresholds(dataset, x.name, y.limits)
-    return edges(dataset, x.name, y.name, x.limits[1])
+        found = thresholds(dataset, x.name, y.limits)
+    else:
+        found = edges(dataset, x.name, y.name, x.limits[1])
+    exact = exact_edge(dataset, x, y)
+    if exact is None:
+        return found
+    return [exact, *(edge._replace(role="asymptotic") for edge in found)]
+
+
+def exact_edge(dataset: Dataset, x: Scale, y: Scale) -> Edge | None:
+    r"""The exact threshold of the gain that the attribute `EXACT` of a dataset holds, in JSON:
+    `kappa`, a list, and `over`, the name of the axis along which it varies with its `values`, ""
+    where it does not. None if there is none, or for a map of other axes.
+    """
+    if EXACT not in dataset.attrs or x.name != "kappa":
+        return None
+    known = json.loads(dataset.attrs[EXACT])
+    kappa, over = np.array(known["kappa"]), known["over"]
+    if over not in ("", y.name):
+        return None
+    if over:
+        text = rf"exact: $\kappa_c({_SYMBOLS.get(over, over)})$"
+        return Edge(0, math.nan, math.nan, kappa, np.array(known["values"]), text, "exact")
+    text = rf"exact: $\kappa_c = {kappa[0]:.4f}$"
+    low = np.array([y.limits[0]])
+    return Edge(0, math.nan, float(kappa[0]), kappa[:1], low, text, "exact")
 
 
 def thresholds(dataset: Dataset, x: str, limits: tuple[float, float]) -> list[Edge]:

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import pathlib
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -22,6 +21,7 @@ from .._models import check_alone, load_flow
 from .._settings import options_from
 from .._sweeping import Work, check_where, noise_key, outcomes, swept
 from . import _sweep_task
+from ._exact import Exact
 from ._networks import activation_of
 from ._run_result import ORTHOGONAL, crosstalk
 
@@ -40,7 +40,8 @@ class Sweep:
     the noise.
 
     Without options: 4 Hadamard memories in 1024 neurons, timescales 100 apart, 10,240 runs. Written
-    are the dataset sweep/, the picture phase_diagram.png and settings.toml for --config. The same
+    are the dataset sweep/, the picture phase_diagram.png, in which the exact threshold is a solid
+    line beside the theory (threshold.json), and settings.toml for --config. The same
     command goes on with a sweep that was interrupted, and reads one that is complete.
     A million runs: hopfax sweep --points 1000000 (--dry-run first tells what it takes).
     """
@@ -166,15 +167,18 @@ class Sweep:
         output = _output.Output.of(self, described(memories), **absolute(self))
         task, grid = self.task(memories)
         gains = "" if self.axis else f", {gains_and_starts(self.points)[0]:,} gains"
+        exact = Exact(self, memories, output)
 
         def tables(dataset: Any) -> str:
             hints = [] if self.axis else advice(memories, dataset, self)
-            return "\n".join([report(dataset, memories, self), *hints])
+            return "\n".join([report(dataset, memories, self), "", exact.line(), *hints])
 
-        soon = partial(theory_ahead, memories, self)
+        def soon() -> None:
+            theory_ahead(memories, self)
+            exact.compute()
+
         made: dict[str, Any] = dict(words=_sweep_task.WORDS, of=gains, soon=soon)
-        key = self.key()
-        return Work(self, task, grid, key, output, PICTURE, lambda found: found, tables, **made)
+        return Work(self, task, grid, self.key(), output, PICTURE, exact.onto, tables, **made)
 
 
 def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:
