@@ -1,5 +1,7 @@
 """Closed orbits, branches of them, and the gains at which sequences are born."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -146,8 +148,31 @@ def test_the_critical_gain_is_the_fold_of_the_orbit(threshold):
     central = (born(0.0201, 20.0) - born(0.0199, 20.0)) / 2e-4
     # central differences: the third derivative, of order 1e3, times 1e-8
     assert float(by_bias) == pytest.approx(float(central), rel=1e-4)
-    central = (born(0.02, 20.1) - born(0.02, 19.9)) / 0.2
+    central = (near(threshold, tau=20.1) - near(threshold, tau=19.9)) / 0.2
     assert float(by_tau) == pytest.approx(float(central), rel=1e-3)
+    forward = jax.jvp(lambda tau: near(threshold, tau=tau), (20.0,), (1.0,))[1]
+    assert float(forward) == pytest.approx(float(by_tau), rel=1e-6)
+
+
+def near(threshold, derivative="forward", **options):
+    return threshold.near(network(**options)[0], derivative=derivative)
+
+
+@pytest.mark.slow
+def test_a_threshold_is_followed_to_other_networks(threshold):
+    """In a program too: so that a fit can hold a network at a distance from its threshold."""
+    far = hx.dynamics.critical_gain(network(tau=22.0, bias=0.025)[0])  # not in one leap
+    assert float(near(threshold, tau=22.0, bias=0.025)) == pytest.approx(float(far.gain), abs=1e-9)
+    within = jax.jit(lambda bias: near(threshold, bias=bias))
+    assert float(within(0.02)) == pytest.approx(float(threshold.gain), abs=1e-9)
+    assert jnp.isnan(within(0.024))  # it met another fold at a bias of .0235 and is no more
+    with pytest.raises(hx.SimulationError, match="the fold at 2.64317 could not be followed"):
+        near(threshold, bias=0.024)
+    with pytest.raises(ValueError, match="`network` must have the sizes and options"):
+        threshold.near(zoo.cycle(P=4)[0])
+    other = dataclasses.replace(threshold.end, kind="period doubling")
+    with pytest.raises(ValueError, match="ends in a period doubling; only a fold"):
+        dataclasses.replace(threshold, end=other).near(threshold.network)
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -12,15 +12,15 @@ from jaxtyping import Array, Float
 
 from .. import _status
 from .._errors import SimulationError, check_option
-from .._programs import jitted
 from .._report import Report, Reported
 from .._types import Network, State, is_concrete
 from ..networks import TwoTimescaleHopfield, TwoTimescaleRateMemory, check_kind
 from ._curves import Branch, Special
+from ._fold_near import fold_near
 from ._orbit import Orbit, orbit
 from ._orbit_branch import orbit_branch
-from ._reduced import Given, checked, reduced
-from ._shooting import Shooting, moved, relabelling
+from ._reduced import checked, reduced
+from ._shooting import relabelling
 
 _CLIMBS = 6  # gains that are tried for a first orbit
 _CLIMB = 1.3  # the factor between them
@@ -46,6 +46,7 @@ class Threshold(Reported):
 
     - `gain`: the lowest gain of a stable orbit; the mean gain where gains are unequal, which keep
       their ratios. Differentiable in the network.
+    - `network`: whose threshold it is.
     - `end`: what happens there, a special point: a fold, a period doubling, ...
     - `orbit`: the stable orbit that it was followed from.
     - `branches`: the branches of orbits, the last one that which ends lowest; their folds are all
@@ -64,10 +65,71 @@ class Threshold(Reported):
     """
 
     gain: Float[Array, ""]
+    network: Network
     end: Special
     orbit: Orbit
     branches: Sequence[Branch]
     below: str
+
+    def near(
+        self, network: Network, *, derivative: Literal["reverse", "forward"] = "reverse"
+    ) -> Float[Array, ""]:
+        r"""The same threshold of a network that differs in its parameters, without a search.
+
+        Newton's method on the equations of the fold, from this one: works under `jax.jit`, and has
+        derivatives in every parameter, so that a loss can hold a network at a distance from its
+        threshold while it is fitted. Where one leap fails, all parameters are moved together in
+        smaller ones. A fold that lies beyond another one, or on another orbit, is not found, and
+        whether the sequence dies below is not looked at.
+
+        **Arguments:**
+
+        - `network`: of the same family, sizes and options.
+        - `derivative`: in which mode it can be differentiated, "reverse" or "forward".
+
+        **Returns:** its critical gain, NaN within a program where none was found.
+
+        **Raises:** ValueError if this threshold is no fold, or for another kind of network;
+        `SimulationError` where none was found and values are at hand.
+
+        **Example:**
+
+        ```python
+        patterns = hx.patterns.hadamard(4, 16)
+        network = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=100.0, bias=0.01)
+        found = hx.dynamics.critical_gain(network)
+        other = hx.TwoTimescaleHopfield(patterns, hx.cyclic(4), kappa=5.0, tau=90.0, bias=0.01)
+        found.near(other)  # 3.1973741
+        ```
+        """
+        if self.end.kind != "fold":
+            raise ValueError(
+                f"the sequence ends in a {self.end.kind}; only a fold can be followed to other "
+                "networks, and has derivatives. Call critical_gain for each network."
+            )
+        check_option(derivative, "derivative", ("reverse", "forward"))
+        check_kind(network, type(self.network))
+        mine, others = (jax.tree.map(jnp.shape, one) for one in (self.network, network))
+        if jax.tree.structure(mine) != jax.tree.structure(others) or mine != others:
+            raise ValueError(
+                "`network` must have the sizes and options of the network whose threshold this is; "
+                f"got {network}, not like {self.network}."
+            )
+        dtype, end = network.patterns.dtype, self.end
+        with jax.ensure_compile_time_eval():
+            places = relabelling(reduced(self.network, end.state), end.order)
+        u, time, gain = (
+            jnp.asarray(value, dtype) for value in (end.vector[:-1], end.returns, end.parameter)
+        )
+        gains = _Gains(self.network), _Gains(network)
+        found = fold_near(*gains, end.state, places, u, time, gain, derivative)
+        if is_concrete(found) and not np.isfinite(found):
+            raise SimulationError(
+                f"the fold at {end.parameter:.6g} could not be followed to this network: on the "
+                "way it ends, or an event bends it sharply. Search anew by critical_gain.",
+                _status.SOLVER_FAILED,
+            )
+        return found
 
     def _report(self) -> Report:
         value = f"{float(self.gain):.12g}" if is_concrete(self.gain) else str(self.gain)
@@ -99,7 +161,7 @@ def critical_gain(
     The derivative of $\kappa_c$ in every parameter comes from the implicit function theorem: with
     the left null vector $w$ of the orbit's equations $F$ at the fold, $d\kappa_c = -w \cdot
     \partial_\theta F\, d\theta / w \cdot \partial_\kappa F$. So `jax.grad` of a function of this
-    one works, in both modes; `jax.jit` does not, as the search decides by values.
+    one works; `jax.jit` does not, as the search decides by values: `Threshold.near` does.
 
     **Arguments:**
 
@@ -135,8 +197,8 @@ def critical_gain(
         )
     if start is not None:
         start = checked(network, start, "start")
-    make, found = _Gains(network), _first(network, start, horizon)
-    gain, first = found
+    make, dtype = _Gains(network), network.patterns.dtype
+    gain, first = _first(network, start, horizon)
     branches: list[Branch] = []
     current, at = first, gain
     while True:
@@ -158,8 +220,10 @@ def critical_gain(
         else:
             current = further
             continue
-        value = _moving(traced, make, end, current, gain)
-        return Threshold(value, end, first, branches, below)
+        found = Threshold(jnp.asarray(end.parameter, dtype), network, end, first, branches, below)
+        if all(map(is_concrete, jax.tree.leaves(traced))):
+            return found
+        return dataclasses.replace(found, gain=found.near(traced))
 
 
 def _first(network: Network, start: State | None, horizon: Any) -> tuple[float, Orbit]:
@@ -197,30 +261,3 @@ def _end(branch: Branch) -> Special | None:
         if around & set(np.argsort(distance)[:2].tolist()):
             return point
     return None
-
-
-def _moving(
-    traced: Network, make: _Gains, end: Special, current: Orbit, gain: float
-) -> Float[Array, ""]:
-    """The threshold as a function of the network."""
-    dtype = traced.patterns.dtype
-    at = jnp.asarray(end.parameter, dtype)
-    if all(map(is_concrete, jax.tree.leaves(traced))):
-        return at
-    places = relabelling(reduced(make(end.parameter), current.state, Given()), current.order)
-    scale = float(current.returns)
-    equation = Shooting(make, current.state, places, scale, dtype)
-    u, p = end.vector[None], np.array([end.parameter])
-    slope = equation.slope(u, p, equation.remembered(u, p), np.array([True]))
-    left = np.linalg.svd(slope.by_state[0])[0][:, -1]
-    weight = left / (left @ slope.by_parameter[0])
-    state, time = jnp.asarray(end.vector[:-1], dtype), jnp.asarray(end.vector[-1] * scale, dtype)
-    closing = _closing(traced, current.state, places, state, time, at)
-    return at - jnp.asarray(weight[:-1], dtype) @ (closing - jax.lax.stop_gradient(closing))
-
-
-@jitted
-def _closing(network, template, places, state, time, gain):
-    """How far the state is from coming back."""
-    after = moved(_Gains(network)(gain), template, state, time, places, "reverse")
-    return after - state
