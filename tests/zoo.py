@@ -1,6 +1,5 @@
 """One small specimen of every public class, for the tests that hold for all of them."""
 
-import functools
 from typing import Any, NamedTuple
 
 import diffrax
@@ -57,7 +56,6 @@ def parts(state) -> list:
     return jax.tree.leaves(list(found.values()))
 
 
-@functools.cache
 def rate_networks() -> dict[str, Specimen]:
     """Every network of firing rates."""
     patterns = hx.patterns.sunflower(3, 0.25, 0.5, 16)
@@ -84,7 +82,6 @@ def rate_networks() -> dict[str, Specimen]:
     }
 
 
-@functools.cache
 def networks() -> dict[str, Specimen]:
     """Every network; a new one gets a line here."""
     patterns = hx.patterns.hadamard([1, 2, 3], 16)  # the third is the product of the others
@@ -110,7 +107,6 @@ def networks() -> dict[str, Specimen]:
     }
 
 
-@functools.cache
 def maps() -> dict[str, Specimen]:
     """Every network in discrete time, in some of its forms."""
     patterns = hx.patterns.random(jax.random.key(0), 5, 9)
@@ -138,7 +134,6 @@ class Layer(NamedTuple):
     any_length: bool = False
 
 
-@functools.cache
 def layers() -> dict[str, Layer]:
     """Every layer, in some of its forms, without noise."""
     us = jax.random.normal(jax.random.key(9), (4, 8))

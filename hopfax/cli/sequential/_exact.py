@@ -73,7 +73,7 @@ class Exact:
             return {"why": str(error).split(". ")[0]}
 
     def _gain(self, asked: Any) -> dict[str, Any]:
-        born = hx.dynamics.critical_gain(_network(asked), step=_CLIMB)
+        born = hx.dynamics.critical_gain(_network(asked), step=_CLIMB, until="fold")
         return {"kappa": [float(born.gain)], "over": ""}
 
     def _curve(self, over: str) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Exact:
         ends = (values.max(), values.min()) if over == "tau" else (values.min(), values.max())
         begin, end = map(float, ends)
         network = _network(self.asked, **{over: begin})
-        born = hx.dynamics.critical_gain(network, step=_CLIMB)
+        born = hx.dynamics.critical_gain(network, step=_CLIMB, until="fold")
         if begin == end:
             return {
                 "kappa": [float(born.gain)] * 2,
@@ -104,7 +104,8 @@ class Exact:
         another orbit lives at lower gains."""
         if curve.parameter[-1] != end:
             return f"; it ends at {curve.parameter[-1]:.6g}: {curve.ended}"
-        gain = hx.dynamics.critical_gain(_network(self.asked, **{over: end}), step=_CLIMB).gain
+        last = _network(self.asked, **{over: end})
+        gain = hx.dynamics.critical_gain(last, step=_CLIMB, until="fold").gain
         if abs(float(gain) - curve.fold(-1).parameter) < _SAME:
             return ""
         return f"; but at {over} = {end:g} another orbit is the last one, to {float(gain):.6f}"
