@@ -95,8 +95,12 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config, items):
-    """The longest files first; with `--first-cases` one case of each test."""
+    """The longest files first; what is long is slow too; with `--first-cases` one case of each."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker("slow")
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else 99)
     if config.getoption("first_cases"):
         first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}.values()
