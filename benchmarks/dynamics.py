@@ -1,6 +1,7 @@
 """What do exact thresholds and branches cost, and are they right?
 
     python -m benchmarks.dynamics                      # gains at which sequences are born
+    python -m benchmarks.dynamics --limit              # for tau -> infinity, bias -> 0
     python -m benchmarks.dynamics --memories 2000 100  # folds of 100 memories of 2,000 neurons
 
 A threshold is checked by two simulations from a state of the orbit at its fold: just above it the
@@ -71,6 +72,30 @@ def thresholds(sizes: list[int], taus: list[float], biases: list[float]) -> None
         )
 
 
+def limits(sizes: list[int]) -> None:
+    """Thresholds at ever larger tau and a bias of 0.1 / tau, and what the last three tend to if
+    they differ from it by (c ln tau + d) / tau, beside the theory's value."""
+    taus = 1000.0 * 4.0 ** np.arange(5)
+    for P in sizes:
+        gains: list[float] = []
+        for tau in taus:
+            try:
+                found = hx.dynamics.critical_gain(network(P, tau, 0.1 / tau), until="fold")
+            except hx.SimulationError as error:
+                report("limit", P=P, tau=tau, failed=str(error))
+                break
+            gains.append(float(found.gain))
+            report("limit", P=P, tau=tau, gain=round(gains[-1], 10))
+        if len(gains) < 3:
+            continue
+        last = taus[len(gains) - 3 : len(gains)]
+        rows = np.stack([np.ones(3), np.log(last) / last, 1 / last], axis=1)
+        limit = float(np.linalg.solve(rows, gains[-3:])[0])
+        report(
+            "limit", P=P, extrapolated=limit, theory=float(hx.theory.sequential.critical_gain(P))
+        )
+
+
 class Asymmetric(eqx.Module):
     """Q = (1 - lambda) I + lambda A, with A cyclic."""
 
@@ -113,11 +138,14 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[3, 4, 5])
     parser.add_argument("--tau", type=float, nargs="+", default=[20.0, 50.0, 100.0, 200.0])
     parser.add_argument("--bias", type=float, nargs="+", default=[0.001, 0.01, 0.05])
+    parser.add_argument("--limit", action="store_true")
     parser.add_argument("--memories", type=int, nargs=2, metavar=("N", "P"))
     parser.add_argument("--step", type=float, default=0.02)
     given = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    if given.memories:
+    if given.limit:
+        limits(given.sizes)
+    elif given.memories:
         neurons, many = given.memories
         memories(neurons, many, given.step)
     else:
