@@ -30,14 +30,13 @@ _LONGER = 2.0  # is the next part, after a good one
 
 class _Walk(NamedTuple):
     """x = (u, D / scale, p) and the part of the way at which it is sought; the last solution and
-    its part; the length of the parts. Of x: the largest residual, and dp by the residuals of F."""
+    its part; the length of the parts; dp by the residuals of F at the last solution."""
 
     x: Array
     part: Array
     last: Array
     reached: Array
     length: Array
-    size: Array
     weight: Array
     tries: Array
     steps: Array
@@ -74,6 +73,23 @@ def _between(make: Any, to: Any, part: Array) -> Any:
     return jax.tree.map(mixed, make, to)
 
 
+def _with_g(equations: Any, x: Array, shift: Array) -> tuple[Array, Array, Array]:
+    """The residuals of F and g at x, their derivatives, and dp by the residuals of F."""
+    residual, first = equations(x)
+    left, _, right = jnp.linalg.svd(first[:, :-1])
+    left, right = left[:, -1], right[-1]
+    one = jnp.zeros_like(x).at[-1].set(1.0)
+    framed = jnp.zeros((x.size, x.size), x.dtype)
+    framed = framed.at[:-1].set(jnp.column_stack([first[:, :-1], left])).at[-1, :-1].set(right)
+    phi, psi = jnp.linalg.solve(framed, one), jnp.linalg.solve(framed.T, one)[:-1]
+    size = jnp.linalg.norm(phi[:-1])
+    ends = jnp.stack([x.at[:-1].add(side * shift * phi[:-1] / size) for side in (1, -1)])
+    _, (ahead, behind) = jax.lax.map(equations, ends)
+    change = (ahead - behind) * size / (2 * shift)
+    whole = jnp.concatenate([first, -(psi @ change)[None]])
+    return jnp.append(residual, phi[-1]), whole, psi / (psi @ first[:, -1])
+
+
 def _walked(
     make: Any, to: Any, template: State, places: Any, u: Array, scale: Array, p: Array
 ) -> _Walk:
@@ -81,7 +97,6 @@ def _walked(
     tol = tolerance(u.dtype) * jnp.maximum(1.0, jnp.sqrt((u**2).mean()))
 
     def conditions(x, last, part, reached):
-        """All residuals at x, their derivatives, and dp by the residuals of F."""
         there = _between(make, to, part)
         flow = rate_at(_between(make, to, reached), template, last[:n], last[-1])
         flow = flow / jnp.linalg.norm(flow)
@@ -92,24 +107,12 @@ def _walked(
             )
             return residual, jnp.column_stack([by_state, by_p])
 
-        residual, first = equations(x)
-        left, _, right = jnp.linalg.svd(first[:, :-1])
-        left, right = left[:, -1], right[-1]
-        one = jnp.zeros(n + 2, x.dtype).at[-1].set(1.0)
-        framed = jnp.zeros((n + 2, n + 2), x.dtype)
-        framed = framed.at[:-1].set(jnp.column_stack([first[:, :-1], left])).at[-1, :-1].set(right)
-        phi, psi = jnp.linalg.solve(framed, one), jnp.linalg.solve(framed.T, one)[:-1]
-        along = phi[:-1] / jnp.linalg.norm(phi[:-1])
-        ends = jnp.stack([x.at[:-1].add(side * shift * along) for side in (1, -1)])
-        _, (ahead, behind) = jax.lax.map(equations, ends)
-        change = (ahead - behind) * jnp.linalg.norm(phi[:-1]) / (2 * shift)
-        whole = jnp.concatenate([first, -(psi @ change)[None]])
-        return jnp.append(residual, phi[-1]), whole, psi / (psi @ first[:, -1])
+        return _with_g(equations, x, shift)
 
     def step(walk):
         residual, whole, weight = conditions(walk.x, walk.last, walk.part, walk.reached)
-        size, newton = jnp.abs(residual).max(), walk.x - jnp.linalg.solve(whole, residual)
-        solved = size <= tol
+        newton = walk.x - jnp.linalg.solve(whole, residual)
+        solved = jnp.abs(residual).max() <= tol
         failed = ~solved & ((walk.tries >= _STEPS) | ~jnp.isfinite(newton).all())
         length = jnp.where(solved, _LONGER * walk.length, walk.length)
         length = jnp.where(failed, walk.length / 4, length)
@@ -124,7 +127,6 @@ def _walked(
             last,
             reached,
             length,
-            size,
             jnp.where(solved, weight, walk.weight),
             jnp.where(anew, 0, walk.tries + 1),
             walk.steps + 1,
@@ -135,5 +137,5 @@ def _walked(
 
     x = jnp.concatenate([u, jnp.stack([jnp.ones_like(p), p])])
     one, none = jnp.ones_like(p), jnp.zeros((), jnp.int32)
-    start = _Walk(x, one, x, 0 * one, one, jnp.inf * one, jnp.zeros_like(x[:-1]), none, none)
+    start = _Walk(x, one, x, 0 * one, one, jnp.zeros_like(x[:-1]), none, none)
     return jax.lax.while_loop(more, step, start)
