@@ -65,6 +65,9 @@ def test_intervals_cover_a_known_rate():
         assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 400)
     error = 4 * np.std([one.mean for one in free]) / 20
     assert abs(np.mean([one.mean for one in free]) - cut) < error
+    ten = residence(np.full(10, 2.0), np.ones(10, bool), law="exponential")
+    # 40 over the quantiles .975 of chi squared with 22 and .025 with 20 degrees of freedom
+    assert_close(np.array([ten.low, ten.high]), [1.0875265250, 4.1706733838], 1e-9, "tables")
 
 
 def test_stays_of_a_run_by_hand():
