@@ -35,6 +35,16 @@ def check_size(memory: "DenseMemory", energy: Float[Array, ""]) -> Float[Array, 
     return jnp.where(jnp.isinf(energy), jnp.nan, energy)
 
 
+def check_still(memory: "DenseMemory", name: str) -> None:
+    """ValueError for the energy of a memory that moves."""
+    if memory.transition is not None:
+        raise ValueError(
+            f"`{name}`: a memory with a `transition` has none, as what a memory calls does not "
+            "act on it in turn. That of its memories at rest is the same network's without "
+            "`transition`."
+        )
+
+
 def check_kinds(memory: "DenseMemory") -> None:
     """TypeError/ValueError for an argument that does not fit a dense memory by itself."""
     patterns, interaction = memory.patterns, memory.interaction
@@ -102,6 +112,11 @@ def check_consistency(memory: "DenseMemory") -> None:
             memory.rule == "difference" and not (signs and without),
             "`rule='difference'` compares the two signs of a neuron, so the diagonal is out and "
             "neurons are not graded.",
+        ),
+        (
+            memory.rule == "difference" and memory.transition is not None,
+            "`rule='difference'` is what an energy gains by the sign of a neuron; a memory with a "
+            "`transition` has no energy, so use rule='leading'.",
         ),
         (
             isinstance(memory.interaction, ManyBody | Simplicial) and not (signs and without),

@@ -25,7 +25,8 @@ def law_of(memory: "DenseMemory", h: PerNeuron, stimulated: bool) -> _laws.Abstr
     force = _force_of(memory)
     if memory.keep_diagonal:
         return _laws.Whole(force)
-    if memory.signs and not stimulated:
+    counted = memory.transition is None or memory.transition.signs
+    if memory.signs and not stimulated and counted:
         parts = _whole.parts_to_add_exactly(interaction, patterns, memory.rule)
         if parts is not None:
             return _whole.SignsExactly(interaction, parts, patterns.P, N, patterns.dtype.name)
@@ -59,7 +60,8 @@ def field_of(memory: "DenseMemory", h: PerNeuron, stimulus: PerNeuron | None) ->
         size = _literal.at_once(size, memory.patterns.N)
     elif isinstance(law, _whole.SignsExactly):
         size = min(size, _whole.MOST_AT_ONCE)
-    return _laws.fields(law, memory.patterns, h, stimulus, signs=memory.signs, size=size)
+    how = {"signs": memory.signs, "size": size, "transition": memory.transition}
+    return _laws.fields(law, memory.patterns, h, stimulus, **how)
 
 
 #: The same where neurons do not feel themselves, which is computed by identities of signs.
@@ -78,7 +80,8 @@ def _literal_field(memory: "DenseMemory", h: PerNeuron, stimulus: PerNeuron | No
         law = _literal.LiteralExponential(interaction, N=patterns.N, h=h)
     else:
         law = _literal.LiteralSum(_force_of(memory), h)
-    how = {"signs": memory.signs, "size": _literal.at_once(memory.block, patterns.N)}
+    size = _literal.at_once(memory.block, patterns.N)
+    how = {"signs": memory.signs, "size": size, "transition": memory.transition}
     return _laws.fields(law, patterns, h, stimulus, **how, recomputed=True)
 
 

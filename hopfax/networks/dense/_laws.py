@@ -12,7 +12,8 @@ $$u_i = \frac1s \Big[ \sum_k a_{ki} \sum_\mu \xi^\mu_i\, w_k(X_\mu)
 + \sum_c b_{ci} \sum_\mu v_c(X_\mu) \Big],$$
 
 one product with the patterns for each $k$. `AbstractSum` is this formula; its subclasses say what
-$a$, $b$, $v$, $w$ are.
+$a$, $b$, $v$, $w$ are. Where memories call others (`_transitions`), the first factor $\xi^\mu_i$ of
+both formulas is $\eta^\mu_i$, and $v_c$ has the factor $\xi^\mu_i \eta^\mu_i$, which was 1.
 
 The forces of exponential interactions are $e^{\beta X}$, which no float holds when $\beta X$ is in
 the hundreds. `AbstractExponential` therefore works with $e^{\beta X - \mathrm{top}}$, where *top*
@@ -34,7 +35,9 @@ from jaxtyping import Array, Float
 from ..._interactions import AbstractInteraction, difference
 from ..._types import PerNeuron, PerPattern
 from ...patterns import AbstractPatterns
-from ._stream import Block, stream
+from ._blocks import Block
+from ._stream import stream
+from ._transitions import AbstractTransition
 
 #: $a$, and $b$ where there is one.
 Factors: TypeAlias = tuple[Float[Array, "... N"], ...]
@@ -110,14 +113,21 @@ class AbstractLaw(eqx.Module):
 
     @abc.abstractmethod
     def field_of_one(
-        self, X: PerPattern, xi: PerPattern, h: Float[Array, ""], saliency: PerPattern | None
+        self,
+        X: PerPattern,
+        xi: PerPattern,
+        called: PerPattern,
+        h: Float[Array, ""],
+        saliency: PerPattern | None,
     ) -> Float[Array, ""]:
-        """The field of one neuron, at `h` and with entries `xi` in the memories."""
+        """The field of one neuron, at `h` and with entries `xi` in the memories, and `called` in
+        what they call."""
 
 
-def added(xi: PerPattern, forces: PerPattern, saliency: PerPattern | None) -> Float[Array, ""]:
-    """The sum of the forces of all memories on one neuron with entries `xi` in them."""
-    return (xi * (forces if saliency is None else forces * saliency)).sum()
+def added(called: PerPattern, forces: PerPattern, saliency: PerPattern | None) -> Float[Array, ""]:
+    """The sum of the forces of all memories on one neuron with entries `called` in what they
+    call."""
+    return (called * (forces if saliency is None else forces * saliency)).sum()
 
 
 def fields(
@@ -128,10 +138,11 @@ def fields(
     *,
     signs: bool,
     size: int,
+    transition: AbstractTransition | None,
     recomputed: bool = False,
 ) -> PerNeuron:
     """The fields of all neurons, with patterns read in blocks of `size`; `signs`: whether `h` is
-    known to be +-1; `recomputed`: as in `stream`."""
+    known to be +-1; `transition`, `recomputed`: as in `stream`."""
 
     def use(block: Block, given):
         law, h, stimulus = given
@@ -141,9 +152,8 @@ def fields(
 
     factors = law.factors(h)
     given = (law, h, stimulus)
-    total = stream(
-        patterns, use, law.merged, law.empty(factors), given, size, recomputed=recomputed
-    )
+    how = {"transition": transition, "recomputed": recomputed}
+    total = stream(patterns, use, law.merged, law.empty(factors), given, size, **how)
     u = law.field(total, factors)
     return u if stimulus is None else u / patterns.N
 
@@ -152,10 +162,11 @@ def fields(
 
 
 class Sums(eqx.Module):
-    r"""What blocks add up: $\sum_\mu \xi^\mu w_k(X_\mu)$ and $\sum_\mu v_c(X_\mu)$."""
+    r"""What blocks add up: $\sum_\mu \eta^\mu w_k(X_\mu)$ and $\sum_\mu \xi^\mu \eta^\mu
+    v_c(X_\mu)$."""
 
     forces: Float[Array, "k N"]
-    terms: Float[Array, " c"]
+    terms: Float[Array, "c #N"]
 
 
 class AbstractSum(AbstractLaw):
@@ -175,24 +186,24 @@ class AbstractSum(AbstractLaw):
     def terms(self, X: Float[Array, " b"]) -> Float[Array, "c b"]:
         """$v$, the terms that are the same for all neurons."""
 
-    def field_of_one(self, X, xi, h, saliency):
-        return added(xi, self.forces_on_one(X, xi, h), saliency) / self.force.scale()
+    def field_of_one(self, X, xi, called, h, saliency):
+        return added(called, self.forces_on_one(X, xi, h), saliency) / self.force.scale()
 
     def empty(self, factors) -> Sums:
         a, b = factors
-        return Sums(jnp.zeros_like(a), jnp.zeros_like(b[:, 0]))
+        return Sums(jnp.zeros_like(a), jnp.zeros_like(b))
 
     def of_block(self, block, X, saliency) -> Sums:
         share = jnp.where(block.valid, jnp.ones_like(X), 0.0)
         share = share if saliency is None else share * saliency
-        return Sums(block.project(share * self.weights(X)), (share * self.terms(X)).sum(-1))
+        return Sums(block.project(share * self.weights(X)), block.own(share * self.terms(X)))
 
     def merged(self, a: Sums, b: Sums) -> Sums:
         return jax.tree.map(jnp.add, a, b)
 
     def field(self, total: Sums, factors):
         a, b = factors
-        return ((a * total.forces).sum(0) + total.terms @ b) / self.force.scale()
+        return ((a * total.forces).sum(0) + (b * total.terms).sum(0)) / self.force.scale()
 
 
 class Whole(AbstractSum):
@@ -342,10 +353,10 @@ class ExponentialWhole(AbstractExponential):
     def factors(self, h):
         return (jnp.ones_like(h)[None],)
 
-    def field_of_one(self, X, xi, h, saliency):
+    def field_of_one(self, X, xi, called, h, saliency):
         exponent = self.exponent(X)
         forces = jnp.exp(exponent - exponent.max())
-        return added(xi, forces, saliency) / forces.sum()
+        return added(called, forces, saliency) / forces.sum()
 
 
 class ExponentialWithoutSelf(AbstractExponential):
@@ -364,15 +375,16 @@ class ExponentialWithoutSelf(AbstractExponential):
 
     def factors(self, h):
         rate = self.exponent(jnp.ones_like(h))
-        return (jnp.stack([jnp.exp(-rate * (1 + h)), -jnp.exp(-rate * (1 - h))]),)
+        return (jnp.stack([jnp.exp(-rate * (1 + h)), jnp.exp(-rate * (1 - h))]),)
 
-    def field_of_one(self, X, xi, h, saliency):
+    def field_of_one(self, X, xi, called, h, saliency):
         exponent = self.exponent(X)
         top = exponent.max()
         own = self.exponent(jnp.ones((), X.dtype))
         forces = jnp.exp(self.exponent(X - xi * h) - (top + own))
         forces = forces if saliency is None else forces * saliency
-        u = jnp.where(xi > 0, forces, 0.0).sum() - jnp.where(xi < 0, forces, 0.0).sum()
+        forces = called * forces
+        u = jnp.where(forces > 0, forces, 0.0).sum() + jnp.where(forces < 0, forces, 0.0).sum()
         return u / jnp.exp(exponent - top).sum()
 
 
@@ -391,10 +403,11 @@ class ExponentialOfFew(AbstractExponential):
 
     def factors(self, h):
         up, down = (1 + h) / 2, (1 - h) / 2
-        return (jnp.stack([up, down, -down, -up]),)
+        return (jnp.stack([up, down, down, up]),)
 
-    def field_of_one(self, X, xi, h, saliency):
-        return ExponentialWithoutSelf(self.interaction, self.N).field_of_one(X, xi, h, saliency)
+    def field_of_one(self, X, xi, called, h, saliency):
+        one = ExponentialWithoutSelf(self.interaction, self.N)
+        return one.field_of_one(X, xi, called, h, saliency)
 
 
 # Energies

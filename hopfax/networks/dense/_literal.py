@@ -41,7 +41,7 @@ class LiteralSum(AbstractLaw):
         share = jnp.where(block.valid, jnp.ones_like(X), 0.0)
         share = share if saliency is None else share * saliency
         forces = self.force(X[:, None] - rows * self.h)
-        return (share[:, None] * rows * forces).sum(0)
+        return (share[:, None] * block.called() * forces).sum(0)
 
     def merged(self, a, b):
         return a + b
@@ -49,8 +49,8 @@ class LiteralSum(AbstractLaw):
     def field(self, total, factors):
         return total / self.force.scale()
 
-    def field_of_one(self, X, xi, h, saliency):
-        return added(xi, self.force(X - xi * h), saliency) / self.force.scale()
+    def field_of_one(self, X, xi, called, h, saliency):
+        return added(called, self.force(X - xi * h), saliency) / self.force.scale()
 
 
 class LiteralExponential(AbstractExponential):
@@ -67,10 +67,10 @@ class LiteralExponential(AbstractExponential):
         rows = block.rows()
         weights = self.up_to(top, X, share)
         own = jnp.exp(-self.exponent(rows * self.h + 1))
-        return (weights[:, None] * rows * own).sum(0)[None]
+        return (weights[:, None] * block.called() * own).sum(0)[None]
 
-    def field_of_one(self, X, xi, h, saliency):
+    def field_of_one(self, X, xi, called, h, saliency):
         exponent = self.exponent(X)
         forces = jnp.exp(exponent - exponent.max())
         own = jnp.exp(-self.exponent(xi * h + 1))
-        return added(xi, forces * own, saliency) / forces.sum()
+        return added(called, forces * own, saliency) / forces.sum()

@@ -23,10 +23,12 @@ from ...patterns import AbstractPatterns
 from .._base import AbstractMap, Bound
 from .._field import activation_bounds
 from . import _laws, _updates
+from ._blocks import Block
 from ._checks import (
     check_consistency,
     check_kinds,
     check_size,
+    check_still,
     checked_spins,
     checked_stimulus,
     known_spins,
@@ -34,7 +36,8 @@ from ._checks import (
 from ._choice import field_of, field_without_self, law_of, response_of
 from ._domain import interaction_bounds
 from ._spins import SpinState
-from ._stream import Block, collect
+from ._stream import collect
+from ._transitions import AbstractTransition, TransitionLike, as_transition
 from ._updates import Update
 
 Rule: TypeAlias = Literal["leading", "difference"]
@@ -63,6 +66,13 @@ class DenseMemory(AbstractMap):
 
     - `patterns`: memories of any kind that `hopfax.patterns` makes.
     - `interaction`: `Power(3)`, `ManyBody(3)`, `Exponential()`, `Softmax(beta)`, ...
+    - `transition`: which memory calls which, for a memory that moves through a sequence. Memory
+      $\mu$ then acts through what it calls, $\sum_\nu A_{\nu\mu} \xi^\nu$ in place of $\xi^\mu$
+      (the overlap $X^\mu$ stays that with $\xi^\mu$): "cyclic" (each calls the next one, the last
+      one the first), "chain" (the last one calls none), the numbers (P,) of the memories that
+      each one calls (-1: none), or the matrix $A$ (P, P), entries `[next, current]`, full or
+      sparse (of SciPy or `jax.experimental.sparse`). Such a memory has no energy. Sompolinsky,
+      Kanter 1986; Chaudhry, Zavatone-Veth, Krotov, Pehlevan 2023, arXiv:2306.04532.
     - `beta`: inverse temperature of Glauber dynamics, $P(h_i = s) = \frac12 (1 + s \tanh \beta
       u_i)$. Default: temperature zero.
     - `activation`: $h_i \leftarrow \psi(u_i)$ in place of the sign: graded neurons.
@@ -91,6 +101,7 @@ class DenseMemory(AbstractMap):
 
     patterns: AbstractPatterns
     interaction: AbstractInteraction
+    transition: AbstractTransition | None
     beta: Float[Array, ""] | None
     activation: AbstractActivation | None
     rule: Rule = eqx.field(static=True)
@@ -103,6 +114,7 @@ class DenseMemory(AbstractMap):
         patterns: AbstractPatterns,
         interaction: AbstractInteraction,
         *,
+        transition: TransitionLike = None,
         beta: ArrayLike | None = None,
         activation: AbstractActivation | None = None,
         rule: Rule = "leading",
@@ -125,6 +137,7 @@ class DenseMemory(AbstractMap):
             block = _BLOCK.get(jax.default_backend(), _LARGE_BLOCK)
         block = as_count(block, "block")
         self.patterns, self.interaction = patterns, interaction
+        self.transition = as_transition(transition, patterns)
         self.activation, self.rule, self.update, self.block = activation, rule, update, block
         self.beta = None if beta is None else as_float(beta, "beta", patterns.dtype)
         if self.beta is not None:
@@ -194,10 +207,12 @@ class DenseMemory(AbstractMap):
 
         Updates of `Softmax` never raise it. Graded neurons with an `activation` can.
 
-        **Raises:** ValueError where the energy is beyond the largest float, as that of
-        `Exponential` is from $\lambda X$ = 88 (float32) or 709 (float64) on: `log_energy` gives its
-        logarithm; and for a state that is none of this network's. Under a trace both give NaN.
+        **Raises:** ValueError for a memory with a `transition`, whose forces have no energy; where
+        it is beyond the largest float, as that of `Exponential` is from $\lambda X$ = 88 (float32)
+        or 709 (float64) on: `log_energy` gives its logarithm; and for a state that is none of this
+        network's. Under a trace both give NaN.
         """
+        check_still(self, "energy")
         spins, legal = known_spins(self, state)
         given = self.interaction, self.patterns, spins
         how = {"signs": self.signs, "size": self.block}
@@ -214,7 +229,8 @@ class DenseMemory(AbstractMap):
         r"""$\log(-E) = \log \sum_\mu e^{\lambda X_\mu}$ of `Exponential`, which never overflows as
         $E$ does. It is the larger the deeper the energy: whatever lowers $E$ raises it.
 
-        **Raises:** ValueError for another interaction, or a state that is none of this network's.
+        **Raises:** ValueError for another interaction, for a memory with a `transition`, or for a
+        state that is none of this network's.
 
         **Example:**
 
@@ -223,6 +239,7 @@ class DenseMemory(AbstractMap):
         memory.log_energy(memory.init(memory.patterns.pattern(0)))  # 784.0
         ```
         """
+        check_still(self, "log_energy")
         if not self.interaction.exponential or isinstance(self.interaction, Softmax):
             raise ValueError(
                 f"`log_energy` is for Exponential, whose energy overflows; that of "
@@ -263,13 +280,15 @@ class DenseMemory(AbstractMap):
         saliency = None if stimulus is None else self._sums(stimulus, False)
         X = self._sums(h, True)
         law, patterns = law_of(self, h, stimulus is not None), self.patterns
-        given = (law, respond, patterns, h, X, saliency, self.update, key)
+        given = (law, respond, patterns, self.transition, h, X, saliency, self.update, key)
         return SpinState(legal(_updates.one_by_one(*given)))
 
     def domain(self):
         """Temperature and gain are positive, and so are the parameters of an interaction (the
         weights of `Simplicial` need only be finite)."""
         yield from interaction_bounds(self.interaction)
+        if self.transition is not None:
+            yield from self.transition.domain()
         if self.beta is not None:
             yield Bound("beta", self.beta, 0.0, True)
         if self.activation is not None:

@@ -14,6 +14,7 @@ from ..._misc import not_differentiable
 from ..._types import PerNeuron, PerPattern
 from ...patterns import AbstractPatterns
 from ._laws import AbstractLaw
+from ._transitions import AbstractTransition
 
 Update: TypeAlias = Literal["parallel", "cyclic", "random"]
 Values: TypeAlias = Float[Array, "..."]
@@ -74,6 +75,7 @@ def one_by_one(
     law: AbstractLaw,
     respond: AbstractResponse,
     patterns: AbstractPatterns,
+    transition: AbstractTransition | None,
     h: PerNeuron,
     X: PerPattern,
     saliency: PerPattern | None,
@@ -98,7 +100,8 @@ def one_by_one(
         h, X = carry
         i, key = site
         xi, old = patterns.column(i), h[i]
-        new = respond(law.field_of_one(X, xi, old, saliency), old, key)
+        called = xi if transition is None else transition.of_neuron(xi)
+        new = respond(law.field_of_one(X, xi, called, old, saliency), old, key)
         return (h.at[i].set(new), X + xi * (new - old)), None
 
     (h, _), _ = jax.lax.scan(visit, (h, X), (order, keys))

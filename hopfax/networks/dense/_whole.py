@@ -160,7 +160,7 @@ class _Digits(eqx.Module):
     """Sums over blocks: of the forces on each neuron, and of what is the same for all."""
 
     forces: Float[Array, "D N"]
-    terms: Float[Array, " D"]
+    terms: Float[Array, "D #N"]
 
 
 class SignsExactly(AbstractLaw):
@@ -213,27 +213,28 @@ class SignsExactly(AbstractLaw):
     def empty(self, factors):
         (h,) = factors
         D = sum(self._tables().lengths)
-        return _Digits(jnp.zeros((D, *h.shape), h.dtype), jnp.zeros(D, h.dtype))
+        none = jnp.zeros((D, *h.shape), h.dtype)
+        return _Digits(none, none)
 
     def of_block(self, block, X, saliency):
         assert saliency is None  # the law of a network that is stimulated is another
         even, odd = (_looked_up(t, (self.N - X) / 2) for t in self._tables()[1:3])
         share = jnp.where(block.valid, jnp.ones_like(X), 0.0)
-        return _Digits(block.project(share * even), (share * odd).sum(-1))
+        return _Digits(block.project(share * even), block.own(share * odd))
 
     def merged(self, a, b):
         return _Digits(self._carried(a.forces + b.forces), self._carried(a.terms + b.terms))
 
     def field(self, total, factors):
         (h,) = factors
-        twice = self._carried(total.forces - h * total.terms[:, None])
+        twice = self._carried(total.forces - h * total.terms)
         return self._value(twice, 0.5)
 
-    def field_of_one(self, X, xi, h, saliency):
+    def field_of_one(self, X, xi, called, h, saliency):
         assert saliency is None
         digits = _looked_up(self._tables().forces, (self.N - 1 - (X - xi * h)) / 2)
         spare = -self.P % MOST_AT_ONCE if self.P > MOST_AT_ONCE else 0
-        terms = jnp.pad(xi * digits, [(0, 0), (0, spare)])
+        terms = jnp.pad(called * digits, [(0, 0), (0, spare)])
         blocks = terms.reshape(terms.shape[0], -1, min(self.P, MOST_AT_ONCE)).sum(-1)
         zero = jnp.zeros_like(blocks[:, 0])
         total = jax.lax.scan(lambda t, b: (self._carried(t + b), None), zero, blocks.T)[0]
