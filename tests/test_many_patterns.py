@@ -8,7 +8,7 @@ import pytest
 from helpers import assert_close, run_python
 
 import hopfax as hx
-from hopfax.networks.dense._stream import count_bits, project_in_pieces
+from hopfax.networks.dense._blocks import count_bits, project_in_pieces
 from hopfax.patterns._base import pack_bits, unpack_bits
 
 SIZES = pytest.mark.parametrize(("P", "N"), [(1, 1), (5, 31), (7, 32), (9, 33), (40, 100)])

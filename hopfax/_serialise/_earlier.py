@@ -22,6 +22,11 @@ def upgraded(name: str, fields: Fields) -> Fields:
     return _EARLIER[name](fields) if name in _EARLIER else fields
 
 
+def _dense_memory(fields: Fields) -> Fields:
+    """All memories called themselves."""
+    return {"transition": None} | fields
+
+
 def _residual_selector(fields: Fields) -> Fields:
     """In training, as it was made; before, whether it had noise was up to the call."""
     return {"inference": False} | fields
@@ -121,6 +126,7 @@ def _made(kind: type, fields: Fields) -> Any:
 
 
 _EARLIER: dict[str, Callable[[Fields], Fields]] = {
+    "DenseMemory": _dense_memory,
     "HopfieldRetrieval": _retrieval,
     "ResidualSelection": _selection,
     "ResidualSelector": _residual_selector,

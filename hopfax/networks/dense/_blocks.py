@@ -110,7 +110,7 @@ class Block:
         if not (signs and self.source.binary):
             return _product(self.rows(), state)
         if jax.default_backend() == "cpu":
-            words = self.source.words(self._first, self._size)
+            words = self.words()
             return _product(self.rows(), state) if words is None else _counted(words, state)
         return _overlaps_of_signs(self.rows(), state)
 
@@ -118,24 +118,42 @@ class Block:
         """The patterns of the block."""
         return self.source.rows(self._first, self._size)
 
+    def words(self) -> Any:
+        """The same as bits, if they are kept or made as such."""
+        return self.source.words(self._first, self._size)
+
     def called(self) -> Float[Array, "b N"]:
         r"""$\eta$, what each memory of the block calls."""
         if self._transition is None:
             return self.rows()
-        return self._transition.of_block(self)
+        found = self._transition.words_of_block(self)
+        if found is None:
+            return self._transition.of_block(self)
+        words, calls = found
+        return self._unpacked(words) * calls[:, None]
 
     def project(self, weights: Float[Array, "*k b"]) -> Float[Array, "*k N"]:
         r"""$\sum_\mu w_\mu \eta^\mu$ over the block, never in less than float32."""
         if self._transition is None:
             return self.sum_of_rows(weights)
-        return self._transition.project(self, weights)
+        found = self._transition.words_of_block(self)
+        if found is None:
+            return self._transition.project(self, weights)
+        words, calls = found
+        return self._summed(jnp.where(calls, weights, 0.0), self._unpacked(words), True)
 
     def sum_of_rows(self, weights: Float[Array, "*k b"]) -> Float[Array, "*k N"]:
         r"""$\sum_\mu w_\mu \xi^\mu$ over the block."""
+        return self._summed(weights, self.rows(), self.source.binary)
+
+    def _unpacked(self, words: Array) -> Array:
+        return unpack_bits(words, self.source.whole.N, self.source.whole.dtype)
+
+    def _summed(self, weights: Array, rows: Array, binary: bool) -> Array:
         cpu = jax.default_backend() == "cpu"
-        if self.source.binary and not cpu and weights.dtype == jnp.float32:
-            return _projected_signs(weights, self.rows())
-        return _product(weights, self.rows())
+        if binary and not cpu and weights.dtype == jnp.float32:
+            return _projected_signs(weights, rows)
+        return _product(weights, rows)
 
     def split(self, weights: Float[Array, "*k b"]) -> Float[Array, "2 *k N"]:
         r"""$\sum_\mu w_\mu \eta^\mu$ over the memories with $\xi^\mu_i = 1$, and over those with
@@ -150,8 +168,13 @@ class Block:
         if self._transition is None:
             return terms.sum(-1)[:, None]
         itself = self._transition.itself(self.numbers)
-        others = self.rows() * self.called() - itself[:, None]
-        return (terms * itself).sum(-1)[:, None] + _product(terms, others)
+        by_itself = (terms * itself).sum(-1)[:, None]
+        found = self._transition.words_of_block(self)
+        if found is None:
+            return by_itself + _product(terms, self.rows() * self.called() - itself[:, None])
+        words, calls = found
+        agree = self._unpacked(~(self.words() ^ words))
+        return by_itself + self._summed(jnp.where(calls & (itself == 0), terms, 0.0), agree, True)
 
 
 def _product(a: Array, b: Array) -> Array:

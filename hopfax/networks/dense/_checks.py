@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from ..._activations import AbstractActivation
 from ..._errors import as_float, check_finite, check_shape, shown
@@ -18,31 +18,6 @@ from ._spins import SpinState
 
 if TYPE_CHECKING:
     from ._memory import DenseMemory
-
-
-def check_size(memory: "DenseMemory", energy: Float[Array, ""]) -> Float[Array, ""]:
-    """ValueError for an energy beyond the largest float; under a trace it becomes NaN."""
-    if is_concrete(energy) and np.isinf(np.asarray(energy)):
-        cure = (
-            "`log_energy` gives its logarithm"
-            if memory.interaction.exponential
-            else 'enable double precision (jax.config.update("jax_enable_x64", True))'
-        )
-        raise ValueError(
-            f"the energy of this state with {type(memory.interaction).__name__} is beyond the "
-            f"largest {energy.dtype}; {cure}."
-        )
-    return jnp.where(jnp.isinf(energy), jnp.nan, energy)
-
-
-def check_still(memory: "DenseMemory", name: str) -> None:
-    """ValueError for the energy of a memory that moves."""
-    if memory.transition is not None:
-        raise ValueError(
-            f"`{name}`: a memory with a `transition` has none, as what a memory calls does not "
-            "act on it in turn. That of its memories at rest is the same network's without "
-            "`transition`."
-        )
 
 
 def check_kinds(memory: "DenseMemory") -> None:

@@ -410,47 +410,6 @@ class ExponentialOfFew(AbstractExponential):
         return one.field_of_one(X, xi, called, h, saliency)
 
 
-# Energies
-
-
-def sum_of_potentials(
-    interaction: AbstractInteraction,
-    patterns: AbstractPatterns,
-    h: PerNeuron,
-    *,
-    signs: bool,
-    size: int,
-) -> Float[Array, ""]:
-    r"""$\sum_\mu F(X_\mu)$, with patterns read in blocks of `size`."""
-
-    def use(block: Block, given):
-        interaction, h = given
-        potentials = interaction.potential(block.overlaps(h, signs), patterns.N)
-        return jnp.where(block.valid, potentials, 0.0).sum()
-
-    zero = jnp.zeros((), h.dtype)
-    return stream(patterns, use, jnp.add, zero, (interaction, h), size)
-
-
-def log_sum_of_exponentials(
-    interaction: AbstractInteraction,
-    patterns: AbstractPatterns,
-    h: PerNeuron,
-    *,
-    signs: bool,
-    size: int,
-) -> Float[Array, ""]:
-    r"""$\log \sum_\mu e^{\beta X_\mu}$, with patterns read in blocks of `size`."""
-    none = lowest(h.dtype)
-
-    def use(block: Block, given):
-        interaction, h = given
-        exponents = interaction.force(block.overlaps(h, signs), patterns.N)
-        return jax.nn.logsumexp(jnp.where(block.valid, exponents, none))
-
-    return stream(patterns, use, jnp.logaddexp, jnp.asarray(none, h.dtype), (interaction, h), size)
-
-
 def lowest(dtype: np.dtype) -> float:
     """The most negative float: the exponent of nothing, whose exponential is 0. Minus infinity
     would give NaN as its difference to itself."""

@@ -22,13 +22,11 @@ from ..._types import ArrayLike, PerNeuron, PerPattern
 from ...patterns import AbstractPatterns
 from .._base import AbstractMap, Bound
 from .._field import activation_bounds
-from . import _laws, _updates
+from . import _energies, _updates
 from ._blocks import Block
 from ._checks import (
     check_consistency,
     check_kinds,
-    check_size,
-    check_still,
     checked_spins,
     checked_stimulus,
     known_spins,
@@ -212,18 +210,8 @@ class DenseMemory(AbstractMap):
         or 709 (float64) on: `log_energy` gives its logarithm; and for a state that is none of this
         network's. Under a trace both give NaN.
         """
-        check_still(self, "energy")
         spins, legal = known_spins(self, state)
-        given = self.interaction, self.patterns, spins
-        how = {"signs": self.signs, "size": self.block}
-        if isinstance(self.interaction, Softmax):
-            log = _laws.log_sum_of_exponentials(*given, **how)
-            return legal((spins**2).sum() / 2 - log / self.interaction.beta.astype(log.dtype))
-        if self.interaction.exponential:
-            energy = -jnp.exp(_laws.log_sum_of_exponentials(*given, **how))
-        else:
-            energy = -_laws.sum_of_potentials(*given, **how)
-        return check_size(self, legal(energy))
+        return _energies.energy(self, spins, legal)
 
     def log_energy(self, state: SpinState) -> Float[Array, ""]:
         r"""$\log(-E) = \log \sum_\mu e^{\lambda X_\mu}$ of `Exponential`, which never overflows as
@@ -239,16 +227,8 @@ class DenseMemory(AbstractMap):
         memory.log_energy(memory.init(memory.patterns.pattern(0)))  # 784.0
         ```
         """
-        check_still(self, "log_energy")
-        if not self.interaction.exponential or isinstance(self.interaction, Softmax):
-            raise ValueError(
-                f"`log_energy` is for Exponential, whose energy overflows; that of "
-                f"{type(self.interaction).__name__} is `energy`."
-            )
         spins, legal = known_spins(self, state)
-        how = {"signs": self.signs, "size": self.block}
-        log = _laws.log_sum_of_exponentials(self.interaction, self.patterns, spins, **how)
-        return legal(log)
+        return legal(_energies.log_energy(self, spins))
 
     @property
     def random(self) -> bool:

@@ -18,12 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from equinox import AbstractClassVar
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from ..._errors import as_float, as_real, check_finite, check_shape, shown
 from ..._report import Reported
 from ..._types import ArrayLike, PerPattern, is_concrete
 from ...patterns import AbstractPatterns
+from ...patterns._base import pack_bits
 from .._base import Bound
 from ._blocks import Block
 
@@ -46,6 +47,11 @@ class AbstractTransition(Reported, eqx.Module):
     @abc.abstractmethod
     def of_neuron(self, xi: PerPattern) -> PerPattern:
         r"""$\eta_i$ of all memories, at a neuron with entries `xi`."""
+
+    def words_of_block(self, block: Block) -> tuple[UInt32[Array, "b W"], Bool[Array, " b"]] | None:
+        """What the memories of the block call as bits, and which of them call any; None where it is
+        not a memory as it is, or memories are not kept as bits."""
+        return None
 
     @abc.abstractmethod
     def itself(self, numbers: Int[Array, " b"]) -> Float[Array, " b"]:
@@ -70,14 +76,25 @@ class Successors(AbstractTransition):
     far: ClassVar[bool] = False
 
     def of_block(self, block):
-        rows, numbers = block.rows(), block.numbers
-        after = block.source.near((numbers[-1] + 1) % self.count)
-        last = (numbers == self.count - 1)[:, None]
+        return self._moved(block, block.rows(), self._after(block), self._first(block))
+
+    def words_of_block(self, block):
+        if (words := block.words()) is None:
+            return None
+        after, first = (pack_bits(row > 0) for row in (self._after(block), self._first(block)))
+        calls = self.closed | (block.numbers < self.count - 1)
+        return self._moved(block, words, after, first), calls
+
+    def _moved(self, block, rows, after, first):
         called = jnp.concatenate([rows[1:], after[None]])
-        return jnp.where(last, self._first(block), called)
+        return jnp.where((block.numbers == self.count - 1)[:, None], first, called)
+
+    def _after(self, block):
+        """What the memory at the end of the block calls."""
+        return block.source.near((block.numbers[-1] + 1) % self.count)
 
     def _first(self, block):
-        """What the last memory calls."""
+        """What the last of all memories calls."""
         first = block.source.near(0)
         return first if self.closed else jnp.zeros_like(first)
 
@@ -95,9 +112,8 @@ class Successors(AbstractTransition):
         last = numbers == self.count - 1
         to_first = jnp.where(last, weights, 0.0).sum(-1, keepdims=True)
         weights = jnp.where(last, 0.0, weights)
-        after = block.source.near((numbers[-1] + 1) % self.count)
         moved = jnp.concatenate([jnp.zeros_like(to_first), weights[..., :-1]], axis=-1)
-        beside = weights[..., -1:] * after + to_first * self._first(block)
+        beside = weights[..., -1:] * self._after(block) + to_first * self._first(block)
         return block.sum_of_rows(moved) + beside
 
 
@@ -117,6 +133,19 @@ class Calls(AbstractTransition):
     def domain(self):
         if self.weight is not None:
             yield Bound("transition.weight", self.weight)
+
+    def words_of_block(self, block):
+        if block.words() is None or not self.signs:
+            return None
+        numbers = jnp.minimum(block.numbers, self.next.shape[0] - 1)
+        called, whole = self.next[numbers, 0], block.source.whole
+
+        def words_of(nu):
+            words = whole.words(nu, 1)
+            assert words is not None  # as was seen
+            return words[0]
+
+        return jax.vmap(words_of)(jnp.maximum(called, 0)), called >= 0
 
     def of_block(self, block):
         source = block.source
