@@ -8,7 +8,8 @@
 Memories        Patterns, SiteClasses; very many: PackedPatterns, GeneratedPatterns,
                 ShardedPatterns; AbstractPatterns. `patterns` makes and reads them.
 Networks        Hopfield, OneTimescaleHopfield, InputDrivenHopfield, TwoTimescaleHopfield (and
-                cyclic, its transition matrix), SlowSynapseHopfield; dense: DenseMemory, DenseFlow;
+                cyclic, its transition matrix), SlowSynapseHopfield; dense: DenseMemory,
+                DenseSequence, DenseFlow;
                 firing rates: RateMemory, InputDrivenRateMemory, TwoTimescaleRateMemory,
                 DaleRateMemory; of any weights: ThresholdLinearNetwork
   states        FieldState, SpinState, RateState, Inputs
@@ -111,6 +112,7 @@ from .networks import (
     DaleRateMemory as DaleRateMemory,
     DenseFlow as DenseFlow,
     DenseMemory as DenseMemory,
+    DenseSequence as DenseSequence,
     FieldState as FieldState,
     Hopfield as Hopfield,
     InputDrivenHopfield as InputDrivenHopfield,
@@ -180,6 +182,7 @@ __all__ = [
     "DaleRateMemory",
     "DenseFlow",
     "DenseMemory",
+    "DenseSequence",
     "Design",
     "Diffrax",
     "ENDINGS",

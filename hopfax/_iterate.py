@@ -27,7 +27,7 @@ from ._errors import (
 )
 from ._programs import is_outermost, jitted
 from ._progress import check_progress, progress as bar
-from ._trajectory import Switches, Trajectory, check_observed
+from ._trajectory import Trajectory, check_observed, switches_of_steps
 from ._types import ArrayLike, is_concrete
 from .networks import AbstractMap, SpinState, check_domain, check_map, in_domain
 
@@ -67,8 +67,9 @@ def iterate(
         `jit` or `vmap` cannot be looked into.
 
     **Returns:** a `Trajectory` with `ts` 0, 1, ..., `steps`, `overlaps` (steps + 1, memories
-    tracked), no saliency and an empty log of switches. `stats["moved"]` is how many neurons the
-    last step changed: 0 at a fixed point.
+    tracked), no saliency, and the switches: the steps at which another of these memories leads than
+    before, so that `hopfax.observables.visited`, `dwell_times`, `classify` read it.
+    `stats["moved"]` is how many neurons the last step changed: 0 at a fixed point.
 
     **Raises:** ValueError/TypeError for bad arguments; `SimulationError` if the run fails and
     `throw`.
@@ -93,7 +94,7 @@ def iterate(
         check_callable(observe, "observe")
     check_domain(network)
     patterns = network.patterns
-    state0 = network.init(state0.spins)
+    state0 = network.checked(state0)
     watched = jnp.asarray(_tracked(track, patterns.P), jnp.int32)
     _check_room(network, state0, steps, watched.size, observe)
     if stimulus is not None:
@@ -185,7 +186,7 @@ def _in_pieces(run: _Run, steps: int, piece: int, observe: Any, show: Any) -> Tr
     ts, overlaps, observed = jax.tree.map(joined, *saved)
     counters = parts[-1].counters | {"steps": jnp.int32(steps)}
     whole: dict[str, Any] = dict(ts=ts, overlaps=overlaps, observed=observed, counters=counters)
-    return dataclasses.replace(parts[-1], **whole)
+    return dataclasses.replace(parts[-1], switches=_switches(ts, overlaps), **whole)
 
 
 @jitted
@@ -214,19 +215,22 @@ def _run(run: _Run, steps: int, observe: Callable[..., Any] | None) -> Trajector
     )
     code = jnp.where(jnp.isfinite(final.spins).all(), _status.OK, _status.NONFINITE)
     code = jnp.where(run.valid, code, _status.INVALID_PARAMETER).astype(jnp.int32)
-    none, nobody = jnp.full(1, jnp.nan, dtype), jnp.full(1, -1, jnp.int32)
+    overlaps = jnp.where(run.valid, overlaps, jnp.nan)
     return Trajectory(
         ts=ts,
-        overlaps=jnp.where(run.valid, overlaps, jnp.nan),
+        overlaps=overlaps,
         saliency=None,
         observed=observed,
         final=final,
         status=code,
-        switches=Switches(none, nobody, nobody, jnp.zeros(1, bool), jnp.int32(0)),
+        switches=switches_of_steps(ts, overlaps),
         counters={"steps": jnp.int32(steps), "moved": moved},
         reduction="sites",
         method="iterate",
     )
+
+
+_switches = jitted(switches_of_steps)
 
 
 def _raise_if_failed(trajectory: Trajectory) -> None:

@@ -15,6 +15,7 @@ from ._types import ArrayLike, Dataset, Network, State, is_concrete
 
 FLOOR = 0.1  # where all overlaps are below, no memory is in the lead
 RETRIEVED = 0.5  # a memory with an overlap above this is retrieved
+_LONGEST = 4096  # switches of a run in discrete time that are kept
 
 
 _FEW = 2**24  # entries of all saves below which nobody asks whether they fit into memory
@@ -44,9 +45,10 @@ class Switches(Reported, eqx.Module):
     A switch is a crossing of $|m_{source}|$ and $|m_{target}|$ at which a new memory takes the
     lead; crossings with all overlaps below 0.1 are not counted.
 
-    - `time`: when they happened, in fast time constants. Of one that did not it is NaN, and so is
+    - `time`: when they happened, in fast time constants; of a run of `hopfax.iterate` the step at
+      which the new memory leads first. Of one that did not it is NaN, and so is
       its derivative.
-    - `source`, `target`: from which memory to which.
+    - `source`, `target`: from which memory to which, counted by the columns of `overlaps`.
     - `retrieved`: whether the new memory passes $|m| = 1/2$ before the next crossing.
     - `count`: how many there were; it is larger than the log where that was too short.
 
@@ -143,7 +145,7 @@ class Trajectory(Reported, eqx.Module):
             return Report(title, [("status", ends), ("method", how[0])])
         how += [f"{name} {int(count):,}" for name, count in self.counters.items()]
         rows = [("status", _status.name(int(self.status)))]
-        rows += [] if self.method == "iterate" else [("visited", _visits(self))]
+        rows.append(("visited", _visits(self)))
         rows.append(("overlaps at the end", in_brief(self.overlaps[-1])))
         if self.saliency is not None:
             rows.append(("saliencies at the end", in_brief(self.saliency[-1])))
@@ -227,3 +229,29 @@ def _visits(run: Trajectory) -> str:
     words = (first + later)[:_VISITS]
     more = len(first) + len(later) - len(words)
     return ", ".join(words) + (f" and {more} more" if more else "") if words else "none"
+
+
+def switches_of_steps(ts: Float[Array, " T"], overlaps: Float[Array, "T P"]) -> Switches:
+    """The switches of a run in discrete time, all of whose states are saved: the steps at which
+    another memory leads than before. Memories are counted by the columns of `overlaps`."""
+    steps = len(ts) - 1
+    if not steps:
+        none, nobody = jnp.full(1, jnp.nan, ts.dtype), jnp.full(1, -1, jnp.int32)
+        return Switches(none, nobody, nobody, jnp.zeros(1, bool), jnp.int32(0))
+    size = jnp.abs(overlaps)
+    top, leader = size.max(1), size.argmax(1).astype(jnp.int32)
+    # where nothing leads, the memory that led last still does
+    known = jnp.where(top < FLOOR, 0, jnp.arange(steps + 1, dtype=jnp.int32))
+    leader = leader[jax.lax.cummax(known)]
+    changed = leader[1:] != leader[:-1]
+    order = jnp.nonzero(changed, size=min(steps, _LONGEST), fill_value=steps)[0]
+    there = order < steps
+    spell = jnp.cumsum(changed, dtype=jnp.int32)
+    most = jax.ops.segment_max(top[1:], spell, num_segments=len(order) + 1)[1:]
+    return Switches(
+        time=jnp.where(there, ts[jnp.minimum(order + 1, steps)], jnp.nan),
+        source=jnp.where(there, leader[order], -1),
+        target=jnp.where(there, leader[jnp.minimum(order + 1, steps)], -1),
+        retrieved=there & (most > RETRIEVED),
+        count=changed.sum(dtype=jnp.int32),
+    )

@@ -7,7 +7,7 @@ import pytest
 from helpers import assert_close
 
 import hopfax as hx
-from hopfax._trajectory import Switches, Trajectory
+from hopfax._trajectory import Switches, Trajectory, switches_of_steps
 
 K = 8
 
@@ -141,17 +141,29 @@ def test_escapes_are_those_of_a_hopfield_network():
         hx.observables.escape_times(run, network)
 
 
-@pytest.mark.parametrize("name", ["visited", "classify", "switch_times", "dwell_times", "summary"])
-def test_observables_of_switches_refuse_a_run_in_discrete_time(name):
-    """Three memories one after the other: the run steps through them, its log of switches is
-    empty."""
-    patterns = hx.patterns.hadamard(3, 8)
-    memory = hx.DenseMemory(patterns, hx.Power(3))
-    run = hx.iterate(memory, memory.init(patterns.xi[0]), steps=4)
-    with pytest.raises(ValueError, match=f"`{name}` reads the log .* hopfax.iterate"):
-        getattr(hx.observables, name)(run)
-    chosen = hx.observables.Selected(["overlaps_end"])(run)  # what needs no log is read
-    assert_close(chosen["overlaps_end"], [1.0, 0, 0], 1e-12, "the run stays in its memory")
+def test_observables_of_switches_read_a_run_in_discrete_time():
+    """Overlaps as `iterate` saves them, with a step at which nothing leads, and one at which a
+    memory leads that is never retrieved."""
+    m = np.zeros((9, 3))
+    for step, (memory, size) in enumerate(
+        [(0, 1), (0, 1), (1, 0.3), (2, 0.9), (2, 0.05), (2, 1), (1, -1), (1, -1), (0, 0.8)]
+    ):
+        m[step, memory] = size
+    log = switches_of_steps(jnp.arange(9.0), jnp.asarray(m))
+    assert log.time[:4].tolist() == [2, 3, 6, 8] and int(log.count) == 4
+    assert log.source[:4].tolist() == [0, 1, 2, 1] and log.target[:5].tolist() == [1, 2, 1, 0, -1]
+    assert log.retrieved[:5].tolist() == [False, True, True, True, False]
+    patterns = hx.patterns.hadamard(3, 16)
+    moving = hx.DenseMemory(patterns, hx.Power(3), transition="cyclic", keep_diagonal=True)
+    run = hx.iterate(moving, moving.init(patterns.xi[1]), steps=5)
+    observables = hx.observables
+    assert observables.visited(run, items=["a", "b", "c"]) == ["b", "c", "a", "b", "c", "a"]
+    assert observables.dwell_times(run).tolist() == [1, 1, 1, 1]
+    assert observables.REGIMES[observables.classify(run)] == "sequence"
+    still = hx.DenseMemory(patterns, hx.Power(3))
+    rest = hx.iterate(still, still.init(patterns.xi[0]), steps=4)
+    assert observables.REGIMES[observables.summary(rest)["regime"]] == "locked"
+    assert "visited" in str(rest) and observables.visited(rest).tolist() == [0]
 
 
 @pytest.mark.parametrize("name", ["visited", "classify", "summary"])

@@ -583,12 +583,11 @@ def test_a_raster_of_a_batch_has_a_row_for_every_run():
     assert texts(ax) == ["0", "1"] and ax.get_ylabel() == "run"
 
 
-def test_a_raster_refuses_what_has_no_switches_or_other_items():
-    patterns = hx.patterns.hadamard(2, 4)
-    memory = hx.DenseMemory(patterns, hx.Power(3))
-    steps = hx.iterate(memory, memory.init(patterns.xi[0]), 2)
-    with pytest.raises(ValueError, match="`traj` must be a run of hopfax.simulate"):
-        plots.raster(steps)
+def test_a_raster_shows_steps_and_refuses_other_items():
+    patterns = hx.patterns.hadamard(2, 16)
+    memory = hx.DenseMemory(patterns, hx.Power(3), transition="cyclic", keep_diagonal=True)
+    ax = plots.raster(hx.iterate(memory, memory.init(patterns.xi[0]), 3))
+    assert ax.get_xlabel() == "step" and [bar.get_x() for bar in ax.patches] == [0, 1, 2, 3]
     with pytest.raises(ValueError, match="`items` must have shape"):
         plots.raster(handed_over(), items=["do", "re", "mi"])
     with pytest.raises(TypeError, match="`items` must be one for each memory"):

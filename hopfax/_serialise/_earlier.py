@@ -52,6 +52,11 @@ def _retrieval(fields: Fields) -> Fields:
     return fields
 
 
+def _spin_state(fields: Fields) -> Fields:
+    """No state remembered earlier ones."""
+    return {"past": None} | fields
+
+
 def _selection(fields: Fields) -> Fields:
     """Convolutions by FFT are gone: they were the slowest form, and mixed all steps."""
     return fields | ({"mode": "auto"} if fields.get("mode") == "fft" else {})
@@ -131,6 +136,7 @@ _EARLIER: dict[str, Callable[[Fields], Fields]] = {
     "ResidualSelection": _selection,
     "ResidualSelector": _residual_selector,
     "Selection": _selection,
+    "SpinState": _spin_state,
     "SequenceMemory": _sequence_memory,
     "TwoTimescaleSelector": _two_timescale_selector,
 }

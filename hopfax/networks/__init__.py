@@ -37,7 +37,12 @@ from ._states import (
     RateState as RateState,
     neurons_of as neurons_of,
 )
-from .dense import DenseFlow as DenseFlow, DenseMemory as DenseMemory, SpinState as SpinState
+from .dense import (
+    DenseFlow as DenseFlow,
+    DenseMemory as DenseMemory,
+    DenseSequence as DenseSequence,
+    SpinState as SpinState,
+)
 from .hopfield import (
     Hopfield as Hopfield,
     InputDrivenHopfield as InputDrivenHopfield,

@@ -50,7 +50,7 @@ def diagnose(trajectory: Trajectory, network: Network | None = None) -> Diagnosi
     its sentences do not say so.
 
     **Raises:** TypeError for what is no run or no network, or under a trace, where nothing can be
-    put into words; ValueError for a batch, a run of `hopfax.iterate`, or a network of other size.
+    put into words; ValueError for a batch, or a network of other size.
 
     Thresholds: Betteti, Baggio, Zampieri 2026, arXiv:2603.03201, and what `theory.sequential`
     derives from there.

@@ -63,7 +63,7 @@ def stays(trajectory: Trajectory, level: ArrayLike = 0.25) -> Stays:
     **Returns:** `Stays`, the first 64, under a trace or for a batch padded to that number. A run
     that failed counts up to its last good save.
 
-    **Raises:** TypeError or ValueError for what is no run, one of `hopfax.iterate`, or a `level`
+    **Raises:** TypeError or ValueError for what is no run, or a `level`
     that is no number below 1/2.
 
     **Example:**

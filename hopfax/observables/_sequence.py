@@ -35,15 +35,8 @@ def regime_attributes() -> dict[str, Any]:
 
 
 def _check_run(trajectory: Trajectory, name: str, batch: bool = False) -> None:
-    """TypeError for what is no run, ValueError for one that the observable `name` would misread:
-    one in discrete time, which has no log of switches, or (unless `batch`) several at once."""
+    """TypeError for what is no run, ValueError (unless `batch`) for several at once."""
     check_type(trajectory, "trajectory", Trajectory, "a trajectory, as of hopfax.simulate")
-    if trajectory.method == "iterate":
-        raise ValueError(
-            f"`{name}` reads the log of switches, which a run of hopfax.iterate does not have; the "
-            "memory that leads at each step is jnp.argmax(jnp.abs(run.overlaps), axis=1), and "
-            'run.stats["moved"] is 0 where the run has come to rest.'
-        )
     if trajectory.overlaps.ndim != 2 and not batch:
         raise ValueError(
             f"`{name}` is for one run, but the overlaps have shape {trajectory.overlaps.shape}; "
@@ -56,11 +49,12 @@ def switch_times(trajectory: Trajectory) -> Float[Array, "... K"]:
     ($|m_{new}| > 1/2$ before the next crossing).
 
     They are roots of the solver's own interpolation between its steps, so as exact as the run, and
-    differentiable. In units of the fast time constant. Under a trace (or in a batch) padded with
+    differentiable; those of a run of `hopfax.iterate` are steps. In units of the fast time
+    constant. Under a trace (or in a batch) padded with
     NaN to a fixed length, otherwise only as many as there were. The derivative of a time that is
     missing is NaN, too: a mean over many runs is `jnp.nanmean`, of those that made the switch.
 
-    **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches.
+    **Raises:** TypeError for what is no run.
 
     **Example:**
 
@@ -84,7 +78,7 @@ def dwell_times(trajectory: Trajectory) -> Float[Array, "... L"]:
 
     The dwell in the first memory, which began with the run, is not among them.
 
-    **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches.
+    **Raises:** TypeError for what is no run.
 
     **Example:**
 
@@ -115,8 +109,8 @@ def visited(
     memory, such as `hopfax.SequenceFit.items`; by default its own. Or a name for each, of which a
     list is then returned.
 
-    **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches, a batch, or
-    `items` that are not one for each memory; TypeError for names under a trace.
+    **Raises:** ValueError for a batch, or for `items` that are not one for each memory; TypeError
+    for names under a trace.
 
     **Example:**
 
@@ -269,7 +263,7 @@ def classify(trajectory: Trajectory) -> Int[Array, ""]:
     A longer run can also change the answer: a little below the critical gain a sequence lasts for
     long before it collapses.
 
-    **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches, or a batch.
+    **Raises:** ValueError for a batch.
 
     **Example:**
 
@@ -324,7 +318,7 @@ def summary(trajectory: Trajectory) -> dict[str, Array]:
     and `dwell` come from the log, which holds 64 switches; for more of them pass a method with a
     longer one, such as `EventDriven(switches=...)`.
 
-    **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches, or a batch.
+    **Raises:** ValueError for a batch.
 
     **Example:**
 

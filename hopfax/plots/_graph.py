@@ -36,13 +36,13 @@ def transition_graph(
     the first stay, which began with the run, and the last one, whose end was not seen.
 
     **Arguments:** `transition`: (P, P), such as `network.transition`, or the gains
-    $\kappa A$. `run`: one run of `hopfax.simulate`. `items`: a name for each memory (default: its
+    $\kappa A$. `run`: one run. `items`: a name for each memory (default: its
     number). `ax`: where to draw.
 
     **Returns:** the Axes.
 
-    **Raises:** ValueError for a matrix that is not square or not finite, for a run of other size, a
-    batch or a run of `hopfax.iterate`, or `items` that are not one for each memory.
+    **Raises:** ValueError for a matrix that is not square or not finite, for a run of other size
+    or a batch, or `items` that are not one for each memory.
 
     **Example:**
 

@@ -31,8 +31,7 @@ def raster(
 
     **Returns:** the Axes.
 
-    **Raises:** ValueError for a run of `hopfax.iterate`, which has no log of switches, for batches
-    of batches, or for `items` that are not one for each memory.
+    **Raises:** ValueError for batches of batches, or for `items` that are not one for each memory.
 
     **Example:**
 
@@ -51,10 +50,9 @@ def raster(
     check_type(traj, "traj", Trajectory, "a trajectory of hopfax.simulate")
     check_axes(ax)
     overlaps = np.asarray(traj.overlaps)
-    if traj.method == "iterate" or overlaps.ndim not in (2, 3):
+    if overlaps.ndim not in (2, 3):
         raise ValueError(
-            "`traj` must be a run of hopfax.simulate, or one batch of them, got a run by "
-            f"{traj.method} with overlaps of shape {overlaps.shape}."
+            f"`traj` must be one run or one batch of them, got overlaps of shape {overlaps.shape}."
         )
     names, row_of = _rows(items, overlaps.shape[-1])
     one = overlaps.ndim == 2
@@ -71,7 +69,8 @@ def raster(
             ax.barh(item if one else run, end - start, color=look_of(item).colour, **bar)
     _label(ax, names, one, rows)
     ts = np.asarray(traj.ts)
-    ax.set(xlim=(ts.min(), ts.max()), xlabel="time (fast time constants)")
+    unit = "step" if traj.method == "iterate" else "time (fast time constants)"
+    ax.set(xlim=(ts.min(), ts.max()), xlabel=unit)
     return ax
 
 

@@ -3,4 +3,5 @@
 from ._domain import interaction_bounds as interaction_bounds
 from ._flow import DenseFlow as DenseFlow
 from ._memory import DenseMemory as DenseMemory
+from ._sequence import DenseSequence as DenseSequence
 from ._spins import SpinState as SpinState

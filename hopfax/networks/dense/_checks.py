@@ -5,13 +5,14 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..._activations import AbstractActivation
-from ..._errors import as_float, check_finite, check_shape, shown
-from ..._interactions import ManyBody, Power, Quadratic, Simplicial, Softmax
+from ..._errors import as_float, as_key, check_finite, check_shape, shown
+from ..._interactions import AbstractInteraction, ManyBody, Power, Quadratic, Simplicial, Softmax
 from ..._types import ArrayLike, PerNeuron, is_concrete
 from ...patterns import AbstractPatterns
 from ._spins import SpinState
@@ -135,3 +136,24 @@ def checked_stimulus(memory: "DenseMemory", stimulus: ArrayLike | None) -> PerNe
     stimulus = as_float(stimulus, "stimulus", memory.patterns.dtype)
     check_shape(stimulus, "stimulus", (memory.patterns.N,), "(N,)")
     return stimulus
+
+
+def checked_key(memory: "DenseMemory", key: jax.Array | None) -> jax.Array | None:
+    """The key of a step. **Raises:** ValueError if it is needed and missing."""
+    if memory.random and key is None:
+        raise ValueError(
+            "this memory draws random numbers (`beta`, or `update='random'`), so it needs a "
+            "`key`: make one with jax.random.key(seed)."
+        )
+    return None if key is None else as_key(key)
+
+
+def check_same_kind(
+    hold: AbstractInteraction, follow: AbstractInteraction, activation: AbstractActivation | None
+) -> None:
+    """ValueError unless the neurons of the two terms of a sequence are of one kind."""
+    if activation is None and isinstance(hold, Softmax) != isinstance(follow, Softmax):
+        raise ValueError(
+            "`hold` and `follow` must both be Softmax or neither, as its states are means of "
+            "memories; for signs use Exponential, or give an `activation`."
+        )

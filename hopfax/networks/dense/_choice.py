@@ -8,6 +8,7 @@ import equinox as eqx
 from ..._interactions import AbstractInteraction, Power, Quadratic
 from ..._types import PerNeuron
 from . import _laws, _literal, _updates, _whole
+from ._stream import overlap_sums
 
 if TYPE_CHECKING:
     from ._memory import DenseMemory
@@ -71,6 +72,27 @@ field_without_self = eqx.filter_custom_jvp(field_of)
 @field_without_self.def_jvp
 def _(primals, tangents):
     return field_without_self(*primals), eqx.filter_jvp(_literal_field, primals, tangents)[1]
+
+
+def whole_field(memory: "DenseMemory", x: PerNeuron, stimulus: PerNeuron | None) -> PerNeuron:
+    """The fields at `x`, which need not be signs, of neurons that feel themselves."""
+    law = law_of(memory, x, stimulus is not None)
+    how = {"signs": False, "size": memory.block, "transition": memory.transition}
+    return _laws.fields(law, memory.patterns, x, stimulus, **how)
+
+
+def feel_of(memory: "DenseMemory", h: PerNeuron, stimulus: PerNeuron | None) -> _updates.Feel:
+    """The field of one neuron after the other, from `h` on."""
+    law, N = law_of(memory, h, stimulus is not None), memory.patterns.N
+    saliency = None
+    if stimulus is not None:
+        saliency = overlap_sums(memory.patterns, stimulus, False, memory.block) / N
+
+    def feel(i, X, xi, old):
+        called = xi if memory.transition is None else memory.transition.of_neuron(xi)
+        return law.field_of_one(X, xi, called, old, saliency)
+
+    return feel
 
 
 def _literal_field(memory: "DenseMemory", h: PerNeuron, stimulus: PerNeuron | None) -> PerNeuron:

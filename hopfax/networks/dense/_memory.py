@@ -11,7 +11,6 @@ from ..._activations import AbstractActivation
 from ..._errors import (
     as_count,
     as_float,
-    as_key,
     check_at_least,
     check_option,
     check_shape,
@@ -22,21 +21,21 @@ from ..._types import ArrayLike, PerNeuron, PerPattern
 from ...patterns import AbstractPatterns
 from .._base import AbstractMap, Bound
 from .._field import activation_bounds
-from . import _energies, _updates
-from ._blocks import Block
+from . import _energies
 from ._checks import (
     check_consistency,
     check_kinds,
+    checked_key,
     checked_spins,
     checked_stimulus,
     known_spins,
 )
-from ._choice import field_of, field_without_self, law_of, response_of
+from ._choice import feel_of, field_of, field_without_self, response_of
 from ._domain import interaction_bounds
 from ._spins import SpinState
-from ._stream import collect
+from ._stream import overlap_sums
 from ._transitions import AbstractTransition, TransitionLike, as_transition
-from ._updates import Update
+from ._updates import Update, one_by_one
 
 Rule: TypeAlias = Literal["leading", "difference"]
 #: Patterns read at a time, by kind of device. On a CPU half or twice as many take 5 to 10 % more.
@@ -159,6 +158,10 @@ class DenseMemory(AbstractMap):
         """
         return SpinState(checked_spins(self, spins, "spins"))
 
+    def checked(self, state: SpinState) -> SpinState:
+        """`state` in the precision of the network. **Raises:** as `init` does."""
+        return self.init(state.spins)
+
     def holds(self, state: SpinState) -> Bool[Array, ""]:
         """Whether `state` is legal: finite, and +-1 where the neurons are signs."""
         spins = state.spins
@@ -170,7 +173,7 @@ class DenseMemory(AbstractMap):
         **Raises:** ValueError for a state that is none of this network's; under a trace NaN.
         """
         spins, legal = known_spins(self, state)
-        return legal(self._sums(spins, self.signs) / self.patterns.N)
+        return legal(self._sums(spins) / self.patterns.N)
 
     def field(self, state: SpinState, stimulus: PerNeuron | None = None) -> PerNeuron:
         r"""$u$, the fields that the neurons feel.
@@ -246,22 +249,14 @@ class DenseMemory(AbstractMap):
         this network's (under a trace the next one is NaN). TypeError if a step of signs is
         differentiated: signs do not move with the parameters, and 0 would be wrong.
         """
-        if self.random and key is None:
-            raise ValueError(
-                "this memory draws random numbers (`beta`, or `update='random'`), so it needs a "
-                "`key`: make one with jax.random.key(seed)."
-            )
-        key = None if key is None else as_key(key)
+        key = checked_key(self, key)
         respond = response_of(self)
         h, legal = known_spins(self, state)
         if self.update == "parallel":
             return SpinState(legal(respond(self.field(SpinState(h), stimulus), h, key)))
-        stimulus = checked_stimulus(self, stimulus)
-        saliency = None if stimulus is None else self._sums(stimulus, False)
-        X = self._sums(h, True)
-        law, patterns = law_of(self, h, stimulus is not None), self.patterns
-        given = (law, respond, patterns, self.transition, h, X, saliency, self.update, key)
-        return SpinState(legal(_updates.one_by_one(*given)))
+        feel, X = feel_of(self, h, checked_stimulus(self, stimulus)), self._sums(h)
+        new = one_by_one(feel, respond, self.patterns, h, X, self.update, key)
+        return SpinState(legal(new))
 
     def domain(self):
         """Temperature and gain are positive, and so are the parameters of an interaction (the
@@ -274,10 +269,6 @@ class DenseMemory(AbstractMap):
         if self.activation is not None:
             yield from activation_bounds(self.activation)
 
-    def _sums(self, state: PerNeuron, signs: bool) -> PerPattern:
+    def _sums(self, spins: PerNeuron) -> PerPattern:
         """The overlaps with all memories, not divided by N."""
-
-        def use(block: Block, state):
-            return block.overlaps(state, signs)
-
-        return collect(self.patterns, use, state, self.block)
+        return overlap_sums(self.patterns, spins, self.signs, self.block)

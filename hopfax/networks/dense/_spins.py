@@ -1,13 +1,15 @@
 """The state of a dense memory."""
 
 import equinox as eqx
+from jaxtyping import Array, Float
 
 from ..._report import Reported
 from ..._types import PerNeuron
 
 
 class SpinState(Reported, eqx.Module):
-    """The state of a dense memory: `spins` (N,), +-1 or graded.
+    """The state of a dense memory: `spins` (N,), +-1 or graded. `past`: what a `DenseSequence`
+    remembers of earlier ones; of a `DenseMemory` None.
 
     **Example:**
 
@@ -19,3 +21,4 @@ class SpinState(Reported, eqx.Module):
     """
 
     spins: PerNeuron
+    past: Float[Array, "*T N"] | None = None

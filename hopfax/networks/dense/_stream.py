@@ -15,6 +15,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
+from ..._types import PerNeuron
 from ...patterns import AbstractPatterns, GeneratedPatterns, ShardedPatterns
 from ...patterns._many import AXIS
 from ._blocks import Block, KeptShare, MadeShare, Source
@@ -82,6 +83,18 @@ def collect(
     if not isinstance(patterns, ShardedPatterns):
         return mine(Source(patterns), given)
     return _spread(patterns, mine, given, PartitionSpec(AXIS), False)[: patterns.P]
+
+
+def overlap_sums(
+    patterns: AbstractPatterns, state: PerNeuron, signs: bool, block: int
+) -> Float[Array, " P"]:
+    """The overlaps of a state with all memories, not divided by N; `signs`: whether it is known to
+    be +-1."""
+
+    def use(block: Block, state):
+        return block.overlaps(state, signs)
+
+    return collect(patterns, use, state, block)
 
 
 def _spread(

@@ -1,6 +1,7 @@
 r"""How neurons answer the fields that they feel, and in which order: one response a class."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import equinox as eqx
@@ -13,8 +14,6 @@ from ..._activations import AbstractActivation
 from ..._misc import not_differentiable
 from ..._types import PerNeuron, PerPattern
 from ...patterns import AbstractPatterns
-from ._laws import AbstractLaw
-from ._transitions import AbstractTransition
 
 Update: TypeAlias = Literal["parallel", "cyclic", "random"]
 Values: TypeAlias = Float[Array, "..."]
@@ -71,14 +70,16 @@ class Field(AbstractResponse):
         return u
 
 
+#: The field of neuron i at the overlaps X, with entries xi in the memories, that is at h.
+Feel: TypeAlias = Callable[[Any, PerPattern, PerPattern, Float[Array, ""]], Float[Array, ""]]
+
+
 def one_by_one(
-    law: AbstractLaw,
+    feel: Feel,
     respond: AbstractResponse,
     patterns: AbstractPatterns,
-    transition: AbstractTransition | None,
     h: PerNeuron,
     X: PerPattern,
-    saliency: PerPattern | None,
     update: Update,
     key: jax.Array | None,
 ) -> PerNeuron:
@@ -87,12 +88,10 @@ def one_by_one(
     A neuron that changes by $\Delta$ changes the overlaps `X` by $\xi_i \Delta$. Keeping them up to
     date costs P operations a neuron, where computing them anew would cost NP.
     """
-    N = patterns.N
-    saliency = None if saliency is None else saliency / N
-    order, keys = jnp.arange(N), None
+    order, keys = jnp.arange(patterns.N), None
     if key is not None:
         shuffle, draws = jr.split(key)
-        keys = jr.split(draws, N)
+        keys = jr.split(draws, patterns.N)
         if update == "random":
             order = jr.permutation(shuffle, order)
 
@@ -100,8 +99,7 @@ def one_by_one(
         h, X = carry
         i, key = site
         xi, old = patterns.column(i), h[i]
-        called = xi if transition is None else transition.of_neuron(xi)
-        new = respond(law.field_of_one(X, xi, called, old, saliency), old, key)
+        new = respond(feel(i, X, xi, old), old, key)
         return (h.at[i].set(new), X + xi * (new - old)), None
 
     (h, _), _ = jax.lax.scan(visit, (h, X), (order, keys))
