@@ -293,6 +293,12 @@ def of_networks():
     )
     of_dense = dict(patterns=patterns, interaction=hx.Power(3), rule="leading", update="parallel")
     yield "DenseMemory", hx.DenseMemory, of_dense | dict(beta=2.0, keep_diagonal=False, block=4)
+    yield "DenseMemory of numbers", hx.DenseMemory, of_dense | dict(transition=np.arange(4))
+    yield "DenseMemory of a matrix", hx.DenseMemory, of_dense | dict(transition=np.eye(4))
+    moved = dict(patterns=patterns, hold=hx.Power(2), follow=hx.Power(3), share=0.4)
+    yield "DenseSequence", hx.DenseSequence, moved | dict(transition="cyclic", tau=2.0)
+    yield "DenseSequence delayed", hx.DenseSequence, moved | dict(delay=2, update="cyclic")
+    yield "DenseSequence weighed", hx.DenseSequence, moved | dict(delay=[0.5, 0.5], beta=2.0)
     yield (
         "DenseMemory graded",
         hx.DenseMemory,
@@ -344,7 +350,7 @@ def of_networks():
     yield "DenseMemory.overlaps", dense.overlaps, dict(state=spins)
     glauber = hx.DenseMemory(patterns, hx.Power(3), beta=1.0)
     yield "DenseMemory.step", glauber.step, dict(state=spins, stimulus=None, key=key)
-    driven = hx.DenseMemory(patterns, hx.Power(3), rule="input_driven") if False else dense
+    driven = dense
     ts = [0.0, 1.0, 2.0]
     run = dict(network=network, state0=state, ts=ts)
     yield (

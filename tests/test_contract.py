@@ -111,7 +111,7 @@ def test_maps_under_jit_vmap_and_loop(name):
         return hx.iterate(network, state, 4, key=key, throw=False)
 
     eager, jitted = run(state), eqx.filter_jit(run)(state)
-    other = hx.SpinState(-state.spins)
+    other = network.init(-state.spins)
     both = jax.vmap(run)(jax.tree.map(lambda *leaves: jnp.stack(leaves), state, other))
     for k, start in enumerate((state, other)):
         alone = run(start)
@@ -133,14 +133,22 @@ def test_maps_through_a_file_and_in_single_precision(name, tmp_path):
     kept, again = (hx.iterate(net, state, 3, key=key).overlaps for net in (network, back))
     assert (kept == again).all()
     xi = np.asarray(jax.vmap(network.patterns.pattern)(jnp.arange(5)), np.float32)
-    single = hx.DenseMemory(
-        hx.Patterns(xi),
-        network.interaction,
-        keep_diagonal=network.keep_diagonal,
-        activation=network.activation,
-    )
+    parts = dict(keep_diagonal=network.keep_diagonal, activation=network.activation)
+    parts["transition"] = jax.tree.map(_single, network.transition)
+    if name in ("DenseSequence", "delayed"):
+        parts |= dict(share=0.4, **{"delayed": dict(delay=2)}.get(name, dict(tau=2.0)))
+        single = hx.DenseSequence(hx.Patterns(xi), network.hold, network.follow, **parts)
+    else:
+        single = hx.DenseMemory(hx.Patterns(xi), network.interaction, **parts)
     run = hx.iterate(single, single.init(np.asarray(state.spins)), 2)
-    assert {leaf.dtype for leaf in (run.overlaps, run.final.spins)} == {jnp.dtype("float32")}
+    assert {leaf.dtype for leaf in (run.overlaps, *jax.tree.leaves(run.final))} == {_SINGLE}
+
+
+_SINGLE = jnp.dtype("float32")
+
+
+def _single(leaf):
+    return leaf.astype(_SINGLE) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 @EVERY

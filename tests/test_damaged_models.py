@@ -137,7 +137,8 @@ def _nodes(thing):
             yield from _nodes(inner)
 
 
-ALLOWED = [("block", None), ("block", 3)]  # of HopfieldRetrieval, where it is "auto"
+#: "block" of HopfieldRetrieval, where it is "auto"; "steps" of a delay, where there is one.
+ALLOWED = [("block", None), ("block", 3), ("steps", 0)]
 
 
 @pytest.mark.parametrize("model", _specimens(), ids=lambda m: type(m).__name__)

@@ -82,11 +82,11 @@ def test_a_run_shows_what_it_visited_and_when():
     assert repr(batch).startswith("2 runs, each a run") and "2 ok" in repr(batch)
 
 
-def test_a_run_in_discrete_time_has_no_switches_to_show():
+def test_a_run_in_discrete_time_is_shown_in_steps():
     network, state, _ = THINGS["DenseMemory"]
     run = hx.iterate(network, state, steps=2)
     assert repr(run).startswith("run from 0 to 2 steps: 5 memories, 3 saves")
-    assert "visited" not in repr(run) and len(list(page(run).iter("polyline"))) == 5
+    assert "visited              0\n" in repr(run) and len(list(page(run).iter("polyline"))) == 5
 
 
 def test_what_has_no_values_yet_is_shown_all_the_same():

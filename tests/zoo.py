@@ -121,6 +121,11 @@ def maps() -> dict[str, Specimen]:
         "in turn": hx.DenseMemory(patterns, hx.Exponential(0.5), update="random"),
         "graded": hx.DenseMemory(patterns, hx.Power(3), **graded),
         "softmax": hx.DenseMemory(patterns, hx.Softmax(0.3)),
+        "cyclic": hx.DenseMemory(hx.patterns.pack(patterns), hx.Power(3), transition="cyclic"),
+        "called": hx.DenseMemory(patterns, hx.Power(4), transition=[2, -1, 0, 4, 3]),
+        "matrix": hx.DenseMemory(patterns, hx.Power(2), transition=0.5 * hx.cyclic(5)),
+        "DenseSequence": hx.DenseSequence(patterns, hx.Power(2), hx.Power(3), share=0.4, tau=2.0),
+        "delayed": hx.DenseSequence(patterns, hx.Power(2), hx.Power(3), share=0.4, delay=2),
     }
     return {name: Specimen(net, net.init(start), {}) for name, net in found.items()}
 

@@ -16,6 +16,7 @@ from .._engines import EventDriven
 from .._errors import LoadError
 from .._files import Source
 from .._types import is_concrete
+from ..networks.dense import _traces, _transitions
 from ._check import check, ours
 from ._earlier import upgraded
 
@@ -31,6 +32,7 @@ def registry() -> dict[str, type]:
     from ..nn import _free, _sequence_memory
 
     homes = (_activations, _interactions, _rate_activations, constraints, networks, nn, patterns)
+    homes += (_transitions, _traces)
     parts = (*_PARTS, *_free.PARTS, _sequence_memory.Gains)
     found: dict[str, type] = {kind.__name__: kind for kind in parts}
     for home in homes:

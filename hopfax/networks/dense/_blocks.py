@@ -167,7 +167,7 @@ class Block:
         neuron itself; $\sum_\mu v_\mu$, the same for all neurons, where they call themselves."""
         if self._transition is None:
             return terms.sum(-1)[:, None]
-        itself = self._transition.itself(self.numbers)
+        itself = self._transition.itself(self.numbers).astype(terms.dtype)
         by_itself = (terms * itself).sum(-1)[:, None]
         found = self._transition.words_of_block(self)
         if found is None:

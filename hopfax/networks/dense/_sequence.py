@@ -114,12 +114,21 @@ class DenseSequence(AbstractMap):
             )
         self.transition = calls
         self.share = as_float(share, "share", patterns.dtype)
-        check_shape(self.share, "share", (), "()")
         check_within(self.share, "share", 0.0, 1.0)
         self.trace = as_trace(delay, tau, patterns.dtype)
         self.beta, self.activation, self.block = still.beta, activation, still.block
         self.update, self.keep_diagonal = update, still.keep_diagonal
-        self._moving()  # speaks up if it is none
+
+    def __check_init__(self):
+        check_shape(self.share, "share", (), "()")
+        as_transition(self.transition, self.patterns)
+        for made in (lambda: self.still, self._moving):  # which say what does not fit
+            made()
+
+    @property
+    def signs(self) -> bool:
+        """Whether the neurons are +-1, not graded."""
+        return self.still.signs
 
     @property
     def still(self) -> DenseMemory:

@@ -44,6 +44,11 @@ class Buffer(AbstractTrace):
     weights: Float[Array, " T"] | None
     steps: int = eqx.field(static=True)
 
+    def __check_init__(self):
+        as_count(self.steps, "steps", 0)
+        if self.weights is not None:
+            check_shape(self.weights, "weights", (self.steps + 1,), "(steps + 1,)")
+
     @property
     def signs(self):
         return self.weights is None

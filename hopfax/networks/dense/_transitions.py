@@ -20,7 +20,7 @@ import numpy as np
 from equinox import AbstractClassVar
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from ..._errors import as_float, as_real, check_finite, check_shape, shown
+from ..._errors import as_count, as_float, as_real, check_finite, check_shape, shown
 from ..._report import Reported
 from ..._types import ArrayLike, PerPattern, is_concrete
 from ...patterns import AbstractPatterns
@@ -74,6 +74,9 @@ class Successors(AbstractTransition):
     count: int = eqx.field(static=True)
     closed: bool = eqx.field(static=True)
     far: ClassVar[bool] = False
+
+    def __check_init__(self):
+        as_count(self.count, "count")
 
     def of_block(self, block):
         return self._moved(block, block.rows(), self._after(block), self._first(block))
