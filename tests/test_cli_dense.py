@@ -15,7 +15,7 @@ from helpers import assert_close
 from matplotlib.figure import Figure
 
 import hopfax as hx
-from hopfax.cli.dense import _points
+from hopfax.cli.dense import _networks, _points
 from hopfax.cli.dense._diagram import crossing
 from hopfax.cli.dense.sweep import Sweep
 from hopfax.cli.plot import stored
@@ -278,3 +278,33 @@ def test_every_claim_of_the_paper_holds(command, tmp_path):
     assert three["variance"] == pytest.approx([0.12] * 6, rel=0.05)  # alpha' at every time
     assert max(two["variance"]) > 1.2 * two["variance"][0]  # resummed
     assert "resummed at n = 2" in out
+
+
+# Memories that call each other
+
+
+def test_a_run_through_a_cycle_tells_how_many_memories_were_due_and_there(command, tmp_path):
+    cycle = ["--transition", "cyclic", "--steps", "6", "--start", "0.75"]
+    named = ["--network", "dense", "--patterns", "hadamard", "--memories", "4", "--neurons", "64"]
+    status, out, _ = command("run", *named, *cycle, "--out", str(tmp_path / "run"))
+    assert status == 0 and "6 of 6 steps recall the memory that is due" in out
+    network = hx.load(tmp_path / "run" / "model.hopfax")
+    assert _networks.due(network, 3, 6) == 1
+    chain = hx.DenseMemory(network.patterns, hx.Power(3), transition="chain")
+    assert _networks.due(chain, 2, 6) == 3 and _networks.due(chain, 1, 1) == 2
+    still = hx.DenseMemory(network.patterns, hx.Power(3))
+    assert _networks.due(still, 2, 6) == 2
+
+
+@pytest.mark.slow
+def test_sweeps_of_moving_memories_read_the_memory_that_is_due(command, tmp_path):
+    out = tmp_path / "sweep"
+    axes = ["--axis", "transition", "none,cyclic,chain", "--axis", "memory", "1", "2", "2"]
+    named = ["--patterns", "hadamard", "--memories", "4", "--neurons", "64", "--steps", "5"]
+    command(
+        "sweep", "--network", "dense", *axes, *named, "--temperature", "0.01", "--out", str(out)
+    )
+    found = hx.open_sweep(out / "sweep")
+    assert (found["cued_overlap"] == 1).all()  # of orthogonal memories
+    assert (found["moved"].sel(transition="cyclic") > 0).all()
+    assert (found["moved"].sel(transition="chain") == 0).all()

@@ -88,8 +88,11 @@ def flow(
     return Result(network, found, tracked, ts[some], frames, outcome, "fast time constants")
 
 
-def steps(network: Any, state: Any, count: int, tracked: list[int], key: Any) -> Result:
-    """A run of so many steps, with the overlaps of these memories, the first that of the start."""
+def steps(
+    network: Any, state: Any, count: int, tracked: list[int], key: Any, due: np.ndarray
+) -> Result:
+    """A run of so many steps, with the overlaps of these memories, the first that of the start.
+    `due`: the memory in which it is to be at each step."""
     N = network.patterns.N
     check_memory("steps", 8 * (count + 1) * 2 * N, f"{count} steps of {N} neurons")
     key = key if network.random else None
@@ -100,6 +103,14 @@ def steps(network: Any, state: Any, count: int, tracked: list[int], key: Any) ->
     last, moved = float(found.overlaps[-1, 0]), int(found.counters["moved"])
     held = "recalled" if last > 0.9 else "not recalled"
     outcome = f"memory {tracked[0]} is {held}; the last step changed {moved} neurons"
+    if (due != due[0]).any():
+        column = {mu: k for k, mu in enumerate(tracked)}
+        known = [t for t in range(1, count + 1) if int(due[t]) in column]
+        m = np.asarray(found.overlaps)[known, [column[int(due[t])] for t in known]]
+        outcome = (
+            f"{int((m > 0.9).sum())} of {len(known)} steps recall the memory that is due; overlap "
+            f"with it at the end {m[-1]:.3f}"
+        )
     return Result(network, found, tracked, some, seen[some], outcome, "steps")
 
 

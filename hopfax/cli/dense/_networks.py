@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+
 import hopfax as hx
 
 from .._memories import memories_of, options_named
@@ -13,6 +15,7 @@ from .._models import load_map
 OF_THE_MODEL = ("patterns", "memories", "neurons", "transpose", "image_shape", "threshold")
 OF_THE_MODEL += ("interaction", "temperature")
 UPDATES = ("parallel", "cyclic", "random")
+TRANSITIONS = ("none", "cyclic", "chain")
 _ORDERS: dict[str, Callable[[int], Any]] = {
     "power": hx.Power,
     "rectified_power": hx.RectifiedPower,
@@ -65,8 +68,20 @@ def memory_of(asked: Any, shown: bool = False) -> tuple[Any, tuple[int, int] | N
     patterns, shape = memories_of(asked, shown)
     beta = 1 / asked.temperature if asked.temperature else None
     found = interaction_of(asked.interaction)
+    calls = None if asked.transition == "none" else asked.transition
     with options_named({"beta": "temperature"}):
-        return hx.DenseMemory(patterns, found, beta=beta, update=asked.update), shape
+        made = hx.DenseMemory(patterns, found, transition=calls, beta=beta, update=asked.update)
+    return made, shape
+
+
+def due(network: Any, memory: Any, steps: int) -> Any:
+    """The memory in which a run from `memory` is to be so many steps later: of a cycle or a chain
+    the one that many places on, else the same."""
+    closed = getattr(getattr(network, "transition", None), "closed", None)
+    if closed is None or not isinstance(network, hx.DenseMemory):
+        return memory
+    last = network.patterns.P - 1
+    return (memory + steps) % (last + 1) if closed else jnp.minimum(memory + steps, last)
 
 
 def check_run(asked: Any) -> None:

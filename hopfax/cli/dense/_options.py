@@ -16,6 +16,13 @@ Update: TypeAlias = Annotated[
     Literal["parallel", "cyclic", "random"],
     arg(help="All neurons at once, or one after the other in this order."),
 ]
+Transition: TypeAlias = Annotated[
+    Literal["none", "cyclic", "chain"],
+    arg(
+        help="Memories that hold themselves, or that each call the next one; of a cycle the last "
+        "one calls the first."
+    ),
+]
 Start: TypeAlias = Annotated[
     float, arg(help="Overlap of the start with the memory whose signs are changed.")
 ]

@@ -22,12 +22,13 @@ _ALIASES = {"P": "memories", "N": "neurons", "m0": "start"}
 #: Axes of which networks are made, one after the other.
 _WHOLE = ("memories", "neurons", "pattern_seed", "order")
 _WORDS = {"interaction": _networks.NAMES[:-1], "update": _networks.UPDATES}
+_WORDS["transition"] = _networks.TRANSITIONS
 _MADE = (*_WHOLE, *_WORDS, "correlation")
 _SEEN = 4096  # memories whose overlaps are kept over time
 _INSIDE = ("start", "memory", "temperature", "rate", "beta", "seed")
 #: Options of sweeps over --axis alone.
 OWN = ("patterns", "memories", "neurons", "transpose", "image_shape", "threshold", "temperature")
-OWN += ("update", "start", "memory", "model", "classes")
+OWN += ("update", "transition", "start", "memory", "model", "classes")
 #: Options of diagrams alone, and what there is in their place.
 _OF_DIAGRAMS = {
     name: "with --axis there is an axis of its own"
@@ -40,7 +41,7 @@ _OF_DIAGRAMS["m0"] = "with --axis there is --start"
 def check(asked: Any) -> None:
     """ValueError for options that mean nothing to a sweep over axes."""
     check_axes(asked, _OF_DIAGRAMS)
-    check_alone(asked, (*_networks.OF_THE_MODEL, "update"))
+    check_alone(asked, (*_networks.OF_THE_MODEL, "update", "transition"))
     _networks.check_run(asked)
     check_where(asked)
 
@@ -126,6 +127,7 @@ class Made(eqx.Module):
         interaction: str | None = None,
         order: int | None = None,
         update: str | None = None,
+        transition: str | None = None,
     ) -> "Recall":
         """What runs it. `correlation` makes memories anew; `interaction` keeps no number."""
         name = interaction or self.asked.interaction
@@ -137,6 +139,7 @@ class Made(eqx.Module):
             seed=pattern_seed,
             interaction=name if order is None else f"{_networks.name_of(name)}:{order}",
             update=update,
+            transition=transition,
         )
         return _recall(asked, self.zero)
 
@@ -163,8 +166,8 @@ class Recall(eqx.Module):
         *,
         key: jax.Array,
     ) -> dict[str, Any]:
-        """The overlaps at the end with the memory of the start and with any other one, how many
-        neurons moved in the last step, and the status."""
+        """The overlaps at the end with the memory that is due, that of the start or where it leads,
+        and with any other one, how many neurons moved in the last step, and the status."""
         where = (start, memory, temperature, rate, beta)
         return self.read(self._outputs, *where, key=key)
 
@@ -213,10 +216,10 @@ class Recall(eqx.Module):
         state = network.init(spins)
         run = hx.iterate(network, state, self.steps, key=key_of, track=[0], throw=False)
         overlaps = network.overlaps(run.final)
-        others = jnp.where(
-            jnp.arange(overlaps.size, dtype=memory.dtype) == memory, 0.0, jnp.abs(overlaps)
-        )
-        found = {"cued_overlap": overlaps[memory], "other_overlap": others.max()}
+        due = _networks.due(network, memory, self.steps)
+        same = jnp.arange(overlaps.size, dtype=due.dtype) == due
+        others = jnp.where(same, 0.0, jnp.abs(overlaps))
+        found = {"cued_overlap": overlaps[due], "other_overlap": others.max()}
         return found | {"moved": run.counters["moved"], "status": run.status}
 
 
@@ -253,10 +256,11 @@ class MadeWatched(eqx.Module):
         interaction: str | None = None,
         order: int | None = None,
         update: str | None = None,
+        transition: str | None = None,
     ) -> Watched:
         """What runs it."""
-        sizes = (memories, neurons, pattern_seed, correlation, interaction, order, update)
-        return Watched(self.of(*sizes))
+        sizes = (memories, neurons, pattern_seed, correlation)
+        return Watched(self.of(*sizes, interaction, order, update, transition))
 
 
 def watched(task: Any) -> Any:
@@ -269,9 +273,7 @@ def watched(task: Any) -> Any:
 
 def _at(network: Any, beta: Any) -> Any:
     """The network at another temperature."""
-    kept = {name: getattr(network, name) for name in ("activation", "rule", "update", "block")}
-    kept["keep_diagonal"] = network.keep_diagonal
-    return hx.DenseMemory(network.patterns, network.interaction, beta=beta, **kept)
+    return eqx.tree_at(lambda n: n.beta, network, beta, is_leaf=lambda leaf: leaf is None)
 
 
 def _with_number(network: Any, rate: Any, beta: Any) -> Any:
@@ -285,7 +287,7 @@ def _with_number(network: Any, rate: Any, beta: Any) -> Any:
 def labelled(dataset: Any) -> Any:
     """The dataset with what its reader needs to know."""
     names = {
-        "cued_overlap": "overlap with the memory of the start, at the end",
+        "cued_overlap": "overlap with the memory of the start, or where it leads, at the end",
         "other_overlap": "greatest overlap with another memory, at the end",
         "moved": "neurons that the last step changed",
     }

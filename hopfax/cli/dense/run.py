@@ -5,6 +5,7 @@ import pathlib
 
 import jax
 import jax.random as jr
+import numpy as np
 
 from .. import _options, _runs
 from .._families import Family
@@ -23,6 +24,7 @@ class Run:
     A table lists the overlaps at the start and at the end. Written are the trajectory, the network
     and a picture; memories that are images are shown along the run.
     Example: hopfax run --network dense --patterns digits --interaction power:4 --start 0.5
+    A sequence: hopfax run --network dense --patterns digits --transition cyclic --steps 20
     """
 
     network: Family = "dense"
@@ -38,6 +40,7 @@ class Run:
     simplicial:2=0.5,3=1; the number is the order (3), or the rate or beta (1)."""
     temperature: own.Temperature = 0.0
     update: own.Update = "parallel"
+    transition: own.Transition = "none"
     start: own.Start = 0.6
     memory: own.Cued = 0
     steps: int = 10
@@ -57,7 +60,7 @@ class Run:
     def __call__(self) -> int:
         """Run, print, write."""
         kept = [name for name in _networks.OF_THE_MODEL if name != "image_shape"]
-        check_alone(self, (*kept, "update"))
+        check_alone(self, (*kept, "update", "transition"))
         _networks.check_run(self)
         check_seed(self.seed)
         place = _runs.place_of(self)
@@ -68,7 +71,8 @@ class Run:
             cue, noise = jr.split(jax.random.key(self.seed))
             flips = round((1 - self.start) / 2 * N)
             state = network.init(network.patterns.corrupt(cue, self.memory, flips))
-            others = [mu for mu in range(min(P, _TRACKED)) if mu != self.memory]
-            tracked = [self.memory, *others[: _TRACKED - 1]]
-            run = _runs.steps(network, state, self.steps, tracked, noise)
+            # those of a sequence are the ones that are due
+            tracked = [(self.memory + k) % P for k in range(min(P, _TRACKED))]
+            due = np.array([_networks.due(network, self.memory, t) for t in range(self.steps + 1)])
+            run = _runs.steps(network, state, self.steps, tracked, noise, due)
             return _runs.finish(run, place, shape, self)

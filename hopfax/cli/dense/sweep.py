@@ -37,7 +37,8 @@ class Sweep:
     --axis NAME LO HI COUNT [log], given once or more, simulates a network over anything instead:
     start (its overlap with a memory), memory (which one), temperature, rate or beta (of the
     interaction), seed; memories, neurons, order, correlation, pattern_seed, of which networks are
-    made; interaction or update, by words. Written are the dataset sweep/ and the picture sweep.png.
+    made; interaction, update or transition, by words. Written are the dataset sweep/ and the
+    picture sweep.png.
     Example: hopfax sweep --network dense --axis temperature 0 1 11 --axis start 0 1 11
     """
 
@@ -75,6 +76,7 @@ class Sweep:
     threshold: _options.Threshold = None
     temperature: own.Temperature = 0.0
     update: own.Update = "parallel"
+    transition: own.Transition = "none"
     start: own.Start = 0.6
     memory: own.Cued = 0
     model: pathlib.Path | None = None
@@ -99,7 +101,7 @@ class Sweep:
     #: Options that came later: settings from before do not have them.
     LATER: ClassVar[dict[str, Any]] = {
         **{"axis": (), "patterns": "random", "temperature": 0.0, "update": "parallel"},
-        **{"start": 0.6, "memory": 0},
+        **{"start": 0.6, "memory": 0, "transition": "none"},
     }
 
     def __call__(self) -> int:
