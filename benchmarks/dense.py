@@ -1,8 +1,9 @@
 """How fast are the updates of a dense memory, how large may it be, and how fast is its theory?
 
-`python -m benchmarks.dense [--only update,overlaps,large,diagram,capacity,gpu]`, in float32. torch
-is compared with where it is installed (`requirements-torch.txt`). `large` takes some minutes
-(N = 8192, 5.4 million patterns); `gpu` does nothing without one (N = 16384, 21 million).
+`python -m benchmarks.dense [--only update,overlaps,moving,large,diagram,capacity,gpu]`, in float32.
+torch is compared with where it is installed (`requirements-torch.txt`). `large` takes some minutes
+(N = 8192, 5.4 million patterns), once static and once as a sequence; `gpu` does nothing without one
+(N = 16384, 21 million).
 """
 
 import argparse
@@ -20,7 +21,7 @@ import hopfax as hx
 
 from ._measure import interleaved, report
 
-PARTS = ("update", "overlaps", "large", "diagram", "capacity", "gpu")
+PARTS = ("update", "overlaps", "moving", "large", "diagram", "capacity", "gpu")
 N, M, TRIALS, FLIPS = 1024, 102_400, 100, 200
 LOAD = 0.08
 
@@ -159,30 +160,70 @@ def overlaps():
     report("overlaps", largest_error=float(np.abs(found - exact).max()))
 
 
-def large(size: int, trials: int, steps: int):
-    """A memory of `size` neurons at load 0.08, in this process: seconds a step, and its peak."""
+def moving():
+    """What it costs that memories call each other, beside static ones, for 1 and 32 trials; the
+    error is that of the fields of a cycle, in integers."""
+    made = generated()
+    following = np.random.default_rng(0).permutation(M)
+    how = {
+        "static": {},
+        "static, kept": dict(keep_diagonal=True),
+        "cyclic": dict(transition="cyclic"),
+        "cyclic, kept": dict(transition="cyclic", keep_diagonal=True),
+        "by number, kept": dict(transition=following, keep_diagonal=True),
+    }
+    xi, states = made.rows(0, M), starts(made, 32)
+    h, rows = np.asarray(states[0]).astype(np.int64), np.asarray(xi).astype(np.int64)
+    exact = np.roll(rows, -1, axis=0).T @ (rows @ h) ** 2
+    for name, source in {"packed": hx.patterns.pack(made), "generated": made}.items():
+        networks = {k: hx.DenseMemory(source, hx.Power(3), **how[k]) for k in how}
+        for trials in (1, 32):
+            some = states[:trials]
+            runs = {k: (lambda n=net, s=some: fields(n, s)) for k, net in networks.items()}
+            found = np.asarray(runs["cyclic, kept"]())[0].astype(float) * N**2
+            times = interleaved(runs, repeats=9)
+            ratios = {k: times[k]["median_s"] / times["static"]["median_s"] for k in runs}
+            report(
+                "moving",
+                source=name,
+                trials=trials,
+                time_over_static=ratios,
+                static_s=times["static"]["median_s"],
+                largest_error_over_std=float(np.abs(found - exact).max() / exact.std()),
+            )
+
+
+def large(size: int, trials: int, steps: int, transition: str | None = None):
+    """A memory of `size` neurons at load 0.08, in this process: seconds a step, and its peak. A
+    sequence is compared with the map of its overlaps, which holds at all times."""
     P = round(LOAD * size**2)
     flips = size // 10
-    network = hx.DenseMemory(generated(P, size), hx.Power(3))
+    kept = transition is not None
+    memories = generated(P, size)
+    network = hx.DenseMemory(memories, hx.Power(3), transition=transition, keep_diagonal=kept)
     states = starts(network.patterns, trials, flips)
-    xi = network.patterns.pattern(0)
     step = eqx.filter_jit(lambda s: jax.vmap(lambda h: network.step(hx.SpinState(h)).spins)(s))
     found, seconds = [1 - 2 * flips / size], []
     program = step.lower(states).compile()  # compile apart from run
-    for _ in range(steps):
+    for step_number in range(1, steps + 1):
         begin = time.perf_counter()
         states = jax.block_until_ready(program(states))
         seconds.append(time.perf_counter() - begin)
-        found.append(float((states @ xi).mean() / size))
+        due = network.patterns.pattern(step_number if transition else 0)
+        found.append(float((states @ due).mean() / size))
     with jax.enable_x64(True):
-        exact = hx.theory.dense.first_steps(hx.Power(3), LOAD, found[0], min(steps, 4)).overlap
+        if transition is None:
+            exact = hx.theory.dense.first_steps(hx.Power(3), LOAD, found[0], min(steps, 4)).overlap
+        else:
+            exact = hx.theory.dense.map_trajectory(hx.Power(3), LOAD, found[0], steps)
     error = np.abs(np.asarray(found[: len(exact)]) - np.asarray(exact)[: len(found)]).max()
     lines = open("/proc/self/status").read().splitlines() if sys.platform == "linux" else []
     peak = next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), None)
     rate = 4 * P * size * trials / min(seconds)
     report(
         "large",
-        **{"N": size, "M": P, "trials": trials, "seconds_a_step": seconds, "peak_memory_MiB": peak},
+        **{"N": size, "M": P, "transition": transition, "trials": trials},
+        **{"seconds_a_step": seconds, "peak_memory_MiB": peak},
         **{"Gflops": rate / 1e9, "overlaps": found, "largest_difference_from_theory": float(error)},
     )
     return rate
@@ -250,9 +291,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help="separated by commas")
     parser.add_argument("--large", nargs=3, type=int, help="N, trials, steps: only this, here")
+    parser.add_argument("--transition", choices=["cyclic"], help="of --large")
     given = parser.parse_args()
     if given.large:
-        large(*given.large)
+        large(*given.large, given.transition)
         return
     for name in given.only.split(","):
         if name not in PARTS:
@@ -260,8 +302,9 @@ def main():
         if name == "large":  # in a process of its own, whose memory is its own
             command = [sys.executable, "-m", "benchmarks.dense", "--large", "8192", "100", "2"]
             subprocess.run(command, check=True)
+            subprocess.run([*command, "--transition", "cyclic"], check=True)
         else:
-            {f.__name__: f for f in (update, overlaps, diagram, capacity, gpu)}[name]()
+            {f.__name__: f for f in (update, overlaps, moving, diagram, capacity, gpu)}[name]()
 
 
 if __name__ == "__main__":
