@@ -22,6 +22,11 @@ def upgraded(name: str, fields: Fields) -> Fields:
     return _EARLIER[name](fields) if name in _EARLIER else fields
 
 
+def _rates(fields: Fields) -> Fields:
+    """All rates had the time constant 1, and noise acted on them."""
+    return {"tau_rates": None, "noise_in": "rates"} | fields
+
+
 def _residual_selector(fields: Fields) -> Fields:
     """In training, as it was made; before, whether it had noise was up to the call."""
     return {"inference": False} | fields
@@ -121,10 +126,15 @@ def _made(kind: type, fields: Fields) -> Any:
 
 
 _EARLIER: dict[str, Callable[[Fields], Fields]] = {
+    "DaleRateMemory": _rates,
     "HopfieldRetrieval": _retrieval,
+    "InputDrivenRateMemory": _rates,
+    "RateMemory": _rates,
     "ResidualSelection": _selection,
     "ResidualSelector": _residual_selector,
     "Selection": _selection,
     "SequenceMemory": _sequence_memory,
+    "ThresholdLinearNetwork": _rates,
+    "TwoTimescaleRateMemory": _rates,
     "TwoTimescaleSelector": _two_timescale_selector,
 }
