@@ -59,8 +59,9 @@ class RateSystem(AbstractSystem):
 
     def rates(self, core: Core) -> Float[Array, "..."]:
         """Rates of the network's neurons (or classes)."""
-        outside = core.noise is None or self.network.noise_in == "currents"
-        return core.main if outside else core.main + core.noise
+        if core.noise is None or self.network.noise_in == "currents":
+            return core.main
+        return core.main + core.noise
 
     def saliency(self, t, core: Core) -> PerPattern | None:
         """Saliency now: part of the state, or read from the stimulus."""
