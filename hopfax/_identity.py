@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -143,14 +143,25 @@ def place(home: str) -> str:
 
 
 def canonical(config: Mapping[str, str]) -> dict[str, str]:
-    """A description with the names of today, whatever version wrote it."""
+    """A description with the names and fields of today, whatever version wrote it."""
 
     def renamed(entry: str) -> str:
         entry = _RENAMED.sub(r"\1", entry)
         found = re.match(r"^(hopfax(?:\.\w+)*):", entry)
         return entry if found is None else place(found[1]) + entry[found.end(1) :]
 
-    return {key: renamed(entry) for key, entry in config.items()}
+    known = {key: renamed(entry) for key, entry in config.items()}
+    lacking = {f"{key}.{name}": default for key, name, default in _since(known)}
+    return lacking | known
+
+
+def _since(config: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Fields that networks in a description have got since an earlier version, with what such
+    networks did without them: the place, the name, and the entry."""
+    for key, entry in config.items():
+        if re.match(r"^hopfax\.networks:(\w*RateMemory|ThresholdLinearNetwork)$", entry):
+            yield key, "tau_rates", "None"
+            yield key, "noise_in", "'rates'"
 
 
 def _sha(content: bytes) -> str:

@@ -1,8 +1,8 @@
-"""Averages over a Gaussian variable, by quadrature, and values without a derivative."""
+"""Averages over a Gaussian variable, values without a derivative, intervals of probabilities."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -80,3 +80,16 @@ def gaussian_average(
     values = slope(u) * between * jnp.cosh(w) / gain
     steep = (values.sum(-1) - (values[..., 0] + values[..., -1]) / 2) * last[..., 0] / (nodes - 1)
     return jnp.where(gain * std > 1, steep, wide)
+
+
+def wilson(hits: Any, number: Any, level: float) -> tuple[Any, Any]:
+    """Wilson's confidence interval of a probability, of `hits` in `number` trials; the whole of
+    [0, 1] where there are none."""
+    from scipy.special import ndtri
+
+    z = float(ndtri((1 + level) / 2))
+    middle = (hits + z**2 / 2) / (number + z**2)
+    some = np.maximum(number, 1)
+    half = z * np.sqrt(hits * (number - hits) / some + z**2 / 4) / (number + z**2)
+    # With no hit, or with nothing else, an end is exact, which rounding must not spoil.
+    return (middle - half) * (hits != 0), 1 - (1 - middle - half) * (hits != number)

@@ -18,8 +18,8 @@ class AbstractRateActivation(eqx.Module):
     r"""A non-decreasing $\phi \ge 0$ of the current into a neuron.
 
     `gain` is its greatest slope $\rho$, `threshold` the current $I^*$ from which on it rises, and
-    `ceiling` the least upper bound of its values, 1 or infinity. To add one, write a final subclass
-    with these and the four methods.
+    `ceiling` the least upper bound of its values, 1 or infinity. Gain and threshold are numbers, or
+    one for each neuron, (N,). To add one, write a final subclass with these and the four methods.
 
     **Example:**
 
@@ -31,8 +31,8 @@ class AbstractRateActivation(eqx.Module):
     ```
     """
 
-    gain: eqx.AbstractVar[Float[Array, ""]]
-    threshold: eqx.AbstractVar[Float[Array, ""]]
+    gain: eqx.AbstractVar[Float[Array, "*#N"]]
+    threshold: eqx.AbstractVar[Float[Array, "*#N"]]
     #: The least upper bound of the rates: 1, or infinity.
     ceiling: eqx.AbstractClassVar[float]
 
@@ -56,10 +56,15 @@ class AbstractRateActivation(eqx.Module):
 
 
 def _parameters(gain: ArrayLike, threshold: ArrayLike) -> tuple[Array, Array]:
-    """A positive gain and a finite threshold, as scalar arrays."""
+    """A positive gain and a finite threshold, as arrays, each a scalar or one value a neuron."""
     gain, threshold = as_float(gain, "gain"), as_float(threshold, "threshold")
     for name, value in (("gain", gain), ("threshold", threshold)):
-        check_shape(value, name, (), "()")
+        if value.ndim > 1:
+            raise ValueError(
+                f"`{name}` must be a number, or one for each neuron, (N,), got {value.shape}."
+            )
+    if gain.ndim and threshold.ndim:
+        check_shape(threshold, "threshold", gain.shape, "that of `gain`,")
     check_at_least(gain, "gain", 0.0, strict=True)
     check_finite(threshold, "threshold")
     return gain, threshold
@@ -94,7 +99,8 @@ class Logistic(AbstractRateActivation):
     The rate is 1/2 at $I^* + 1/(2\rho)$, where the tangent is the rising line of `HardSigmoid`.
     The defaults are those of Betteti, Baggio, Bullo, Zampieri 2025, arXiv:2411.07388.
 
-    **Arguments:** `gain`: $\rho > 0$, the greatest slope. `threshold`: $I^*$.
+    **Arguments:** `gain`: $\rho > 0$, the greatest slope. `threshold`: $I^*$. Each a
+    number, or (N,).
 
     **Example:**
 
@@ -104,8 +110,8 @@ class Logistic(AbstractRateActivation):
     ```
     """
 
-    gain: Float[Array, ""]
-    threshold: Float[Array, ""]
+    gain: Float[Array, "*#N"]
+    threshold: Float[Array, "*#N"]
     ceiling = 1.0
 
     def __init__(self, gain: ArrayLike = 4.8, threshold: ArrayLike = 0.2):
@@ -138,7 +144,8 @@ class RectifiedTanh(AbstractRateActivation):
 
     Betteti, Baggio, Bullo, Zampieri 2025, arXiv:2411.07388.
 
-    **Arguments:** `gain`: $\rho > 0$, the slope above the kink. `threshold`: $I^*$.
+    **Arguments:** `gain`: $\rho > 0$, the slope above the kink. `threshold`: $I^*$. Each a
+    number, or (N,).
 
     **Example:**
 
@@ -148,8 +155,8 @@ class RectifiedTanh(AbstractRateActivation):
     ```
     """
 
-    gain: Float[Array, ""]
-    threshold: Float[Array, ""]
+    gain: Float[Array, "*#N"]
+    threshold: Float[Array, "*#N"]
     ceiling = 1.0
 
     def __init__(self, gain: ArrayLike = 4.8, threshold: ArrayLike = 0.2):
@@ -180,6 +187,7 @@ class HardSigmoid(AbstractRateActivation):
     r"""Piecewise linear: $\phi(y) = \mathrm{clip}(\rho\,(y - I^*), 0, 1)$.
 
     **Arguments:** `gain`: $\rho > 0$, the slope between the two kinks. `threshold`: $I^*$.
+    Each a number, or (N,).
 
     **Example:**
 
@@ -189,8 +197,8 @@ class HardSigmoid(AbstractRateActivation):
     ```
     """
 
-    gain: Float[Array, ""]
-    threshold: Float[Array, ""]
+    gain: Float[Array, "*#N"]
+    threshold: Float[Array, "*#N"]
     ceiling = 1.0
 
     def __init__(self, gain: ArrayLike = 4.8, threshold: ArrayLike = 0.2):
@@ -223,7 +231,8 @@ class ThresholdLinear(AbstractRateActivation):
     single one, or disjoint ones, at thresholds between the current a of silent neurons and 0. At
     higher thresholds every memory is unstable, and rates grow without limit.
 
-    **Arguments:** `gain`: $\rho > 0$, the slope above threshold. `threshold`: $I^*$.
+    **Arguments:** `gain`: $\rho > 0$, the slope above threshold. `threshold`: $I^*$. Each a
+    number, or (N,).
 
     **Example:**
 
@@ -233,8 +242,8 @@ class ThresholdLinear(AbstractRateActivation):
     ```
     """
 
-    gain: Float[Array, ""]
-    threshold: Float[Array, ""]
+    gain: Float[Array, "*#N"]
+    threshold: Float[Array, "*#N"]
     ceiling = float(np.inf)
 
     def __init__(self, gain: ArrayLike = 4.8, threshold: ArrayLike = -0.1):

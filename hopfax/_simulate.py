@@ -55,7 +55,8 @@ def simulate(
     - `stimulus`: input that sets saliency (of an `InputDrivenHopfield`; a `TwoTimescaleHopfield`
       adds it to its own). (N,), or a `diffrax.AbstractPath` such as `hopfax.Pulses`.
     - `current`: input added to the field. (N,) or a path.
-    - `noise`: $\sigma$ of $dx = \dots dt + \sigma\, dB$, independent for every neuron. Needs `key`,
+    - `noise`: $\sigma$ of $dx = \dots dt + \sigma\, dB$, independent for every neuron (in the
+      currents of a rate network with `noise_in="currents"`). Needs `key`,
       which with the time fixes the path $B(t)$, whatever `ts`, at constant steps for each `dt0`.
       In a saturated well the field then fluctuates with standard deviation $\sigma / \sqrt 2$.
     - `method`: "auto" integrates hard tanh exactly, event by event (`EventDriven`), likewise rates

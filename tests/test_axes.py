@@ -14,7 +14,7 @@ import zoo
 from scipy import stats
 
 import hopfax as hx
-from hopfax._sweep._ensemble import wilson
+from hopfax._misc import wilson
 from hopfax.plots._cycle import cycle_of
 
 TIMES = np.linspace(0.0, 20.0, 5)

@@ -627,7 +627,7 @@ def test_a_fit_finds_the_gain_of_a_sequence():
             lambda: hx.RateMemory(FLOWER, a=-1.0, b=0.1, activation=hx.HardSigmoid()),
             "`phi\\(b\\) - phi\\(a\\)` must be > 1",
         ),
-        (lambda: hx.RateMemory(FLOWER, a=[0.0, 1.0]), "`a` must have shape"),
+        (lambda: hx.RateMemory(FLOWER, a=[0.0, 1.0]), "`a` must be a number or have shape"),
         (lambda: hx.RateMemory(FLOWER, learning="hebbian"), "`learning` must be one of"),
         (lambda: hx.RateMemory(FLOWER).init(), "`rates` .* or `weights`"),
         (lambda: hx.RateMemory(FLOWER).init(rates=np.ones(3)), "`rates` must have shape"),

@@ -27,6 +27,11 @@ def _dense_memory(fields: Fields) -> Fields:
     return {"transition": None} | fields
 
 
+def _rates(fields: Fields) -> Fields:
+    """All rates had the time constant 1, and noise acted on them."""
+    return {"tau_rates": None, "noise_in": "rates"} | fields
+
+
 def _residual_selector(fields: Fields) -> Fields:
     """In training, as it was made; before, whether it had noise was up to the call."""
     return {"inference": False} | fields
@@ -131,12 +136,17 @@ def _made(kind: type, fields: Fields) -> Any:
 
 
 _EARLIER: dict[str, Callable[[Fields], Fields]] = {
+    "DaleRateMemory": _rates,
     "DenseMemory": _dense_memory,
     "HopfieldRetrieval": _retrieval,
+    "InputDrivenRateMemory": _rates,
+    "RateMemory": _rates,
     "ResidualSelection": _selection,
     "ResidualSelector": _residual_selector,
     "Selection": _selection,
-    "SpinState": _spin_state,
     "SequenceMemory": _sequence_memory,
+    "SpinState": _spin_state,
+    "ThresholdLinearNetwork": _rates,
+    "TwoTimescaleRateMemory": _rates,
     "TwoTimescaleSelector": _two_timescale_selector,
 }

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import as_count, as_float, as_number, shown
+from .._misc import wilson
 from .._types import ArrayLike, Dataset
 from ._dataset import xarray
 from ._job import succeeded
@@ -157,16 +158,3 @@ def _fractions(
     for key, part in zip(parts, found.values(), strict=True):
         part.attrs = {"long_name": texts[key]}
     return found
-
-
-def wilson(hits: Any, number: Any, level: float) -> tuple[Any, Any]:
-    """Wilson's confidence interval of a probability, of `hits` in `number` trials; the whole of
-    [0, 1] where there are none."""
-    from scipy.special import ndtri
-
-    z = float(ndtri((1 + level) / 2))
-    middle = (hits + z**2 / 2) / (number + z**2)
-    some = np.maximum(number, 1)
-    half = z * np.sqrt(hits * (number - hits) / some + z**2 / 4) / (number + z**2)
-    # With no hit, or with nothing else, an end is exact, which rounding must not spoil.
-    return (middle - half).where(hits != 0, 0.0), (middle + half).where(hits != number, 1.0)

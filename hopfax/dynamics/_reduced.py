@@ -49,6 +49,21 @@ class Reduced(eqx.Module):
         """A vector as a state of the form."""
         return ravel_pytree(self.core)[1](u)
 
+    def vector(self, core: Core, main: Any = None, slow: Any = None) -> Float[Array, " n"]:
+        """The vector of a state, with these numbers for all of `main`, and for what there is of
+        `slow` with an entry for each memory."""
+        if main is not None:
+            main = jnp.broadcast_to(jnp.asarray(main, core.main.dtype), core.main.shape)
+            core = eqx.tree_at(lambda c: c.main, core, main)
+        if slow is not None:
+            slow = jnp.asarray(slow, core.main.dtype)
+
+            def filled(leaf: Array) -> Array:
+                return leaf + slow if leaf.shape[-1:] == slow.shape else leaf
+
+            core = Core(core.main, jax.tree.map(filled, core.slow), core.noise)
+        return ravel_pytree(core)[0]
+
     def rate(self, u: Float[Array, " n"]) -> Float[Array, " n"]:
         """The time derivative of a vector."""
         zero = jnp.zeros((), u.dtype)

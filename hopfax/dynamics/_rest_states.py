@@ -11,20 +11,19 @@ from jaxtyping import Array, Float
 
 from .. import _status
 from .._errors import as_count, as_key, as_number, check_at_least
+from .._misc import wilson
 from .._programs import jitted
 from .._report import Report, Reported
 from .._simulate import simulate
 from .._types import Input, State
 from ..networks import AbstractFlow, Inputs
-from ._reduced import Given, checked, checked_inputs, left_out, reduced, tolerance
+from ._reduced import Given, Reduced, checked, checked_inputs, left_out, reduced, tolerance
 from ._steady import SteadyState, solved
 
 _SAME = 1e-6  # relative distance below which two states are one
 _STEPS = 128  # of Newton's method from each start
-_RETRIEVED = 0.5  # the overlap of a memory that is retrieved
-_MIXED = 0.25  # the least overlap of a part of a mixture
-_SILENT = 1e-3  # below it no memory is there
 _LISTED = 24
+_LEVEL = 0.95  # of the confidence intervals of shares
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -32,9 +31,14 @@ class RestStates(Reported):
     """The states of rest that were found, stable ones first, by their share.
 
     - `states`: each a `SteadyState`; `names` of them: "memory 0", "-memory 0" (its negative),
-      "mixture 0 1 2", "silent" (no overlap), "spurious" (overlaps, but none above 1/4).
-    - `shares`: (K,) the part of the random starts whose runs end there; `unsettled`: the part whose
-      runs come to rest nowhere within the horizon.
+      "mixture 0 1 2", "silent" (no overlap), "spurious" (overlaps, but none above 1/4). States of
+      firing rates are named by which neurons are active: those of a memory, or of any, most or all
+      of a "mixture", or none ("silent"), or all ("saturated"); "weak memory 0" has the shape of the
+      memory at less than half its rates, as the saddle at the edge of its basin; "uniform" is
+      neither silent nor saturated; "spurious" all else.
+    - `shares`: (K,) the part of the starts whose runs end there; `intervals`: (K, 2) Wilson's 95 %
+      confidence intervals of these; `unsettled`: the part whose runs come to rest nowhere within
+      the horizon.
     - `energies`: (K,) where the network has an energy, else None.
 
     **Example:**
@@ -49,6 +53,7 @@ class RestStates(Reported):
     states: Sequence[SteadyState]
     names: Sequence[str]
     shares: np.ndarray
+    intervals: np.ndarray
     unsettled: float
     energies: np.ndarray | None
 
@@ -57,7 +62,8 @@ class RestStates(Reported):
         for k in range(min(len(self.states), _LISTED)):
             state = self.states[k]
             kind = "stable" if state.stable else f"unstable in {state.spectrum.unstable}"
-            text = f"{kind}, share {self.shares[k]:.3f}"
+            low, high = self.intervals[k]
+            text = f"{kind}, share {self.shares[k]:.3f} ({low:.3f} to {high:.3f})"
             if self.energies is not None:
                 text += f", energy {self.energies[k]:.6g}"
             rows.append((self.names[k], text))
@@ -72,7 +78,8 @@ def rest_states(
     like: State,
     *,
     count: int = 256,
-    size: float = 1.5,
+    size: float | None = None,
+    starts: State | None = None,
     horizon: float = 200.0,
     stimulus: Input = None,
     current: Input = None,
@@ -90,7 +97,11 @@ def rest_states(
 
     - `network`: the network. `like`: any state of it, which tells the form (`weights` for the span
       of the memories).
-    - `count`: how many random starts: entries drawn evenly from -`size` to `size`.
+    - `count`: how many random starts: entries of that form drawn evenly from -`size` to `size`, by
+      default 1.5; rates from 0 to `size`, by default 1. In classes of equal neurons each class has
+      one draw, whatever its size.
+    - `starts`: states to start from in place of random ones, with one leading axis, as `jax.vmap`
+      of `network.init` makes them: the shares are those of the basins among these.
     - `horizon`: how long each is simulated, in fast time constants.
     - `stimulus`, `current`: constant inputs, (N,).
     - `key`: for the random starts; by default `jax.random.key(0)`.
@@ -109,30 +120,64 @@ def rest_states(
     """
     like = checked(network, like, "like")
     given = checked_inputs(network, stimulus, current)
-    count, size = as_count(count, "count"), as_number(size, "size")
-    check_at_least(size, "size", 0.0, strict=True)
     horizon = as_number(horizon, "horizon")
     check_at_least(horizon, "horizon", 0.0, strict=True)
     key = jax.random.key(0) if key is None else as_key(key)
     form = reduced(network, like, given)
-    shape, dtype = (count, form.start.size), form.start.dtype
-    draws = jax.random.uniform(key, shape, dtype, -size, size)
+    dtype = form.start.dtype
+    if starts is None:
+        draws = _drawn(network, form, as_count(count, "count"), size, key)
+    else:
+        draws = _given(network, like, given, starts)
+    count = len(draws)
     ends, settled = _ends(network, like, given, draws, jnp.asarray(horizon, dtype))
-    structured = jnp.asarray(_structured(form, network.patterns.P), dtype)
+    structured = jnp.asarray(_structured(form, network), dtype)
     tried = jnp.concatenate([ends, draws, structured])
     found = _all(network, like, given, tried)
     vectors, good = np.asarray(found[0]), np.asarray(found[1].converged)
     index = _distinct(vectors, good)
-    shares = np.zeros(len(index))
+    hits = np.zeros(len(index))
     belongs = _nearest(vectors[:count], vectors[index])
     rested = np.asarray(settled) & good[:count] & (belongs >= 0)
-    np.add.at(shares, belongs[rested], 1.0 / count)
+    np.add.at(hits, belongs[rested], 1.0)
     states = [jax.tree.map(lambda leaf, k=k: leaf[k], found[1]) for k in index]
-    order = sorted(range(len(index)), key=lambda k: (not states[k].stable, -shares[k], index[k]))
-    states = [states[k] for k in order]
-    names = [_name(np.asarray(state.overlaps)) for state in states]
-    energies = _energies(network, states, given)
-    return RestStates(states, names, shares[order], float(1 - rested.mean()), energies)
+    order = sorted(range(len(index)), key=lambda k: (not states[k].stable, -hits[k], index[k]))
+    states, hits = [states[k] for k in order], hits[order]
+    names = [network.resting(state.state) for state in states]
+    intervals = np.stack(wilson(hits, count, _LEVEL), axis=-1)
+    unsettled, energies = float(1 - rested.mean()), _energies(network, states, given)
+    return RestStates(states, names, hits / count, intervals, unsettled, energies)
+
+
+def _drawn(
+    network: AbstractFlow, form: Reduced, count: int, size: float | None, key: jax.Array
+) -> Float[Array, "B n"]:
+    """Random vectors of the form; rates are not negative."""
+    size = (1.0 if network.nonnegative else 1.5) if size is None else as_number(size, "size")
+    check_at_least(size, "size", 0.0, strict=True)
+    draws = jax.random.uniform(key, (count, form.start.size), form.start.dtype, -size, size)
+    if network.nonnegative:
+        neurons = form.vector(jax.tree.map(jnp.zeros_like, form.core), main=1.0)
+        draws = jnp.where(neurons > 0, jnp.abs(draws), draws)
+    return draws
+
+
+def _given(network: AbstractFlow, like: State, given: Given, starts: Any) -> Float[Array, "B n"]:
+    """The vectors of a batch of states. **Raises:** ValueError for what is no such batch."""
+    leaves, wanted = jax.tree.leaves(starts), jax.tree.leaves(like)
+    same = jax.tree.structure(starts) == jax.tree.structure(like)
+    same = same and [jnp.shape(leaf)[1:] for leaf in leaves] == [leaf.shape for leaf in wanted]
+    many = {jnp.shape(leaf)[:1] for leaf in leaves}
+    if not same or len(many) != 1 or many == {(0,)}:
+        raise ValueError(
+            "`starts` must be states of the form of `like` with one leading axis, as "
+            "jax.vmap(lambda w: network.init(weights=w))(rows) makes them."
+        )
+    first = checked(network, jax.tree.map(lambda leaf: leaf[0], starts), "starts")
+    form = reduced(network, first, given)
+    if form.start.size != reduced(network, like, given).start.size:
+        raise ValueError("`starts` must be states of the exact form that `like` has.")
+    return jax.vmap(lambda state: reduced(network, state, given).start)(starts)
 
 
 @jitted
@@ -150,7 +195,10 @@ def _ends(network, like, given, draws, horizon) -> tuple[Float[Array, "B n"], Ar
             throw=False,
         )
         last = reduced(network, run.final, given)
-        still = jnp.abs(last.rate(last.start)).max() < jnp.sqrt(tolerance(u.dtype))
+        # Of all neurons: classes without any have no rate in a full state.
+        rate = network.vector_field(horizon, run.final, Inputs(given.stimulus, given.current))
+        most = jnp.stack([jnp.abs(leaf).max() for leaf in jax.tree.leaves(rate)]).max()
+        still = most < jnp.sqrt(tolerance(u.dtype))
         return last.start, still & (run.status == _status.OK)
 
     return jax.lax.map(end, draws, batch_size=64)
@@ -167,21 +215,31 @@ def _all(network, like, given, vectors):
     return jax.lax.map(one, vectors, batch_size=64)
 
 
-def _structured(form: Any, P: int) -> np.ndarray:
-    """Starts at each memory, its negative, and mixtures of two and three; and at zero."""
-    n = form.start.size
-    if n % P:
-        return np.zeros((1, n))
+def _structured(form: Reduced, network: AbstractFlow) -> np.ndarray:
+    """Starts at each memory, its negative, and mixtures of two and three; and at zero. Of rates
+    those of all neurons, and of neurons that are active in any, most or all parts of a mixture."""
+    P, sites, shape = network.patterns.P, form.system.sites, form.core.main.shape
+    xi = np.eye(P) if sites is None else np.asarray(sites.xi)
+    if shape != xi.shape[1:]:
+        return np.zeros((1, form.start.size))
     few = range(min(P, 8))
     sets = [{j} for j in range(P)]
     sets += [{i, j} for i in few for j in few if i < j]
     sets += [{i, j, k} for i in few for j in few for k in few if i < j < k]
-    rows = [np.zeros(n)]
+    none = jax.tree.map(jnp.zeros_like, form.core)
+    rows = [form.vector(none)]
+    if network.nonnegative:
+        rows.append(form.vector(none, main=1.0))
     for members in sets:
-        row = np.zeros((n // P, P))
-        row[:, sorted(members)] = 1.0 / len(members)
-        rows += [row.ravel(), -row.ravel()]
-    return np.stack(rows)
+        part = np.zeros(P)
+        part[sorted(members)] = 1.0 / len(members)
+        mean = part @ xi
+        levels = np.unique(mean[mean > 0]) if network.nonnegative else np.zeros(0)
+        mains = [mean >= level for level in levels] or [mean, -mean]
+        for main in mains:
+            slow = part if network.nonnegative or main is mean else -part
+            rows.append(form.vector(none, main=main, slow=slow))
+    return np.unique(np.stack([np.asarray(row) for row in rows]), axis=0)
 
 
 def _distinct(vectors: np.ndarray, good: np.ndarray) -> list[int]:
@@ -202,21 +260,6 @@ def _nearest(vectors: np.ndarray, to: np.ndarray) -> np.ndarray:
     best = np.argmin(distance / scale, axis=1)
     near = distance[np.arange(len(vectors)), best] < _SAME * scale[best]
     return np.where(near, best, -1)
-
-
-def _name(overlaps: np.ndarray) -> str:
-    """What a state is, by its overlaps."""
-    sizes = np.abs(overlaps)
-    if sizes.max() < _SILENT:
-        return "silent"
-    parts = np.flatnonzero(sizes > _MIXED)
-    if not parts.size:
-        return "spurious"
-    top = int(np.argmax(sizes))
-    if parts.size == 1 or (sizes[top] > _RETRIEVED and np.sort(sizes)[-2] < sizes[top] / 2):
-        return f"{'-' if overlaps[top] < 0 else ''}memory {top}"
-    signed = [f"{'-' if overlaps[k] < 0 else ''}{k}" for k in parts]
-    return f"mixture {' '.join(signed)}"
 
 
 def _energies(

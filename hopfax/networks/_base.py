@@ -26,6 +26,7 @@ from .._types import ArrayLike, Input, PerNeuron, PerPattern, State
 from ..patterns import AbstractPatterns, Patterns
 from ..patterns._base import unsigned
 from ._forms import AbstractForms, Sites
+from ._resting import name_by_overlaps
 from ._states import Inputs, neurons_of
 
 _Flow = TypeVar("_Flow", bound="AbstractFlow")
@@ -165,6 +166,8 @@ class AbstractFlow(AbstractNetwork):
     stimulated: ClassVar[Literal["never", "optional", "required"]] = "never"
     #: The exact forms of a run: on all neurons, unless a family knows smaller ones.
     forms: ClassVar[AbstractForms] = Sites()
+    #: Whether the numbers of neurons are rates, which are not negative.
+    nonnegative: ClassVar[bool] = False
 
     @abc.abstractmethod
     def init(self, *args: Any, **start: Any) -> State:
@@ -210,6 +213,11 @@ class AbstractFlow(AbstractNetwork):
         """Why a legal run with concrete values will hardly show what it is meant to show; nothing,
         unless a subclass knows better."""
         return ()
+
+    def resting(self, state: State) -> str:
+        """What a state of rest, with known values, is called: by its overlaps, unless a subclass
+        knows better."""
+        return name_by_overlaps(np.asarray(self.overlaps(state)))
 
     def merged(self: _Flow) -> _Flow:
         """The network with classes of equal neurons in place of neurons, where these are known and

@@ -13,6 +13,7 @@ from ..._rate_activations import AbstractRateActivation, steepest
 from ..._types import is_concrete
 from ...patterns import Patterns
 from .._base import Bound, check_domain
+from ._unequal import check_unequal, is_unequal
 from ._wiring import Wiring
 
 #: Memories whose currents are looked at, those of the most unusual activity first.
@@ -49,6 +50,7 @@ def design_bounds(patterns: Patterns, learning: str) -> Iterable[Bound]:
 def finish(network: Any) -> None:
     """The last line of a constructor: check the domain, and warn of a design that holds less than
     it seems to. Nothing is said of values that are not known."""
+    check_unequal(network)
     check_domain(network)
     leaves = jax.tree.leaves((network.patterns, network.activation, network.a, network.b))
     if not all(map(is_concrete, leaves)):
@@ -56,7 +58,7 @@ def finish(network: Any) -> None:
     with jax.ensure_compile_time_eval():
         if network.learning == "covariance":
             _warn_of_crosstalk(network)
-        if network.activation.ceiling != 1.0:
+        if network.activation.ceiling != 1.0 and not is_unequal(network):
             _warn_of_runaway(network)
 
 
@@ -130,6 +132,8 @@ def unstable_start(network: Any, state: Any, stimulus: Any, current: Any) -> str
     patterns, slow = network.patterns, network.slow_part(state)
     if np.ndim(slow if slow is not None else 0.0):
         return None  # saliencies move, and what they hold with them
+    if is_unequal(network):
+        return None  # time constants of their own decide what is stable
     with jax.ensure_compile_time_eval():
         wiring = network.wiring()
         evidence = None if stimulus is None else wiring.evidence(patterns, stimulus)

@@ -11,7 +11,16 @@ from ...patterns import Patterns
 from .._base import Bound
 from .._states import RateState
 from ._checks import finish
-from ._family import AbstractRateMemory, number, possible, rate_bounds, start
+from ._family import (
+    AbstractRateMemory,
+    NoiseIn,
+    check_noise_in,
+    number,
+    possible,
+    rate_bounds,
+    start,
+)
+from ._unequal import per_neuron, time_constants
 from ._wiring import RateLearning, Wiring, check_design
 
 
@@ -50,11 +59,13 @@ class DaleRateMemory(AbstractRateMemory):
 
     patterns: Patterns
     activation: AbstractRateActivation
-    a: Float[Array, ""]
-    b: Float[Array, ""]
+    a: Float[Array, "*#N"]
+    b: Float[Array, "*#N"]
     tau_inhibition: Float[Array, ""]
     inhibition: Float[Array, ""]
+    tau_rates: Float[Array, "*#N"] | None
     learning: RateLearning = eqx.field(static=True)
+    noise_in: NoiseIn = eqx.field(static=True)
 
     def __init__(
         self,
@@ -66,13 +77,17 @@ class DaleRateMemory(AbstractRateMemory):
         b: ArrayLike = 0.95,
         activation: AbstractRateActivation | None = None,
         learning: RateLearning = "projection",
+        tau_rates: ArrayLike | None = None,
+        noise_in: NoiseIn = "rates",
     ):
         self.activation = Logistic() if activation is None else activation
         check_design(patterns, self.activation, learning)
         self.patterns, self.learning = patterns, learning
-        self.a, self.b = number(a, "a", patterns), number(b, "b", patterns)
+        self.a, self.b = per_neuron(a, "a", patterns), per_neuron(b, "b", patterns)
+        self.tau_rates, self.noise_in = time_constants(tau_rates, patterns), noise_in
+        check_noise_in(noise_in)
         self.tau_inhibition = number(tau_inhibition, "tau_inhibition", patterns)
-        self.inhibition = self.a  # until the synapses are known
+        self.inhibition = self.tau_inhibition  # until the synapses are known
         if inhibition is None:
             inhibition = jnp.maximum(0.0, -self._lowest())
         self.inhibition = number(inhibition, "inhibition", patterns)

@@ -2,37 +2,51 @@
 
 import abc
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 from equinox import AbstractVar
 from jaxtyping import Array, Float
 
-from ..._errors import as_float, check_at_least, check_finite, check_shape, filled
+from ..._errors import (
+    as_float,
+    check_at_least,
+    check_finite,
+    check_option,
+    check_shape,
+    filled,
+)
 from ..._rate_activations import AbstractRateActivation, least_gap
 from ..._types import ArrayLike, PerNeuron, PerPattern, is_concrete
 from ...patterns import Patterns
 from .._base import AbstractFlow, Bound, check_state, checked_inputs
+from .._resting import name_by_rates
 from .._states import Inputs, RateState
 from ._checks import design_bounds
 from ._forms import RateForms
+from ._unequal import is_unequal, unequal_bounds
 from ._wiring import RateLearning, Wiring, wire
 
+NoiseIn: TypeAlias = Literal["rates", "currents"]
 _Network = TypeVar("_Network", bound="AbstractRateMemory")
 
 
 class AbstractRates(AbstractFlow):
     r"""Networks of firing rates whose currents are linear in overlaps, with saliencies if any:
 
-    $$\dot x = -x + \phi(I), \qquad I = \mathrm{currents}(s m + o) + g + u.$$
+    $$T \dot x = -x + \phi(I), \qquad I = \mathrm{currents}(s m + o) + g + u.$$
 
     A final class says by its `wiring` what the overlaps m are and which currents they send, and by
-    the other methods what s, o and g are.
+    the other methods what s, o and g are. `tau_rates`: $T$, a number or one for each neuron; None
+    for 1. `noise_in`: whether private noise acts on the rates or in the currents.
     """
 
     patterns: AbstractVar[Patterns]
     activation: AbstractVar[AbstractRateActivation]
+    tau_rates: AbstractVar[Float[Array, "*#N"] | None]
+    noise_in: AbstractVar[NoiseIn]
+    nonnegative = True
 
     @abc.abstractmethod
     def wiring(self) -> Wiring:
@@ -117,7 +131,7 @@ class AbstractRates(AbstractFlow):
         return currents
 
     def vector_field(self, t, state: RateState, inputs: Inputs | None = None) -> RateState:
-        r"""$-x + \phi(I)$, and the derivative of the slow part.
+        r"""$(-x + \phi(I)) / T$, and the derivative of the slow part.
 
         **Arguments:** `t` is not used, the networks are autonomous. `inputs`: the values now of
         stimulus and current u, each of shape (N,) or None.
@@ -127,7 +141,11 @@ class AbstractRates(AbstractFlow):
         wiring, slow = self.wiring(), self.slow_part(state)
         saliency = self.saliency(slow, self._evidence(wiring, inputs))
         target, slow = self.targets(wiring, state.rates, slow, saliency, inputs.current)
-        return self.joined(target - state.rates, slow)
+        return self.joined(self.relaxing(target - state.rates), slow)
+
+    def relaxing(self, gap: PerNeuron) -> PerNeuron:
+        """The velocity of rates that are so far below where they relax to."""
+        return gap if self.tau_rates is None else gap / self.tau_rates
 
     def _evidence(self, wiring: Wiring, inputs: Inputs) -> PerPattern | None:
         if inputs.stimulus is None:
@@ -175,8 +193,8 @@ class AbstractRates(AbstractFlow):
 class AbstractRateMemory(AbstractRates):
     r"""The family of firing-rate networks that store memories at rates:
 
-    $$\dot x = -x + \phi(I), \qquad I_i = \Delta \sum_\mu (s_\mu m_\mu + o_\mu)(\xi^\mu_i + c_\mu) +
-    \gamma \langle x \rangle + g + u_i.$$
+    $$T_i \dot x_i = -x_i + \phi(I_i), \qquad I_i = \Delta \sum_\mu (s_\mu m_\mu + o_\mu)
+    (\xi^\mu_i + c_\mu) + \gamma \langle x \rangle + g + u_i.$$
 
     The recurrent currents have rank P + 1 (see `RateMemory` for the design); subclasses say what
     saliency s memories have, what o is added to it, and which uniform current g there is besides.
@@ -193,8 +211,8 @@ class AbstractRateMemory(AbstractRates):
 
     patterns: AbstractVar[Patterns]
     activation: AbstractVar[AbstractRateActivation]
-    a: AbstractVar[Float[Array, ""]]
-    b: AbstractVar[Float[Array, ""]]
+    a: AbstractVar[Float[Array, "*#N"]]
+    b: AbstractVar[Float[Array, "*#N"]]
     learning: AbstractVar[RateLearning]
     forms = RateForms()
 
@@ -210,6 +228,14 @@ class AbstractRateMemory(AbstractRates):
         check_finite(weights, "weights")
         silent, active = self.activation(self.a), self.activation(self.b)
         return silent + (active - silent) * self.patterns.field(weights)
+
+    def resting(self, state: RateState) -> str:
+        """What a state of rest is called, by which neurons are active in it."""
+        silent, active = (np.asarray(self.activation(v)) for v in (self.a, self.b))
+        levels = (np.asarray(state.rates) - silent) / (active - silent)
+        patterns = self.patterns
+        counts = np.ones(patterns.N) if patterns.counts is None else np.asarray(patterns.counts)
+        return name_by_rates(levels, np.asarray(patterns.xi), counts)
 
     def energy(self, state: RateState, inputs: Inputs | None = None) -> Float[Array, ""]:
         r"""The energy that the rates descend while all else stands still:
@@ -250,8 +276,15 @@ class AbstractRateMemory(AbstractRates):
 
         Noise $\sigma\,dB$ on a rate reaches others only through averages over neurons, in which it
         vanishes as $1/\sqrt N$. (In a Hopfield network the field fluctuates *inside* $\psi$.)
+
+        **Raises:** ValueError for noise in the currents, which shifts mean rates.
         """
         check_at_least(as_float(noise, "noise"), "noise", 0.0, strict=False)
+        if self.noise_in == "currents":
+            raise ValueError(
+                "noise_in='currents': noise inside the activation shifts the mean rates, and no "
+                "rate network without noise is known that has the same."
+            )
         return self
 
 
@@ -266,6 +299,12 @@ def rate_bounds(network: AbstractRateMemory) -> Iterable[Bound]:
     gap = phi(network.b) - phi(network.a)
     hint = "Currents `a` < `b` must lie where the activation differs."
     yield Bound("b", gap, least_gap(gap.dtype), True, hint, "phi(b) - phi(a)")
+    yield from unequal_bounds(network)
+
+
+def check_noise_in(noise_in: Any) -> None:
+    """ValueError for anything that noise does not act on."""
+    check_option(noise_in, "noise_in", ("rates", "currents"))
 
 
 def number(value: ArrayLike, name: str, patterns: Patterns) -> Float[Array, ""]:
@@ -291,7 +330,16 @@ def start(network: AbstractRateMemory, rates: Any, weights: Any) -> PerNeuron:
 
 
 def design_told(network: AbstractRateMemory) -> dict[str, Any]:
-    """What the theory of rate memories reads of a network without a slow variable."""
+    """What the theory of rate memories reads of a network without a slow variable.
+
+    **Raises:** ValueError for neurons that differ, which it does not treat.
+    """
+    if is_unequal(network):
+        raise ValueError(
+            "`network`: the theory of rate memories is for neurons with one activation, one pair "
+            "of currents a and b, and time constant 1, but these have some of their own. "
+            "hopfax.dynamics.steady_state and spectrum are for any network."
+        )
     own = dict(phi=network.activation, a=network.a, b=network.b, learning=network.learning)
     return network.patterns.for_theory() | own
 

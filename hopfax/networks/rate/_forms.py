@@ -22,6 +22,7 @@ from ...patterns._classes import may_be_active
 from .._forms import AbstractForms, AbstractLaw, AbstractSystem, Core, Reduction, value_at
 from .._states import RateState
 from ._checks import unstable_start
+from ._unequal import equal_in_classes, in_classes, is_unequal
 from ._wiring import Wiring
 
 _MANY = 64  # neurons without classes beyond which each would have kinks of its own
@@ -34,7 +35,8 @@ class KinkLaw(AbstractLaw):
 
 class RateSystem(AbstractSystem):
     """A run of an `AbstractRateMemory`: `main` is the rates, of classes or of all neurons; under
-    noise its filtered part is carried along, so that `main` is smooth."""
+    noise its filtered part is carried along, so that `main` is smooth: noise on the rates, unless
+    they have time constants of their own, or in the currents."""
 
     network: Network  # its patterns are classes where those are used
     patterns: Patterns  # the full ones
@@ -57,7 +59,9 @@ class RateSystem(AbstractSystem):
 
     def rates(self, core: Core) -> Float[Array, "..."]:
         """Rates of the network's neurons (or classes)."""
-        return core.main if core.noise is None else core.main + core.noise
+        if core.noise is None or self.network.noise_in == "currents":
+            return core.main
+        return core.main + core.noise
 
     def saliency(self, t, core: Core) -> PerPattern | None:
         """Saliency now: part of the state, or read from the stimulus."""
@@ -78,10 +82,12 @@ class RateSystem(AbstractSystem):
         """Right-hand side, in the form diffrax wants."""
         current = value_at(self.current, t)
         noise = None if core.noise is None else -core.noise
+        if core.noise is not None and self.network.noise_in == "currents":
+            current = core.noise if current is None else current + core.noise
         target, slow = self.network.targets(
             self.wiring, self.rates(core), core.slow, self.saliency(t, core), current
         )
-        return Core(target - core.main, slow, noise)
+        return Core(self.network.relaxing(target - core.main), slow, noise)
 
     def settled(self, core: Core) -> tuple[AbstractSystem, Core]:
         """Without the differences between equal neurons, which decay."""
@@ -95,6 +101,10 @@ class RateSystem(AbstractSystem):
                 return f"`{name}` changes in time other than by hopfax.Pulses"
         if not isinstance(network.activation, HardSigmoid | ThresholdLinear):
             return f"{type(network.activation).__name__} is not piecewise linear"
+        if network.tau_rates is not None:
+            return "its rates have time constants of their own"
+        if network.activation.gain.ndim or network.activation.threshold.ndim:
+            return "its neurons have gains or thresholds of their own"
         if (reason := network.kinks()) is not None:
             return reason
         if self.index is None and network.patterns.N > _MANY:
@@ -113,8 +123,16 @@ class RateSystem(AbstractSystem):
         if self.index is not None:
             rates = rates[self.index]
         if self.rest is not None:
-            rates = rates + self.rest * jnp.exp(self.t0 - t)
+            decay, tau = self.t0 - t, self.network.tau_rates
+            if tau is not None:
+                decay = decay / (tau[self.index] if tau.ndim else tau)
+            rates = rates + self.rest * jnp.exp(decay)
         return self.network.joined(rates, core.slow)
+
+
+def carried(network: Network) -> bool:
+    """Whether the filtered noise is carried along, which relaxes with rate 1."""
+    return network.noise_in == "currents" or network.tau_rates is None
 
 
 def _has_classes(patterns: Patterns) -> bool:
@@ -152,12 +170,17 @@ def _averaged(classes: SiteClasses, current: Any) -> Any:
 
 
 class RateForms(AbstractForms):
-    """All neurons, or classes of neurons that have the same memories."""
+    """All neurons, or classes of neurons that have the same memories.
+
+    Neurons with time constants of their own are integrated in classes only if that is asked for:
+    what the classes leave out does not relax with rate 1 then, which spectra rely on.
+    """
 
     def smallest(self, network, state, current: Input, noise: Any) -> Reduction:
         """Classes, where they are exact and worth it."""
         patterns = network.patterns
-        fine = noise is None and _has_classes(patterns) and _equal_in_classes(patterns, current)
+        fine = noise is None and network.tau_rates is None and _has_classes(patterns)
+        fine = fine and _equal_in_classes(patterns, current) and equal_in_classes(network)
         return "classes" if fine else "sites"
 
     def inexact(self, wanted: Reduction, network, state, current: Input, noise: Any) -> str | None:
@@ -172,6 +195,11 @@ class RateForms(AbstractForms):
             return "the `counts` of the patterns say that they are classes already"
         if not _equal_in_classes(network.patterns, current):
             return "the `current` differs between neurons with equal memories, or is not known here"
+        if not equal_in_classes(network):
+            return (
+                "`tau_rates`, thresholds, gains or levels differ between neurons with equal "
+                "memories, or are not known here"
+            )
         return None
 
     def reduced(
@@ -195,7 +223,9 @@ class RateForms(AbstractForms):
             index, main = classes.index, classes.average(state.rates)
             rest = state.rates - main[index]
             current = _averaged(classes, current)
-            network = eqx.tree_at(lambda n: n.patterns, network, classes.patterns)
+            network = in_classes(network, classes)
+            if wiring.levels is not None:
+                wiring = network.wiring()  # the levels of classes
         system = RateSystem(
             network=network,
             patterns=full,
@@ -206,7 +236,7 @@ class RateForms(AbstractForms):
             index=index,
             t0=t0,
         )
-        quiet = jnp.zeros(full.N, full.dtype) if noisy else None
+        quiet = jnp.zeros(full.N, full.dtype) if noisy and carried(network) else None
         return system, Core(main, network.slow_part(state), quiet)
 
     def pitfalls(self, network, state: RateState, stimulus: Input, current: Input):
@@ -219,6 +249,8 @@ class RateForms(AbstractForms):
         patterns = network.patterns
         if patterns.counts is not None or not is_concrete(patterns.xi) or patterns.P >= 64:
             return network
+        if is_unequal(network):
+            return network  # its parameters have a value for each neuron
         classes = patterns.column_classes().patterns
         smaller = 2 * classes.N <= patterns.N
         return eqx.tree_at(lambda n: n.patterns, network, classes) if smaller else network

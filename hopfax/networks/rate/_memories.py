@@ -9,7 +9,15 @@ from ...patterns import Patterns
 from .._base import without_stimulus
 from .._states import RateState
 from ._checks import finish
-from ._family import AbstractRateMemory, design_told, number, rate_bounds, start
+from ._family import (
+    AbstractRateMemory,
+    NoiseIn,
+    check_noise_in,
+    design_told,
+    rate_bounds,
+    start,
+)
+from ._unequal import per_neuron, time_constants
 from ._wiring import RateLearning, check_design
 
 
@@ -37,16 +45,31 @@ class RateMemory(AbstractRateMemory):
     secant, $\max(\phi'(a), \phi'(b)) \max(\kappa, \gamma) < 1$; exact conditions, also for the
     others, are in `hopfax.theory.rate`. With $\gamma < 0$, there for the default currents and
     q < 0.24, the state in which all neurons fire is excluded.
-    Rates stay positive, and in [0, 1] if $\phi$ does, without noise. The $N \times N$ matrix is
-    never built. Time is in units of the neurons' time constant.
+    Rates stay positive, and in [0, 1] if $\phi$ does, without noise and with noise in the currents.
+    The $N \times N$ matrix is never built. Time is in units of the neurons' time constant.
+
+    *Unequal neurons.* With time constants `tau_rates` it is $T_i \dot x_i = -x_i + \phi(I_i)$:
+    equilibria are the same, spectra are not. `a`, `b` and the activation's gain and threshold may
+    have one value a neuron, too; "pseudo_inverse" alone then holds the memories exactly, at rates
+    $\phi_i(a_i)$ and $\phi_i(b_i)$.
+
+    *Noise* of `hopfax.simulate(..., noise=sigma)` acts on the rates, $dx_i = \dots + \sigma\,
+    dB_i$, and makes some of them negative; or, with `noise_in="currents"`, inside the activation:
+
+    $$\dot x_i = -x_i + \phi(I_i + \eta_i), \qquad d\eta_i = -\eta_i\, dt + \sigma\, dB_i,$$
+
+    synaptic noise of standard deviation $\sigma/\sqrt 2$ and correlation time 1. Every run begins
+    at $\eta = 0$. A neuron at the constant current I has the stationary mean $E\,\phi(I + \eta)$.
     Betteti, Baggio, Bullo, Zampieri 2025, Neural Computation 37(10), arXiv:2411.07388.
 
     **Arguments:**
 
     - `patterns`: the memories, entries 0 and 1 (`hopfax.patterns.balanced`, `sparse`, `active`).
-    - `a`, `b`: currents of silent and active neurons.
+    - `a`, `b`: currents of silent and active neurons, numbers or (N,).
     - `activation`: $\phi$, e.g. `Logistic(gain, threshold)`, the default with 4.8 and 0.2.
     - `learning`: the design, "projection", "covariance" or "pseudo_inverse".
+    - `tau_rates`: time constants $T$ of the neurons, a number or (N,); None for 1.
+    - `noise_in`: where private noise acts, "rates" or "currents".
 
     **Raises:** ValueError/TypeError naming the argument.
 
@@ -62,9 +85,11 @@ class RateMemory(AbstractRateMemory):
 
     patterns: Patterns
     activation: AbstractRateActivation
-    a: Float[Array, ""]
-    b: Float[Array, ""]
+    a: Float[Array, "*#N"]
+    b: Float[Array, "*#N"]
+    tau_rates: Float[Array, "*#N"] | None
     learning: RateLearning = eqx.field(static=True)
+    noise_in: NoiseIn = eqx.field(static=True)
 
     def __init__(
         self,
@@ -74,11 +99,15 @@ class RateMemory(AbstractRateMemory):
         b: ArrayLike = 0.95,
         activation: AbstractRateActivation | None = None,
         learning: RateLearning = "projection",
+        tau_rates: ArrayLike | None = None,
+        noise_in: NoiseIn = "rates",
     ):
         self.activation = Logistic() if activation is None else activation
         check_design(patterns, self.activation, learning)
         self.patterns, self.learning = patterns, learning
-        self.a, self.b = number(a, "a", patterns), number(b, "b", patterns)
+        self.a, self.b = per_neuron(a, "a", patterns), per_neuron(b, "b", patterns)
+        self.tau_rates, self.noise_in = time_constants(tau_rates, patterns), noise_in
+        check_noise_in(noise_in)
         finish(self)
 
     def init(
@@ -125,9 +154,11 @@ class InputDrivenRateMemory(AbstractRateMemory):
 
     patterns: Patterns
     activation: AbstractRateActivation
-    a: Float[Array, ""]
-    b: Float[Array, ""]
+    a: Float[Array, "*#N"]
+    b: Float[Array, "*#N"]
+    tau_rates: Float[Array, "*#N"] | None
     learning: RateLearning = eqx.field(static=True)
+    noise_in: NoiseIn = eqx.field(static=True)
     stimulated = "required"
 
     def __init__(
@@ -138,11 +169,15 @@ class InputDrivenRateMemory(AbstractRateMemory):
         b: ArrayLike = 0.95,
         activation: AbstractRateActivation | None = None,
         learning: RateLearning = "projection",
+        tau_rates: ArrayLike | None = None,
+        noise_in: NoiseIn = "rates",
     ):
         self.activation = Logistic() if activation is None else activation
         check_design(patterns, self.activation, learning)
         self.patterns, self.learning = patterns, learning
-        self.a, self.b = number(a, "a", patterns), number(b, "b", patterns)
+        self.a, self.b = per_neuron(a, "a", patterns), per_neuron(b, "b", patterns)
+        self.tau_rates, self.noise_in = time_constants(tau_rates, patterns), noise_in
+        check_noise_in(noise_in)
         finish(self)
 
     def init(

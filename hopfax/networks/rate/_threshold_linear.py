@@ -1,5 +1,6 @@
 """Threshold-linear networks of any weights, which hold no memories but oscillate and compete."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -11,8 +12,9 @@ from ...patterns import Patterns
 from .._base import Bound
 from .._forms import AbstractForms, Core
 from .._states import RateState
-from ._family import AbstractRates, possible
-from ._forms import RateSystem
+from ._family import AbstractRates, NoiseIn, check_noise_in, possible
+from ._forms import RateSystem, carried
+from ._unequal import time_constants, unequal_bounds
 from ._wiring import Wiring
 
 
@@ -41,7 +43,7 @@ class WeightForms(AbstractForms):
             index=None,
             t0=t0,
         )
-        quiet = jnp.zeros_like(state.rates) if noisy else None
+        quiet = jnp.zeros_like(state.rates) if noisy and carried(network) else None
         return system, Core(state.rates, None, quiet)
 
     def merged(self, network):
@@ -62,7 +64,8 @@ class ThresholdLinearNetwork(AbstractRates):
     Hahnloser, Seung, Slotine, Neural Computation 15, 621 (2003).
 
     **Arguments:** `W`: the weights, (N, N), entry `[to, from]`. `b`: constant currents, (N,) or one
-    number.
+    number. `tau_rates`, `noise_in`: as of `RateMemory`; with time constants of their own neurons
+    are integrated by diffrax.
 
     **Raises:** ValueError/TypeError naming the argument.
 
@@ -79,9 +82,18 @@ class ThresholdLinearNetwork(AbstractRates):
     patterns: Patterns
     W: Float[Array, "N N"]
     b: Float[Array, " N"]
+    tau_rates: Float[Array, "*#N"] | None
+    noise_in: NoiseIn = eqx.field(static=True)
     forms = WeightForms()
 
-    def __init__(self, W: ArrayLike, b: ArrayLike):
+    def __init__(
+        self,
+        W: ArrayLike,
+        b: ArrayLike,
+        *,
+        tau_rates: ArrayLike | None = None,
+        noise_in: NoiseIn = "rates",
+    ):
         self.W = as_float(W, "W")
         if self.W.ndim != 2 or self.W.shape[0] != self.W.shape[1] or not self.W.size:
             raise ValueError(f"`W` must have shape (N, N) with N >= 1, got {self.W.shape}.")
@@ -90,6 +102,10 @@ class ThresholdLinearNetwork(AbstractRates):
         self.b = filled(as_float(b, "b", self.W.dtype), "b", (N,), "(N,)")
         check_finite(self.b, "b")
         self.patterns = Patterns(np.eye(N, dtype=self.W.dtype))
+        self.tau_rates, self.noise_in = time_constants(tau_rates, self.patterns), noise_in
+        check_noise_in(noise_in)
+        for bound in unequal_bounds(self):
+            check_at_least(bound.value, bound.name, 0.0, strict=True)
 
     @classmethod
     def combinatorial(
@@ -167,6 +183,11 @@ class ThresholdLinearNetwork(AbstractRates):
         """$b$."""
         return self.b
 
+    def resting(self, state):
+        """What a state of rest is called: the neurons that fire in it, "support 0 2"."""
+        firing = np.flatnonzero(np.asarray(state.rates) > 0)
+        return f"support {' '.join(map(str, firing))}" if firing.size else "silent"
+
     def energy(self, state, inputs=None):
         """**Raises:** ValueError: the weights need not be symmetric."""
         raise ValueError(
@@ -175,13 +196,21 @@ class ThresholdLinearNetwork(AbstractRates):
         )
 
     def for_theory(self):
-        """Weights and constant currents."""
+        """Weights and constant currents.
+
+        **Raises:** ValueError for time constants of their own, on which stability depends.
+        """
+        if self.tau_rates is not None:
+            raise ValueError(
+                "`network`: the theory is for time constants 1; leave out `tau_rates`."
+            )
         return {"W": self.W, "b": self.b}
 
     def domain(self):
         """Weights and currents are finite, and the patterns the unit vectors."""
         yield Bound("W", self.W)
         yield Bound("b", self.b)
+        yield from unequal_bounds(self)
         xi = self.patterns.xi
         if not is_concrete(xi):
             off = abs(xi - jnp.eye(len(xi), dtype=xi.dtype)).max()

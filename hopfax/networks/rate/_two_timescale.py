@@ -16,7 +16,8 @@ from .._base import Bound, parameter
 from .._slow import READOUTS, Readout, saliency_rate
 from .._states import RateState
 from ._checks import finish
-from ._family import AbstractRateMemory, number, rate_bounds, start
+from ._family import AbstractRateMemory, NoiseIn, check_noise_in, rate_bounds, start
+from ._unequal import per_neuron, time_constants
 from ._wiring import RateLearning, check_design
 
 
@@ -42,7 +43,8 @@ class TwoTimescaleRateMemory(AbstractRateMemory):
     Betteti, Baggio, Zampieri 2026, arXiv:2603.03201, for the slow equation; arXiv:2411.07388 for
     the rates.
 
-    **Arguments:** `patterns`, `a`, `b`, `activation`, `learning` as in `RateMemory`, and
+    **Arguments:** `patterns`, `a`, `b`, `activation`, `learning`, `tau_rates`, `noise_in` as in
+    `RateMemory`, and
 
     - `transition`: $A$, (P, P); entry `[next, current]` is how strongly `current` calls `next`.
     - `kappa`: the gain $\kappa \ge 0$ of the slow equation, a scalar or (P,), one for each *driven*
@@ -69,10 +71,12 @@ class TwoTimescaleRateMemory(AbstractRateMemory):
     tau: Float[Array, "*#P"]
     bias: Float[Array, "*#P"]
     activation: AbstractRateActivation
-    a: Float[Array, ""]
-    b: Float[Array, ""]
+    a: Float[Array, "*#N"]
+    b: Float[Array, "*#N"]
     readout: Readout = eqx.field(static=True)
+    tau_rates: Float[Array, "*#N"] | None
     learning: RateLearning = eqx.field(static=True)
+    noise_in: NoiseIn = eqx.field(static=True)
     stimulated = "optional"
 
     def __init__(
@@ -88,6 +92,8 @@ class TwoTimescaleRateMemory(AbstractRateMemory):
         b: ArrayLike = 0.95,
         activation: AbstractRateActivation | None = None,
         learning: RateLearning = "projection",
+        tau_rates: ArrayLike | None = None,
+        noise_in: NoiseIn = "rates",
     ):
         self.activation = Logistic() if activation is None else activation
         check_design(patterns, self.activation, learning)
@@ -98,7 +104,9 @@ class TwoTimescaleRateMemory(AbstractRateMemory):
         self.kappa = parameter(kappa, "kappa", patterns)
         self.tau = parameter(tau, "tau", patterns)
         self.bias = parameter(bias, "bias", patterns)
-        self.a, self.b = number(a, "a", patterns), number(b, "b", patterns)
+        self.a, self.b = per_neuron(a, "a", patterns), per_neuron(b, "b", patterns)
+        self.tau_rates, self.noise_in = time_constants(tau_rates, patterns), noise_in
+        check_noise_in(noise_in)
         finish(self)
 
     def init(

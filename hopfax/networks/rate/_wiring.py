@@ -1,6 +1,6 @@
 r"""Synaptic designs of firing-rate memories, as products of rank P + 1."""
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -19,13 +19,28 @@ RateLearning: TypeAlias = Literal["projection", "covariance", "pseudo_inverse"]
 _BLOCK = 2**16  # entries of the coupling matrix that are looked at together
 
 
+class Levels(NamedTuple):
+    r"""Of unequal neurons: the rates $\phi_i(a_i)$ at which they are silent and how much higher
+    those are at which they are active; the currents $a_i$ and how much higher $b_i$ is."""
+
+    silent: Float[Array, "*#N"]
+    gap: Float[Array, "*#N"]
+    base: Float[Array, "*#N"]
+    span: Float[Array, "*#N"]
+
+
 class Wiring(eqx.Module):
     r"""Synapses that store memories as given currents, without their $N \times N$ matrix:
 
     $$(W x)_i = \Delta \sum_\mu m_\mu\, (\xi^\mu_i + c_\mu) + \gamma \langle x \rangle, \qquad
     m = R\, \Xi x / N + \rho \langle x \rangle, \qquad \Delta = b - a.$$
 
-    $m_\mu$ is 1 at memory $\mu$ and 0 at the others, wherever the design is exact.
+    $m_\mu$ is 1 at memory $\mu$ and 0 at the others, wherever the design is exact. With `levels`
+    neurons differ: they send $\bar x_i = \phi_i(a_i) + (\phi_i(b_i) - \phi_i(a_i))\, \xi^\mu_i$
+    at memory $\mu$, and get the currents $a_i + (b_i - a_i)\, \xi^\mu_i$:
+
+    $$(W x)_i = \sum_\mu m_\mu\, (a_i + (b_i - a_i)\, \xi^\mu_i), \qquad
+    m = (\bar X \bar X^T)^{-1} \bar X x.$$
     """
 
     step: Float[Array, ""]  # Delta
@@ -35,9 +50,13 @@ class Wiring(eqx.Module):
     background: Float[Array, ""]  # gamma
     judge: Float[Array, "P P"]  # evidence of a stimulus: like R and rho, free of uniform parts
     tilt: Float[Array, " P"]
+    levels: Levels | None = None  # None where all neurons have the same
 
     def overlaps(self, patterns: Patterns, rates: PerNeuron) -> PerPattern:
         """$m$."""
+        if (own := self.levels) is not None:
+            seen = patterns.overlap(own.gap * rates)
+            return self.read @ seen + self.shift * patterns.mean(own.silent * rates)
         return self.read @ patterns.overlap(rates) + self.shift * patterns.mean(rates)
 
     def evidence(self, patterns: Patterns, stimulus: PerNeuron) -> PerPattern:
@@ -49,6 +68,8 @@ class Wiring(eqx.Module):
         r"""Currents of all neurons, with `drive` in place of $m$ and `mean` of
         $\langle x \rangle$."""
         weights = self.step * drive
+        if (own := self.levels) is not None:
+            return own.span * patterns.field(weights) + own.base * (self.lift @ weights)
         return patterns.field(weights) + (self.lift @ weights + self.background * mean)
 
     def most_negative(self, patterns: Patterns) -> Float[Array, ""]:
@@ -57,6 +78,9 @@ class Wiring(eqx.Module):
         there = jnp.ones(patterns.N, bool) if patterns.counts is None else patterns.counts > 0
         senders = self.read @ xi + self.shift[:, None]  # (P, N)
         receivers = self.step * (xi.T + self.lift)  # (N, P)
+        if (own := self.levels) is not None:
+            senders = (self.read @ xi) * own.gap + self.shift[:, None] * own.silent
+            receivers = (xi * own.span + self.lift[:, None] * own.base).T
         worst = jnp.asarray(jnp.inf, xi.dtype)
         size = min(max(_BLOCK // patterns.N, 1), patterns.N)
         blocks = -(-patterns.N // size)
@@ -76,6 +100,8 @@ def wire(patterns: Patterns, activation: AbstractRateActivation, a, b, learning)
     """The synapses of a design; see `RateMemory`."""
     silent, active = activation(a), activation(b)
     gap = active - silent
+    if gap.ndim:
+        return _unequal(patterns, Levels(silent, gap, a, b - a))
     q = patterns.mean(patterns.xi)
     design = {"covariance": _covariance, "projection": _projection, "pseudo_inverse": _inverse}
     return design[learning](patterns, q, a, b, silent, gap)
@@ -129,6 +155,20 @@ def _inverse(patterns, q, a, b, silent, gap) -> Wiring:
         judge=jnp.eye(patterns.P, dtype=patterns.dtype) / spread[:, None],
         tilt=-q / spread,
     )
+
+
+def _unequal(patterns, levels: Levels) -> Wiring:
+    """The pseudo-inverse of memories in neurons with levels of their own."""
+    P, dtype = patterns.P, patterns.dtype
+    stored = levels.silent + levels.gap * patterns.xi
+    products = jax.vmap(lambda x: patterns.mean(stored * x))(stored)
+    inverse = jnp.linalg.inv(products)
+    q = patterns.mean(patterns.xi)
+    spread = q * (1 - q)
+    zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
+    judge, tilt = jnp.eye(P, dtype=dtype) / spread[:, None], -q / spread
+    lift = jnp.ones(P, dtype)
+    return Wiring(one, inverse, inverse.sum(1), lift, zero, judge, tilt, levels)
 
 
 def check_design(patterns: Any, activation: Any, learning: Any) -> None:

@@ -153,6 +153,8 @@ def check_phi(phi: AbstractRateActivation) -> None:
         raise TypeError(
             f"`phi` must be a rate activation, as hopfax.Logistic(), but is {type(phi).__name__}."
         )
+    for name, value in (("gain", phi.gain), ("threshold", phi.threshold)):
+        check_scalar(value, f"phi.{name}")
 
 
 def check_known(phi: AbstractRateActivation) -> None:
