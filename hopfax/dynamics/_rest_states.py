@@ -130,7 +130,7 @@ def rest_states(
     states = [jax.tree.map(lambda leaf, k=k: leaf[k], found[1]) for k in index]
     order = sorted(range(len(index)), key=lambda k: (not states[k].stable, -shares[k], index[k]))
     states = [states[k] for k in order]
-    names = [_name(np.asarray(state.overlaps)) for state in states]
+    names = [name_of(np.asarray(state.overlaps)) for state in states]
     energies = _energies(network, states, given)
     return RestStates(states, names, shares[order], float(1 - rested.mean()), energies)
 
@@ -204,7 +204,7 @@ def _nearest(vectors: np.ndarray, to: np.ndarray) -> np.ndarray:
     return np.where(near, best, -1)
 
 
-def _name(overlaps: np.ndarray) -> str:
+def name_of(overlaps: np.ndarray) -> str:
     """What a state is, by its overlaps."""
     sizes = np.abs(overlaps)
     if sizes.max() < _SILENT:
