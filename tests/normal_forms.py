@@ -75,3 +75,20 @@ def lorenz(x, y, z, p):
 def van_der_pol(x, y, p):
     """Relaxation oscillations, of period 6.6632868593231 at p = 1."""
     return y, p * (1 - x**2) * y - x
+
+
+def round_trips(x, y, a, c, d, e, f, p):
+    """An orbit on the unit circle, of period 2 pi, and what happens across it, of its own: a
+    pitchfork of a at p = 0.3, c + i d that comes back with the opposite sign and doubles the period
+    at p = 0.5, e + i f that turns and becomes a torus at p = 0.7. The multipliers are
+    exp(2 pi (p - 0.3)), -exp(2 pi (p - 0.5)), -exp(-pi), exp(2 pi (p - 0.7 +- 0.3 i)), exp(-4 pi).
+    """
+    r, s, h = 1 - x**2 - y**2, c**2 + d**2, p - 0.7 - e**2 - f**2
+    # In the frame that turns half as fast as (x, y), one axis grows with p - 1/2, one with -1/2.
+    g, q = (p - 1.0) / 2 - s, p / 2
+    return (
+        *(r * x - y, r * y + x),
+        (p - 0.3) * a - a**3,
+        *(g * c - d / 2 + q * (x * c + y * d), g * d + c / 2 + q * (y * c - x * d)),
+        *(h * e - 0.3 * f, h * f + 0.3 * e),
+    )

@@ -17,6 +17,7 @@ import hopfax as hx
 from hopfax.cli._memories import memories_of
 from hopfax.cli._output import Output
 from hopfax.cli._picture import draw
+from hopfax.cli._stored import stored
 from hopfax.cli.sequential import sweep as sequential
 from hopfax.cli.sequential._exact import Exact
 from hopfax.cli.sequential.sweep import Sweep, gains_and_starts, threshold
@@ -68,6 +69,15 @@ def test_a_sweep_from_first_run_to_rerun(command, tmp_path, monkeypatch):
     assert measured and measured[1] == threshold(dataset).split()[0]
     counts = {name: int(k) for name, k in re.findall(r"^(\w+) +(\d+)$", out, re.MULTILINE)}
     assert counts.pop("failed") == 0 and sum(counts.values()) == 24
+
+    # A picture or a page that is made later has the same line, unless the settings have changed.
+    for place in (folder, folder / "sweep"):
+        (gain,) = json.loads(stored(place).attrs["exact_threshold"])["kappa"]
+        assert f"{gain:.6f}" == exact[1]
+    recorded = (folder / "settings.toml").read_text()
+    (folder / "settings.toml").write_text(recorded.replace("0.01", "0.02"))
+    assert "exact_threshold" not in stored(folder).attrs
+    (folder / "settings.toml").write_text(recorded)
 
     # The same again is read, not computed.
     before = (folder / "sweep" / "sweep.json").stat().st_mtime_ns

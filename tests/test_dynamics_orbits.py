@@ -109,6 +109,24 @@ def test_an_orbit_is_born_at_a_hopf_point():
 
 
 @pytest.mark.slow
+def test_what_happens_to_an_orbit_is_named_and_located():
+    make = hx.dynamics.along(nf.plane(nf.round_trips, N=7), "parameter")
+    start = make(0.0).init(x=[1.0, *[0.0] * 6])
+    cycle = hx.dynamics.orbit(make(0.0), start, horizon=40.0)
+    assert float(cycle.period) == pytest.approx(2 * np.pi, rel=1e-10) and cycle.stable
+    found = hx.dynamics.orbit_branch(make, cycle, (0.0, 0.8), step=0.25)
+    places = {point.kind: point.parameter for point in found.special}
+    wanted = {"branch point": 0.3, "period doubling": 0.5, "Neimark-Sacker point": 0.7}
+    assert len(found.special) == 3 and list(places) == list(wanted)
+    assert places == pytest.approx(wanted, abs=1e-8)
+    assert (found.stable == (found.parameter < 0.3)).all()
+    p = 2 * np.pi * (0.8 - np.array([0.3, 0.5, 0.7 - 0.3j, 0.7 + 0.3j]))
+    multipliers = [*np.exp(p) * [1, -1, 1, 1], -np.exp(-np.pi), np.exp(-4 * np.pi)]
+    distance = np.abs(found.spectrum[-1][:, None] - np.array(multipliers))
+    assert distance.min(0).max() < 1e-7 and distance.min(1).max() < 1e-7  # of at most 23
+
+
+@pytest.mark.slow
 def test_what_is_no_orbit_is_not_called_one():
     made = nf.plane(nf.fold, 1.0)  # comes to rest
     start = made.init(x=[0.5, 0.0])

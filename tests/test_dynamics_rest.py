@@ -1,6 +1,7 @@
 """States of rest, their spectra, and branches of them."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -301,3 +302,50 @@ def test_what_does_not_rest_is_counted():
     for change, text in ((dict(size=0.0), "`size`"), (dict(count=0), "`count`")):
         with pytest.raises(ValueError, match=text):
             hx.dynamics.rest_states(network, like, **change)
+
+
+def in_all_cells(xi, gain, current):
+    """Overlaps of all states of rest of N neurons, by trying each of them below, in, and above the
+    linear part."""
+    P, N = xi.shape
+    W, found = xi.T @ xi / N, []
+    for signs in itertools.product((-1, 0, 1), repeat=N):
+        s = np.array(signs)
+        linear = np.diag(s == 0).astype(float)
+        x = np.linalg.solve(np.eye(N) - gain * W @ linear, W @ s + current)
+        fits = np.where(s == 0, np.abs(gain * x) < 1, s * gain * x > 1)
+        if fits.all():
+            found.append(xi @ np.clip(gain * x, -1, 1) / N)
+    return np.array(found)
+
+
+@pytest.mark.slow
+def test_all_states_of_rest_of_hard_tanh_are_those_of_all_cells(monkeypatch):
+    patterns = hx.patterns.random(jax.random.key(3), 3, 6)
+    network = hx.Hopfield(patterns, activation=hx.HardTanh(1.7))
+    current = 0.1 * jax.random.normal(jax.random.key(4), (6,))
+    like = network.init(weights=jnp.zeros(3))
+    found = hx.dynamics.rest_states(network, like, current=current, count=32)
+    overlaps = np.array([state.overlaps for state in found.states])
+    wanted = in_all_cells(np.asarray(patterns.xi), 1.7, np.asarray(current))
+    assert found.exact and str(found).startswith(f"all {len(wanted)} states of rest")
+    assert len(overlaps) == len(wanted) > 8
+    assert np.abs(overlaps[:, None] - wanted).max(2).min(0).max() < 1e-12
+    assert all(state.converged and state.isolated for state in found.states)
+    assert found.shares.sum() == pytest.approx(1.0) and found.unsettled == 0.0
+    # The search meets some of them, and nothing else.
+    monkeypatch.setattr(hx.dynamics._cells, "_MOST", 0)
+    searched = hx.dynamics.rest_states(network, like, current=current, count=32)
+    assert not searched.exact
+    for state in searched.states:
+        assert np.abs(overlaps - state.overlaps).max(1).min() < 1e-9
+
+
+@pytest.mark.slow
+def test_a_continuum_of_hard_tanh_is_told_as_one():
+    """At gain 1 all overlaps with |m_0| + |m_1| <= 1 rest."""
+    network = hx.Hopfield(hx.patterns.hadamard(2, 16), activation=hx.HardTanh(1.0))
+    found = hx.dynamics.rest_states(network, network.init(weights=[1.0, 0.0]), count=32)
+    assert found.exact and found.names == ["continuum of dimension 2"]
+    assert found.shares == pytest.approx([1.0]) and found.unsettled == 0.0
+    assert not found.states[0].isolated and np.abs(found.states[0].overlaps).max() < 1e-9

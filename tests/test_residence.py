@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from helpers import assert_close
 
 import hopfax as hx
+from hopfax._sweep._ensemble import _summary
 from hopfax._trajectory import Switches, Trajectory
 from hopfax.observables import residence, stays
 
@@ -85,6 +87,26 @@ def test_stays_of_a_run_by_hand():
     many = stays(both)
     assert many.time.shape == (2, 9) and np.isnan(many.time[:, 3:]).all()
     assert_close(many.time[0, :3], times, 1e-12, "rounding")
+
+
+def test_an_ensemble_counts_stays_that_its_runs_cut_short():
+    """Kaplan and Meier's mean of all seeds, not the mean of the times; a failed run is left out."""
+    time = np.array([[[3.0, 2.0], [4.0, np.nan], [9.0, 9.0]], np.full((3, 2), np.nan)])
+    left = np.array([[[True, False], [False, False], [True, True]], np.zeros((3, 2), bool)])
+    dims = ("kappa", "seed")
+    data = {"memory": ((*dims, "memory_0"), np.zeros((2, 3, 2), np.int32))}
+    data |= {"time": ((*dims, "time_0"), time), "left": ((*dims, "left_0"), left)}
+    data |= {"status": (dims, np.array([[0, 0, 5], [0, 0, 0]]))}
+    runs = xr.Dataset(data, {"kappa": [1.0, 2.0], "seed": [0, 1, 2]})
+    found = _summary(runs, np.array([0.0, 0.5, 1.0]), 0.9)
+    alone = residence([3.0, 2.0, 4.0], [True, False, False], confidence=0.9)
+    assert alone.mean == 3.5  # 2 is no departure: up to 3 all stay, then half of them to 4
+    for name in ("mean", "stderr", "low", "high", "until"):
+        shown = found["time" if name == "mean" else f"time_{name}"].values
+        np.testing.assert_equal(shown, [getattr(alone, name), np.nan])
+    np.testing.assert_equal(found["time_quantile"].values[:, 0], [3.0, 3.0, np.nan])
+    assert found["stays"].values.tolist() == [3, 0] and found["left"].values.tolist() == [1, 0]
+    assert found["failed"].values.tolist() == [1, 0] and "memory" not in found
 
 
 @pytest.mark.parametrize(

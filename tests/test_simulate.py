@@ -373,6 +373,28 @@ def test_noise_moves_a_sequence_as_its_mean_field_does():
 
 
 @pytest.mark.slow
+def test_the_deviation_from_the_mean_field_falls_as_one_over_root_N():
+    """Overlaps at rest under noise, of 16 runs at times so far apart that they are independent."""
+    sigma, ts, sizes = 0.5, jnp.arange(0.0, 26.0, 5.0), (64, 1024)
+    spread, error = [], []
+    for N in sizes:
+        network = hx.Hopfield(hx.patterns.hadamard(2, N), activation=hx.Tanh(2.0))
+        psi = network.mean_field(sigma).activation  # its memory rests where m = psi(m)
+        m = jax.lax.fori_loop(0, 200, lambda _, m, psi=psi: psi(m), jnp.ones(()))
+        runs = jax.vmap(
+            lambda key, net=network: hx.simulate(
+                net, net.init(weights=[1.0, 0.0]), ts, noise=sigma, key=key
+            )
+        )(jr.split(jr.key(2), 16))
+        squares = np.asarray((runs.overlaps[:, 2:] - jnp.array([m, 0.0])) ** 2).ravel()
+        spread.append(np.log(squares.mean()) / 2)
+        error.append(squares.std() / squares.mean() / 2 / np.sqrt(squares.size))
+    width = np.log(sizes[1] / sizes[0])
+    exponent, stderr = (spread[1] - spread[0]) / width, np.hypot(*error) / width
+    assert stderr < 0.04 and abs(exponent + 0.5) < 3 * stderr
+
+
+@pytest.mark.slow
 def test_quiet_noise_is_reproducible_and_its_key_matters():
     network, state = zoo.cycle(readout="abs")
     ts = jnp.array([0.0, 10.0])

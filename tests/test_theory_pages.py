@@ -56,7 +56,8 @@ def test_claims_are_out_of_date_when_their_code_changes_or_none_are_stored(tmp_p
     before = agreement.digest("sequential")
     (copied / "cli" / "sequential" / "sweep.py").write_text("")
     assert agreement.digest("sequential") == before
-    for changed in ("cli/sequential/_checks.py", "theory/sequential/_times.py"):
+    others = "theory/sequential/_times.py", "dynamics/_orbit.py"
+    for changed in ("cli/sequential/_checks.py", *others):
         file = copied / changed
         file.write_text(file.read_text() + "# changed\n")
         assert agreement.digest("sequential") != before

@@ -133,14 +133,17 @@ _CLAIMING = ("reproduce", "_checks", "_measured", "_cases")
 
 
 def digest(family: str) -> str:
-    """A digest of the source text on which the claims of a family rest: its theory, and what is
-    claimed of it and measured."""
+    """A digest of the source text on which the claims of a family rest: its theory, what is claimed
+    of it and measured, and the exact orbits and thresholds, if these are called."""
     package = _ROOT / "hopfax"
     shared = (package / "theory").glob("_[a-z]*.py")  # without the index of all families
     paths = [*shared, *(package / "theory" / family).glob("*.py")]
-    claiming = [package / "cli" / family / f"{name}.py" for name in _CLAIMING]
+    named = [package / "cli" / family / f"{name}.py" for name in _CLAIMING]
+    claiming = [path for path in named if path.exists()]
+    if any("hx.dynamics." in path.read_text() for path in claiming):
+        paths += (package / "dynamics").glob("*.py")
     made = hashlib.sha256()
-    for path in sorted([*paths, *filter(pathlib.Path.exists, claiming)]):
+    for path in sorted([*paths, *claiming]):
         text = path.read_text().replace("\r\n", "\n")
         made.update(f"{path.relative_to(_ROOT).as_posix()}\n{len(text)}\n{text}".encode())
     return made.hexdigest()[:16]

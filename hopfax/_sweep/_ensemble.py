@@ -10,6 +10,7 @@ import numpy as np
 from .._errors import as_count, as_float, as_number, shown
 from .._misc import wilson
 from .._types import ArrayLike, Dataset
+from ..observables import Stays, residence
 from ._dataset import xarray
 from ._job import succeeded
 from ._point import Point
@@ -46,7 +47,11 @@ def ensemble(
     **Returns:** an `xarray.Dataset` over the axes of `grid`. For an output `x` of numbers: `x`, its
     mean; `x_stderr`, its standard error; `x_quantile`. For classes, such as `regime`:
     `regime_fraction` with `regime_low` and `regime_high` for each; likewise for what is true or
-    false, `x_fraction`. `count`: how many runs there are, and `failed`.
+    false, `x_fraction`. `count`: how many runs there are, and `failed`. For a point that observes
+    `hopfax.observables.stays`: `time`, the mean time of residence in a memory, by `residence`,
+    which takes into account that the end of a run cuts its last stay short; `time_stderr`,
+    `time_low`, `time_high`, `time_until`, `time_quantile`; `stays`, how many there are, and
+    `left`, how many of them were seen to end.
 
     **Raises:** ValueError or TypeError naming the argument at fault, and as `hopfax.sweep`.
 
@@ -58,10 +63,14 @@ def ensemble(
         patterns, hx.cyclic(4), kappa=5.0, tau=20.0, bias=0.01, activation=hx.Tanh(3.0)
     )
     start = dict(saliency=[4.0, 0.0, 0.0, 0.0])
-    point = hx.Point(network, start, jnp.linspace(0.0, 60.0, 31), noise=0.1)
-    ds = hx.ensemble(point, seeds=8)
+    ts = jnp.linspace(0.0, 60.0, 31)
+    ds = hx.ensemble(hx.Point(network, start, ts, noise=0.1), seeds=8)
     ds.regime_fraction.sel(regime="sequence")  # of eight runs
     ds.dwell, ds.dwell_stderr
+
+    point = hx.Point(network, start, ts, noise=0.1, observe=hx.observables.stays)
+    ds = hx.ensemble(point, seeds=8)
+    ds.time, ds.time_low, ds.time_high  # in a memory: mean, and its interval
     ```
     """
     level = as_number(level, "level")
@@ -98,6 +107,9 @@ def _summary(runs: Dataset, quantiles: np.ndarray, level: float) -> Dataset:
     good = xr.DataArray(succeeded(runs["status"].values), dims=runs["status"].dims)
     good = good.assign_coords(runs.drop_vars(list(runs.data_vars)).coords)
     found = {"count": good.sum("seed"), "failed": (~good).sum("seed")}
+    if set(Stays._fields) <= set(runs.data_vars):
+        found |= _residences(runs, good, quantiles, level)
+        runs = runs.drop_vars(Stays._fields)
     for name in map(str, runs.data_vars):
         variable = runs[name]
         if name == "status" or "seed" not in variable.dims:
@@ -111,6 +123,42 @@ def _summary(runs: Dataset, quantiles: np.ndarray, level: float) -> Dataset:
         else:
             found |= _moments(name, variable.where(good).astype(float), quantiles)
     return xr.Dataset(found, attrs=runs.attrs | {"level": level})
+
+
+def _residences(runs: Dataset, good: Any, quantiles: np.ndarray, level: float) -> dict[str, Any]:
+    """The times of residence of all seeds together. The end of a run cuts its last stay short, so
+    that the mean of the times themselves would be too small."""
+    xr = xarray("ensemble")
+    outer = [str(dim) for dim in good.dims if dim != "seed"]
+    times = runs["time"].where(good).transpose(*outer, "seed", ...)
+    left = runs["left"].transpose(*outer, "seed", ...)
+    shape = times.shape[: len(outer)]
+    found = np.full((*shape, 7), np.nan)
+    found[..., 5:] = 0
+    parts = np.clip(quantiles, 1e-9, 1 - 1e-9).tolist()  # at the ends the first, and the last
+    spread = np.full((len(quantiles), *shape), np.nan)
+    for at in np.ndindex(shape):
+        if np.isnan(times.values[at]).all():
+            continue
+        one = residence(times.values[at], left.values[at], confidence=level)
+        found[at] = *(one.mean, one.stderr, one.low, one.high, one.until), one.count, one.left
+        spread[(slice(None), *at)] = [one.quantile(part) for part in parts]
+    texts = {
+        "time": "mean time of residence",
+        "time_stderr": "standard error of the mean time of residence",
+        "time_low": "mean time of residence, at least",
+        "time_high": "mean time of residence, at most",
+        "time_until": "time at which the mean cuts a stay",
+        "stays": "number of stays",
+        "left": "number of stays that were seen to end",
+    }
+    coords = {name: c for name, c in good.coords.items() if "seed" not in c.dims}
+    named = {
+        name: xr.DataArray(found[..., k], coords, outer, attrs={"long_name": text})
+        for k, (name, text) in enumerate(texts.items())
+    }
+    along = coords | {"quantile": quantiles}
+    return named | {"time_quantile": xr.DataArray(spread, along, ("quantile", *outer))}
 
 
 def _moments(name: str, values: Any, quantiles: np.ndarray) -> dict[str, Any]:

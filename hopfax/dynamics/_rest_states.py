@@ -1,4 +1,4 @@
-"""All states of rest that a search from many starts finds, with names, shares and spectra."""
+"""States of rest, all that there are or that a search finds, with names, shares and spectra."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from .._report import Report, Reported
 from .._simulate import simulate
 from .._types import Input, State
 from ..networks import AbstractFlow, Inputs
+from ._cells import Rests, rests_of
 from ._reduced import Given, Reduced, checked, checked_inputs, left_out, reduced, tolerance
 from ._steady import SteadyState, solved
 
@@ -28,10 +29,11 @@ _LEVEL = 0.95  # of the confidence intervals of shares
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class RestStates(Reported):
-    """The states of rest that were found, stable ones first, by their share.
+    """The states of rest of a network, stable ones first, by their share.
 
     - `states`: each a `SteadyState`; `names` of them: "memory 0", "-memory 0" (its negative),
-      "mixture 0 1 2", "silent" (no overlap), "spurious" (overlaps, but none above 1/4). States of
+      "mixture 0 1 2", "silent" (no overlap), "spurious" (overlaps, but none above 1/4); "continuum
+      of dimension 2" is one of a surface of states of rest, in the middle of it. States of
       firing rates are named by which neurons are active: those of a memory, or of any, most or all
       of a "mixture", or none ("silent"), or all ("saturated"); "weak memory 0" has the shape of the
       memory at less than half its rates, as the saddle at the edge of its basin; "uniform" is
@@ -40,6 +42,7 @@ class RestStates(Reported):
       confidence intervals of these; `unsettled`: the part whose runs come to rest nowhere within
       the horizon.
     - `energies`: (K,) where the network has an energy, else None.
+    - `exact`: whether these are all that there are; else a search found them.
 
     **Example:**
 
@@ -56,6 +59,7 @@ class RestStates(Reported):
     intervals: np.ndarray
     unsettled: float
     energies: np.ndarray | None
+    exact: bool = False
 
     def _report(self) -> Report:
         rows = []
@@ -70,7 +74,8 @@ class RestStates(Reported):
         tail = [f"  and {len(self.states) - _LISTED} more"] if len(self.states) > _LISTED else []
         if self.unsettled:
             tail.append(f"  {self.unsettled:.3f} of the runs did not come to rest")
-        return Report(f"{len(self.states)} states of rest", rows, tail=tail)
+        title = f"{len(self.states)} states of rest"
+        return Report(f"all {title}" if self.exact else title, rows, tail=tail)
 
 
 def rest_states(
@@ -85,13 +90,19 @@ def rest_states(
     current: Input = None,
     key: jax.Array | None = None,
 ) -> RestStates:
-    r"""The states of rest that a search from many starts finds.
+    r"""All states of rest of a small network with hard tanh; else those that a search finds.
 
-    Two searches in the smallest exact form. `count` random starts are simulated, and where they
-    come to rest is refined by Newton's method: these are the attractors, and their shares are those
-    of the basins among such starts. Newton's method alone, from the same starts, from each memory,
-    its negative and mixtures of up to three, finds unstable states beside them. There may be more:
-    a search proves nothing about what it did not find.
+    `count` random starts are simulated in the smallest exact form, and where they come to rest is
+    refined by Newton's method: these are the attractors, and their shares are those of the basins
+    among such starts. Newton's method alone, from the same starts, from each memory, its negative
+    and mixtures of up to three, finds unstable states beside them. There may be more: a search
+    proves nothing about what it did not find.
+
+    With hard tanh and couplings that do not change (no slow equation) the flow is linear in each
+    cell of neurons that are saturated or not, so that a cell holds one state of rest, none, or,
+    where its equation is singular, a continuum of them. For up to 8 classes of neurons, which
+    four memories have, all $3^8$ cells are solved, and nothing is missed (`exact`). A continuum
+    is told once for each cell.
 
     **Arguments:**
 
@@ -113,8 +124,9 @@ def rest_states(
     **Example:**
 
     ```python
-    network = hx.Hopfield(hx.patterns.hadamard(2, 16), activation=hx.Tanh(2.0))
+    network = hx.Hopfield(hx.patterns.hadamard(2, 16), activation=hx.HardTanh(2.0))
     found = hx.dynamics.rest_states(network, network.init(weights=[1.0, 0.0]), count=32)
+    found.exact, len(found.states)  # True, 9
     found.shares[:4].sum()  # 1: all runs end in a memory or its negative
     ```
     """
@@ -131,22 +143,24 @@ def rest_states(
         draws = _given(network, like, given, starts)
     count = len(draws)
     ends, settled = _ends(network, like, given, draws, jnp.asarray(horizon, dtype))
-    structured = jnp.asarray(_structured(form, network), dtype)
-    tried = jnp.concatenate([ends, draws, structured])
-    found = _all(network, like, given, tried)
+    known = rests_of(form)
+    other = known.vectors if known else np.r_[draws, _structured(form, network)]
+    found = _all(network, like, given, jnp.concatenate([ends, jnp.asarray(other, dtype)]))
     vectors, good = np.asarray(found[0]), np.asarray(found[1].converged)
-    index = _distinct(vectors, good)
+    index = _distinct(vectors, good) if known is None else [*range(count, len(vectors))]
     hits = np.zeros(len(index))
-    belongs = _nearest(vectors[:count], vectors[index])
+    belongs = _belonging(vectors[:count], vectors[index], known)
     rested = np.asarray(settled) & good[:count] & (belongs >= 0)
     np.add.at(hits, belongs[rested], 1.0)
     states = [jax.tree.map(lambda leaf, k=k: leaf[k], found[1]) for k in index]
+    names = [_named(network, states[k], k, known) for k in range(len(index))]
     order = sorted(range(len(index)), key=lambda k: (not states[k].stable, -hits[k], index[k]))
     states, hits = [states[k] for k in order], hits[order]
-    names = [network.resting(state.state) for state in states]
+    names = [names[k] for k in order]
     intervals = np.stack(wilson(hits, count, _LEVEL), axis=-1)
     unsettled, energies = float(1 - rested.mean()), _energies(network, states, given)
-    return RestStates(states, names, hits / count, intervals, unsettled, energies)
+    exact = known is not None
+    return RestStates(states, names, hits / count, intervals, unsettled, energies, exact)
 
 
 def _drawn(
@@ -260,6 +274,22 @@ def _nearest(vectors: np.ndarray, to: np.ndarray) -> np.ndarray:
     best = np.argmin(distance / scale, axis=1)
     near = distance[np.arange(len(vectors)), best] < _SAME * scale[best]
     return np.where(near, best, -1)
+
+
+def _belonging(vectors: np.ndarray, to: np.ndarray, known: Rests | None) -> np.ndarray:
+    """Which of `to` each vector is, or in which continuum of those `known` it lies; -1 for none."""
+    belongs = _nearest(vectors, to)
+    if known:
+        for k in np.flatnonzero(known.dimensions).tolist():
+            belongs[(belongs < 0) & known.holds(vectors, k)] = k
+    return belongs
+
+
+def _named(network: AbstractFlow, state: SteadyState, place: int, known: Rests | None) -> str:
+    """What a state is, also if it is one of a continuum."""
+    if known and known.dimensions[place]:
+        return f"continuum of dimension {known.dimensions[place]}"
+    return network.resting(state.state)
 
 
 def _energies(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -18,7 +19,15 @@ from .._activations import HardTanh
 from .._inputs import Pulses
 from .._types import Input, Network, PerPattern, is_concrete
 from ..patterns import ENUMERATED, Patterns
-from ._forms import AbstractForms, AbstractLaw, AbstractSystem, Core, Reduction, value_at
+from ._forms import (
+    AbstractForms,
+    AbstractLaw,
+    AbstractSystem,
+    Core,
+    HardTanhCells,
+    Reduction,
+    value_at,
+)
 from ._slow import Readout
 from ._states import FieldState
 
@@ -163,6 +172,24 @@ class HopfieldSystem(AbstractSystem):
         dtype, gain = network.patterns.xi.dtype, network.activation.gain
         gain = jnp.ones((), dtype) if gain is None else gain.astype(dtype)
         return HardTanhLaw(couplings, gain)
+
+    def cells(self, core: Core) -> HardTanhCells | None:
+        """The equation of constant couplings in the span, without a slow equation."""
+        law = self.law(core)
+        if isinstance(law, str) or core.slow is not None or not self.span:
+            return None
+        matrix, offset = law.couplings.matrix, law.couplings.offset
+        matrix = jnp.diag(matrix) if matrix.ndim == 1 else matrix
+        network, none = self.network, jnp.zeros_like(core.main)
+        sites = network.patterns
+        read = jax.jacfwd(lambda rates: network.read(rates, self.decoder))
+        return HardTanhCells(
+            into=sites.xi.T,
+            base=self.field(jnp.zeros_like(self.t0), Core(none, None), sites),
+            back=matrix @ read(jnp.zeros(sites.N, none.dtype)),
+            offset=none if offset is None else offset,
+            gain=law.gain,
+        )
 
     def kinks(self) -> str | None:
         """A hard tanh, or a readout with a kink at 0."""

@@ -9,12 +9,13 @@ equation that an engine integrates, and a `Core`, where it starts.
 
 import abc
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from equinox import AbstractVar
 from jaxtyping import Array, Float
 
@@ -38,6 +39,18 @@ class Core(eqx.Module):
 
 class AbstractLaw(eqx.Module):
     """What an exact engine needs to know of a run. Each engine has a subclass of its own."""
+
+
+class HardTanhCells(NamedTuple):
+    r"""$\dot u = -u + \mathrm{back}\; \psi(\mathrm{into}\; u + \mathrm{base}) + \mathrm{offset}$
+    with $\psi(x) = \mathrm{clip}(\mathrm{gain}\; x, -1, 1)$ of each neuron or class: linear in
+    each cell of neurons that are saturated or not."""
+
+    into: Float[Array | np.ndarray, "C n"]
+    base: Float[Array | np.ndarray, " C"]
+    back: Float[Array | np.ndarray, "n C"]
+    offset: Float[Array | np.ndarray, " n"]
+    gain: Float[Array | np.ndarray, ""]
 
 
 class AbstractSystem(eqx.Module):
@@ -86,6 +99,11 @@ class AbstractSystem(eqx.Module):
         """What an exact engine needs to integrate this run from `core` on, or a sentence that says
         why none can."""
         return f"the law of {type(self).__name__} is not known to it"
+
+    def cells(self, core: Core) -> HardTanhCells | None:
+        """The whole equation, once `settled`, where it is that of hard tanh on a linear field; else
+        None."""
+        return None
 
     def kinks(self) -> str | None:
         """What in the equation has kinks, as a noun; None if it is smooth, or if that is not known.

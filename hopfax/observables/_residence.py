@@ -228,7 +228,7 @@ def residence(
 
     - `times`, `left`: of `stays` of a batch of runs, or of a sweep over seeds, `hopfax.sweep(
       hopfax.Point(..., noise=..., observe=hopfax.observables.stays), {"seed": range(100)})`; of any
-      shape, NaN for no stay.
+      shape, NaN for no stay. (`hopfax.ensemble` of that point gives the result without a `law`.)
     - `law`: None or "exponential".
     - `confidence`: of the intervals.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from .._palette import COLOURS as COLOURS
 from ._associations import associations as associations
+from ._basins import basin_map as basin_map
 from ._bifurcation import bifurcation as bifurcation
 from ._branch import branch as branch
 from ._dense import retrieval_diagram as retrieval_diagram
@@ -39,6 +40,7 @@ if _TYPE_CHECKING:
 __all__ = [
     "COLOURS",
     "associations",
+    "basin_map",
     "bifurcation",
     "branch",
     "curves",

@@ -101,16 +101,17 @@ def new_figure(size: tuple[float, float] = (6.4, 4.8)) -> Figure:
 
 def label(name: str) -> str:
     """What to write beside an axis for the variable or coordinate `name`."""
-    index = _start(name)
-    if index:
-        return rf"start saliency $z_{{{index}}}(0)$"
+    found = _start(name)
+    if found:
+        word, letter, index = found
+        return rf"start {word} ${letter}_{{{index}}}(0)$"
     return _LABELS.get(name, name.replace("_", " "))
 
 
 def symbol(name: str) -> str:
     """The symbol of the coordinate `name`, for a title."""
-    index = _start(name)
-    text = f"z_{{{index}}}(0)" if index else _SYMBOLS.get(name)
+    found = _start(name)
+    text = f"{found[1]}_{{{found[2]}}}(0)" if found else _SYMBOLS.get(name)
     return name.replace("_", " ") if text is None else f"${text}$"
 
 
@@ -119,7 +120,10 @@ def tau_text(tau: int | float) -> str:
     return rf"$\tau = {tau:g}$"
 
 
-def _start(name: str) -> str:
-    """Which memory's start saliency `name` is, "" if no single one's."""
-    inner = name.removeprefix("init.saliency[")
-    return "" if inner == name else inner.removesuffix("]")
+def _start(name: str) -> tuple[str, str, str] | None:
+    """Which single entry of a start `name` is: what it is, its letter and its memory; else None."""
+    for word, letter in (("saliency", "z"), ("weights", "y")):
+        inner = name.removeprefix(f"init.{word}[")
+        if inner != name:
+            return word.removesuffix("s"), letter, inner.removesuffix("]")
+    return None

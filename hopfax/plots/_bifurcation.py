@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from .._errors import check_type
 from .._types import Dataset
+from ..dynamics import Branch
 from ..theory import sequential
 from ._axes import COLOURS, REGIME_COLOURS, Axes, Style, check_drawing, label, new_axes, symbol
+from ._branch import mark, piecewise
 from ._cycle import Cycle, cycle_of, gains, heading, looped_gain, setting_of, single_start
 from ._grid import Scale, dims_of, error_of, flags_of, over_seeds, scale, values_of
 from ._legends import legends_below
@@ -25,7 +28,13 @@ def is_bifurcation(dataset: Dataset) -> bool:
     return len(dims_of(dataset)) == 1 and "dwell" in dataset and named
 
 
-def bifurcation(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True) -> Axes:
+def bifurcation(
+    dataset: Dataset,
+    ax: Axes | None = None,
+    *,
+    theory: bool = True,
+    orbits: Branch | None = None,
+) -> Axes:
     r"""Draw how long each memory lasts over the one axis of a sweep, above bands of its regimes.
 
     Where the sweep has `dwell_times`, every dwell of every run is a point; else the last dwell, or
@@ -34,12 +43,20 @@ def bifurcation(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True
     over the gain or the separation of timescales, and the critical gain or the smallest start: at
     the sweep's own $\tau$ and bias where that is derived, and for $\tau \to \infty$.
 
-    **Arguments:** `dataset`: of `hopfax.sweep` over one axis (and `seed`), with `dwell` and
-    `regime`. `ax`: where to draw. `theory`: whether to draw the predictions.
+    The dots may be laid over the exact `orbits`: stable ones are a solid line, on which the last
+    dwells lie, unstable ones a dashed one, and a fold where both meet is the exact threshold. What
+    the theory predicts is then dotted.
+
+    **Arguments:**
+
+    - `dataset`: of `hopfax.sweep` over one axis (and `seed`), with `dwell` and `regime`.
+    - `ax`: where to draw. `theory`: whether to draw the predictions.
+    - `orbits`: of `hopfax.dynamics.orbit_branch` along that axis, for the same network, whose
+      memories are relabelled, so that each comes back after one dwell.
 
     **Returns:** the Axes.
 
-    **Raises:** ValueError for another dataset.
+    **Raises:** ValueError for another dataset, or orbits along something else or without a dwell.
 
     **Example:**
 
@@ -58,6 +75,8 @@ def bifurcation(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True
     ```
     """
     check_drawing(dataset, ax=ax, theory=theory)
+    if orbits is not None:
+        check_type(orbits, "orbits", Branch, "a branch, as of hopfax.dynamics.orbit_branch")
     if len(dims_of(dataset)) > 1:
         dataset, _ = over_seeds(dataset)
     if not is_bifurcation(dataset):
@@ -73,7 +92,8 @@ def bifurcation(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True
     measured = _dwells(ax, dataset, x, unit)
     measured += _measured(ax, dataset, x)
     low, high = x.limits
-    predicted = _predicted(ax, dataset, x, unit) if theory else []
+    exact = [] if orbits is None else _exact(ax, orbits, x, unit)
+    predicted = _predicted(ax, dataset, x, unit, bool(exact)) if theory else []
     ax.set(xlim=(low, high))
     top = ax.get_ylim()[1]
     ax.set_ylim(0, top)
@@ -81,7 +101,7 @@ def bifurcation(dataset: Dataset, ax: Axes | None = None, *, theory: bool = True
     ax.set(xlim=(low, high))
     ax.set_ylabel(label("dwell") if tau is None else r"dwell / $\tau$")
     ax.set_title(heading(dataset), fontsize="medium")
-    legends_below(ax, {"regime": bands, "simulation": measured, "theory": predicted})
+    legends_below(ax, {"regime": bands, "simulation": measured, "theory": exact + predicted})
     return ax
 
 
@@ -190,13 +210,50 @@ _FINITE: Style = dict(color="black", lw=1.8, ls="-")
 _LIMIT: Style = dict(color="0.25", lw=1.4, ls="--")
 
 
-def _predicted(ax: Axes, dataset: Dataset, x: Scale, unit: float) -> list[Any]:
-    """Draw the predictions. Returns those lines that are named."""
+def _exact(ax: Axes, orbits: Branch, x: Scale, unit: float) -> list[Any]:
+    """Draw the dwells of exact orbits. Returns what is named.
+
+    **Raises:** ValueError for orbits that are not along `x`, or of whole periods.
+    """
+    if orbits.returns is None or orbits.order is None:
+        what = "no orbits" if orbits.returns is None else "orbits without a relabelling of memories"
+        raise ValueError(
+            f"`orbits` must come back after one dwell, but it is a branch of {what}; draw it with "
+            "hopfax.plots.branch."
+        )
+    if orbits.name != x.name:
+        raise ValueError(
+            f"`orbits` must be along the axis of the sweep, {x.name!r}, but is along "
+            f"{orbits.name!r}."
+        )
+    parameter, dwell = np.atleast_2d(orbits.parameter), np.atleast_2d(orbits.returns) / unit
+    inside = (parameter >= x.limits[0]) & (parameter <= x.limits[1])
+    stable = np.atleast_2d(orbits.stable)
+    for lane in range(len(parameter)):
+        piecewise(ax, parameter[lane], dwell[lane], stable[lane], "black")
+    kinds = ((stable, "-", "stable"), (~stable, "--", "unstable"))
+    lines: list[Any] = [
+        ax.plot([], [], color="black", ls=dashes, label=f"exact orbits, {words}")[0]
+        for there, dashes, words in kinds
+        if (there & inside).any()
+    ]
+    for point in orbits.special:
+        if x.limits[0] <= point.parameter <= x.limits[1] and point.returns is not None:
+            text = f"{point.kind}, {symbol(x.name)} = {point.parameter:.7g}"
+            lines.append(mark(ax, point.kind, point.parameter, point.returns / unit, text))
+    return lines
+
+
+def _predicted(
+    ax: Axes, dataset: Dataset, x: Scale, unit: float, beside: bool = False
+) -> list[Any]:
+    """Draw the predictions, dotted if `beside` exact orbits. Returns those lines that are named."""
     lines: list[Any] = []
     for one in predictions(dataset, x, unit):
-        style: Style = (_FINITE if one.finite else _LIMIT) | (
-            {"label": one.text} if one.text else {}
-        )
+        style: Style = _FINITE if one.finite else _LIMIT
+        if beside:
+            style = style | dict(ls=":" if one.finite else "-.", lw=1.2)
+        style = style | ({"label": one.text} if one.text else {})
         line = ax.axvline(one.x[0], **style) if one.y is None else ax.plot(one.x, one.y, **style)[0]
         lines += [line] if one.text else []
     return lines

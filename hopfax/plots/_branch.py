@@ -7,7 +7,7 @@ import numpy as np
 
 from .._errors import as_indices, check_option, check_type
 from ..dynamics import Branch
-from ._axes import COLOURS, Artist, Axes, check_axes, new_axes
+from ._axes import COLOURS, Artist, Axes, Style, check_axes, new_axes
 from ._legends import legend_below
 
 _MARKS = {
@@ -83,7 +83,7 @@ def branch(
             stable = np.atleast_2d(one.stable)[lane]
             for column in range(values.shape[2]):
                 colour = COLOURS[(column if values.shape[2] > 1 else lane) % len(COLOURS)]
-                _line(ax, parameter, values[lane, :, column], stable, colour)
+                piecewise(ax, parameter, values[lane, :, column], stable, colour)
         kinds |= _mark(ax, one, show, memories)
     ax.set_xlabel(branches[0].name)
     labels = {"returns": "time of return", "threshold": branches[0].threshold_name}
@@ -91,15 +91,18 @@ def branch(
     handles: list[Artist] = [
         ax.plot([], [], color="0.3", ls=ls, label=label)[0] for ls, label in _STYLES
     ]
-    handles += [
-        ax.plot([], [], _MARKS[kind], color="0.2", mfc="white", label=kind)[0]
-        for kind in sorted(kinds)
-    ]
+    handles += [mark(ax, kind, [], [], kind) for kind in sorted(kinds)]
     legend_below(ax, handles, 3)
     return ax
 
 
 _STYLES = (("-", "stable"), ("--", "unstable"))
+
+
+def mark(ax: Axes, kind: str, x: Any, y: Any, text: str = "") -> Artist:
+    """A marker at special points of a kind, with `text` for the legend."""
+    style: Style = dict(color="0.2", mfc="white", ls="none", zorder=4)
+    return ax.plot(x, y, marker=_MARKS[kind], label=text, **style)[0]
 
 
 def _values(found: Branch, show: str, memories: Sequence[int] | None) -> np.ndarray:
@@ -120,8 +123,8 @@ def _values(found: Branch, show: str, memories: Sequence[int] | None) -> np.ndar
     return values[..., columns]
 
 
-def _line(ax: Axes, x: np.ndarray, y: np.ndarray, stable: np.ndarray, colour: str) -> None:
-    """A curve in pieces, each of them stable or not."""
+def piecewise(ax: Axes, x: np.ndarray, y: np.ndarray, stable: np.ndarray, colour: str) -> None:
+    """A curve in pieces: solid where stable, dashed where not."""
     there = np.isfinite(x)
     x, y, stable = x[there], y[there], stable[there]
     cuts = np.flatnonzero(np.diff(stable.astype(int))) + 1
@@ -145,5 +148,5 @@ def _mark(ax: Axes, found: Branch, show: str, memories: Sequence[int] | None) ->
         if memories is not None and show not in ("returns", "threshold"):
             heights = heights[np.asarray(memories)]
         places = np.full(len(heights), point.parameter)
-        ax.plot(places, heights, _MARKS[point.kind], color="0.2", mfc="white", zorder=4)
+        mark(ax, point.kind, places, heights)
     return {point.kind for point in found.special}

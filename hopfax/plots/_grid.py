@@ -197,13 +197,14 @@ def unstructured(dataset: Dataset) -> bool:
 
 
 def sides(dataset: Dataset) -> tuple[str, str]:
-    """The axes to draw along x and y: gain and start saliency, or else the longest two."""
+    """The axes to draw along x and y: gain and start saliency, or else the longest two, in their
+    order."""
     dims = dims_of(dataset)
     longest = sorted(dims, key=lambda dim: -dataset.sizes[dim])
     starts = [dim for dim in dims if dim.startswith("init.saliency[")]
     if "kappa" in dims:
         return "kappa", next(dim for dim in starts + longest if dim != "kappa")
-    if starts:
+    if len(starts) == 1:
         return next(dim for dim in longest if dim != starts[0]), starts[0]
     first, second = (dim for dim in dims if dim in longest[:2])
     return first, second

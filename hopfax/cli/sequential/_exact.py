@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pathlib
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import hopfax as hx
 
 from ..._errors import SimulationError
 from .._output import Output
+from .._settings import FILE as _SETTINGS
 from . import _sweep_task
 from ._run_result import ORTHOGONAL, crosstalk
 
@@ -112,16 +114,11 @@ class Exact:
 
     def onto(self, dataset: Any) -> Any:
         """The dataset with the threshold as an attribute, for the picture."""
-        from ...plots._cycle import EXACT  # late: it takes all of hopfax.plots along
-
-        found = self._kept()
-        if "kappa" not in found:
-            return dataset
-        return dataset.assign_attrs({EXACT: json.dumps(found)})
+        return _onto(dataset, self._kept())
 
     def _kept(self) -> dict[str, Any]:
         """What is in the folder, of these settings, or else what is computed, and kept there."""
-        of = hashlib.sha256(self.output.record.encode()).hexdigest()
+        of = _digest(self.output.record.encode())
         if self.found is None and self.output.place.ledger.whole(FILE):
             kept = json.loads((self.output.folder / FILE).read_text())
             self.found = kept if kept.get("of") == of else None
@@ -139,6 +136,29 @@ class Exact:
             return f"exact threshold, the fold of the sequence's orbit: {found['kappa'][0]:.6f}"
         low, high = min(found["kappa"]), max(found["kappa"])
         return f"exact threshold over {found['over']}: from {low:.6f} to {high:.6f}{found['but']}"
+
+
+def with_threshold(dataset: Any, folder: pathlib.Path) -> Any:
+    """The dataset of the sweep in a folder with the threshold that is kept there, if it is of the
+    settings that are recorded there; nothing is computed."""
+    try:
+        found = json.loads((folder / FILE).read_text())
+        of = _digest((folder / _SETTINGS).read_bytes())
+    except (OSError, ValueError):
+        return dataset
+    return _onto(dataset, found) if found.get("of") == of else dataset
+
+
+def _onto(dataset: Any, found: dict[str, Any]) -> Any:
+    """The dataset with a threshold, if there is one, as an attribute."""
+    from ...plots._cycle import EXACT  # late: it takes all of hopfax.plots along
+
+    return dataset.assign_attrs({EXACT: json.dumps(found)}) if "kappa" in found else dataset
+
+
+def _digest(record: bytes) -> str:
+    """Which settings these are."""
+    return hashlib.sha256(record).hexdigest()
 
 
 def _network(asked: Any, **changed: float) -> hx.TwoTimescaleHopfield:

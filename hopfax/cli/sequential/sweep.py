@@ -21,7 +21,7 @@ from .._models import check_alone, load_flow
 from .._settings import options_from
 from .._sweeping import Work, check_where, noise_key, outcomes, swept
 from . import _sweep_task
-from ._exact import Exact
+from ._exact import Exact, with_threshold
 from ._networks import activation_of
 from ._run_result import ORTHOGONAL, crosstalk
 
@@ -182,12 +182,11 @@ class Sweep:
 
 
 def stored(place: pathlib.Path, folder: pathlib.Path) -> Any:
-    """The dataset at a place in a folder that this command wrote to.
+    """The dataset at a place in a folder that this command wrote to, with the exact threshold.
 
     **Raises:** StoreError if there is none.
     """
-    del folder  # the place tells it
-    return _output.open_store(place)
+    return with_threshold(_output.open_store(place), folder)
 
 
 def again(folder: pathlib.Path) -> Any:
