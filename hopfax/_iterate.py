@@ -192,6 +192,7 @@ def _in_pieces(run: _Run, steps: int, piece: int, observe: Any, show: Any) -> Tr
 @jitted
 def _run(run: _Run, steps: int, observe: Callable[..., Any] | None) -> Trajectory:
     network, patterns = run.network, run.network.patterns
+    mover = network.prepared()
     memories = jax.vmap(patterns.pattern)(run.watched)
     dtype = patterns.dtype
 
@@ -202,7 +203,7 @@ def _run(run: _Run, steps: int, observe: Callable[..., Any] | None) -> Trajector
     def step(carry, t):
         state, _ = carry
         key = None if run.key is None else jr.fold_in(run.key, t.astype(jnp.uint32))
-        new = network.step(state, run.stimulus, key)
+        new = mover.step(state, run.stimulus, key)
         moved = (new.spins != state.spins).sum(dtype=jnp.int32)
         return (new, moved), seen(t + 1, new)
 

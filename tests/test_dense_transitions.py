@@ -246,3 +246,53 @@ def test_a_memory_that_moves_has_no_energy():
         hx.DenseMemory(
             hx.patterns.hadamard(4, 16), hx.Power(3), transition="cyclic", rule="difference"
         )
+
+
+@pytest.mark.parametrize("name", ["power 3", "exponential"])
+def test_decorrelated_overlaps_recall_what_resembles_each_other(name):
+    """Memories of which any two share 60 % of their signs and more."""
+    rng = np.random.default_rng(1)
+    common = rng.choice([-1.0, 1.0], 40)
+    xi = np.where(rng.random((6, 40)) < 0.85, common, rng.choice([-1.0, 1.0], (6, 40)))
+    h = np.where(rng.random(40) < 0.1, -xi[2], xi[2])
+    interaction, force = FORCES[name]
+    A = np.roll(np.eye(6), 1, axis=0)
+    C = xi @ xi.T / 40
+    seen = np.linalg.solve(C, xi @ h)
+    forces = np.array([force(y, 40) for y in seen])
+    expected = (A.T @ xi).T @ forces
+    stored = hx.Patterns(xi)
+    for patterns in (stored, hx.patterns.pack(stored), hx.patterns.shard(stored)):
+        network = hx.DenseMemory(
+            patterns, interaction, transition="cyclic", learning="pseudo_inverse", block=4
+        )
+        u = np.asarray(network.field(network.init(h)))
+        u = u * (forces.sum() if network.interaction.exponential else interaction.scale(40))
+        assert_close(u, expected, 1e-9 * np.abs(expected).max(), "rounding of the inverse")
+    plain = hx.DenseMemory(stored, interaction, transition="cyclic", keep_diagonal=True)
+    runs = [hx.iterate(net, net.init(h), 9) for net in (network, plain)]
+    due = (2 + np.arange(10)) % 6
+    exact = [(np.asarray(run.overlaps)[np.arange(10), due] == 1)[2:].all() for run in runs]
+    assert exact[0] and (name == "exponential" or not exact[1])
+    one = hx.DenseMemory(
+        stored, interaction, transition="cyclic", learning="pseudo_inverse", update="cyclic"
+    )
+    turned = h.copy()
+    for i in range(40):
+        seen = np.linalg.solve(C, xi @ turned)
+        turned[i] = np.sign((A.T @ xi)[:, i] @ [force(y, 40) for y in seen])
+    assert (step(one, h) == turned).all()
+
+
+def test_dependent_memories_have_no_decorrelated_overlaps():
+    with pytest.raises(ValueError, match="pseudo_inverse"):
+        hx.DenseMemory(
+            hx.patterns.random(jax.random.key(0), 9, 8), hx.Power(3), learning="pseudo_inverse"
+        )
+    with pytest.raises(ValueError, match="keep_diagonal"):
+        hx.DenseMemory(
+            hx.patterns.hadamard(4, 16), hx.Power(3), learning="pseudo_inverse", keep_diagonal=False
+        )
+    network = hx.DenseMemory(hx.patterns.hadamard(4, 16), hx.Power(3), learning="pseudo_inverse")
+    with pytest.raises(ValueError, match="pseudo_inverse"):
+        network.energy(network.init(network.patterns.pattern(0)))

@@ -124,6 +124,7 @@ def maps() -> dict[str, Specimen]:
         "cyclic": hx.DenseMemory(hx.patterns.pack(patterns), hx.Power(3), transition="cyclic"),
         "called": hx.DenseMemory(patterns, hx.Power(4), transition=[2, -1, 0, 4, 3]),
         "matrix": hx.DenseMemory(patterns, hx.Power(2), transition=0.5 * hx.cyclic(5)),
+        "decorrelated": hx.DenseMemory(patterns, hx.Power(3), learning="pseudo_inverse"),
         "DenseSequence": hx.DenseSequence(patterns, hx.Power(2), hx.Power(3), share=0.4, tau=2.0),
         "delayed": hx.DenseSequence(patterns, hx.Power(2), hx.Power(3), share=0.4, delay=2),
     }

@@ -23,8 +23,8 @@ def upgraded(name: str, fields: Fields) -> Fields:
 
 
 def _dense_memory(fields: Fields) -> Fields:
-    """All memories called themselves."""
-    return {"transition": None} | fields
+    """All memories called themselves, by overlaps as they are."""
+    return {"transition": None, "learning": "hebbian"} | fields
 
 
 def _rates(fields: Fields) -> Fields:

@@ -252,6 +252,11 @@ class AbstractMap(AbstractNetwork):
         """`state` as it comes: `init` has checked it."""
         return state
 
+    def prepared(self) -> Any:
+        """What makes the steps of a run, by a method `step` as below: the network, or one that has
+        computed what all steps share."""
+        return self
+
     @abc.abstractmethod
     def holds(self, state: Any) -> Bool[Array, ""]:
         """Whether `state` is a legal one, as an array (works under a trace)."""

@@ -26,9 +26,13 @@ _ROUNDINGS = 64
 
 def inverse_gram(patterns: Patterns) -> Float[Array, "P P"]:
     """$C^{-1}$; NaN where it does not exist."""
-    gram = patterns.gram()
+    return known_inverse(patterns.gram())
+
+
+def known_inverse(gram: Float[Array, "P P"]) -> Float[Array, "P P"]:
+    """The inverse of a Gram matrix; NaN where it does not exist."""
     inverse = jnp.linalg.inv(gram)
-    return jnp.where(_reciprocal(jnp, gram, inverse) > _least(patterns), inverse, jnp.nan)
+    return jnp.where(_reciprocal(jnp, gram, inverse) > _least(gram), inverse, jnp.nan)
 
 
 def independence(patterns: Patterns) -> Iterator[Bound]:
@@ -54,8 +58,8 @@ def check_independent(patterns: Patterns) -> None:
 _RULE = "learning='pseudo_inverse' needs linearly independent memories"
 
 
-def _least(patterns: Patterns) -> float:
-    return _ROUNDINGS * float(jnp.finfo(patterns.dtype).eps)
+def _least(numbers: Patterns | Array) -> float:
+    return _ROUNDINGS * float(jnp.finfo(numbers.dtype).eps)
 
 
 def _condition(patterns: Patterns) -> Any:

@@ -95,6 +95,11 @@ def check_consistency(memory: "DenseMemory") -> None:
             "`transition` has no energy, so use rule='leading'.",
         ),
         (
+            memory.learning == "pseudo_inverse" and without,
+            "`keep_diagonal=False`: with learning='pseudo_inverse' forces are those of "
+            "decorrelated overlaps, in which no neuron can be left out.",
+        ),
+        (
             isinstance(memory.interaction, ManyBody | Simplicial) and not (signs and without),
             f"{kind} sums over sets of different neurons: there is no diagonal to keep, and "
             "states are +-1.",

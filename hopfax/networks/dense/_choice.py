@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 import equinox as eqx
+from jaxtyping import Array, Float
 
 from ..._interactions import AbstractInteraction, Power, Quadratic
 from ..._types import PerNeuron
@@ -81,8 +82,24 @@ def whole_field(memory: "DenseMemory", x: PerNeuron, stimulus: PerNeuron | None)
     return _laws.fields(law, memory.patterns, x, stimulus, **how)
 
 
-def feel_of(memory: "DenseMemory", h: PerNeuron, stimulus: PerNeuron | None) -> _updates.Feel:
-    """The field of one neuron after the other, from `h` on."""
+def decorrelated_field(
+    memory: "DenseMemory", h: PerNeuron, stimulus: PerNeuron | None, inverse: Float[Array, "P P"]
+) -> PerNeuron:
+    """The fields at `h` by decorrelated overlaps."""
+    law, signs = law_of(memory, h, stimulus is not None), memory.signs
+    overlaps = inverse @ overlap_sums(memory.patterns, h, signs, memory.block)
+    how = {"signs": signs, "size": memory.block, "transition": memory.transition}
+    return _laws.fields(law, memory.patterns, h, stimulus, overlaps=overlaps, **how)
+
+
+def feel_of(
+    memory: "DenseMemory",
+    h: PerNeuron,
+    stimulus: PerNeuron | None,
+    inverse: Float[Array, "P P"] | None = None,
+) -> _updates.Feel:
+    """The field of one neuron after the other, from `h` on; with `inverse` by decorrelated
+    overlaps."""
     law, N = law_of(memory, h, stimulus is not None), memory.patterns.N
     saliency = None
     if stimulus is not None:
@@ -90,7 +107,8 @@ def feel_of(memory: "DenseMemory", h: PerNeuron, stimulus: PerNeuron | None) -> 
 
     def feel(i, X, xi, old):
         called = xi if memory.transition is None else memory.transition.of_neuron(xi)
-        return law.field_of_one(X, xi, called, old, saliency)
+        seen = X if inverse is None else inverse @ X
+        return law.field_of_one(seen, xi, called, old, saliency)
 
     return feel
 

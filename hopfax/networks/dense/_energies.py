@@ -49,7 +49,12 @@ def log_energy(memory: "DenseMemory", spins: PerNeuron) -> Float[Array, ""]:
 
 
 def _check_still(memory: "DenseMemory", name: str) -> None:
-    """ValueError for the energy of a memory that moves."""
+    """ValueError for the energy of a memory that has none."""
+    if memory.learning == "pseudo_inverse":
+        raise ValueError(
+            f"`{name}`: with learning='pseudo_inverse' there is none, as forces are those of "
+            "decorrelated overlaps but act through the memories as they are."
+        )
     if memory.transition is not None:
         raise ValueError(
             f"`{name}`: a memory with a `transition` has none, as what a memory calls does not "

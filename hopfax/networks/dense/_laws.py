@@ -139,19 +139,24 @@ def fields(
     signs: bool,
     size: int,
     transition: AbstractTransition | None,
+    overlaps: PerPattern | None = None,
     recomputed: bool = False,
 ) -> PerNeuron:
     """The fields of all neurons, with patterns read in blocks of `size`; `signs`: whether `h` is
-    known to be +-1; `transition`, `recomputed`: as in `stream`."""
+    known to be +-1; `overlaps`: in place of those of `h`, not divided by N; `transition`,
+    `recomputed`: as in `stream`."""
 
     def use(block: Block, given):
-        law, h, stimulus = given
-        X = block.overlaps(h, signs)
+        law, h, stimulus, overlaps = given
+        if overlaps is None:
+            X = block.overlaps(h, signs)
+        else:
+            X = overlaps[jnp.minimum(block.numbers, overlaps.size - 1)]
         saliency = None if stimulus is None else block.overlaps(stimulus, False)
         return law.of_block(block, X, saliency)
 
     factors = law.factors(h)
-    given = (law, h, stimulus)
+    given = (law, h, stimulus, overlaps)
     how = {"transition": transition, "recomputed": recomputed}
     total = stream(patterns, use, law.merged, law.empty(factors), given, size, **how)
     u = law.field(total, factors)

@@ -20,22 +20,21 @@ from ..._interactions import AbstractInteraction, Softmax
 from ..._types import ArrayLike, PerNeuron, PerPattern
 from ...patterns import AbstractPatterns
 from .._base import AbstractMap, Bound
-from .._field import activation_bounds
+from .._field import Learning, activation_bounds
 from . import _energies
 from ._checks import (
     check_consistency,
     check_kinds,
-    checked_key,
     checked_spins,
     checked_stimulus,
     known_spins,
 )
-from ._choice import feel_of, field_of, field_without_self, response_of
 from ._domain import interaction_bounds
+from ._prepared import Prepared, check_stored, prepared, stored_bounds
 from ._spins import SpinState
 from ._stream import overlap_sums
 from ._transitions import AbstractTransition, TransitionLike, as_transition
-from ._updates import Update, one_by_one
+from ._updates import Update
 
 Rule: TypeAlias = Literal["leading", "difference"]
 #: Patterns read at a time, by kind of device. On a CPU half or twice as many take 5 to 10 % more.
@@ -83,6 +82,9 @@ class DenseMemory(AbstractMap):
       update is $x \leftarrow \sum_\mu \xi^\mu \mathrm{softmax}_\mu(\beta\, \xi^\mu \cdot x)$,
       without a sign. For graded neurons it can be left out with `Quadratic` and `Power` only.
     - `block`: how many patterns are read at a time (default: 1024 on a CPU, else 16384).
+    - `learning`: "hebbian", or "pseudo_inverse" for up to N correlated memories: forces are those
+      of $N C^{-1} m$ in place of $X = N m$, with the Gram matrix $C_{\mu\nu} = \xi^\mu \cdot
+      \xi^\nu / N$. Neurons then feel themselves, and there is no energy.
 
     **Raises:** ValueError/TypeError for arguments that contradict each other.
 
@@ -105,6 +107,7 @@ class DenseMemory(AbstractMap):
     update: Update = eqx.field(static=True)
     keep_diagonal: bool = eqx.field(static=True)
     block: int = eqx.field(static=True)
+    learning: Learning = eqx.field(static=True)
 
     def __init__(
         self,
@@ -118,6 +121,7 @@ class DenseMemory(AbstractMap):
         update: Update = "parallel",
         keep_diagonal: bool | None = None,
         block: int | None = None,
+        learning: Learning = "hebbian",
     ):
         if not isinstance(patterns, AbstractPatterns):
             raise TypeError(
@@ -130,6 +134,7 @@ class DenseMemory(AbstractMap):
             )
         check_option(rule, "rule", ("leading", "difference"))
         check_option(update, "update", ("parallel", "cyclic", "random"))
+        check_option(learning, "learning", ("hebbian", "pseudo_inverse"))
         if block is None:
             block = _BLOCK.get(jax.default_backend(), _LARGE_BLOCK)
         block = as_count(block, "block")
@@ -140,10 +145,13 @@ class DenseMemory(AbstractMap):
         if self.beta is not None:
             check_shape(self.beta, "beta", (), "()")
             check_at_least(self.beta, "beta", 0.0, strict=True)
-        modern = isinstance(interaction, Softmax)
-        self.keep_diagonal = modern if keep_diagonal is None else keep_diagonal
+        kept = isinstance(interaction, Softmax) or learning == "pseudo_inverse"
+        self.keep_diagonal = kept if keep_diagonal is None else keep_diagonal
+        self.learning = learning
         check_kinds(self)
         check_consistency(self)
+        if learning == "pseudo_inverse":
+            check_stored(patterns)
 
     @property
     def signs(self) -> bool:
@@ -194,8 +202,7 @@ class DenseMemory(AbstractMap):
         """
         spins, legal = known_spins(self, state)
         stimulus = checked_stimulus(self, stimulus)
-        felt = field_of if self.keep_diagonal else field_without_self
-        return legal(felt(self, spins, stimulus))
+        return legal(self.prepared().field(spins, stimulus))
 
     def energy(self, state: SpinState) -> Float[Array, ""]:
         r"""$-\sum_\mu F(X_\mu)$; for `Softmax` $x \cdot x / 2 - \mathrm{lse}_\beta(\Xi x)$.
@@ -249,14 +256,11 @@ class DenseMemory(AbstractMap):
         this network's (under a trace the next one is NaN). TypeError if a step of signs is
         differentiated: signs do not move with the parameters, and 0 would be wrong.
         """
-        key = checked_key(self, key)
-        respond = response_of(self)
-        h, legal = known_spins(self, state)
-        if self.update == "parallel":
-            return SpinState(legal(respond(self.field(SpinState(h), stimulus), h, key)))
-        feel, X = feel_of(self, h, checked_stimulus(self, stimulus)), self._sums(h)
-        new = one_by_one(feel, respond, self.patterns, h, X, self.update, key)
-        return SpinState(legal(new))
+        return self.prepared().step(state, stimulus, key)
+
+    def prepared(self) -> Prepared:
+        """What makes the steps of a run."""
+        return prepared(self)
 
     def domain(self):
         """Temperature and gain are positive, and so are the parameters of an interaction (the
@@ -264,6 +268,8 @@ class DenseMemory(AbstractMap):
         yield from interaction_bounds(self.interaction)
         if self.transition is not None:
             yield from self.transition.domain()
+        if self.learning == "pseudo_inverse":
+            yield from stored_bounds(self.patterns)
         if self.beta is not None:
             yield Bound("beta", self.beta, 0.0, True)
         if self.activation is not None:
