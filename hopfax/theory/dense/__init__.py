@@ -50,6 +50,12 @@ from ._first_steps import FirstSteps, first_steps
 from ._gfa import Solution, solve_gfa
 from ._kernels import Kernel, input_driven_kernel, kernel
 from ._map import MapFixedPoints, map_fixed_points, map_step, map_trajectory
+from ._sequence_capacity import (
+    SequenceFixedPoints,
+    sequence_capacity,
+    sequence_fixed_points,
+)
+from ._sequences import SequenceTrajectory, sequence_correlation, sequence_trajectory
 
 __all__ = [
     "ApparentCapacity",
@@ -60,6 +66,8 @@ __all__ = [
     "FirstSteps",
     "Kernel",
     "MapFixedPoints",
+    "SequenceFixedPoints",
+    "SequenceTrajectory",
     "Solution",
     "apparent_capacity",
     "basin_edge",
@@ -73,6 +81,10 @@ __all__ = [
     "map_fixed_points",
     "map_step",
     "map_trajectory",
+    "sequence_capacity",
+    "sequence_correlation",
+    "sequence_fixed_points",
+    "sequence_trajectory",
     "solve_gfa",
 ]
 
