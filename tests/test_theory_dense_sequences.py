@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import erf
+from scipy.stats import binom, norm
 
 import hopfax as hx
-from hopfax import ManyBody, Power, Quadratic, RectifiedPower, Simplicial
+from hopfax import Exponential, ManyBody, Power, Quadratic, RectifiedPower, Simplicial
 from hopfax.theory import dense
 
 SPREAD = 4  # standard errors
@@ -18,8 +19,10 @@ FINITE = 0.3
 
 
 def forces(interaction, N):
-    """The reduced force of a sum of N - 1 signs, over N^p."""
+    """The reduced force of a sum of N - 1 signs, over N^p; of the exponential over that of the
+    state itself."""
     return {
+        "Exponential": lambda y: np.exp(float(interaction.rate) * (y - (N - 1))),
         "Quadratic": lambda y: y / N,
         "Power": lambda y: (y / N) ** 2,
         "RectifiedPower": lambda y: (np.maximum(y, 0) / N) ** 2,
@@ -183,6 +186,137 @@ def test_gradients_of_edges_and_trajectories():
     np.testing.assert_allclose(small.unstable, expected, rtol=1e-6)
 
 
+# Recall without error at finite size
+
+
+def enumerated_error(interaction, N, M):
+    """P(S > c) + P(S = c)/2 by adding up M - 1 terms, one after the other."""
+    y = np.arange(-(N - 1.0), N, 2)
+    f, p = interaction.force(jnp.asarray(y), N), binom.pmf(np.arange(N), N - 1, 0.5) / 2
+    f = np.exp(f - f[-1]) if interaction.exponential else np.asarray(f / f[-1])
+    sums, chances = np.zeros(1), np.ones(1)
+    for _ in range(M - 1):
+        sums = (sums[:, None] + np.concatenate([f, -f])).ravel().round(12)
+        sums, place = np.unique(sums, return_inverse=True)
+        chances = np.bincount(place, (chances[:, None] * np.concatenate([p, p])).ravel())
+    tie = abs(sums - 1) < 1e-9
+    return chances[(sums > 1) & ~tie].sum() + chances[tie].sum() / 2
+
+
+ALL = [
+    Quadratic(),
+    Power(3),
+    Power(4),
+    ManyBody(4),
+    RectifiedPower(3),
+    Simplicial({3: 1.0, 2: 0.5}),
+]
+
+
+@pytest.mark.parametrize("interaction", [*ALL, Exponential(0.3), Exponential(1.0)])
+def test_the_error_of_a_neuron_is_exact(interaction):
+    for N, M in ((7, 2), (8, 5), (11, 6)):
+        found = dense.transition_recall(interaction, N, M).error
+        # the Gaussian of width 1/20 of the tilt that is added: for few memories, whose sums are
+        # far apart, it does less
+        assert found == pytest.approx(enumerated_error(interaction, N, M), rel=4e-3)
+
+
+def test_the_error_of_a_neuron_of_order_two_is_a_binomial_tail():
+    for N, M in ((11, 3), (50, 8), (401, 60)):
+        K, least = (M - 1) * (N - 1), M * (N - 1) / 2  # signs, and how many must be wrong
+        expected = binom.sf(math.floor(least), K, 0.5)
+        expected += binom.pmf(least, K, 0.5) / 2 if least % 1 == 0 else 0
+        found = dense.transition_recall(Quadratic(), N, M).error
+        assert found == pytest.approx(expected, rel=2e-3)
+
+
+def wrong_neurons(rng, interaction, N, M, keep_diagonal=False):
+    """How many neurons are wrong in each transition of a cycle of random memories."""
+    xi = rng.choice([-1.0, 1.0], (M, N))
+    following = np.roll(xi, -1, 0)
+    f = forces(interaction, N)
+    X = xi @ xi.T
+    if keep_diagonal:
+        field = f(X) @ following
+    else:
+        even, odd = (f(X + 1) + f(X - 1)) / 2, (f(X + 1) - f(X - 1)) / 2
+        field = even @ following - xi * (odd @ (xi * following))
+    answer = np.where(abs(field) < 1e-9, xi, np.sign(field))
+    return (answer != following).sum(1)
+
+
+@pytest.mark.parametrize(
+    "interaction, N, M, networks",
+    [
+        (Quadratic(), 60, 12, 800),
+        (Power(3), 60, 227, 60),
+        (ManyBody(3), 30, 100, 200),
+        (Exponential(1.0), 12, 300, 60),
+        (Exponential(0.3), 16, 60, 400),
+    ],
+)
+@pytest.mark.parametrize("keep_diagonal", [False, True])
+def test_transitions_of_networks(interaction, N, M, networks, keep_diagonal):
+    rng = np.random.default_rng(7)
+    wrong = np.array(
+        [wrong_neurons(rng, interaction, N, M, keep_diagonal) for _ in range(networks)]
+    )
+    theory = dense.transition_recall(interaction, N, M, keep_diagonal=keep_diagonal)
+    for sample, expected, off in (
+        (wrong.mean(1) / N, theory.error, theory.error / N if keep_diagonal else 0.0),
+        ((wrong == 0).mean(1), theory.transition, 0.01),  # Gamma distributed neurons
+    ):
+        error = sample.std(ddof=1) / math.sqrt(networks)
+        assert abs(sample.mean() - expected) < SPREAD * error + off
+
+
+@pytest.mark.parametrize(
+    "interaction, N", [(Power(3), 40), (Quadratic(), 60), (Exponential(1.0), 14)]
+)
+def test_the_capacity_is_between_what_networks_recall_and_what_they_do_not(interaction, N):
+    rng, networks = np.random.default_rng(8), 300
+
+    def recalled(M):
+        count = sum(not wrong_neurons(rng, interaction, N, M).any() for _ in range(networks))
+        return count / networks, SPREAD * math.sqrt(0.25 / networks)
+
+    M = dense.error_free_capacity(interaction, N)
+    assert dense.transition_recall(interaction, N, M).sequence >= 0.5
+    assert dense.transition_recall(interaction, N, M + 1).sequence < 0.5
+    chance, error = recalled(M)
+    assert abs(chance - dense.transition_recall(interaction, N, M).sequence) < error + 0.05
+    more, fewer = math.ceil(1.25 * M) + 1, math.floor(0.75 * M) - 1
+    assert recalled(more)[0] < 0.5 - error < 0.5 + error < recalled(fewer)[0]
+
+
+def test_capacities_of_large_networks_obey_their_laws():
+    N = 200
+    both = [dense.error_free_capacity(Power(3), N, what=w) for w in ("transition", "sequence")]
+    for M, places in zip(both, (N, N * both[1]), strict=True):
+        x = norm.isf(math.log(2) / places)
+        assert pytest.approx(N**2 / 3 / x**2, rel=0.03) == M  # noise of M memories is not Gaussian
+    # the exponential: equal memories, and those that differ in one neuron
+    for rate, N in ((0.4, 60), (1.0, 60)):
+        expected = math.sqrt(2 * math.log(2) / (1 + N / 2)) * 2 ** (N / 2)
+        found = dense.error_free_capacity(Exponential(rate), N)
+        assert found == pytest.approx(expected, rel=2e-3)
+    # rates below 0.22: the noise of all memories
+    noise = dense.error_free_capacity(Exponential(0.1), 100)
+    assert noise < math.sqrt(2 * math.log(2) / 51) * 2.0**50 / 100
+    beta = math.exp(0.2) / math.cosh(0.2)
+    assert 0.8 < noise * 2 * 100 * math.log(beta) / beta**99 < 1.5
+
+
+def test_more_is_asked_of_a_sequence_and_a_higher_probability():
+    transition = dense.error_free_capacity(Power(3), 50, 0.9, what="transition")
+    likely, sure = (dense.error_free_capacity(Power(3), 50, p) for p in (0.5, 0.99))
+    assert sure < likely < transition
+    assert dense.error_free_capacity(Quadratic(), 2, 0.99) == 1  # two memories are too many
+    alone = dense.transition_recall(Power(3), 10, 1)
+    assert alone == (0.0, 1.0, 1.0)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -198,6 +332,13 @@ def test_gradients_of_edges_and_trajectories():
         (lambda: dense.sequence_capacity(RectifiedPower(2)), "order 2"),
         (lambda: dense.sequence_fixed_points(dense.input_driven_kernel(), 0.1), "input-driven"),
         (lambda: dense.sequence_fixed_points(Power(3), -0.1), "`load` must be > 0"),
+        (lambda: dense.transition_recall(hx.Softmax(1.0), 10, 5), "Softmax"),
+        (lambda: dense.transition_recall(Power(3), 1, 5), "`N` must be a whole number >= 2"),
+        (lambda: dense.transition_recall(Power(3), 10, 0), "`M` must be a whole number >= 1"),
+        (lambda: dense.transition_recall(ManyBody(4), 3, 5), "`N` = 3 neurons are too few"),
+        (lambda: dense.error_free_capacity(Power(3), 10, 1.0), r"`probability` must be in \(0, 1"),
+        (lambda: dense.error_free_capacity(Power(3), 10, what="item"), "`what` must be one of"),
+        (lambda: dense.error_free_capacity(Exponential(1.0), 250), "`N` = 250 has a capacity"),
     ],
 )
 def test_bad_arguments_are_named(call, message):

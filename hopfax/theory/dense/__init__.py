@@ -56,6 +56,7 @@ from ._sequence_capacity import (
     sequence_fixed_points,
 )
 from ._sequences import SequenceTrajectory, sequence_correlation, sequence_trajectory
+from ._transitions import TransitionRecall, error_free_capacity, transition_recall
 
 __all__ = [
     "ApparentCapacity",
@@ -69,10 +70,12 @@ __all__ = [
     "SequenceFixedPoints",
     "SequenceTrajectory",
     "Solution",
+    "TransitionRecall",
     "apparent_capacity",
     "basin_edge",
     "capacity",
     "convergence_time",
+    "error_free_capacity",
     "exponential_load",
     "finite_first_step",
     "first_steps",
@@ -86,6 +89,7 @@ __all__ = [
     "sequence_fixed_points",
     "sequence_trajectory",
     "solve_gfa",
+    "transition_recall",
 ]
 
 

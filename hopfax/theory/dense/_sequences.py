@@ -3,12 +3,14 @@ r"""Sequences of memories: the field of memory mu + 1 is driven by the overlap w
 Why this theory is exact in closed form, while that of static memories needs paths. Let
 $y_\mu(t) = N^{-1/2} \sum_i \xi^\mu_i h_i(t)$ be the overlap with a memory that is not due. What a
 neuron did, $h_i(t')$, enters $y_\mu$ with the factor $\xi^\mu_i$, moves the next overlap
-$y_{\mu+1}$, and comes back to the neuron with the factor $\xi^{\mu+2}_i$. Summed over mu the product
-$\xi^\mu_i \xi^{\mu+2}_i$ has a random sign and vanishes as $N^{-1/2}$; with static memories it is
-$(\xi^\mu_i)^2 = 1$, which is the feedback $\Gamma$. For the same reason a coupling of the neuron to
-itself, $\xi^\mu_i \xi^{\mu+1}_i$, vanishes. What is left is Gaussian noise, whose covariance follows
-from $y_{\mu+1}(t+1) = z_{\mu+1}(t+1) + G(t+1, t)\, N^{(1-p)/2} f(y_\mu(t))$ with a Gaussian z of
-covariance C: at p = 1 the overlaps carry the noise on, from p = 2 on they do not.
+$y_{\mu+1}$, and comes back to the neuron with the factor $\xi^{\mu+2}_i$. Summed over $\mu$ the
+product $\xi^\mu_i \xi^{\mu+2}_i$ has a random sign and vanishes as $N^{-1/2}$; with static memories
+it is $(\xi^\mu_i)^2 = 1$, which is the feedback $\Gamma$. For the same reason a coupling of the
+neuron to itself, $\xi^\mu_i \xi^{\mu+1}_i$, vanishes. What is left is Gaussian noise, whose
+covariance follows from
+$y_{\mu+1}(t+1) = z_{\mu+1}(t+1) + G(t+1, t)\, N^{(1-p)/2} f(y_\mu(t))$
+with a Gaussian z of covariance C: at p = 1 the overlaps carry the noise on, from p = 2 on they do
+not.
 """
 
 from typing import NamedTuple
