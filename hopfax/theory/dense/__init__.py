@@ -28,6 +28,11 @@ There are three levels of the theory:
 - `solve_gfa`: the full theory for any number of steps, on quasi-random paths; `basin_edge`,
   `convergence_time` and `apparent_capacity` are read from its trajectories.
 
+A network that goes from each memory to the next has an exact theory without paths:
+`sequence_trajectory`, `sequence_capacity` and their companions. What is recalled without any error
+at finite size, with powers and exponentials, is told by `transition_recall` and
+`error_free_capacity`.
+
 In terms of the scaled load $\alpha' = \alpha K(1)$ all power and n-body models of one order have
 the same memoryless map, and so the same $\alpha'_c$.
 

@@ -147,12 +147,12 @@ def fixed_points(
     signal = kernel.signal(one)
     target = jnp.sqrt(2 * load * kernel(one)) / jnp.where(signal > 0, signal, 1.0)
     order = kernel.order
-    fold = fold * one
+    top = fold * one
     excess = lambda x: level(order, x) - stop_gradient(target)  # noqa: E731
-    exists = (load > 0) & (signal > 0) & (excess(fold) >= 0)
-    last = jnp.maximum(1 / stop_gradient(target), 2 * fold)
-    stable = bisect(lambda x: -excess(x), fold, last)
-    unstable = bisect(excess, 0 * fold, fold)
+    exists = (load > 0) & (signal > 0) & (excess(top) >= 0)
+    last = jnp.maximum(1 / stop_gradient(target), 2 * top)
+    stable = bisect(lambda x: -excess(x), top, last)
+    unstable = bisect(excess, 0 * top, top)
     points = (erf(_polished(level, order, x, target)) for x in (unstable, stable))
     unstable, stable = (jnp.where(exists, m, jnp.nan) for m in points)
     return unstable, stable, exists

@@ -70,7 +70,7 @@ def tail(terms: Terms, n: float) -> float:
         log = np.log1p(size) / 2 + 1j * np.arctan2(y, 1 + x)
         z = theta + 1j * part
         integrand = np.exp(n * log - 1j * part + (width * z) ** 2 / 2) / z
-        total += integrand.real @ np.where(part == 0, 0.5, 1.0)
+        total += float(integrand.real @ np.where(part == 0, 0.5, 1.0))
         if f.size > _MANY and abs(integrand).max() < 1e-17 * abs(total):
             break
     return math.exp(exponent) * total * step / math.pi

@@ -124,7 +124,10 @@ def sequence_trajectory(
     check_array("the overlaps", 3 * m0.dtype.itemsize, steps=steps, points=m0.size)
     parts = _followed(model, beta, activation, load.ravel(), m0.ravel(), steps)
     return SequenceTrajectory(
-        *(jnp.where(valid[..., None], part.reshape(*m0.shape, -1), jnp.nan) for part in parts)
+        *(
+            jnp.where(valid[..., None], part.reshape(*m0.shape, steps + 1), jnp.nan)
+            for part in parts
+        )
     )
 
 

@@ -234,8 +234,10 @@ def _force(interaction, N, top):
     model = kernel(interaction)
 
     def force(y):
-        y = jnp.asarray(y, float)
-        return np.asarray(finite(model, y, N)[0], float)
+        values = finite(model, jnp.asarray(y, float), N)[0]
+        if not is_concrete(values):
+            raise TypeError("`interaction` must have known weights, but they are traced by JAX.")
+        return np.asarray(values, float)
 
     signal = float(force(float(top)))
     if not signal > 0:
