@@ -215,7 +215,7 @@ ALL = [
 
 @pytest.mark.parametrize("interaction", [*ALL, Exponential(0.3), Exponential(1.0)])
 def test_the_error_of_a_neuron_is_exact(interaction):
-    for N, M in ((7, 2), (8, 5), (11, 6)):
+    for N, M in ((7, 2), (8, 5)):
         found = dense.transition_recall(interaction, N, M).error
         # the Gaussian of width 1/20 of the tilt that is added: for few memories, whose sums are
         # far apart, it does less
@@ -272,7 +272,7 @@ def test_transitions_of_networks(interaction, N, M, networks, keep_diagonal):
 
 
 @pytest.mark.parametrize(
-    "interaction, N", [(Power(3), 40), (Quadratic(), 60), (Exponential(1.0), 14)]
+    "interaction, N", [(Power(3), 40), (Quadratic(), 80), (Exponential(1.0), 14)]
 )
 def test_the_capacity_is_between_what_networks_recall_and_what_they_do_not(interaction, N):
     rng, networks = np.random.default_rng(8), 300
@@ -285,7 +285,7 @@ def test_the_capacity_is_between_what_networks_recall_and_what_they_do_not(inter
     assert dense.transition_recall(interaction, N, M).sequence >= 0.5
     assert dense.transition_recall(interaction, N, M + 1).sequence < 0.5
     chance, error = recalled(M)
-    assert abs(chance - dense.transition_recall(interaction, N, M).sequence) < error + 0.05
+    assert abs(chance - dense.transition_recall(interaction, N, M).sequence) < error + 0.04
     more, fewer = math.ceil(1.25 * M) + 1, math.floor(0.75 * M) - 1
     assert recalled(more)[0] < 0.5 - error < 0.5 + error < recalled(fewer)[0]
 
@@ -297,10 +297,9 @@ def test_capacities_of_large_networks_obey_their_laws():
         x = norm.isf(math.log(2) / places)
         assert pytest.approx(N**2 / 3 / x**2, rel=0.03) == M  # noise of M memories is not Gaussian
     # the exponential: equal memories, and those that differ in one neuron
-    for rate, N in ((0.4, 60), (1.0, 60)):
-        expected = math.sqrt(2 * math.log(2) / (1 + N / 2)) * 2 ** (N / 2)
-        found = dense.error_free_capacity(Exponential(rate), N)
-        assert found == pytest.approx(expected, rel=2e-3)
+    expected = math.sqrt(2 * math.log(2) / (1 + 60 / 2)) * 2 ** (60 / 2)
+    found = dense.error_free_capacity(Exponential(0.5), 60)
+    assert found == pytest.approx(expected, rel=2e-3)
     # rates below 0.22: the noise of all memories
     noise = dense.error_free_capacity(Exponential(0.1), 100)
     assert noise < math.sqrt(2 * math.log(2) / 51) * 2.0**50 / 100
@@ -338,7 +337,7 @@ def test_more_is_asked_of_a_sequence_and_a_higher_probability():
         (lambda: dense.transition_recall(ManyBody(4), 3, 5), "`N` = 3 neurons are too few"),
         (lambda: dense.error_free_capacity(Power(3), 10, 1.0), r"`probability` must be in \(0, 1"),
         (lambda: dense.error_free_capacity(Power(3), 10, what="item"), "`what` must be one of"),
-        (lambda: dense.error_free_capacity(Exponential(1.0), 250), "`N` = 250 has a capacity"),
+        (lambda: dense.error_free_capacity(Exponential(9.0), 250), "`N` = 250 has a capacity"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
