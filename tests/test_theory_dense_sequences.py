@@ -228,7 +228,17 @@ def test_the_error_of_a_neuron_of_order_two_is_a_binomial_tail():
         expected = binom.sf(math.floor(least), K, 0.5)
         expected += binom.pmf(least, K, 0.5) / 2 if least % 1 == 0 else 0
         found = dense.transition_recall(Quadratic(), N, M).error
-        assert found == pytest.approx(expected, rel=2e-3)
+        assert found == pytest.approx(expected, rel=2e-3, abs=0.0)
+
+
+def test_rare_errors_are_those_of_a_memory_that_equals_the_state():
+    """1 memory of 2^119 agrees with all other neurons, and is wrong in a quarter of the cases; the
+    logarithms of the generating function are of the size 1e-18."""
+    M = 2**60
+    found = dense.transition_recall(Exponential(3.0), 120, M).error
+    assert found == pytest.approx(M * 2.0**-119 / 4, rel=2e-3, abs=0.0)
+    # Where many neurons err nothing overflows.
+    assert dense.transition_recall(Exponential(1.0), 60, M).sequence == 0.0
 
 
 def wrong_neurons(rng, interaction, N, M, keep_diagonal=False):

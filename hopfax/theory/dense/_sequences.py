@@ -100,7 +100,9 @@ def sequence_trajectory(
     Assumes independent unbiased patterns whose sequence does not close within the run (a cycle of
     M memories, a chain, a permutation of long cycles), parallel updates and $N \to \infty$, with or
     without a coupling of the neurons to themselves. Networks of N neurons scatter by
-    $O(N^{-1/2})$. Order 2: Düring, Coolen, Sherrington 1998, cond-mat/9805073. Orders from 3 on
+    $O(N^{-1/2})$; where this makes some of them lose the sequence, their mean is lower: for n = 3
+    and N = 200 by 0.014 after four steps from m0 = 0.9 at 95 % of capacity, by 0.03 at 119 %.
+    Order 2: Düring, Coolen, Sherrington 1998, cond-mat/9805073. Orders from 3 on
     and graded units: derived here.
 
     **Example:**

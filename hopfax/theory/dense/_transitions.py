@@ -234,7 +234,8 @@ def _kept_by_the_field(q, lasting, M):
     weight, b = weight / weight.sum(), g * math.sqrt(lasting)
     x, spread = -ndtri(q), math.sqrt(1 - lasting)
     wrong = (ndtr((b - x) / spread) + ndtr((-b - x) / spread)) / 2
-    return M * q + math.log(weight @ np.exp(-M * wrong))
+    least = wrong.min()
+    return M * (q - least) + math.log(weight @ np.exp(-M * (wrong - least)))
 
 
 def _merged(f, logp):
