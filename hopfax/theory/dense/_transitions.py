@@ -73,7 +73,7 @@ def transition_recall(
 
     **Returns:** a `TransitionRecall` of Python numbers. `error` is exact to 1e-3 of itself (below
     1e-39 an upper bound). `transition` was within 0.01 and `sequence` within 0.04 of simulated
-    networks of 12 to 200 neurons; independent neurons would be off by up to 0.13 and 0.25.
+    networks of 12 to 200 neurons; independent neurons would be off by up to 0.13 and 0.23.
 
     **Raises:** ValueError for Softmax, whose states are not signs, for an interaction without a
     finite-size form, and where N is too small for its order.
@@ -116,8 +116,9 @@ def error_free_capacity(
     rate $\lambda$ Gaussian noise gives, as there, $M_T \to \beta^{N-1} / 2 \ln N$ and
     $M_S \to \beta^{N-1} / (2 N \ln \beta)$ with
     $\beta = e^{2\lambda} / \cosh 2\lambda < 2$. Random memories do not attain the second: two of M
-    memories are equal with probability $M^2 2^{-N} / 2$, and what follows is then ambiguous; also,
-    of two that differ in one neuron one is recalled with an error. Together,
+    memories are equal with probability $M^2 2^{-N} / 2$, and what follows is then ambiguous; and
+    of two that differ in one neuron, one is followed by an error if their successors differ there.
+    Together,
 
     $$M_S \to \Big[ \frac{2\, \ln(1/P)}{1 + N/2} \Big]^{1/2} 2^{N/2}
     \qquad (\beta > \sqrt 2,\; \lambda > 0.2203).$$
@@ -131,7 +132,7 @@ def error_free_capacity(
 
     **Returns:** M, a Python int, such that M memories reach `probability` and a number larger by
     0.1 % (or 1) does not; 1 if two memories do not. The approximations of `transition_recall`
-    put it off by less than 1 %. It takes about a second for N = 1000 and ten for N = 10,000.
+    put it off by 1 to 2 %. It takes about a second for N = 1000 and ten for N = 10,000.
 
     **Raises:** as `transition_recall` does; ValueError for a capacity above 1e30.
 
