@@ -151,6 +151,21 @@ def of_theory():
         dense.map_trajectory,
         dict(interaction=power, load=0.05, m0=0.6, steps=2),
     )
+    finite = dict(interaction=power, N=10)
+    yield "transition_recall", dense.transition_recall, finite | dict(M=20)
+    yield (
+        "error_free_capacity",
+        dense.error_free_capacity,
+        finite | dict(probability=0.5, what="sequence", keep_diagonal=True),
+    )
+    yield "sequence_capacity", dense.sequence_capacity, dict(interaction=power)
+    yield "sequence_correlation", dense.sequence_correlation, point | dict(steps=2)
+    yield (
+        "sequence_fixed_points",
+        dense.sequence_fixed_points,
+        dict(interaction=power, load=0.05),
+    )
+    yield "sequence_trajectory", dense.sequence_trajectory, point | dict(steps=2, beta=2.0)
     yield "solve_gfa", dense.solve_gfa, point | dict(steps=2, beta=2.0) | gfa
     yield (
         "solve_gfa graded",
@@ -835,6 +850,7 @@ MAPPED = {
     *("basin_edge", "critical_gain", "dwell_time", "escape_time", "fixed_points", "noise_limit"),
     *("gain_for_period", "retrieval_amplitude", "saliency_map", "saliency_orbit", "switch_time"),
     *("visited_before_collapse", "exponential_load", "finite_first_step", "map_fixed_points"),
+    *("sequence_trajectory", "sequence_fixed_points"),
     *("map_step", "map_trajectory", "balanced_spectrum", "contraction_rate", "crosstalk"),
     *("critical_saliency", "design", "phase", "spectrum", "stability", "critical_inhibition"),
     *("domain", "error_band"),

@@ -28,6 +28,11 @@ There are three levels of the theory:
 - `solve_gfa`: the full theory for any number of steps, on quasi-random paths; `basin_edge`,
   `convergence_time` and `apparent_capacity` are read from its trajectories.
 
+A network that goes from each memory to the next has an exact theory without paths:
+`sequence_trajectory`, `sequence_capacity` and their companions. What is recalled without any error
+at finite size, with powers and exponentials, is told by `transition_recall` and
+`error_free_capacity`.
+
 In terms of the scaled load $\alpha' = \alpha K(1)$ all power and n-body models of one order have
 the same memoryless map, and so the same $\alpha'_c$.
 
@@ -50,6 +55,13 @@ from ._first_steps import FirstSteps, first_steps
 from ._gfa import Solution, solve_gfa
 from ._kernels import Kernel, input_driven_kernel, kernel
 from ._map import MapFixedPoints, map_fixed_points, map_step, map_trajectory
+from ._sequence_capacity import (
+    SequenceFixedPoints,
+    sequence_capacity,
+    sequence_fixed_points,
+)
+from ._sequences import SequenceTrajectory, sequence_correlation, sequence_trajectory
+from ._transitions import TransitionRecall, error_free_capacity, transition_recall
 
 __all__ = [
     "ApparentCapacity",
@@ -60,11 +72,15 @@ __all__ = [
     "FirstSteps",
     "Kernel",
     "MapFixedPoints",
+    "SequenceFixedPoints",
+    "SequenceTrajectory",
     "Solution",
+    "TransitionRecall",
     "apparent_capacity",
     "basin_edge",
     "capacity",
     "convergence_time",
+    "error_free_capacity",
     "exponential_load",
     "finite_first_step",
     "first_steps",
@@ -73,7 +89,12 @@ __all__ = [
     "map_fixed_points",
     "map_step",
     "map_trajectory",
+    "sequence_capacity",
+    "sequence_correlation",
+    "sequence_fixed_points",
+    "sequence_trajectory",
     "solve_gfa",
+    "transition_recall",
 ]
 
 

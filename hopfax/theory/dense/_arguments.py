@@ -2,8 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ..._errors import check_at_least
+from ..._activations import AbstractActivation
+from ..._errors import as_float, check_at_least
 from ..._types import ArrayLike, is_concrete
 from .._parameters import check_scalar, floats
 from ._kernels import Kernel, Model, kernel
@@ -75,3 +77,24 @@ def standard_error(values: jax.Array) -> jax.Array:
     if count == 1:
         return jnp.full_like(values[0], jnp.nan)
     return values.std(0, ddof=1) / count**0.5
+
+
+def checked_beta(
+    beta: ArrayLike, activation: AbstractActivation | None, dtype: np.dtype
+) -> jax.Array:
+    """The inverse temperature of signs as a scalar > 0."""
+    if activation is not None:
+        raise ValueError("`beta` is the temperature of signs: leave it out with `activation`.")
+    beta = as_float(beta, "beta", dtype)
+    check_scalar(beta, "beta")
+    check_at_least(beta, "beta", 0.0, strict=True)
+    return beta
+
+
+def check_activation(activation: AbstractActivation, model: Kernel) -> None:
+    """TypeError unless it is an activation; ValueError for the input-driven network."""
+    if not isinstance(activation, AbstractActivation):
+        name = type(activation).__name__
+        raise TypeError(f"`activation` must be an activation of hopfax, but is {name}.")
+    if model.input_driven:
+        raise ValueError("`activation` is not derived for the input-driven network.")

@@ -6,10 +6,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation, HardTanh
-from ..._errors import as_count, as_float, check_at_least, check_bool
+from ..._errors import as_count, check_bool
 from ..._types import ArrayLike
-from .._parameters import check_scalar
-from ._arguments import checked_point, held_by_paths, standard_error
+from ._arguments import (
+    check_activation,
+    checked_beta,
+    checked_point,
+    held_by_paths,
+    standard_error,
+)
 from ._kernels import Model, kernel
 from ._paths import Setting, follow, of_signs
 from ._sobol import noise
@@ -115,10 +120,10 @@ def solve_gfa(
         )
     valid = (load > 0) & (abs(m0) <= 1) & held_by_paths(model, load)
     if beta is not None:
-        beta = _checked_beta(beta, activation, load.dtype)
+        beta = checked_beta(beta, activation, load.dtype)
         valid = valid & (beta > 0)
     if activation is not None:
-        _check_activation(activation, model)
+        check_activation(activation, model)
     setting = Setting(model, load, m0, beta, activation, mu, bool(self_coupling))
     if activation is None or isinstance(activation, HardTanh):
         setting = of_signs(setting)
@@ -131,20 +136,3 @@ def solve_gfa(
     m, C, G, Gam = follow(setting, drawn, steps)
     parts = (m.mean(0), standard_error(m), C.mean(0), G.mean(0), Gam.mean(0))
     return Solution(*(jnp.where(valid, part, jnp.nan) for part in parts))
-
-
-def _checked_beta(beta, activation, dtype):
-    if activation is not None:
-        raise ValueError("`beta` is the temperature of signs: leave it out with `activation`.")
-    beta = as_float(beta, "beta", dtype)
-    check_scalar(beta, "beta")
-    check_at_least(beta, "beta", 0.0, strict=True)
-    return beta
-
-
-def _check_activation(activation, model):
-    if not isinstance(activation, AbstractActivation):
-        name = type(activation).__name__
-        raise TypeError(f"`activation` must be an activation of hopfax, but is {name}.")
-    if model.input_driven:
-        raise ValueError("`activation` is not derived for the input-driven network.")

@@ -1,5 +1,6 @@
 """The memoryless theory: a map of the overlap, its iterates and its fixed points."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -17,7 +18,7 @@ from .._parameters import floats
 from .._search import bisect
 from ._arguments import plain_kernel
 from ._capacity import highest, level
-from ._kernels import Model
+from ._kernels import Kernel, Model
 
 _LEAST = 1e-6  # the slope below which a fixed point counts as the fold
 
@@ -129,7 +130,7 @@ def map_fixed_points(interaction: Model, load: ArrayLike) -> MapFixedPoints:
     model = plain_kernel(interaction, "map_fixed_points")
     (load,) = floats(load=load)
     check_at_least(load, "load", 0.0, strict=True)
-    return MapFixedPoints(*_fixed_points(model, load))
+    return MapFixedPoints(*fixed_points(level, highest(model.order), model, load))
 
 
 def _step(kernel, load, m):
@@ -137,31 +138,35 @@ def _step(kernel, load, m):
 
 
 @jitted
-def _fixed_points(kernel, load):
+def fixed_points(
+    level: Callable, fold: float, kernel: Kernel, load: Float[Array, "..."]
+) -> tuple[Float[Array, "..."], Float[Array, "..."], Bool[Array, "..."]]:
+    r"""Lower and upper solution of level(order, x) = $\sqrt{2 \alpha'}$, as overlaps erf(x), and
+    whether they exist; `level` has one maximum, at x = `fold`."""
     one = jnp.ones_like(load)
     signal = kernel.signal(one)
     target = jnp.sqrt(2 * load * kernel(one)) / jnp.where(signal > 0, signal, 1.0)
     order = kernel.order
-    fold = highest(order) * one
+    top = fold * one
     excess = lambda x: level(order, x) - stop_gradient(target)  # noqa: E731
-    exists = (load > 0) & (signal > 0) & (excess(fold) >= 0)
-    last = jnp.maximum(1 / stop_gradient(target), 2 * fold)
-    stable = bisect(lambda x: -excess(x), fold, last)
-    unstable = bisect(excess, 0 * fold, fold)
-    points = (erf(_polished(order, x, target)) for x in (unstable, stable))
+    exists = (load > 0) & (signal > 0) & (excess(top) >= 0)
+    last = jnp.maximum(1 / stop_gradient(target), 2 * top)
+    stable = bisect(lambda x: -excess(x), top, last)
+    unstable = bisect(excess, 0 * top, top)
+    points = (erf(_polished(level, order, x, target)) for x in (unstable, stable))
     unstable, stable = (jnp.where(exists, m, jnp.nan) for m in points)
     return unstable, stable, exists
 
 
-def _polished(order, x, target):
+def _polished(level, order, x, target):
     """One Newton step from `x`, with the derivatives with respect to `target`. At the fold the
     slope vanishes: there the step is left out, and derivatives are 0."""
-    function, x = eqx.Partial(_excess, order, target), stop_gradient(x)
+    function, x = eqx.Partial(_excess, level, order, target), stop_gradient(x)
     value, slope = jax.jvp(function, (x,), (jnp.ones_like(x),))
     regular = abs(slope) > _LEAST
     x = x - jnp.where(regular, value / jnp.where(regular, slope, 1.0), 0.0)
     return implicit_root(function, stop_gradient(x), _LEAST)
 
 
-def _excess(order, target, x):
+def _excess(level, order, target, x):
     return level(order, x) - target
