@@ -67,8 +67,9 @@ def iterate(
         `jit` or `vmap` cannot be looked into.
 
     **Returns:** a `Trajectory` with `ts` 0, 1, ..., `steps`, `overlaps` (steps + 1, memories
-    tracked), no saliency, and the switches: the steps at which another of these memories leads than
-    before, so that `hopfax.observables.visited`, `dwell_times`, `classify` read it.
+    tracked), no saliency, and the switches: the steps at which another of these memories, counted
+    by the columns of `overlaps`, leads than before, so that `hopfax.observables.visited`,
+    `dwell_times` and `classify` read it.
     `stats["moved"]` is how many neurons the last step changed: 0 at a fixed point.
 
     **Raises:** ValueError/TypeError for bad arguments; `SimulationError` if the run fails and

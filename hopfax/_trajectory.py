@@ -205,7 +205,8 @@ class Trajectory(Reported, eqx.Module):
         for key in ("time", "source", "target", "retrieved"):
             values = np.asarray(getattr(self.switches, key))[:count]
             data[f"switch_{key}"] = ("switch", values)
-        time = ("time", np.asarray(self.ts), {"units": "fast time constants"})
+        unit = "steps" if self.method == "iterate" else "fast time constants"
+        time = ("time", np.asarray(self.ts), {"units": unit})
         memory = np.arange(self.overlaps.shape[1])
         if self.escapes is not None:
             escapes = np.asarray(self.escapes)

@@ -17,6 +17,7 @@ FORMS = {
     "matrix": {"delay": 2, "transition": "matrix"},
     "in turn": {"delay": 2, "update": "cyclic"},
     "in turn at once": {"update": "cyclic"},
+    "weighed in turn": {"delay": [0.3], "update": "cyclic"},
     "kept": {"delay": 1, "keep_diagonal": True},
 }
 
@@ -88,6 +89,18 @@ def test_memories_last_until_the_trace_has_risen(share, tau):
     assert (np.abs(dwells - expected) <= 1).all() and len(dwells) > 3
 
 
+@pytest.mark.parametrize("delay", [2, (0.0, 0.0, 1.0)])
+@pytest.mark.parametrize("follow", [hx.Exponential(), hx.Power(3)])
+def test_shares_compare_exponential_terms_with_others(delay, follow):
+    """Whether or not a term leaves neurons out of their own field."""
+    patterns = hx.patterns.hadamard(4, 64)
+    for hold in (hx.Exponential(), hx.Power(3)):
+        held = hx.DenseSequence(patterns, hold, follow, share=0.6, delay=delay)
+        assert visits(held, 9)[0].tolist() == [0]
+        moved = hx.DenseSequence(patterns, hold, follow, share=0.4, delay=delay)
+        assert (visits(moved, 20)[1] == 3).all()
+
+
 def test_a_share_of_all_or_nothing_is_one_of_the_terms():
     xi, h, _ = random_case(9, N=20, M=6)
     patterns = hx.Patterns(xi)
@@ -152,7 +165,7 @@ def test_noise_needs_a_key_and_moves_the_sequence_on():
         ({"tau": 0.5}, "`tau`"),
         ({"transition": None}, "`transition`"),
         ({"follow": hx.Softmax()}, "`hold` and `follow`"),
-        ({"follow": hx.ManyBody(3), "tau": 2.0}, "ManyBody"),
+        ({"follow": hx.ManyBody(3), "tau": 2.0}, "`follow`: ManyBody is of states of signs"),
     ],
 )
 def test_wrong_arguments_are_named(wrong, message):
@@ -162,12 +175,15 @@ def test_wrong_arguments_are_named(wrong, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.usefixtures("as_a_user_runs_it")
 def test_states_of_another_network_are_refused():
     network = hx.DenseSequence(
         hx.patterns.hadamard(4, 16), hx.Power(3), hx.Power(3), share=0.4, delay=2
     )
     with pytest.raises(TypeError, match="no past"):
         hx.iterate(network, hx.SpinState(network.patterns.pattern(0)), 2)
+    with pytest.raises(TypeError, match="no past"):
+        network.field(np.ones(16))
     other = hx.DenseSequence(
         hx.patterns.hadamard(4, 16), hx.Power(3), hx.Power(3), share=0.4, delay=5
     )

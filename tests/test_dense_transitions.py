@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import assert_close
-from jax.experimental.sparse import BCOO
-from scipy.sparse import coo_array
+from jax.experimental import sparse
+from scipy.sparse import coo_array, csc_array
 from test_dense import random_case, step
 
 import hopfax as hx
@@ -30,7 +30,7 @@ def calls(P, kind):
         return following, A
     A = rng.integers(-2, 3, (P, P)) * (rng.random((P, P)) < (0.4 if kind != "full" else 1.0)) * 0.5
     A[:, 1] = 0  # a memory that calls none
-    given = {"full": lambda: A, "bcoo": lambda: BCOO.fromdense(jnp.asarray(A))}
+    given = {"full": lambda: A, "bcoo": lambda: sparse.BCOO.fromdense(jnp.asarray(A))}
     return given.get(kind, lambda: coo_array(A))(), A
 
 
@@ -226,6 +226,10 @@ def test_a_long_sequence_is_replayed():
         (np.ones((3, 3)), "(P, P)"),
         (np.full((4, 4), np.nan), "finite"),
         (coo_array(np.ones((3, 3))), "(P, P)"),
+        (coo_array(1j * np.eye(4)), "real"),
+        (coo_array([[0, 0, 0, 0], [0, 0, np.nan, 0], [0, 0, 0, 0], [0, 0, 0, 0]]), "(1, 2)"),
+        ([], "(P,)"),
+        (np.ones((2, 2, 2)), "(2, 2, 2)"),
         (
             hx.DenseMemory(hx.patterns.hadamard(3, 8), hx.Power(3), transition="chain").transition,
             "among 3 memories",
@@ -236,6 +240,23 @@ def test_wrong_transitions_name_what_is_expected(given, message):
     with pytest.raises((ValueError, TypeError)) as caught:
         hx.DenseMemory(hx.patterns.hadamard(4, 16), hx.Power(3), transition=given)
     assert "`transition`" in str(caught.value) and message in str(caught.value)
+
+
+def test_every_sparse_matrix_is_the_full_one():
+    A = np.random.default_rng(0).integers(-1, 3, (4, 4)) * 1.0
+    patterns = hx.patterns.random(jax.random.key(1), 4, 12)
+    h = patterns.corrupt(jax.random.key(2), 1, 3)
+    full = hx.DenseMemory(patterns, hx.Power(3), transition=A)
+    expected = full.field(full.init(h))
+    kinds = [getattr(sparse, name).fromdense for name in ("BCOO", "BCSR", "COO", "CSR", "CSC")]
+    kinds += [lambda A: sparse.BCOO.fromdense(A, n_batch=1), lambda A: csc_array(np.asarray(A))]
+    for made in kinds:
+        network = hx.DenseMemory(patterns, hx.Power(3), transition=made(jnp.asarray(A)))
+        assert (network.field(network.init(h)) == expected).all()
+    texts = [
+        str(hx.DenseMemory(patterns, hx.Power(3), transition=kind)) for kind in ("cyclic", "chain")
+    ]
+    assert texts[0] != texts[1]
 
 
 def test_a_memory_that_moves_has_no_energy():

@@ -30,14 +30,14 @@ def test_a_film_of_images_that_resemble_each_other():
     assert example.of_film(frames, hx.Power(3)).items > 0.9
 
 
-def test_the_capacity_of_random_sequences_is_about_that_law():
-    """At N = 64 and order 3 errors begin between a third and four times what it says."""
+def test_the_capacity_of_random_sequences_is_that_of_runs():
+    """At N = 64 and order 3 errors begin between half and twice what the theory says."""
     law = example.capacity(hx.Power(3), 64)
-    assert abs(law - 64**2 / (2 * 3 * 3 * np.log(64))) < 1e-9
 
     def replayed(M):
         items = np.random.default_rng(0).choice([-1.0, 1.0], (int(M), 64))
         states = example.replayed(items, hx.Power(3), 0)
         return (states == items).all()
 
-    assert replayed(law / 3) and not replayed(4 * law)
+    assert replayed(law / 2) and not replayed(2 * law)
+    assert example.capacity(hx.Exponential(1.0), 432) == np.inf

@@ -24,6 +24,7 @@ def test_a_run_retrieves_and_rests(network):
     assert int(jnp.argmax(jnp.abs(run.overlaps[-1]))) == 3
     dataset = run.to_xarray()
     assert dataset.overlap.dims == ("time", "memory") and dataset.attrs["method"] == "iterate"
+    assert dataset.time.attrs["units"] == "steps"
 
 
 def test_a_run_goes_on_where_it_ended(network):

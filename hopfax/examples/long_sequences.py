@@ -11,9 +11,8 @@ more; of equal ones the first is taken.
 Each is replayed once from its first item with some signs changed, by interactions of several
 orders. Counted are the letters (or pixels) that are wrong, the items at which the state is not
 exactly the one that is due, and which item was the first such. Beside it: how many *random*
-memories of this size an interaction of this order replays without any error, to leading order,
-$N^{n-1} / [2 (2n - 3)!! n \log N]$ (Chaudhry, Zavatone-Veth, Krotov, Pehlevan 2023,
-arXiv:2306.04532). Items that resemble each other are fewer.
+memories of this size are replayed without any error, `hopfax.theory.dense.error_free_capacity`.
+Items that resemble each other are fewer.
 
 `python -m hopfax.examples.long_sequences [--letters 2000] [--window 27] [--code 16]`
 """
@@ -31,6 +30,7 @@ from .._interactions import AbstractInteraction, Exponential, Power
 from .._iterate import iterate
 from ..networks import DenseMemory
 from ..patterns import Patterns, pack
+from ..theory.dense import error_free_capacity
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"
 TOPIC = "specialnames"
@@ -101,12 +101,11 @@ def _spins(t, state, network):
 
 
 def capacity(interaction: AbstractInteraction, N: int) -> float:
-    """So many random memories are replayed without any error; NaN where the law is not known."""
-    n = getattr(interaction, "order", None)
-    if n is None:
-        return math.nan
-    odd = math.prod(range(1, 2 * n - 2, 2))
-    return N ** (n - 1) / (2 * odd * n * math.log(N))
+    """So many random memories are replayed without any error in half of all cases."""
+    try:
+        return error_free_capacity(interaction, N, keep_diagonal=True)
+    except ValueError:  # more than it counts, 1e30
+        return math.inf
 
 
 def of_text(text: np.ndarray, window: int, code: int, interaction: AbstractInteraction) -> Replay:

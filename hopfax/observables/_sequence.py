@@ -106,8 +106,9 @@ def visited(
     Under a trace padded with -1 to a fixed length, otherwise only as many as there were.
 
     **Arguments:** `trajectory`: one run, no batch. `items`: (P,) by which number to name each
-    memory, such as `hopfax.SequenceFit.items`; by default its own. Or a name for each, of which a
-    list is then returned.
+    memory, such as `hopfax.SequenceFit.items`; by default the column of its overlaps, which is its
+    own number unless `hopfax.iterate` was told which memories to `track`: then `items=track`. Or a
+    name for each, of which a list is then returned.
 
     **Raises:** ValueError for a batch, or for `items` that are not one for each memory; TypeError
     for names under a trace.
@@ -315,8 +316,8 @@ def summary(trajectory: Trajectory) -> dict[str, Array]:
 
     `regime` (a code into `REGIMES`), `switches` (how many memories were retrieved after the first),
     `dwell` (the last one, NaN without two switches), `overlap` (the largest at the end). `switches`
-    and `dwell` come from the log, which holds 64 switches; for more of them pass a method with a
-    longer one, such as `EventDriven(switches=...)`.
+    and `dwell` come from the log, which holds 64 switches (of `hopfax.iterate` 4096); for more of
+    them pass a method with a longer one, such as `EventDriven(switches=...)`.
 
     **Raises:** ValueError for a batch.
 

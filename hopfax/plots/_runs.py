@@ -80,7 +80,7 @@ def trajectory(
         style = dict(color="0.25", lw=0.8, ls="--", zorder=0, label="predicted switch")
         marks = [ax.axvline(time, **style) for ax in axes for time in times][:1]
     _name(axes[0], lines, marks, coarse)
-    axes[-1].set_xlabel("time (fast time constants)")
+    axes[-1].set_xlabel("step" if traj.method == "iterate" else "time (fast time constants)")
     axes[-1].set_xlim(ts[0], ts[-1])
     return axes
 

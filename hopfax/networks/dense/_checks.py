@@ -77,8 +77,8 @@ def check_consistency(memory: "DenseMemory") -> None:
         ),
         (
             not signs and without and not isinstance(memory.interaction, Quadratic | Power),
-            f"`keep_diagonal=False` of graded neurons is known for Quadratic and Power, not "
-            f"for {kind}; keep it, or use signs.",
+            f"graded neurons can be left out of their own field for Quadratic and Power, not for "
+            f"{kind}: say keep_diagonal=True, or use signs.",
         ),
         (
             without and not memory.patterns.binary,
@@ -161,4 +161,13 @@ def check_same_kind(
         raise ValueError(
             "`hold` and `follow` must both be Softmax or neither, as its states are means of "
             "memories; for signs use Exponential, or give an `activation`."
+        )
+
+
+def check_felt(follow: AbstractInteraction, signs: bool) -> None:
+    """ValueError for an interaction that cannot feel a past that is no state of signs."""
+    if isinstance(follow, ManyBody | Simplicial) and not signs:
+        raise ValueError(
+            f"`follow`: {type(follow).__name__} is of states of signs, and a mean of them (`tau`, "
+            "or weights as `delay`) is none; give `delay` as a number of steps."
         )

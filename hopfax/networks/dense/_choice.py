@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._interactions import AbstractInteraction, Power, Quadratic
@@ -73,6 +74,15 @@ field_without_self = eqx.filter_custom_jvp(field_of)
 @field_without_self.def_jvp
 def _(primals, tangents):
     return field_without_self(*primals), eqx.filter_jvp(_literal_field, primals, tangents)[1]
+
+
+def field_at_a_memory(memory: "DenseMemory") -> Float[Array, ""] | float:
+    r"""The size of an exponential field at a memory itself, $e^{-2\beta}$ where neurons are left
+    out of their own; 1 else."""
+    if not memory.interaction.exponential or memory.keep_diagonal:
+        return 1.0
+    one = jnp.ones((), memory.patterns.dtype)
+    return jnp.exp(-2 * memory.interaction.force(one, memory.patterns.N))
 
 
 def whole_field(memory: "DenseMemory", x: PerNeuron, stimulus: PerNeuron | None) -> PerNeuron:

@@ -67,7 +67,8 @@ class DenseMemory(AbstractMap):
       (the overlap $X^\mu$ stays that with $\xi^\mu$): "cyclic" (each calls the next one, the last
       one the first), "chain" (the last one calls none), the numbers (P,) of the memories that
       each one calls (-1: none), or the matrix $A$ (P, P), entries `[next, current]`, full or
-      sparse (of SciPy or `jax.experimental.sparse`). Such a memory has no energy. Sompolinsky,
+      sparse (of SciPy or `jax.experimental.sparse`; kept as a table of the calls of each memory, as
+      wide as the longest list). Such a memory has no energy. Sompolinsky,
       Kanter 1986; Chaudhry, Zavatone-Veth, Krotov, Pehlevan 2023, arXiv:2306.04532.
     - `beta`: inverse temperature of Glauber dynamics, $P(h_i = s) = \frac12 (1 + s \tanh \beta
       u_i)$. Default: temperature zero.

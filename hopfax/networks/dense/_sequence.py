@@ -6,13 +6,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..._activations import AbstractActivation
-from ..._errors import as_float, check_shape, check_within
+from ..._errors import as_float, check_shape, check_within, shown
 from ..._interactions import AbstractInteraction
 from ..._types import ArrayLike, PerNeuron, PerPattern
 from ...patterns import AbstractPatterns
 from .._base import AbstractMap, Bound
-from ._checks import check_same_kind, checked_key, checked_spins, checked_stimulus, known_spins
-from ._choice import feel_of, response_of, whole_field
+from ._checks import (
+    check_felt,
+    check_same_kind,
+    checked_key,
+    checked_spins,
+    checked_stimulus,
+    known_spins,
+)
+from ._choice import feel_of, field_at_a_memory, response_of, whole_field
 from ._domain import interaction_bounds
 from ._memory import DenseMemory
 from ._spins import SpinState
@@ -33,7 +40,7 @@ class DenseSequence(AbstractMap):
 
     the fields of two `DenseMemory`: one whose memories hold themselves, and one whose memories call
     others, $\eta^\mu = \sum_\nu A_{\nu\mu} \xi^\nu$. The second feels the past, $\bar h$: the state
-    `delay` steps ago, a weighted mean of the last states, or a low-pass trace with the time
+    `delay` steps ago, a weighted sum of the last ones, or a low-pass trace with the time
     constant `tau`. As overlaps are linear, this is also the trace of the overlaps. Without noise
     from other memories a memory lasts `delay` + 1 steps if $\lambda < 1/2$, and for ever else. With
     a trace, and $q = 1 - 1/\tau$, it lasts for about the least number of steps t with
@@ -50,10 +57,14 @@ class DenseSequence(AbstractMap):
     - `share`: $\lambda$, between 0 and 1, the weight of the term that holds.
     - `transition`: which memory calls which, as for `DenseMemory`.
     - `delay`: how many steps ago the state is felt by the second term (a Python int), or the
-      weights (T,) of the states 0, 1, ..., T - 1 steps ago. `tau`: the time constant of its trace,
-      at least 1, in steps. At most one of the two; default: no delay.
-    - `beta`, `activation`, `update`, `keep_diagonal`, `block`: as for `DenseMemory`. A term that
-      feels the past leaves nothing out, as a neuron then does not feel itself as it is.
+      weights (T,) of the states 0, 1, ..., T - 1 steps ago, which are added as they are. `tau`: the
+      time constant of its trace, at least 1, in steps. At most one of the two; default: no delay.
+      Where neurons move one after the other, weights and trace are those before the step.
+    - `beta`, `activation`, `update`, `keep_diagonal`, `block`: as for `DenseMemory`. With weights
+      or a trace the second term leaves no neuron out, as these are no states of signs.
+
+    The field of an exponential interaction is in units of that at a memory itself, so that `share`
+    compares terms of all interactions alike (those of powers up to 1/N).
 
     **Raises:** ValueError/TypeError for arguments that contradict each other.
 
@@ -122,6 +133,7 @@ class DenseSequence(AbstractMap):
     def __check_init__(self):
         check_shape(self.share, "share", (), "()")
         as_transition(self.transition, self.patterns)
+        check_felt(self.follow, self.trace.signs)
         for made in (lambda: self.still, self._moving):  # which say what does not fit
             made()
 
@@ -171,15 +183,14 @@ class DenseSequence(AbstractMap):
 
         **Raises:** TypeError/ValueError unless it is one of this network, from `init` or a run.
         """
-        spins = checked_spins(self.still, state.spins, "state.spins")
-        return SpinState(spins, self._past(state))
+        past = self._past(state)
+        return SpinState(checked_spins(self.still, state.spins, "state.spins"), past)
 
     def _past(self, state: SpinState) -> Float[Array, "*T N"]:
         """What is remembered beside a state."""
-        if state.past is None:
-            raise TypeError(
-                "`state` has no past, so it is of another network; make it with init(spins)."
-            )
+        if not isinstance(state, SpinState) or state.past is None:
+            found = "of another network" if isinstance(state, SpinState) else shown(state)
+            raise TypeError(f"`state` has no past; make it with network.init(spins), got {found}.")
         shape = jax.eval_shape(self.trace.begun, state.spins).shape
         check_shape(state.past, "state.past", shape, "that of network.init")
         return as_float(state.past, "state.past", self.patterns.dtype)
@@ -202,8 +213,15 @@ class DenseSequence(AbstractMap):
 
         **Raises:** as that of `DenseMemory`.
         """
+        followed = self._followed(state, stimulus)
         held = self.still.field(SpinState(state.spins), stimulus)
-        return self.share * held + (1 - self.share) * self._followed(state, stimulus)
+        return self._together(held, followed)
+
+    def _together(self, held: Array, followed: Array) -> Array:
+        """The field of both terms, each in units of an exponential field at a memory itself, which
+        is less than 1 where neurons are left out."""
+        unit, moved = (field_at_a_memory(part) for part in (self.still, self._moving()))
+        return self.share * held / unit + (1 - self.share) * followed / moved
 
     def _followed(self, state: SpinState, stimulus: PerNeuron | None) -> PerNeuron:
         """The field of the second term."""
@@ -235,15 +253,15 @@ class DenseSequence(AbstractMap):
     def _one_by_one(self, state: SpinState, stimulus: PerNeuron | None, key) -> PerNeuron:
         h, still, moving = state.spins, self.still, self._moving()
         stimulus = checked_stimulus(still, stimulus)
-        hold, past = feel_of(still, h, stimulus), self._past(state)
-        if past.size:  # it does not change during a step
+        hold = feel_of(still, h, stimulus)
+        if self.trace.present:
+            follow = feel_of(moving, h, stimulus)
+        else:  # of the past, which does not change during a step
             followed = self._followed(state, stimulus)
             follow = lambda i, X, xi, old: followed[i]  # noqa: E731
-        else:
-            follow = feel_of(moving, h, stimulus)
 
         def feel(*site):
-            return self.share * hold(*site) + (1 - self.share) * follow(*site)
+            return self._together(hold(*site), follow(*site))
 
         X = overlap_sums(self.patterns, h, still.signs, self.block)
         return one_by_one(feel, response_of(still), self.patterns, h, X, self.update, key)

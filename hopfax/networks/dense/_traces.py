@@ -21,6 +21,11 @@ class AbstractTrace(eqx.Module):
         """Whether what is felt is a state of signs, if the states are."""
         return False
 
+    @property
+    def present(self) -> bool:
+        """Whether what is felt is the state as it is."""
+        return False
+
     def domain(self) -> Iterator[Bound]:
         """The domain of its parameters."""
         yield from ()
@@ -52,6 +57,10 @@ class Buffer(AbstractTrace):
     @property
     def signs(self):
         return self.weights is None
+
+    @property
+    def present(self):
+        return self.weights is None and self.steps == 0
 
     def domain(self):
         if self.weights is not None:

@@ -21,7 +21,6 @@ from equinox import AbstractClassVar
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from ..._errors import as_count, as_float, as_real, check_finite, check_shape, shown
-from ..._report import Reported
 from ..._types import ArrayLike, PerPattern, is_concrete
 from ...patterns import AbstractPatterns
 from ...patterns._base import pack_bits
@@ -29,7 +28,7 @@ from .._base import Bound
 from ._blocks import Block
 
 
-class AbstractTransition(Reported, eqx.Module):
+class AbstractTransition(eqx.Module):
     """What memories call."""
 
     #: Whether a block needs other memories than its own, the one after it, and the first.
@@ -153,14 +152,17 @@ class Calls(AbstractTransition):
     def of_block(self, block):
         source = block.source
         numbers = jnp.minimum(block.numbers, self.next.shape[0] - 1)
-        total = jnp.zeros((), source.whole.dtype)
-        for k in range(self.next.shape[1]):
-            called = self.next[numbers, k]
+
+        def add(total, calls):
+            called, weight = calls
             rows = jax.vmap(lambda nu: source.whole.rows(nu, 1)[0])(jnp.maximum(called, 0))
             share = (called >= 0).astype(rows.dtype)
-            share = share if self.weight is None else share * self.weight[numbers, k]
-            total = total + share[:, None] * rows
-        return total
+            share = share if weight is None else share * weight
+            return total + share[:, None] * rows, None
+
+        none = jnp.zeros((numbers.size, source.whole.N), source.whole.dtype)
+        weight = None if self.weight is None else self.weight[numbers].T
+        return jax.lax.scan(add, none, (self.next[numbers].T, weight))[0]
 
     def of_neuron(self, xi):
         called = jnp.where(self.next >= 0, xi[self.next], 0.0)
@@ -222,13 +224,15 @@ def as_transition(given: TransitionLike, patterns: AbstractPatterns) -> Abstract
         if given not in ("cyclic", "chain"):
             raise ValueError(f"`transition` must be {_HOW}, got {shown(given)}.")
         return Successors(P, given == "cyclic")
-    if hasattr(given, "tocoo") or type(given).__name__ in ("BCOO", "BCSR"):
+    if hasattr(given, "tocoo") or type(given).__module__.startswith("jax.experimental.sparse"):
         return _sparse(given, patterns)
     values = as_real(given, "transition")
+    if values.ndim not in (1, 2):
+        raise ValueError(f"`transition` must be {_HOW}, got shape {values.shape}.")
     if values.ndim == 1:
         return _numbered(values, P)
+    check_shape(values, "transition", (P, P), "(P, P)")
     values = as_float(values, "transition", patterns.dtype)
-    check_shape(values, "transition", (P, P), f"(P, P), or else {_HOW}")
     check_finite(values, "transition")
     return Matrix(values)
 
@@ -244,12 +248,12 @@ def _fitting(transition: AbstractTransition, P: int) -> AbstractTransition:
 
 def _numbered(numbers: Any, P: int) -> AbstractTransition:
     """Each memory calls the one with this number."""
+    check_shape(numbers, "transition", (P,), "(P,)", f"It may be {_HOW}.")
     if not jnp.issubdtype(numbers.dtype, jnp.integer):
         raise TypeError(
             f"`transition` of shape (P,) must be whole numbers, those of the memories that are "
             f"called, got {numbers.dtype}."
         )
-    check_shape(numbers, "transition", (P,), f"(P,) or (P, P), or else {_HOW}")
     if is_concrete(numbers):
         known = np.asarray(numbers)
         if known.min() < -1 or known.max() >= P:
@@ -267,15 +271,18 @@ def _sparse(matrix: Any, patterns: AbstractPatterns) -> AbstractTransition:
         raise ValueError(
             f"`transition` must have shape (P, P) = ({P}, {P}), got {tuple(matrix.shape)}."
         )
-    coo = matrix.tocoo() if hasattr(matrix, "tocoo") else matrix
-    entries = (coo.row, coo.col, coo.data) if hasattr(coo, "row") else _entries(matrix)
+    entries = _entries(matrix)
     if not all(map(is_concrete, entries)):
         raise TypeError(
             "`transition`: how many memories each one calls is not known under a trace; make the "
             "network outside jit and grad, or give a full matrix."
         )
-    row, column, value = map(np.asarray, entries)
+    row, column = (np.asarray(x) for x in entries[:2])
+    value = np.asarray(as_real(entries[2], "transition"), float)
     kept = (value != 0) & (row < P) & (column < P)
+    if (wrong := np.flatnonzero(kept & ~np.isfinite(value))).size:
+        where = (int(row[wrong[0]]), int(column[wrong[0]]))
+        raise ValueError(f"`transition` must be finite, but is {value[wrong[0]]} at index {where}.")
     order = np.argsort(column[kept], kind="stable")
     row, column, value = (x[kept][order] for x in (row, column, value))
     begin = np.searchsorted(column, np.arange(P))
@@ -284,12 +291,19 @@ def _sparse(matrix: Any, patterns: AbstractPatterns) -> AbstractTransition:
     called = np.full((P, most), -1, np.int32)
     weight = np.zeros((P, most))
     called[column, place], weight[column, place] = row, value
-    weight = as_float(weight, "transition", patterns.dtype)
-    check_finite(weight, "transition")
-    return Calls(jnp.asarray(called), weight)
+    return Calls(jnp.asarray(called), as_float(weight, "transition", patterns.dtype))
 
 
 def _entries(matrix: Any) -> tuple[Any, Any, Any]:
-    """Rows, columns and values of a sparse matrix of JAX."""
+    """Rows, columns and values of a sparse matrix of SciPy or JAX."""
+    if hasattr(matrix, "tocoo"):
+        matrix = matrix.tocoo()
+        return matrix.row, matrix.col, matrix.data
     matrix = matrix.to_bcoo() if hasattr(matrix, "to_bcoo") else matrix
+    if not hasattr(matrix, "n_batch"):  # the older kinds
+        full = np.asarray(matrix.todense())
+        row, column = np.nonzero(full)
+        return row, column, full[row, column]
+    if matrix.n_batch or matrix.n_dense:
+        matrix = matrix.update_layout(n_batch=0, n_dense=0)
     return matrix.indices[:, 0], matrix.indices[:, 1], matrix.data
