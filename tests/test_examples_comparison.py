@@ -41,7 +41,7 @@ def test_every_network_holds_every_image():
         if name == "rate":
             field = network.vector_field(0.0, state)
             assert_close(field.rates, np.zeros(64), 1e-12, "an exact equilibrium")
-        if name == "dense, n = 20":
+        if name.startswith("dense"):
             assert jnp.array_equal(network.step(state).spins, 2 * images[4] - 1)
 
 
@@ -74,14 +74,18 @@ def test_table_and_figure():
 
 
 @pytest.mark.slow
-def test_rates_recall_like_the_others_and_only_two_timescales_go_on():
+def test_rates_recall_like_the_others_and_those_with_an_order_go_on():
     given, found = comparison.run(1, only=("dense, n = 20", "rate"))
     assert list(found) == ["nearest image", "dense, n = 20", "rate"]
     for name in ("dense, n = 20", "rate"):
         row = found[name]
         assert row.erased[0] >= 0.9 and row.flipped[0] == 1.0  # of ten images
         assert row.erased[-1] < row.erased[0]
-        assert row.replay is not None and row.replay.order == [0]
+        assert row.replay is not None
+        assert row.replay.order == ([0] if name == "rate" else [*range(10)])
+    for name in ("slow synapses", "dense, held"):
+        order = comparison.replay(comparison.networks(given.images, order=True)[name]).order
+        assert right_order(order, 10) == 10
     moving = comparison.networks(given.images, order=True)["two-timescale rate"]
     order = comparison.replay(moving).order
     assert right_order(order, 10) == 10 and order[:12] == [*range(10), 0, 1]

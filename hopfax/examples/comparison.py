@@ -1,7 +1,7 @@
 """One task for every family of memories: images from damaged cues, and a sequence from its start.
 
 `python -m hopfax.examples.comparison [--seeds 10] [--out comparison.png]` stores the first image of
-every digit of scikit-learn (`pip install "hopfax[data,plot]"`) in seven networks, prints one table
+every digit of scikit-learn (`pip install "hopfax[data,plot]"`) in nine networks, prints one table
 and draws one figure. An image is 64 pixels, of which the 24 darkest are ink, so that all have the
 same activity. What a network is given is always the same picture in black and white, as +-1 or as
 0 and 1:
@@ -10,16 +10,17 @@ same activity. What a network is given is always the same picture in black and w
 - **flipped**: a share of all pixels, drawn at random, turned from ink to paper or back.
 
 A cue is recalled if all 64 pixels of the final state are right. Then each network is started in the
-image of 0 and should show the ten digits one after the other. Only the two-timescale networks have
-an order of their memories; the others are started in the same way, for comparison.
+image of 0 and should show the ten digits one after the other. The two-timescale networks, the one
+with slow synapses and the dense memories have an order of their memories then; the others are
+started in the same way, for comparison.
 
 The images resemble each other, with overlaps of up to 0.88 as +-1. Pseudo-inverse couplings (+-1)
 and the projection design (rates) make up for that; the dense memory does by its high order (at
 n = 3 it recalls none). Rates have the default currents; at this activity they add up to a
 background excitation, which helps with lost ink. Input-driven networks take the cue as stimulus and
-as start, so less ink is a weaker stimulus. Dense memories are iterated. The two-timescale networks
-hold what they retrieve in the first task, as each memory calls itself; in the second each calls the
-next.
+as start, so less ink is a weaker stimulus. Dense memories are iterated: one steps through the
+digits, the other holds each for two steps (`DenseSequence`). The two-timescale networks hold what
+they retrieve in the first task, as each memory calls itself; in the second each calls the next.
 """
 
 import argparse
@@ -41,10 +42,12 @@ from .._simulate import simulate
 from .._types import Network, State
 from ..networks import (
     DenseMemory,
+    DenseSequence,
     Hopfield,
     InputDrivenHopfield,
     InputDrivenRateMemory,
     RateMemory,
+    SlowSynapseHopfield,
     TwoTimescaleHopfield,
     TwoTimescaleRateMemory,
     cyclic,
@@ -217,7 +220,18 @@ def networks(images: Float[Array, "P 64"], order: bool = False) -> dict[str, Ent
             ),
             _SIGNS._replace(slow=True),
         ),
-        "dense, n = 20": Entrant(DenseMemory(signs, Power(20)), _DENSE),
+        "slow synapses": Entrant(
+            SlowSynapseHopfield(
+                signs, transition, strength=0.6 if order else 0.0, tau=TAU, **inverse
+            ),
+            _SIGNS,
+        ),
+        "dense, n = 20": Entrant(
+            DenseMemory(signs, Power(20), transition="cyclic" if order else None), _DENSE
+        ),
+        "dense, held": Entrant(
+            DenseSequence(signs, Power(20), Power(20), share=0.4 if order else 0.6, delay=1), _DENSE
+        ),
         "rate": Entrant(RateMemory(rates), _RATES),
         "input-driven rate": Entrant(
             InputDrivenRateMemory(rates), _RATES._replace(inputs=_as_light)
@@ -334,7 +348,9 @@ _STYLES = {
     "Hopfield": dict(color="#0072B2", marker="o"),
     "input-driven Hopfield": dict(color="#56B4E9", marker="s"),
     "two-timescale Hopfield": dict(color="#0072B2", ls="--", marker="^"),
+    "slow synapses": dict(color="#CC79A7", ls="--", marker="v"),
     "dense, n = 20": dict(color="#000000", marker="D"),
+    "dense, held": dict(color="#000000", ls="--", marker="d"),
     "rate": dict(color="#D55E00", marker="o"),
     "input-driven rate": dict(color="#E69F00", marker="s"),
     "two-timescale rate": dict(color="#D55E00", ls="--", marker="^"),
