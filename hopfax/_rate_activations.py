@@ -59,7 +59,7 @@ def _parameters(gain: ArrayLike, threshold: ArrayLike) -> tuple[Array, Array]:
     """A positive gain and a finite threshold, as arrays, each a scalar or one value a neuron."""
     gain, threshold = as_float(gain, "gain"), as_float(threshold, "threshold")
     for name, value in (("gain", gain), ("threshold", threshold)):
-        if value.ndim > 1:
+        if value.ndim > 1 or not value.size:
             raise ValueError(
                 f"`{name}` must be a number, or one for each neuron, (N,), got {value.shape}."
             )

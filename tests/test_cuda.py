@@ -25,7 +25,7 @@ from hopfax._engines import _checks
 from hopfax._fit import _fit, _loop
 from hopfax._sweep import _plan, _program
 from hopfax._sweep._job import job_of
-from hopfax.networks.dense import _stream
+from hopfax.networks.dense import _blocks
 
 #: What these programs may call: factorisations by cuSOLVER, which jaxlib's CUDA plugin brings.
 #: `cuhybrid_eig_real` computes eigenvalues on the host; it stands for `cusolver_geev_ffi`, which
@@ -149,7 +149,7 @@ def _dense(source, interaction=None, **options):
 
 def _counted():
     """All overlaps by counting bits, which a CPU does of its own accord."""
-    return _of(lambda words, state: _stream.count_bits(words, state), *_WORDS)
+    return _of(lambda words, state: _blocks.count_bits(words, state), *_WORDS)
 
 
 _WORDS = np.zeros((8, 2), np.uint32), np.zeros(2, np.uint32)
