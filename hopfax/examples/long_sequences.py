@@ -103,7 +103,7 @@ def _spins(t, state, network):
 def capacity(interaction: AbstractInteraction, N: int) -> float:
     """So many random memories are replayed without any error in half of all cases."""
     try:
-        return error_free_capacity(interaction, N, keep_diagonal=True)
+        return float(error_free_capacity(interaction, N, keep_diagonal=True))
     except ValueError:  # more than it counts, 1e30
         return math.inf
 
