@@ -13,6 +13,7 @@ import zoo
 from jax.flatten_util import ravel_pytree
 
 import hopfax as hx
+from hopfax.dynamics import _cells
 
 NETWORKS = zoo.networks()
 #: Newton's method ends at the rounding of a residual of order 1.
@@ -334,7 +335,7 @@ def test_all_states_of_rest_of_hard_tanh_are_those_of_all_cells(monkeypatch):
     assert all(state.converged and state.isolated for state in found.states)
     assert found.shares.sum() == pytest.approx(1.0) and found.unsettled == 0.0
     # The search meets some of them, and nothing else.
-    monkeypatch.setattr(hx.dynamics._cells, "_MOST", 0)
+    monkeypatch.setattr(_cells, "_MOST", 0)
     searched = hx.dynamics.rest_states(network, like, current=current, count=32)
     assert not searched.exact
     for state in searched.states:

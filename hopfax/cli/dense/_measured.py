@@ -40,17 +40,10 @@ GRID, CURVE = (40, 40), 25  # points of the diagram, and of the curves over load
 PATHS = 2**12  # a scramble; half as many at 60 steps
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """Means over the runs of each realisation, beside the theory."""
+class Averaged:
+    """Means over the runs of each realisation."""
 
-    load: float
-    start: float
-    neurons: int
     overlaps: np.ndarray  # (realisations, steps + 1)
-    theory: np.ndarray
-    error: np.ndarray  # of the theory
-    map: np.ndarray
 
     @property
     def mean(self) -> np.ndarray:
@@ -61,6 +54,19 @@ class Run:
     def spread(self) -> np.ndarray:
         """Standard error over realisations, whose runs share their memories."""
         return self.overlaps.std(0, ddof=1) / len(self.overlaps) ** 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Run(Averaged):
+    """Means over the runs of each realisation, beside the theory."""
+
+    load: float
+    start: float
+    neurons: int
+    overlaps: np.ndarray  # (realisations, steps + 1)
+    theory: np.ndarray
+    error: np.ndarray  # of the theory
+    map: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from .._claims import Claim, claim
 from .._machine import precision
 from .._picture import new_figure
 from . import _points
+from ._measured import Averaged
 
 #: Order, neurons, scaled load and starts: below capacity, near it, and above.
 CASES = (
@@ -31,7 +32,7 @@ WHOLE, TRIES = 64, 200  # neurons, and sequences, of which it is seen whether al
 
 
 @dataclasses.dataclass(frozen=True)
-class Sequence:
+class Sequence(Averaged):
     """Overlaps with the memory that is due, means over the runs of each realisation."""
 
     order: int
@@ -40,16 +41,6 @@ class Sequence:
     start: float
     overlaps: np.ndarray  # (realisations, steps + 1)
     theory: np.ndarray
-
-    @property
-    def mean(self) -> np.ndarray:
-        """Over realisations."""
-        return self.overlaps.mean(0)
-
-    @property
-    def spread(self) -> np.ndarray:
-        """Standard error over realisations."""
-        return self.overlaps.std(0, ddof=1) / len(self.overlaps) ** 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +64,12 @@ def measured() -> Sequences:
     keys = jr.split(jr.key(WHOLE), TRIES)
     with precision("float32"):
         whole = int(jax.jit(jax.vmap(_recalled, (0, None)), static_argnums=1)(keys, length).sum())
-    capacity = float(dense.sequence_capacity(hx.Quadratic()).load)
+    capacity = float(dense.sequence_capacity(hx.Power(2)).load)
     return Sequences(runs, capacity, length, whole, chance)
 
 
 def _runs(order: int, N: int, load: float, starts: tuple[float, ...]) -> list[Sequence]:
-    law = hx.Quadratic() if order == 2 else hx.Power(order)
+    law = hx.Power(order)
     every = np.repeat(starts, RUNS)
     rows, true, M = [], every, 1
     with precision("float32"):
