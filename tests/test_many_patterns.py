@@ -132,6 +132,17 @@ for one in (few, packed):
     turns = [hx.DenseMemory(p, hx.Power(3), update="cyclic") for p in (one, hx.patterns.shard(one))]
     a, b = (net.step(net.init(few.corrupt(jax.random.key(1), 0, 30))).spins for net in turns)
     assert (a == b).all()
+# eleven memories on three devices: the last one has a row of padding
+called = hx.GeneratedPatterns(jax.random.key(4), 11, 40)
+spread = [(p, hx.patterns.shard(p)) for p in (hx.patterns.pack(called), called)]
+numbers = jnp.array([4, 7, 0, -1, 10, 2, 9, 1, 5, 3, 8])
+for transition in ("cyclic", "chain", numbers, jnp.eye(11)[numbers]):
+    for one, shared in spread:
+        h = one.corrupt(jax.random.key(1), 10, 5)
+        how = dict(transition=transition, block=2)
+        nets = [hx.DenseMemory(p, hx.Power(3), **how) for p in (one, shared)]
+        a, b = (net.field(net.init(h)) for net in nets)
+        assert (a == b).all(), str(transition)
 print("equal")
 """
 
