@@ -146,7 +146,7 @@ def test_observables_of_switches_read_a_run_in_discrete_time():
     memory leads that is never retrieved."""
     m = np.zeros((9, 3))
     for step, (memory, size) in enumerate(
-        [(0, 1), (0, 1), (1, 0.3), (2, 0.9), (2, 0.05), (2, 1), (1, -1), (1, -1), (0, 0.8)]
+        [(0, 1), (0, 1), (1, 0.3), (2, 0.9), (0, 0.05), (2, 1), (1, -1), (1, -1), (0, 0.8)]
     ):
         m[step, memory] = size
     log = switches_of_steps(jnp.arange(9.0), jnp.asarray(m))
