@@ -5,7 +5,7 @@ One sweep forward in time. At each time t:
 1. The overlaps C and responses G of all earlier times give the covariance R of the noise and the
    feedback $\Gamma$ (`_Run.reaction`, which depends on what the memories do to each other).
 2. One more row of the Cholesky factor L of R expresses the noise of time t by the Gaussians of all
-   earlier times and one new Gaussian z (`_cholesky_row`).
+   earlier times and one new Gaussian z (`cholesky_row`).
 3. Signal, noise and feedback make the field of every path (`_field`), and the units answer
    (`_AbstractUnits.answer`). This gives h(t+1), the mean overlap, and the response of h(t+1) to
    fields of all earlier times.
@@ -194,7 +194,8 @@ def _step(run, paths, tau, parity):
     """Fields at time t = stride tau + parity and answers at t + 1."""
     units, t = run.units, run.stride * tau + parity
     R, Gam, B = run.reaction(run.setting, paths, t)
-    row, spread, L = _cholesky_row(paths.L, R, t, units.least_share)
+    R = R.at[t].multiply(1 + units.own_share)
+    row, spread, L = cholesky_row(paths.L, R, t, units.least_share)
     bank = paths.banks[parity]
     field = _field(run, paths, bank, t, parity, row, spread, Gam)
     answer = units.answer(field, bank, tau)
@@ -279,7 +280,7 @@ def _independent_graded(setting, paths, t):
 # Fields
 
 
-def _cholesky_row(L, R, t, least_share):
+def cholesky_row(L, R, t, least_share):
     """Row t of the Cholesky factor of R left of the diagonal, its diagonal entry, and the factor.
 
     The entry is kept from vanishing, as overlaps of two times that are close to 1 would otherwise
@@ -324,6 +325,8 @@ class _AbstractUnits(eqx.Module):
     branches: eqx.AbstractClassVar[int]
     #: Least share of new noise in the variance of a field.
     least_share: eqx.AbstractVar[float]
+    #: Share of new noise that is added to it.
+    own_share: eqx.AbstractVar[float]
 
     @abc.abstractmethod
     def paths(self, z: Array) -> Array:
@@ -350,6 +353,7 @@ class _Signs(_AbstractUnits):
     least_share: float
     wide: np.dtype = eqx.field(static=True)
     branches = 2
+    own_share = 0.0
 
     def __init__(self, setting, noise):
         m0 = setting.m0.astype(jnp.dtype("float32"))
@@ -395,11 +399,14 @@ class _Signs(_AbstractUnits):
 
 class _Graded(_AbstractUnits):
     """Units with a smooth activation, in the dtype of the parameters. Every path starts from both
-    signs, with weights that depend on m0, so that nothing jumps when m0 changes."""
+    signs, with weights that depend on m0, so that nothing jumps when m0 changes. A slow trajectory
+    brings ever less noise that is new; without some of its own at every time the rounding errors of
+    the factor would grow from step to step until it is NaN."""
 
     h0: Array
     p: Array
     least_share: float
+    own_share: float
     activation: AbstractActivation
     branches = 1
 
@@ -408,7 +415,7 @@ class _Graded(_AbstractUnits):
         one = jnp.ones((S,), wide)
         self.h0 = jnp.concatenate([one, -one])
         self.p = (1 + self.h0 * setting.m0) / (2 * S)
-        self.least_share = 1e-10 if wide == np.float64 else 1e-6
+        self.least_share = self.own_share = graded_share(wide)
         self.activation = setting.activation
 
     def paths(self, z):
@@ -429,6 +436,11 @@ class _Graded(_AbstractUnits):
         new = jnp.where((source <= tau)[:, None], new, 0.0)
         branch = bank.branch.at[tau].set(new)
         return _Answer(h, h, self.mean(new[0]), bank._replace(branch=branch))
+
+
+def graded_share(dtype):
+    """Share of new noise that is added to the field of graded units."""
+    return 1e-10 if dtype == np.float64 else 1e-5
 
 
 def _sign(positive):
