@@ -166,6 +166,11 @@ def of_theory():
         dict(interaction=power, load=0.05),
     )
     yield "sequence_trajectory", dense.sequence_trajectory, point | dict(steps=2, beta=2.0)
+    yield (
+        "solve_flow",
+        dense.solve_flow,
+        dict(interaction=power, load=0.08, weight=0.5, horizon=1.0, steps=2, spread=0.1) | gfa,
+    )
     yield "solve_gfa", dense.solve_gfa, point | dict(steps=2, beta=2.0) | gfa
     yield (
         "solve_gfa graded",

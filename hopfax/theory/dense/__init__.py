@@ -26,7 +26,8 @@ There are three levels of the theory:
   what happens in between it is poor.
 - `first_steps`: the full theory up to four steps by quadrature, differentiable.
 - `solve_gfa`: the full theory for any number of steps, on quasi-random paths; `basin_edge`,
-  `convergence_time` and `apparent_capacity` are read from its trajectories.
+  `convergence_time` and `apparent_capacity` are read from its trajectories. `solve_flow` is the
+  same in continuous time.
 
 A network that goes from each memory to the next has an exact theory without paths:
 `sequence_trajectory`, `sequence_capacity` and their companions. What is recalled without any error
@@ -52,6 +53,7 @@ from ._edges import (
 from ._exponential import ExponentialLoad, exponential_load
 from ._finite import finite_first_step
 from ._first_steps import FirstSteps, first_steps
+from ._flow import FlowSolution, solve_flow
 from ._gfa import Solution, solve_gfa
 from ._kernels import Kernel, input_driven_kernel, kernel
 from ._map import MapFixedPoints, map_fixed_points, map_step, map_trajectory
@@ -70,6 +72,7 @@ __all__ = [
     "ConvergenceTime",
     "ExponentialLoad",
     "FirstSteps",
+    "FlowSolution",
     "Kernel",
     "MapFixedPoints",
     "SequenceFixedPoints",
@@ -93,6 +96,7 @@ __all__ = [
     "sequence_correlation",
     "sequence_fixed_points",
     "sequence_trajectory",
+    "solve_flow",
     "solve_gfa",
     "transition_recall",
 ]
