@@ -30,7 +30,8 @@ There are three levels of the theory:
   same in continuous time.
 
 A network that goes from each memory to the next has an exact theory without paths:
-`sequence_trajectory`, `sequence_capacity` and their companions. What is recalled without any error
+`sequence_trajectory`, `sequence_capacity` and their companions; one that holds each memory for a
+time, `mixture_trajectory`, has one on paths. What is recalled without any error
 at finite size, with powers and exponentials, is told by `transition_recall` and
 `error_free_capacity`.
 
@@ -57,6 +58,7 @@ from ._flow import FlowSolution, solve_flow
 from ._gfa import Solution, solve_gfa
 from ._kernels import Kernel, input_driven_kernel, kernel
 from ._map import MapFixedPoints, map_fixed_points, map_step, map_trajectory
+from ._mixture import MixtureTrajectory, mixture_trajectory
 from ._sequence_capacity import (
     SequenceFixedPoints,
     sequence_capacity,
@@ -75,6 +77,7 @@ __all__ = [
     "FlowSolution",
     "Kernel",
     "MapFixedPoints",
+    "MixtureTrajectory",
     "SequenceFixedPoints",
     "SequenceTrajectory",
     "Solution",
@@ -92,6 +95,7 @@ __all__ = [
     "map_fixed_points",
     "map_step",
     "map_trajectory",
+    "mixture_trajectory",
     "sequence_capacity",
     "sequence_correlation",
     "sequence_fixed_points",
