@@ -259,9 +259,9 @@ class DenseMemory(AbstractMap):
         """
         return self.prepared().step(state, stimulus, key)
 
-    def prepared(self) -> Prepared:
-        """What makes the steps of a run."""
-        return prepared(self)
+    def prepared(self, clamped: Bool[Array, " N"] | None = None) -> Prepared:
+        """What makes the steps of a run, in which neurons that are `clamped` stay as they are."""
+        return prepared(self, clamped)
 
     def domain(self):
         """Temperature and gain are positive, and so are the parameters of an interaction (the
