@@ -218,7 +218,9 @@ def _ends(
         """Whether a graded state comes back from a little beside it, so that it attracts."""
         if network.signs:
             return jnp.bool_(True)
-        beside = _BESIDE * jnp.sqrt((h**2).mean()) * jnp.cos(2 * jnp.arange(h.size, dtype=h.dtype) ** 2)
+        beside = (
+            _BESIDE * jnp.sqrt((h**2).mean()) * jnp.cos(2 * jnp.arange(h.size, dtype=h.dtype) ** 2)
+        )
         back = run_from(h + beside).spins
         return jnp.abs(back - h).max() < jnp.abs(beside).max() / 2
 
