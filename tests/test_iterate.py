@@ -153,7 +153,10 @@ def test_bad_arguments_are_named(network):
         (lambda: hx.iterate(network, hx.SpinState(0 * state.spins), 3), "`spins` must be \\+-1"),
         (lambda: hx.iterate(network, state, -1), "`steps` must be"),
         (lambda: hx.iterate(network, state, 2.5), "`steps` must be"),
-        (lambda: hx.iterate(network, state, 3, track=[20]), "`track` must name memories 0..19"),
+        (
+            lambda: hx.iterate(network, state, 3, track=[20]),
+            "`track` must hold indices from 0 to below 20",
+        ),
         (lambda: hx.iterate(network, state, 3, track=[]), "`track` must be a list"),
         (lambda: hx.iterate(network, state, 3, key=jr.key(0)), "`key` is not used"),
         (lambda: hx.iterate(warm, state, 3), "needs a `key`"),
