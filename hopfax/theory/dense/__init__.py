@@ -61,6 +61,7 @@ from ._sequence_capacity import (
     sequence_fixed_points,
 )
 from ._sequences import SequenceTrajectory, sequence_correlation, sequence_trajectory
+from ._synapses import SynapticCapacity, synaptic_capacity
 from ._transitions import TransitionRecall, error_free_capacity, transition_recall
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "SequenceFixedPoints",
     "SequenceTrajectory",
     "Solution",
+    "SynapticCapacity",
     "TransitionRecall",
     "apparent_capacity",
     "basin_edge",
@@ -94,6 +96,7 @@ __all__ = [
     "sequence_fixed_points",
     "sequence_trajectory",
     "solve_gfa",
+    "synaptic_capacity",
     "transition_recall",
 ]
 
