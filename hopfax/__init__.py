@@ -9,13 +9,14 @@ Memories        Patterns, SiteClasses; very many: PackedPatterns, GeneratedPatte
                 ShardedPatterns; AbstractPatterns. `patterns` makes and reads them.
 Networks        Hopfield, OneTimescaleHopfield, InputDrivenHopfield, TwoTimescaleHopfield (and
                 cyclic, its transition matrix), SlowSynapseHopfield; dense: DenseMemory,
-                DenseSequence, DenseFlow;
+                DenseSequence, DenseFlow, PairwiseMemory;
                 firing rates: RateMemory, InputDrivenRateMemory, TwoTimescaleRateMemory,
                 DaleRateMemory; of any weights: ThresholdLinearNetwork
   states        FieldState, SpinState, RateState, Inputs
   activations   HardTanh, Tanh, Erf, Arctan, Rational, GaussianAverage; of rates: Logistic,
                 HardSigmoid, RectifiedTanh, ThresholdLinear
-  interactions  Quadratic, Power, RectifiedPower, ManyBody, Simplicial, Exponential, Softmax
+  interactions  Quadratic, Power, RectifiedPower, ManyBody, Simplicial, Exponential, Softmax,
+                Epanechnikov
   of your own   AbstractNetwork, AbstractFlow, AbstractMap, AbstractHopfield,
                 AbstractQuadraticHopfield, AbstractRateMemory, AbstractActivation,
                 AbstractRateActivation, AbstractInteraction, Bound
@@ -54,6 +55,7 @@ from ._activations import (
     Tanh as Tanh,
 )
 from ._cache import compilation_cache as compilation_cache
+from ._distances import Epanechnikov as Epanechnikov
 from ._engines import Diffrax as Diffrax, EventDriven as EventDriven
 from ._errors import (
     ConfigMismatch as ConfigMismatch,
@@ -119,6 +121,7 @@ from .networks import (
     InputDrivenRateMemory as InputDrivenRateMemory,
     Inputs as Inputs,
     OneTimescaleHopfield as OneTimescaleHopfield,
+    PairwiseMemory as PairwiseMemory,
     RateMemory as RateMemory,
     RateState as RateState,
     SlowSynapseHopfield as SlowSynapseHopfield,
@@ -185,6 +188,7 @@ __all__ = [
     "DenseSequence",
     "Design",
     "Diffrax",
+    "Epanechnikov",
     "ENDINGS",
     "Erf",
     "EventDriven",
@@ -212,6 +216,7 @@ __all__ = [
     "ManyBody",
     "OneTimescaleHopfield",
     "PackedPatterns",
+    "PairwiseMemory",
     "Patterns",
     "PhysicsWarning",
     "Point",

@@ -65,6 +65,7 @@ from ._sequence_capacity import (
     sequence_fixed_points,
 )
 from ._sequences import SequenceTrajectory, sequence_correlation, sequence_trajectory
+from ._synapses import SynapticCapacity, synaptic_capacity
 from ._transitions import TransitionRecall, error_free_capacity, transition_recall
 
 __all__ = [
@@ -81,6 +82,7 @@ __all__ = [
     "SequenceFixedPoints",
     "SequenceTrajectory",
     "Solution",
+    "SynapticCapacity",
     "TransitionRecall",
     "apparent_capacity",
     "basin_edge",
@@ -102,6 +104,7 @@ __all__ = [
     "sequence_trajectory",
     "solve_flow",
     "solve_gfa",
+    "synaptic_capacity",
     "transition_recall",
 ]
 
