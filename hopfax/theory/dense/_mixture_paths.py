@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from ..._programs import jitted
 from ._kernels import Kernel
-from ._paths import _Bank, _Field, _sign, _Signs, cholesky_row
+from ._paths import Setting, _Bank, _Field, _sign, _Signs, cholesky_row
 from ._sobol import Noise
 
 
@@ -68,7 +68,7 @@ def follow_mixture(setting: MixtureSetting, noise: Noise, steps: int):
 
 def _follow(setting, noise, steps):
     half = -(-steps // 2)
-    T, units = 2 * half, _Signs(setting, noise)
+    T, units = 2 * half, _Signs(Setting(setting.hold, setting.load, setting.m0), noise)
     S, wide, narrow = units.h0.shape[0], setting.m0.dtype, units.h0.dtype
     zeros = lambda *shape: jnp.zeros(shape, narrow)  # noqa: E731
     missing = zeros(T - steps, S)
