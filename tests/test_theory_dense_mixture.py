@@ -119,8 +119,8 @@ def test_it_cannot_be_differentiated_and_is_nan_out_of_range():
     [
         ({"hold": hx.Power(4)}, "of one order, 3 or more, got orders 4 and 3"),
         ({"hold": hx.Quadratic(), "follow": hx.Quadratic()}, "of one order, 3 or more"),
-        ({"follow": hx.Exponential()}, "no Gaussian kernel"),
-        ({"hold": dense.input_driven_kernel()}, "cannot be the input-driven"),
+        ({"follow": hx.Exponential()}, "`follow` Exponential has no Gaussian kernel"),
+        ({"hold": dense.input_driven_kernel()}, "`hold` of .* cannot be the input-driven"),
         ({"load": 0.0}, "`load` must be > 0"),
         ({"m0": 1.5}, "`m0` must be in"),
         ({"share": 1.5}, "`share` must lie"),

@@ -122,14 +122,15 @@ def mixture_trajectory(
     run.overlap.argmax(1)  # 0, 1, 1, 1, 1, 2, 2, 2, 3
     ```
     """
-    held, called = (plain_kernel(model, "mixture_trajectory") for model in (hold, follow))
+    held, called = _kernel(hold, "hold"), _kernel(follow, "follow")
     if held.order != called.order or held.order < 3:
         raise ValueError(
             "`hold` and `follow` must be of one order, 3 or more, got orders "
             f"{held.order} and {called.order}: at a load of one the other term has no noise or too "
             "much, and memories of order 2 react to each other."
         )
-    steps, delay = as_count(steps, "steps"), as_count(delay, "delay", 0)
+    steps = as_count(steps, "steps")
+    delay = min(as_count(delay, "delay", 0), steps)  # nothing but the start is felt by then
     load, m0, _ = checked_point(held, None, load=load, m0=m0)
     share = as_float(share, "share", load.dtype)
     check_scalar(share, "share")
@@ -151,3 +152,11 @@ def mixture_trajectory(
     m, C, G, Gam = follow_mixture(setting, drawn, steps)
     parts = (m.mean(0), standard_error(m), C.mean(0), G.mean(0), Gam.mean(0))
     return MixtureTrajectory(*(jnp.where(valid, part, jnp.nan) for part in parts))
+
+
+def _kernel(interaction, name):
+    """The kernel of the interaction that a user calls `name`."""
+    try:
+        return plain_kernel(interaction, "mixture_trajectory")
+    except (TypeError, ValueError) as error:
+        raise type(error)(str(error).replace("`interaction`", f"`{name}`")) from None
