@@ -111,7 +111,8 @@ def solve_flow(
 
     Assumes independent unbiased patterns, hidden units without dynamics of their own and
     $N \to \infty$. Networks scatter by $O(N^{-1/2})$ and decay earlier where retrieval is lost: for
-    n = 3 at $\alpha = 0.1$ and N = 100 by 0.025 at t = 8.
+    n = 3 at $\alpha = 0.1$ and N = 100 by 0.025 at t = 8, from w = 0.6; near the edge of the basin,
+    from w = 0.3 and s = 0.4, by 0.07 at N = 250.
 
     **Example:**
 
