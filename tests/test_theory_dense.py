@@ -873,11 +873,6 @@ def test_exponential_interactions_have_no_kernel(interaction):
             "`stimulus_overlap` is missing",
         ),
         (
-            lambda: dense.solve_gfa(Power(3), 0.1, 0.5, 2, self_coupling=True),
-            ValueError,
-            "`self_coupling` must be False",
-        ),
-        (
             lambda: dense.solve_gfa(dense.Kernel(own_kernel, 3), 0.1, 0.5, 2, activation=hx.Tanh()),
             ValueError,
             "signs only",

@@ -1,5 +1,5 @@
-"""`hopfax reproduce dense`: the trajectories, basins and capacities of arXiv:2506.00851, and
-sequences."""
+"""`hopfax reproduce dense`: the trajectories, basins and capacities of arXiv:2506.00851, those
+without self-interactions of arXiv:2604.03115, and sequences."""
 
 import dataclasses
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 
 from .._claims import Outcome
 from .._console import number, table
-from . import _figures, _sequences
+from . import _figures, _many_body, _sequences
 from ._checks import claims
 from ._measured import NOISE_LOAD, NOISE_START, NOISE_STEPS, Noise, results
 
@@ -31,7 +31,7 @@ def reproduce() -> Outcome:
     figures["sequences"] = _sequences.figure(moving)
     (noise,) = TABLES
     tables = {noise: [_noise_json(row) for row in found.noise]}
-    made = [*claims(found), *_sequences.claims(moving)]
+    made = [*claims(found), *_many_body.claims(_many_body.measured()), *_sequences.claims(moving)]
     return Outcome(made, figures, _noise_table(found.noise), tables)
 
 

@@ -1,6 +1,7 @@
 r"""Exact theory of dense associative memory: capacities, trajectories and basins.
 
-N neurons $h_i = \pm 1$ store M independent unbiased patterns through an interaction of order n,
+N neurons $h_i = \pm 1$ store M independent unbiased patterns (biased or correlated ones: `bias` of
+`solve_gfa`) through an interaction of order n,
 
 $$u_i(t) = N^{-p} \sum_\mu \xi^\mu_i f(X^\mu_i(t)) + \theta_i(t), \qquad
 h_i(t+1) = \mathrm{sgn}\, u_i(t), \qquad p = n - 1,$$
