@@ -20,7 +20,7 @@ class Epanechnikov(AbstractInteraction):
     one. One update is a step of mean shift: it never raises the energy, and runs rest after
     finitely many steps. A memory with no other within $\sqrt{2/\beta}$ is recalled exactly; where
     memories are nearer to each other, means of several are states of rest, too. A state that is
-    near none stays as it is, at infinite energy.
+    near none stays as it is, at infinite energy, of which there is no derivative.
 
     **Arguments:** `beta`: $\beta > 0$.
 

@@ -18,7 +18,6 @@ from ._errors import (
     as_float,
     as_indices,
     as_key,
-    as_real,
     check_bool,
     check_callable,
     check_finite,
@@ -159,14 +158,14 @@ def _tracked(track: Sequence[int] | None, P: int) -> np.ndarray:
 
 def _mask(clamped: ArrayLike, N: int) -> Array:
     """Which neurons are clamped."""
-    mask = jnp.asarray(as_real(clamped, "clamped"))
+    mask: Any = clamped if hasattr(clamped, "dtype") else np.asarray(clamped)
     if mask.dtype != bool or mask.shape != (N,):
         raise ValueError(
             f"`clamped` must be True or False for each neuron, shape (N,) = ({N},), got "
             f"{mask.dtype} {mask.shape}; from numbers of neurons: jnp.zeros(N, bool).at[numbers]"
             ".set(True)."
         )
-    return mask
+    return jnp.asarray(mask)
 
 
 class _Run(eqx.Module):

@@ -86,17 +86,29 @@ def gaussian_moments(function: Callable) -> tuple[float, float]:
     r"""$\langle z\, g(z) \rangle$ and $\langle g(z)^2 \rangle$ over a standard normal z, of a
     function of arrays that may jump: to 1e-5, and to rounding if it does so at 0 alone.
 
-    **Raises:** ValueError unless both are finite and the first is positive.
+    **Raises:** ValueError unless both are finite, the first is positive and the mean of g is 0.
     """
     z = (np.arange(_CELLS) + 0.5) * (2 * _FARTHEST / _CELLS) - _FARTHEST
     weight = np.exp(-(z**2) / 2)
     weight /= weight.sum()
-    g = np.asarray(function(z), float)
+    g = np.asarray(function(z))
+    if g.shape != z.shape or g.dtype.kind not in "biuf":
+        raise ValueError(
+            "`synapses` must be a function of an array that returns one of the same shape, but "
+            f"made {g.dtype} {g.shape} of {z.dtype} {z.shape}."
+        )
+    g = g.astype(float)
     slope, size = float((weight * z * g).sum()), float((weight * g**2).sum())
+    mean = float((weight * g).sum())
     if not (np.isfinite(size) and slope > 1e-12):
         raise ValueError(
             "`synapses` must be a function that grows with z, as jnp.sign does; the mean of "
             f"z g(z) over a standard normal z is {slope:g}, and that of g(z)^2 {size:g}."
+        )
+    if abs(mean) > 1e-6 * size**0.5:
+        raise ValueError(
+            f"`synapses` must be an odd function, but its mean over a standard normal z is "
+            f"{mean:g}: subtract it, as all neurons would excite each other by it."
         )
     return slope, size
 

@@ -185,6 +185,20 @@ def test_values_of_signs_see_all_neurons():
     assert (jnp.sign(found) == values[3]).all()
 
 
+def test_distances_of_long_vectors_are_not_rounded():
+    """In single precision, a thousand times as long as they are apart."""
+    xi = (1000 + RNG.normal(size=(9, 40))).astype(np.float32)
+    x = (1000 + RNG.normal(size=40)).astype(np.float32)
+    s = similarity(xi.astype(float), x.astype(float), "euclidean")
+    wanted = np.exp(0.3 * (s - s.max()))
+    with jax.enable_x64(False):
+        memory = hx.DenseMemory(Patterns(xi), hx.Softmax(0.3), similarity="euclidean")
+        found = memory.associate(memory.init(x), np.eye(9, dtype=np.float32))
+        one = memory.associate(memory.init(x), np.arange(9, dtype=np.float32))
+    assert found.dtype == np.float32 and np.allclose(found, wanted / wanted.sum(), rtol=3e-4)
+    assert one.shape == () and np.isclose(one, found @ np.arange(9), rtol=1e-4)
+
+
 @pytest.mark.usefixtures("as_a_user_runs_it")
 def test_bad_values_weights_and_similarities():
     grey, signs = Patterns(GREY), hx.patterns.hadamard(4, 16)
@@ -192,10 +206,7 @@ def test_bad_values_weights_and_similarities():
         (lambda: hx.DenseMemory(grey, hx.Softmax(), similarity="l2"), "`similarity` must be"),
         (lambda: hx.DenseMemory(grey, hx.Epanechnikov(), similarity="dot"), "'euclidean' with"),
         (lambda: hx.DenseMemory(signs, hx.Power(3), similarity="cosine"), "keep_diagonal=True"),
-        (
-            lambda: hx.DenseMemory(signs, hx.Power(3), similarity="euclidean", keep_diagonal=True),
-            "Power cannot take",
-        ),
+        (lambda: hx.DenseMemory(signs, hx.Power(3), similarity="euclidean"), "Power cannot take"),
         (
             lambda: hx.DenseMemory(
                 signs, hx.Power(3), similarity="cosine", learning="pseudo_inverse"
@@ -206,7 +217,7 @@ def test_bad_values_weights_and_similarities():
         (lambda: hx.DenseMemory(signs, hx.Power(3), weights=[1, 0, 1, 1]), "`weights` must be > 0"),
         (lambda: hx.DenseFlow(grey, hx.Epanechnikov()), "function of distances"),
         (lambda: hx.DenseSequence(signs, hx.Epanechnikov(), hx.Power(3), share=0.5), "`hold` and"),
-        (lambda: _associated(signs, np.ones(4)), r"`values` must have a row for each memory"),
+        (lambda: _associated(signs, np.ones(3)), r"`values` must have a row, or a number"),
         (lambda: _associated(signs, np.full((4, 1), np.nan)), "`values`"),
         (lambda: _associated(signs, signs), "`values` must be an array"),
         (lambda: _associated(signs, np.ones((4, 1)), transition="chain"), "`associate` is of"),

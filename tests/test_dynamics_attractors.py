@@ -91,6 +91,24 @@ def test_means_of_memories_are_named_by_their_parts():
     assert (found.overlaps[:3] > 0.9999).all() and (found.periods == 1).all()
 
 
+def test_means_are_named_by_distances():
+    """Of memories far from zero, all in one direction, and of bright and dim copies."""
+    rng = np.random.default_rng(1)
+    far = 100 + rng.normal(size=(30, 50))
+    copies = np.concatenate([bright := rng.uniform(0, 1, (6, 50)), 0.3 * bright])
+    for xi, beta in ((far, 3.0), (copies, 60.0)):
+        memory = hx.DenseMemory(hx.Patterns(xi), hx.Softmax(beta), similarity="euclidean")
+        found = hx.dynamics.attractors(memory, starts=xi, steps=40)
+        for name, state, overlap in zip(found.names, found.states, found.overlaps, strict=True):
+            nearest = np.argmin(((xi - state) ** 2).sum(1))
+            if ((xi[nearest] - state) ** 2).sum() < 1e-6:
+                assert name == f"memory {nearest}" and overlap > 1 - 1e-6
+        assert sum(name.startswith("memory") for name in found.names) == len(xi)
+    pair = hx.DenseMemory(hx.Patterns([[1.0, 0], [2.0, 0], [9.0, 9.0]]), hx.Epanechnikov(0.5))
+    found = hx.dynamics.attractors(pair, starts=[[1.1, 0.1], [9.0, 8.0]])
+    assert found.names == ["mixture 0 1", "memory 2"] and np.allclose(found.overlaps, 1)
+
+
 def test_what_moves_does_not_settle():
     patterns = hx.patterns.random(jr.key(0), 5, 60)
     moving = hx.DenseMemory(patterns, hx.Power(3), transition="cyclic")

@@ -229,6 +229,7 @@ def layers() -> dict[str, Layer]:
 def interactions() -> dict[str, Any]:
     """Every interaction."""
     return {
+        "Epanechnikov": hx.Epanechnikov(0.2),
         "Exponential": hx.Exponential(0.3),
         "ManyBody": hx.ManyBody(3),
         "Power": hx.Power(3),

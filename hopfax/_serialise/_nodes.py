@@ -10,7 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import _activations, _interactions, _rate_activations, constraints, networks, patterns
+from .. import (
+    _activations,
+    _distances,
+    _interactions,
+    _rate_activations,
+    constraints,
+    networks,
+    patterns,
+)
 from .._constant import Constant
 from .._engines import EventDriven
 from .._errors import LoadError
@@ -31,7 +39,8 @@ def registry() -> dict[str, type]:
     from .. import nn  # not before a file is read or written
     from ..nn import _free, _sequence_memory
 
-    homes = (_activations, _interactions, _rate_activations, constraints, networks, nn, patterns)
+    homes = (_activations, _interactions, _distances, _rate_activations)
+    homes += (constraints, networks, nn, patterns)
     homes += (_transitions, _traces)
     parts = (*_PARTS, *_free.PARTS, _sequence_memory.Gains)
     found: dict[str, type] = {kind.__name__: kind for kind in parts}

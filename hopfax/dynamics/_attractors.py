@@ -17,11 +17,12 @@ from .._programs import jitted
 from .._report import Report, Reported
 from .._types import ArrayLike
 from ..networks import AbstractMap, check_map
-from ..networks._resting import name_by_memories
+from ..networks._resting import Memories, name_by_memories
 
 _LISTED = 24
 _LEVEL = 0.95  # of the confidence intervals of shares
 _MIXED, _FIRST = 8, 64  # of so many memories mixtures are tried; of these themselves
+_SEEN = 1024  # memories that tell how far memories are apart
 _SAME = 1e-4  # distance, relative to the largest entry, below which graded states are one
 _BESIDE = 1e-3  # relative to its size, how far beside a graded state it is tried for stability
 _TOGETHER = 64  # runs at a time
@@ -33,8 +34,8 @@ class Attractors(Reported):
 
     - `states`: (K, N) neurons. Of a cycle of two states that of them which comes first in order.
     - `names`: "memory 0", "-memory 0" (its negative), "mixture 0 -1 2", "spurious".
-    - `overlaps`: (K,) how far each is what its name says: the overlap of signs, or the cosine, with
-      that memory or mixture (of a spurious one with the nearest).
+    - `overlaps`: (K,) how far each is what its name says, 1 if it is just that (see
+      `hopfax.dynamics.attractors`); of a spurious one, with the nearest.
     - `periods`: (K,) 1 for a state of rest, 2 for a cycle of two states.
     - `shares`: (K,) the part of the starts whose runs end there; `intervals`: (K, 2) Wilson's 95 %
       confidence intervals of these; `unsettled`: the part whose runs do not end within `steps`,
@@ -92,14 +93,20 @@ def attractors(
     are tried (of the first ones, where there are many): what rests there is an attractor, too, if
     perhaps one that no random start has found. Graded states of rest that do not attract what is
     just beside them count as `unsettled`. There may be more: a search proves nothing about
-    what it did not find. A state is named after the memory, or the majority of an odd number of
-    memories (of graded neurons their sum), with which it has an overlap (a cosine) of 3/4 or more.
+    what it did not find. Longer cycles, such as sequences, are none of these attractors
+    (`hopfax.observables.visited` reads them).
+
+    A state is named after the memory, or the mixture, with which it has an overlap of 3/4 or more.
+    Of signs that is the overlap with the majority of up to seven memories, an odd number; of graded
+    neurons the cosine with the sum of up to eight. Where states are means of memories (`Softmax`,
+    `Epanechnikov`) it is $1 - |x - \bar\xi|^2 / 2V$, with $\bar\xi$ the memory or the mean of up
+    to eight, and V the mean squared distance of memories from the mean of all.
 
     **Arguments:**
 
     - `network`: one without noise, such as `DenseMemory`.
-    - `count`: how many random starts: signs, each as likely; of graded neurons normal numbers as
-      large as the first memories.
+    - `count`: how many random starts: signs, each as likely; of graded neurons normal numbers with
+      mean and variance of the first memories, neuron by neuron.
     - `starts`: (B, N) states to start from in place of random ones, such as noisy cues: the shares
       are those of the basins among these.
     - `steps`: how many steps a run has at most.
@@ -159,13 +166,14 @@ def attractors(
 
 
 def _drawn(network: AbstractMap, count: int, key: jax.Array) -> Float[Array, "B N"]:
-    """Random signs; normal numbers as large as the first memories where neurons are graded."""
+    """Random signs; normal numbers around the first memories where neurons are graded."""
     patterns = network.patterns
     shape = count, patterns.N
     if network.signs:
         return jax.random.rademacher(key, shape, patterns.dtype)
     first = patterns.rows(0, min(patterns.P, _FIRST))
-    return first.mean() + first.std() * jax.random.normal(key, shape, patterns.dtype)
+    spread = first.std(0) if len(first) > 1 else jnp.abs(first[0])
+    return first.mean(0) + spread * jax.random.normal(key, shape, patterns.dtype)
 
 
 def _given(network: AbstractMap, starts: ArrayLike) -> Float[Array, "B N"]:
@@ -262,12 +270,27 @@ def _distinct(ends: np.ndarray, signs: bool) -> tuple[list[int], np.ndarray]:
 
 def _named(network: AbstractMap, states: np.ndarray) -> list[tuple[str, float]]:
     """What states are called, and their overlaps with that."""
+    if not len(states):
+        return []
+    patterns = network.patterns
     overlaps = np.asarray(_overlaps(network, jnp.asarray(states)))
-    row = lru_cache(maxsize=None)(lambda k: np.asarray(network.patterns.pattern(k), float))
-    return [
-        name_by_memories(state, m, row, network.signs)
-        for state, m in zip(states.astype(float), overlaps, strict=True)
-    ]
+    row = lru_cache(maxsize=None)(lambda k: np.asarray(patterns.pattern(k), float))
+    some = np.asarray(patterns.rows(0, min(patterns.P, _SEEN)), float)
+    spread = ((some - some.mean(0)) ** 2).sum(1).mean() or (some**2).sum(1).mean()
+    kind = "signs" if network.signs else "means" if network.averages else "directions"
+    known = Memories(row, np.asarray(_squares(network), float), float(spread), kind)
+    every = zip(states.astype(float), overlaps.astype(float), strict=True)
+    return [name_by_memories(state, m, known) for state, m in every]
+
+
+@jitted
+def _squares(network: AbstractMap) -> Float[Array, " P"]:
+    """The squared lengths of all memories."""
+    patterns = network.patterns
+    if patterns.binary:
+        return jnp.full(patterns.P, float(patterns.N), patterns.dtype)
+    numbers = jnp.arange(patterns.P, dtype=jnp.int32)
+    return jax.lax.map(lambda mu: (patterns.pattern(mu) ** 2).sum(), numbers)
 
 
 @jitted

@@ -262,6 +262,11 @@ class AbstractMap(AbstractNetwork):
         """Whether states are +-1, so that steps have no derivative."""
         return False
 
+    @property
+    def averages(self) -> bool:
+        """Whether states are means of memories, whose lengths count, not only directions."""
+        return False
+
     def prepared(self, clamped: Bool[Array, " N"] | None = None) -> Any:
         """What makes the steps of a run, by a method `step` as below: the network, or one that has
         computed what all steps share. Neurons that are `clamped` stay as they are: here they are

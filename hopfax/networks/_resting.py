@@ -1,6 +1,7 @@
 """What a state of rest is called."""
 
 from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -27,25 +28,52 @@ def name_by_overlaps(overlaps: np.ndarray) -> str:
 
 _MOST_MIXED = 8  # memories of a mixture
 _IS = 0.75  # the least overlap of a state with what it is called
-_LESS = 0.1  # the part of the distance (1 - cosine) to one memory that is near enough
+_LESS = 0.1  # the part of what one memory leaves of a state that is little enough
+
+#: What states are compared with: majorities of memories, or sums, of which the direction counts,
+#: or means.
+Kind: TypeAlias = Literal["signs", "directions", "means"]
 
 
-def name_by_memories(
-    x: np.ndarray, overlaps: np.ndarray, xi: Callable[[int], np.ndarray], signs: bool
-) -> tuple[str, float]:
-    """What a state is called by the memories nearest to it, and its overlap with that: a memory, or
-    the majority of an odd number of memories, for signs; the sum of any number of memories, to
-    which it has a cosine, for graded neurons. `xi(k)` is memory k."""
-    near = np.argsort(-np.abs(overlaps), kind="stable")[: 2 * _MOST_MIXED].tolist()
-    rows = {k: np.copysign(1.0, overlaps[k]) * xi(k) for k in near}
+class Memories(NamedTuple):
+    """The memories that states are called by. `row(k)`: memory k; `squares`: (P,) their squared
+    lengths; `spread`: the mean squared distance of memories from their mean; `kind` as above."""
+
+    row: Callable[[int], np.ndarray]
+    squares: np.ndarray
+    spread: float
+    kind: Kind
+
+
+def name_by_memories(x: np.ndarray, overlaps: np.ndarray, known: Memories) -> tuple[str, float]:
+    r"""What a state is called by the memories nearest to it, and its overlap with that: one memory,
+    or several.
+
+    Signs are compared with the majority of an odd number of memories by the overlap; graded states
+    by the cosine with a sum of memories, each with its sign; or, where states are means, by
+    $1 - |x - \bar\xi|^2 / 2 V$, with V the `spread`, which is the overlap of memories of unit
+    variance. `overlaps`: the state's, divided by N.
+    """
+    products = overlaps * x.size
+    if known.kind == "means":
+        order = np.argsort(known.squares - 2 * products, kind="stable")
+    else:
+        sizes = np.sqrt(np.where(known.squares > 0, known.squares, np.inf))
+        order = np.argsort(-np.abs(products / sizes), kind="stable")
+    near = order[: 2 * _MOST_MIXED].tolist()
+    turned = {k: -1.0 if known.kind != "means" and overlaps[k] < 0 else 1.0 for k in near}
+    rows = {k: turned[k] * known.row(k) for k in near}
 
     def alike(members: list[int]) -> float:
         total = np.sum([rows[k] for k in members], axis=0)
-        total = np.sign(total) if signs else total
+        if known.kind == "means":
+            away = ((x - total / len(members)) ** 2).sum()
+            return float(1 - away / (2 * known.spread))
+        total = np.sign(total) if known.kind == "signs" else total
         size = np.linalg.norm(total) * np.linalg.norm(x)
         return float(total @ x / size) if size else 0.0
 
-    if signs:
+    if known.kind == "signs":
         tried = [near[:size] for size in range(1, min(len(near), _MOST_MIXED) + 1, 2)]
         best = max(tried, key=alike)
     else:
@@ -57,9 +85,9 @@ def name_by_memories(
         best = tried[int(np.argmax(away <= enough))]
     if alike(best) < _IS:
         return "spurious", alike(best)
-    signed = [f"{'-' if overlaps[k] < 0 else ''}{k}" for k in sorted(best)]
     if len(best) == 1:
-        return signed[0].replace(str(best[0]), f"memory {best[0]}"), alike(best)
+        return f"{'-' if turned[best[0]] < 0 else ''}memory {best[0]}", alike(best)
+    signed = [f"{'-' if turned[k] < 0 else ''}{k}" for k in sorted(best)]
     return f"mixture {' '.join(signed)}", alike(best)
 
 

@@ -214,7 +214,7 @@ class ShardedPatterns(AbstractPatterns):
         return self.inner.column(neuron)[: self.count]
 
 
-def pack(*sources: AbstractPatterns | np.ndarray | str | os.PathLike) -> PackedPatterns:
+def pack(*sources: AbstractPatterns | np.ndarray | Array | str | os.PathLike) -> PackedPatterns:
     """Patterns of signs as bits; several sets of patterns are joined in the order given.
 
     **Arguments:** `sources`: any hopfax patterns of signs, arrays (P, N) of -1 and 1 or of
@@ -265,7 +265,8 @@ def _as_bits(source: Any) -> AbstractPatterns:
     """A source as patterns: arrays and files as bits."""
     if isinstance(source, AbstractPatterns):
         return source
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ndarray | jax.Array) and is_concrete(source):
+        source = np.asarray(source) if isinstance(source, jax.Array) else source  # maps stay maps
         bits, N = bits_of_array(source)
         return PackedPatterns(jnp.asarray(bits), N)
     if isinstance(source, str | os.PathLike):
@@ -273,7 +274,7 @@ def _as_bits(source: Any) -> AbstractPatterns:
         bits, N = bits_of_file(source)
         return PackedPatterns(jnp.asarray(bits), N)
     raise TypeError(
-        "`sources` must be hopfax patterns, arrays of NumPy or paths of .npy files, got "
+        "`sources` must be hopfax patterns, arrays (of known values) or paths of .npy files, got "
         f"{shown(source)}."
     )
 

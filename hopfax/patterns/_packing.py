@@ -34,7 +34,7 @@ def bits_of_file(path: str | os.PathLike) -> tuple[np.ndarray, int]:
     path = pathlib.Path(path)
     if path.suffix != ".npy":
         raise ValueError(
-            f"`sources`: {path.name!r} must end in .npy to be read in pieces; others are read "
+            f"`sources`: {str(path)!r} must end in .npy to be read in pieces; others are read "
             "whole by hopfax.patterns.load."
         )
     with open_regular(path, "sources") as file:

@@ -177,7 +177,7 @@ def checked_temperature(
     return beta
 
 
-def checked_values(memory: "DenseMemory", values: ArrayLike) -> Float[Array, "P K"]:
+def checked_values(memory: "DenseMemory", values: ArrayLike) -> Float[Array, "P *K"]:
     """What memories carry, a row of numbers each."""
     if isinstance(values, AbstractPatterns):
         raise TypeError(
@@ -190,10 +190,10 @@ def checked_values(memory: "DenseMemory", values: ArrayLike) -> Float[Array, "P 
         )
     values = as_float(values, "values", memory.patterns.dtype)
     P = memory.patterns.P
-    if values.ndim != 2 or len(values) != P or not values.shape[1]:
+    if values.ndim not in (1, 2) or len(values) != P or not values.size:
         raise ValueError(
-            f"`values` must have a row for each memory, shape (P, K) = ({P}, K), got "
-            f"{values.shape}."
+            f"`values` must have a row, or a number, for each memory, shape (P, K) = ({P}, K) or "
+            f"(P,), got {values.shape}."
         )
     check_finite(values, "values")
     return values

@@ -107,8 +107,10 @@ def whole_field(memory: "DenseMemory", x: PerNeuron, stimulus: PerNeuron | None)
     return _laws.fields(law, memory.patterns, x, stimulus, **_how(memory, memory.block, False))
 
 
-def associated(memory: "DenseMemory", h: PerNeuron, values: Float[Array, "P K"]) -> Array:
+def associated(memory: "DenseMemory", h: PerNeuron, values: Float[Array, "P *K"]) -> Array:
     """What memories that carry `values` call at `h`, all neurons of which are seen."""
+    if values.ndim == 1:
+        return associated(memory, h, values[:, None])[0]
     law = _laws.ExponentialWhole(memory.interaction, memory.patterns.N)
     if not memory.interaction.exponential:
         kind = _laws.Mean if averages(memory.interaction) else _laws.Whole

@@ -93,8 +93,10 @@ class DenseMemory(AbstractMap):
       \xi^\nu / N$. Neurons then feel themselves, and there is no energy.
     - `similarity`: what $X$ is, for memories of different lengths: "dot", $\xi \cdot h$; "cosine",
       $N\, \xi \cdot h / |\xi| |h|$; or "euclidean", $-|\xi - h|^2/2$, of `Softmax` and
-      `Exponential`. Default: "dot"; of `Epanechnikov` "euclidean", the only one. For signs all are
-      the same up to a constant. Millidge et al. 2022, arXiv:2202.04557.
+      `Exponential`; the last two with `keep_diagonal=True`. Default: "dot"; of `Epanechnikov`
+      "euclidean". For signs all are the same up to a constant. Overlaps, and the memories that are
+      `visited` by them, remain dot products; `associate(state, jnp.eye(P))` tells what each memory
+      weighs. Millidge et al. 2022, arXiv:2202.04557.
     - `weights`: (P,) above 0: a memory counts $w_\mu$ times, $F \to w_\mu F$.
 
     **Raises:** ValueError/TypeError for arguments that contradict each other.
@@ -160,6 +162,11 @@ class DenseMemory(AbstractMap):
     def signs(self) -> bool:
         """Whether the neurons are +-1, not graded."""
         return self.activation is None and not averages(self.interaction)
+
+    @property
+    def averages(self) -> bool:
+        """Whether states are means of memories."""
+        return self.activation is None and averages(self.interaction)
 
     def init(self, spins: ArrayLike) -> SpinState:
         """The state with these `spins` (N,), e.g. `patterns.corrupt(key, mu, flips)`.
@@ -232,22 +239,15 @@ class DenseMemory(AbstractMap):
         $E$ does. Whatever lowers $E$ raises it.
 
         **Raises:** ValueError for another interaction, and as `energy` does.
-
-        **Example:**
-
-        ```python
-        memory = hx.DenseMemory(hx.patterns.hadamard(4, 784), hx.Exponential())
-        memory.log_energy(memory.init(memory.patterns.pattern(0)))  # 784.0
-        ```
         """
         spins, legal = known_spins(self, state)
         return legal(_energies.log_energy(self, spins))
 
-    def associate(self, state: SpinState, values: ArrayLike) -> Float[Array, " K"]:
+    def associate(self, state: SpinState, values: ArrayLike) -> Float[Array, "*K"]:
         r"""$\frac1s \sum_\mu v^\mu f(X_\mu)$: what a state calls up where each memory carries
-        `values` (P, K), such as another image, the code of a class, or a number; forces are scaled
-        as in `field`, and no neuron is left out. For `Softmax` this is attention with the memories
-        as keys. Of codes of signs take the sign. Kosko 1988.
+        `values` (P, K), such as another image or the code of a class, or one number (P,); forces
+        are scaled as in `field`, and no neuron is left out. For `Softmax` this is attention with
+        the memories as keys. Of codes of signs take the sign. Kosko 1988.
 
         **Raises:** ValueError for other shapes, or a state that is none of this network's.
 

@@ -146,7 +146,8 @@ class PairwiseMemory(AbstractMap):
         return legal(_times(self.W, spins))
 
     def energy(self, state: SpinState) -> Float[Array, ""]:
-        r"""$-\frac12 h \cdot W h$, which signs in turn (`update` "cyclic" or "random") never raise
+        r"""$-\frac12 h \cdot W h$ (that of `DenseMemory` is N times as large, and has a constant),
+        which signs in turn (`update` "cyclic" or "random") never raise
         at temperature zero."""
         spins, legal = known_spins(self, state)
         return legal(-(spins * _times(self.W, spins)).sum() / 2)

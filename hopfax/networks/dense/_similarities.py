@@ -52,6 +52,9 @@ class Seen(eqx.Module):
     ) -> tuple[Float[Array, " b"], Float[Array, " b"] | None]:
         """The similarities of a block with overlaps `X`, and the factors of its forces."""
         squares = None if self.similarity == "dot" else block.squares()
+        if self.similarity == "euclidean" and not block.source.binary:
+            # the difference itself: that of long and nearly equal vectors would be rounded
+            X, squares = -((block.rows() - h) ** 2).sum(-1) / 2, None
         weights = self.weights
         if weights is not None:
             weights = weights[jnp.minimum(block.numbers, weights.size - 1)]
@@ -73,10 +76,12 @@ class Seen(eqx.Module):
         if self.similarity == "cosine":
             size = squares * (h**2).sum()
             X = self.N * jnp.where(size > 0, X / jnp.sqrt(jnp.where(size > 0, size, 1.0)), 0.0)
-        elif self.similarity == "euclidean":
+        elif self.similarity == "euclidean" and squares is not None:
             X = X - (squares + (h**2).sum()) / 2
-        if weights is None or not self.interaction.exponential:
-            return X, weights
+        if weights is None:
+            return X, None
+        if not self.interaction.exponential:
+            return X, jnp.where(weights > 0, weights, jnp.nan)  # a traced one may be illegal
         return X + jnp.log(weights) / self.interaction.force(jnp.ones((), X.dtype), self.N), None
 
 
@@ -111,6 +116,12 @@ def check_similarity(memory: "DenseMemory") -> None:
     if memory.similarity == "dot":
         return
     given = f"`similarity={memory.similarity!r}`"
+    if memory.similarity == "euclidean" and not (distances or memory.interaction.exponential):
+        raise ValueError(
+            f"{given} is negative, minus half a squared distance, which "
+            f"{type(memory.interaction).__name__} cannot take; use Softmax, Epanechnikov or "
+            "Exponential."
+        )
     if not memory.keep_diagonal:
         raise ValueError(
             f"{given} is that of whole states, of which no neuron is left out: say "
@@ -118,12 +129,6 @@ def check_similarity(memory: "DenseMemory") -> None:
         )
     if memory.learning == "pseudo_inverse":
         raise ValueError(f"{given}: learning='pseudo_inverse' decorrelates dot products alone.")
-    if memory.similarity == "euclidean" and not (distances or memory.interaction.exponential):
-        raise ValueError(
-            f"{given} is negative, minus half a squared distance, which "
-            f"{type(memory.interaction).__name__} cannot take; use Softmax, Epanechnikov or "
-            "Exponential."
-        )
 
 
 def weight_bounds(weights: PerPattern | None) -> Iterator[Bound]:

@@ -59,9 +59,10 @@ def exponential_load(m: ArrayLike, rate: ArrayLike = 1.0) -> ExponentialLoad:
     first where there are few.
 
     The weights of `Softmax` have no signs, so the free-energy criterion, with $\lambda = \beta$, is
-    that of its first step from a state of signs: below it the mean of all memories that it returns
-    is the memory, above it $\tanh(\beta x)$, the mean of all others, which shrinks from step to
-    step if $\beta < 1$. From the memory itself the weight of the memory is, also at finite N,
+    that of its first step from a state h of signs: below it the mean of memories that it returns is
+    the memory; above it the mean of all others, $\tanh(\beta h)$ for $\alpha > I(\tanh \beta)$,
+    which shrinks from step to step if $\beta < 1$, or else of the few that are nearest. From the
+    memory itself the weight of the memory is, also at finite N,
     $w = 1/(1 + M \cosh^N\!\beta\; e^{-\beta N})$ on average, and the next overlap
     $w + (1 - w) \tanh \beta$. Recall by attention adds no noise to itself but this exponentially
     small part.
