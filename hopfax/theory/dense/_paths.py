@@ -369,8 +369,10 @@ class _AbstractUnits(eqx.Module):
 
     def _weighted(self, means: list[Array]) -> Array:
         """The mean over kinds of what it is in each."""
-        first, *rest = (p * mean.astype(p.dtype) for p, mean in zip(self.p, means, strict=True))
-        return sum(rest, first)
+        total = jnp.zeros((), self.p.dtype)
+        for p, mean in zip(self.p, means, strict=True):
+            total = total + p * mean.astype(p.dtype)
+        return total
 
 
 def _kinds(setting, h0, p):
