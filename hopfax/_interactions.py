@@ -38,14 +38,16 @@ class AbstractInteraction(eqx.Module):
 
     To add one, write a final subclass. `exponential` says whether forces are $e^{\beta X}$ up to a
     constant factor; they are then added with their largest exponent taken out, as they would
-    overflow. An attribute `order`, if there is one, is the number of neurons that interact at once:
-    energies are then of size $N^n$.
+    overflow. An attribute `order`, if there is one, is the number n of neurons that interact at
+    once: energies are then of size $N^n$. With an order, and a force proportional to
+    $|y|^{n-1}$ on either side of zero, `hopfax.theory.dense` holds for it, too.
 
     **Example:**
 
     ```python
     class Quartic(hx.AbstractInteraction):
         exponential = False
+        order = 4
 
         def potential(self, X, N):
             return X**4 / 4
@@ -63,6 +65,7 @@ class AbstractInteraction(eqx.Module):
             return (m**4).sum() / 4
 
     hx.DenseMemory(hx.patterns.hadamard(4, 16), Quartic())
+    hx.theory.dense.capacity(Quartic()).load  # 0.0132, that of Power(4)
     ```
     """
 
@@ -105,6 +108,15 @@ def difference(interaction: AbstractInteraction, y: Values, N: int) -> Values:
 def _order(order: Any, at_least: int = 2) -> int:
     """`order`, if it is a Python int and not too small."""
     return as_count(order, "order", at_least)
+
+
+def _real_order(order: Any) -> int | float:
+    """`order`, if it is a Python number and at least 2; an int where it is whole."""
+    if not isinstance(order, float) or order.is_integer():
+        return _order(int(order) if isinstance(order, float) else order)
+    if not 2 <= order < math.inf:
+        raise ValueError(f"`order` must be a finite number >= 2, got {order:g}.")
+    return order
 
 
 class Quadratic(AbstractInteraction):
@@ -181,7 +193,7 @@ class Power(AbstractInteraction):
 class RectifiedPower(AbstractInteraction):
     r"""$F(X) = \max(X, 0)^n$, $f(X) = \max(X, 0)^{n-1}$ (Krotov, Hopfield 2016, arXiv:1606.01164).
 
-    **Arguments:** `order`: $n \ge 2$, a Python int.
+    **Arguments:** `order`: $n \ge 2$, a Python int, or a float such as 2.5.
 
     **Example:**
 
@@ -191,11 +203,11 @@ class RectifiedPower(AbstractInteraction):
     ```
     """
 
-    order: int = eqx.field(static=True)
+    order: int | float = eqx.field(static=True)
     exponential = False
 
-    def __init__(self, order: int):
-        self.order = _order(order)
+    def __init__(self, order: int | float):
+        self.order = _real_order(order)
 
     def potential(self, X, N):
         return jnp.maximum(X, 0) ** self.order

@@ -104,6 +104,8 @@ def parts_to_add_exactly(
     if N > FEW and (P > FEW or N > _MOST_NEURONS):
         return None
     order = getattr(interaction, "order", 0)
+    if not isinstance(order, int):
+        return None
     most = 2 * P * (N + 1) ** (order if rule == "difference" else order - 1) if order else 0
     exact = most <= 2 ** (jnp.finfo(patterns.dtype).nmant + 1)
     if exact and not isinstance(interaction, Simplicial):  # whose weights are no whole numbers

@@ -78,7 +78,7 @@ def level(order, x):
 
 
 @lru_cache
-def highest(order: int) -> float:
+def highest(order: int | float) -> float:
     """The x at which `level` is largest, by bisection of its slope."""
     low, high = 0.1, 6.0
     for _ in range(80):
@@ -93,7 +93,7 @@ def highest(order: int) -> float:
 
 
 @lru_cache
-def _critical(order: int) -> tuple[float, float]:
+def _critical(order: int | float) -> tuple[float, float]:
     """Scaled load and overlap at capacity, for a signal of weight 1."""
     x = highest(order)
     m = math.erf(x)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._errors import as_count, as_number, check_bool, check_option
-from ..._interactions import AbstractInteraction, Exponential
+from ..._interactions import AbstractInteraction, Softmax
 from ..._types import is_concrete
 from ._finite import finite
-from ._kernels import kernel
+from ._kernels import is_own, kernel
 from ._noise_tails import PairTerms, Terms, binomial, joint_ratio, tail
 
 _MOST_N, _MOST_M = 10**5, 10**30
@@ -66,10 +66,10 @@ def transition_recall(
     $b = E f \sum_\mu \xi^\mu_i$, which a neuron feels in all of them ($E f > 0$ at odd n). For n
     even the negative of a memory counts as the memory itself.
 
-    **Arguments:** `interaction`: of `hopfax`, with signs. `N`, `M`: neurons and memories, Python
-    ints. `keep_diagonal`: whether a neuron's overlaps include itself; then $c = f(N)$ and Y are
-    sums of N signs (the signs $s_\mu$ and $Y_\mu$ are then correlated, which changes q by a
-    relative 1/N at most).
+    **Arguments:** `interaction`: of `hopfax` or of your own, with signs. `N`, `M`: neurons and
+    memories, Python ints. `keep_diagonal`: whether a neuron's overlaps include itself; then
+    $c = f(N)$ and Y are sums of N signs (the signs $s_\mu$ and $Y_\mu$ are then correlated, which
+    changes q by a relative 1/N at most).
 
     **Returns:** a `TransitionRecall` of Python numbers. `error` is exact to 1e-3 of itself (below
     1e-39 an upper bound). `transition` was within 0.01 and `sequence` within 0.04 of simulated
@@ -254,19 +254,22 @@ def _merged(f, logp):
 
 def _force(interaction, N, top):
     """The force of an overlap in units of that of the overlap `top`, as a function."""
-    if isinstance(interaction, Exponential):
-        if not is_concrete(interaction.rate):
-            raise TypeError("`interaction` must have a known rate, but it is traced by JAX.")
-        rate = float(interaction.rate)
-        return lambda y: np.exp(rate * (y - top))
-    model = kernel(interaction)
 
-    def force(y):
-        values = finite(model, jnp.asarray(y, float), N)[0]
+    def known(values):
         if not is_concrete(values):
-            raise TypeError("`interaction` must have known weights, but they are traced by JAX.")
+            raise TypeError("`interaction` must have known numbers, but they are traced by JAX.")
         return np.asarray(values, float)
 
+    if isinstance(interaction, AbstractInteraction) and interaction.exponential:
+        if isinstance(interaction, Softmax):
+            raise ValueError("`interaction` must be of signs, but the states of Softmax are means.")
+        exponent = lambda y: known(interaction.force(jnp.asarray(y, float), N))  # noqa: E731
+        return lambda y: np.exp(exponent(y) - exponent(float(top)))
+    if is_own(interaction):
+        force = lambda y: known(interaction.force(jnp.asarray(y, float), N))  # noqa: E731
+    else:
+        model = kernel(interaction)
+        force = lambda y: known(finite(model, jnp.asarray(y, float), N)[0])  # noqa: E731
     signal = float(force(float(top)))
     if not signal > 0:
         raise ValueError(
