@@ -30,8 +30,8 @@ There are three levels of the theory:
 
 A network that goes from each memory to the next has an exact theory without paths:
 `sequence_trajectory`, `sequence_capacity` and their companions. What is recalled without any error
-at finite size, with powers and exponentials, is told by `transition_recall` and
-`error_free_capacity`.
+at finite size, with powers and exponentials, is told by `exact_recall` for static memories, by
+`transition_recall` for sequences, and by `error_free_capacity`.
 
 In terms of the scaled load $\alpha' = \alpha K(1)$ all power and n-body models of one order have
 the same memoryless map, and so the same $\alpha'_c$.
@@ -49,6 +49,8 @@ from ._edges import (
     basin_edge,
     convergence_time,
 )
+from ._error_free import error_free_capacity
+from ._exact_recall import ExactRecall, exact_recall
 from ._exponential import ExponentialLoad, exponential_load
 from ._finite import finite_first_step
 from ._first_steps import FirstSteps, first_steps
@@ -61,13 +63,14 @@ from ._sequence_capacity import (
     sequence_fixed_points,
 )
 from ._sequences import SequenceTrajectory, sequence_correlation, sequence_trajectory
-from ._transitions import TransitionRecall, error_free_capacity, transition_recall
+from ._transitions import TransitionRecall, transition_recall
 
 __all__ = [
     "ApparentCapacity",
     "BasinEdge",
     "Capacity",
     "ConvergenceTime",
+    "ExactRecall",
     "ExponentialLoad",
     "FirstSteps",
     "Kernel",
@@ -81,6 +84,7 @@ __all__ = [
     "capacity",
     "convergence_time",
     "error_free_capacity",
+    "exact_recall",
     "exponential_load",
     "finite_first_step",
     "first_steps",
