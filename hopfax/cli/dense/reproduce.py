@@ -1,5 +1,4 @@
-"""`hopfax reproduce dense`: the trajectories, basins and capacities of arXiv:2506.00851, and
-sequences."""
+"""`hopfax reproduce dense`: the trajectories, basins and capacities of arXiv:2506.00851."""
 
 import dataclasses
 from typing import Any
@@ -8,7 +7,7 @@ import numpy as np
 
 from .._claims import Outcome
 from .._console import number, table
-from . import _figures, _sequences
+from . import _figures
 from ._checks import claims
 from ._measured import NOISE_LOAD, NOISE_START, NOISE_STEPS, Noise, results
 
@@ -26,13 +25,10 @@ TABLES = ("noise_table",)
 def reproduce() -> Outcome:
     """Claims, figures and the noise table."""
     found = results()
-    moving = _sequences.measured()
     figures = {name: draw(found) for name, draw in FIGURES.items()}
-    figures["sequences"] = _sequences.figure(moving)
     (noise,) = TABLES
     tables = {noise: [_noise_json(row) for row in found.noise]}
-    made = [*claims(found), *_sequences.claims(moving)]
-    return Outcome(made, figures, _noise_table(found.noise), tables)
+    return Outcome(claims(found), figures, _noise_table(found.noise), tables)
 
 
 def _noise_json(row: Noise) -> dict[str, Any]:
