@@ -17,7 +17,7 @@ OF_THE_MODEL += ("interaction", "temperature")
 UPDATES = ("parallel", "cyclic", "random")
 TRANSITIONS = ("none", "cyclic", "chain")
 LEARNING = ("hebbian", "pseudo_inverse")
-_ORDERS: dict[str, Callable[[int], Any]] = {
+_ORDERS: dict[str, Callable[[Any], Any]] = {
     "power": hx.Power,
     "rectified_power": hx.RectifiedPower,
     "many_body": hx.ManyBody,
