@@ -15,7 +15,8 @@ Networks        Hopfield, OneTimescaleHopfield, InputDrivenHopfield, TwoTimescal
   states        FieldState, SpinState, RateState, Inputs
   activations   HardTanh, Tanh, Erf, Arctan, Rational, GaussianAverage; of rates: Logistic,
                 HardSigmoid, RectifiedTanh, ThresholdLinear
-  interactions  Quadratic, Power, RectifiedPower, ManyBody, Simplicial, Exponential, Softmax
+  interactions  Quadratic, Power, RectifiedPower, ManyBody, Simplicial, Exponential, Softmax,
+                Epanechnikov
   of your own   AbstractNetwork, AbstractFlow, AbstractMap, AbstractHopfield,
                 AbstractQuadraticHopfield, AbstractRateMemory, AbstractActivation,
                 AbstractRateActivation, AbstractInteraction, Bound
@@ -54,6 +55,7 @@ from ._activations import (
     Tanh as Tanh,
 )
 from ._cache import compilation_cache as compilation_cache
+from ._distances import Epanechnikov as Epanechnikov
 from ._engines import Diffrax as Diffrax, EventDriven as EventDriven
 from ._errors import (
     ConfigMismatch as ConfigMismatch,
@@ -185,6 +187,7 @@ __all__ = [
     "DenseSequence",
     "Design",
     "Diffrax",
+    "Epanechnikov",
     "ENDINGS",
     "Erf",
     "EventDriven",

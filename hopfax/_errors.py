@@ -256,7 +256,8 @@ def hushed(category: type[Warning]) -> Iterator[None]:
 def check_shape(value: Any, name: str, shape: tuple, meaning: str, hint: str = "") -> None:
     """ValueError unless `value` has exactly `shape`."""
     if tuple(value.shape) != tuple(shape):
-        text = f"`{name}` must have shape {meaning} = {tuple(shape)}, got {tuple(value.shape)}."
+        wanted = f"{meaning} = {tuple(shape)}" if shape else "(), one number"
+        text = f"`{name}` must have shape {wanted}, got {tuple(value.shape)}."
         raise ValueError(f"{text} {hint}".rstrip())
 
 

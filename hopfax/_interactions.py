@@ -355,7 +355,7 @@ class Exponential(AbstractInteraction):
     exponential = True
 
     def __init__(self, rate: ArrayLike = 1.0):
-        self.rate = _positive(rate, "rate")
+        self.rate = positive(rate, "rate")
 
     def potential(self, X, N):
         return jnp.exp(self.rate.astype(X.dtype) * X)
@@ -399,7 +399,7 @@ class Softmax(AbstractInteraction):
     exponential = True
 
     def __init__(self, beta: ArrayLike = 1.0):
-        self.beta = _positive(beta, "beta")
+        self.beta = positive(beta, "beta")
 
     def potential(self, X, N):
         return jnp.exp(self.beta.astype(X.dtype) * X)
@@ -454,7 +454,7 @@ def distinct_sums(K: int, order: int) -> tuple[tuple[int, ...], ...]:
     return tuple(map(tuple, rows[: order + 1]))
 
 
-def _positive(value: ArrayLike, name: str) -> Array:
+def positive(value: ArrayLike, name: str) -> Array:
     """`value` as a positive scalar array."""
     value = as_float(value, name)
     check_shape(value, name, (), "()")

@@ -18,6 +18,7 @@ from ._errors import (
     as_float,
     as_indices,
     as_key,
+    as_real,
     check_bool,
     check_callable,
     check_finite,
@@ -41,12 +42,16 @@ def iterate(
     *,
     key: jax.Array | None = None,
     stimulus: ArrayLike | None = None,
+    clamped: ArrayLike | None = None,
     track: Sequence[int] | None = None,
     observe: Callable[..., Any] | None = None,
     throw: bool = True,
     progress: bool | Literal["auto"] = "auto",
 ) -> Trajectory:
     r"""Iterate a network in discrete time and save the overlaps at every step.
+
+    Signs that no longer move, and are not random, rest for ever: the steps that remain are not
+    computed (of a batch those of all, once all rest), so that `steps` may be generous.
 
     Works under `jit` and `vmap`. A batch of states, `jax.vmap(lambda s: iterate(network, s, 10))`,
     reads the patterns once a step for all of them. Runs of graded neurons can be differentiated.
@@ -58,9 +63,12 @@ def iterate(
     - `steps`: how many, a Python int. One step updates every neuron.
     - `key`: a PRNG key, for networks that draw random numbers.
     - `stimulus`: (N,) input that sets the saliency of the memories (see `DenseMemory.field`).
+    - `clamped`: (N,) True for neurons that stay as they are in `state0`, such as the pixels of an
+      image whose class is asked for.
     - `track`: numbers of the memories whose overlaps are saved, in this order. Default: all, if
       there are no more than 4096.
-    - `observe`: a function `(t, state, network) -> pytree` saved at every step.
+    - `observe`: a function `(t, state, network) -> pytree` saved at every step. Define it once: a
+      new function, such as a lambda in a loop, is compiled anew.
     - `throw`: raise if the run fails. Under a trace it never raises; look at `status`.
     - `progress`: show a bar, on a terminal or in a notebook; elsewhere a line every ten seconds
         (for True also at the end). A run of less than about a second shows none, and one inside
@@ -70,7 +78,8 @@ def iterate(
     tracked), no saliency, and the switches: the steps at which another of these memories, counted
     by the columns of `overlaps`, leads than before, so that `hopfax.observables.visited`,
     `dwell_times` and `classify` read it.
-    `stats["moved"]` is how many neurons the last step changed: 0 at a fixed point.
+    `stats["moved"]` is how many neurons the last step changed: 0 at a fixed point; and
+    `stats["last_change"]` the last step that changed any, 0 if none did.
 
     **Raises:** ValueError/TypeError for bad arguments; `SimulationError` if the run fails and
     `throw`.
@@ -82,7 +91,12 @@ def iterate(
     state = memory.init(memory.patterns.corrupt(jax.random.key(0), mu=0, flips=4))
     run = hx.iterate(memory, state, steps=2)
     run.overlaps[:, 0]  # 0.5, 1, 1
-    run.stats["moved"]  # 0
+    run.stats["moved"], run.stats["last_change"]  # 0, 1
+
+    seen = jnp.arange(16) < 12
+    cue = jnp.where(seen, memory.patterns.pattern(2), 1.0)
+    run = hx.iterate(memory, memory.init(cue), steps=2, clamped=seen)
+    run.overlaps[-1]  # 0, 0, 1, 0
     ```
     """
     check_map(network)
@@ -102,12 +116,14 @@ def iterate(
         stimulus = as_float(stimulus, "stimulus", patterns.dtype)
         stimulus = filled(stimulus, "stimulus", (patterns.N,), "(N,)")
         check_finite(stimulus, "stimulus")
+    clamped = None if clamped is None else _mask(clamped, patterns.N)
     if key is not None:
         key = as_key(key)
         if not network.random:
             raise ValueError("`key` is not used by this network; leave it out.")
     valid = in_domain(network) & network.holds(state0)
-    run = _Run(network, state0, stimulus, key, watched, valid, jnp.zeros((), patterns.dtype))
+    zero = jnp.zeros((), patterns.dtype)
+    run = _Run(network, state0, stimulus, clamped, key, watched, valid, zero)
     piece = _piece(steps, patterns.P * patterns.N)
     if progress and piece and is_outermost(run):
         trajectory = _in_pieces(run, steps, piece, observe, progress)
@@ -135,12 +151,22 @@ def _tracked(track: Sequence[int] | None, P: int) -> np.ndarray:
                 "first one: track=[0]."
             )
         return np.arange(P)
-    found = np.asarray(as_indices(track, "track"))
+    found = np.asarray(as_indices(track, "track", P))
     if found.ndim != 1 or found.size == 0:
         raise ValueError(f"`track` must be a list of numbers of memories, got {shown(track)}.")
-    if found.max() >= P:
-        raise ValueError(f"`track` must name memories 0..{P - 1}, got {found.tolist()}.")
     return found
+
+
+def _mask(clamped: ArrayLike, N: int) -> Array:
+    """Which neurons are clamped."""
+    mask = jnp.asarray(as_real(clamped, "clamped"))
+    if mask.dtype != bool or mask.shape != (N,):
+        raise ValueError(
+            f"`clamped` must be True or False for each neuron, shape (N,) = ({N},), got "
+            f"{mask.dtype} {mask.shape}; from numbers of neurons: jnp.zeros(N, bool).at[numbers]"
+            ".set(True)."
+        )
+    return mask
 
 
 class _Run(eqx.Module):
@@ -149,6 +175,7 @@ class _Run(eqx.Module):
     network: AbstractMap
     state: SpinState
     stimulus: Float[Array, " N"] | None
+    clamped: Bool[Array, " N"] | None
     key: jax.Array | None
     watched: Array
     valid: Bool[Array, ""]
@@ -185,7 +212,8 @@ def _in_pieces(run: _Run, steps: int, piece: int, observe: Any, show: Any) -> Tr
 
     saved = [(part.ts, part.overlaps, part.observed) for part in parts]
     ts, overlaps, observed = jax.tree.map(joined, *saved)
-    counters = parts[-1].counters | {"steps": jnp.int32(steps)}
+    changes = jnp.stack([part.counters["last_change"] for part in parts])
+    counters = parts[-1].counters | {"steps": jnp.int32(steps), "last_change": changes.max()}
     whole: dict[str, Any] = dict(ts=ts, overlaps=overlaps, observed=observed, counters=counters)
     return dataclasses.replace(parts[-1], switches=_switches(ts, overlaps), **whole)
 
@@ -193,7 +221,8 @@ def _in_pieces(run: _Run, steps: int, piece: int, observe: Any, show: Any) -> Tr
 @jitted
 def _run(run: _Run, steps: int, observe: Callable[..., Any] | None) -> Trajectory:
     network, patterns = run.network, run.network.patterns
-    mover = network.prepared()
+    mover = network.prepared() if run.clamped is None else network.prepared(run.clamped)
+    rests = network.signs and not network.random
     memories = jax.vmap(patterns.pattern)(run.watched)
     dtype = patterns.dtype
 
@@ -202,15 +231,21 @@ def _run(run: _Run, steps: int, observe: Callable[..., Any] | None) -> Trajector
         return m, None if observe is None else observe(t, state, network)
 
     def step(carry, t):
-        state, _ = carry
+        state, _, last, resting = carry
         key = None if run.key is None else jr.fold_in(run.key, t.astype(jnp.uint32))
-        new = mover.step(state, run.stimulus, key)
+        if rests:  # a loop of one round, or none: of a batch none once all rest
+            one = lambda kept: (jnp.bool_(True), mover.step(kept[1], run.stimulus, key))  # noqa: E731
+            new = jax.lax.while_loop(lambda kept: ~kept[0], one, (resting, state))[1]
+        else:
+            new = mover.step(state, run.stimulus, key)
         moved = (new.spins != state.spins).sum(dtype=jnp.int32)
-        return (new, moved), seen(t + 1, new)
+        same = [(a == b).all() for a, b in zip(*map(jax.tree.leaves, (state, new)), strict=True)]
+        last = jnp.where(moved > 0, (t + 1).astype(jnp.int32), last)
+        return (new, moved, last, jnp.stack(same).all()), seen(t + 1, new)
 
-    start = (run.state, jnp.int32(0))
+    start = (run.state, jnp.int32(0), jnp.int32(0), jnp.bool_(False))
     ts = run.first + jnp.arange(steps + 1, dtype=dtype)
-    (final, moved), later = jax.lax.scan(step, start, ts[:-1])
+    (final, moved, last, _), later = jax.lax.scan(step, start, ts[:-1])
     first = seen(ts[0], run.state)
     overlaps, observed = jax.tree.map(
         lambda a, b: jnp.concatenate([jnp.asarray(a)[None], b]), first, later
@@ -226,7 +261,7 @@ def _run(run: _Run, steps: int, observe: Callable[..., Any] | None) -> Trajector
         final=final,
         status=code,
         switches=switches_of_steps(ts, overlaps),
-        counters={"steps": jnp.int32(steps), "moved": moved},
+        counters={"steps": jnp.int32(steps), "moved": moved, "last_change": last},
         reduction="sites",
         method="iterate",
     )

@@ -232,6 +232,7 @@ def of_networks():
         yield kind.__name__, kind, dict(order=3)
     yield "Exponential", hx.Exponential, dict(rate=0.5)
     yield "Softmax", hx.Softmax, dict(beta=0.5)
+    yield "Epanechnikov", hx.Epanechnikov, dict(beta=0.5)
     yield "Simplicial", hx.Simplicial, dict(weights={2: 0.5, 3: 1.0})
     yield "Pulses", hx.Pulses, dict(edges=[0.0, 1.0, 3.0], values=[[1.0, -1.0], [0.0, 0.0]])
     yield (

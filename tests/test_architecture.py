@@ -21,6 +21,7 @@ FLOORS = (
     ),
     ("_files",),
     ("patterns", "_activations", "_rate_activations", "_interactions", "_inputs"),
+    ("_distances",),
     ("networks", "theory"),
     ("_trajectory",),
     ("_engines", "_arguments"),

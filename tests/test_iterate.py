@@ -153,7 +153,10 @@ def test_bad_arguments_are_named(network):
         (lambda: hx.iterate(network, hx.SpinState(0 * state.spins), 3), "`spins` must be \\+-1"),
         (lambda: hx.iterate(network, state, -1), "`steps` must be"),
         (lambda: hx.iterate(network, state, 2.5), "`steps` must be"),
-        (lambda: hx.iterate(network, state, 3, track=[20]), "`track` must name memories 0..19"),
+        (
+            lambda: hx.iterate(network, state, 3, track=[20]),
+            "`track` must hold indices from 0 to below 20",
+        ),
         (lambda: hx.iterate(network, state, 3, track=[]), "`track` must be a list"),
         (lambda: hx.iterate(network, state, 3, key=jr.key(0)), "`key` is not used"),
         (lambda: hx.iterate(warm, state, 3), "needs a `key`"),
@@ -162,3 +165,111 @@ def test_bad_arguments_are_named(network):
     ):
         with pytest.raises((ValueError, TypeError), match=words):
             call()
+
+
+CLAMPED = jnp.arange(60) % 3 == 0
+
+
+def _by_hand(xi, h, steps, clamped, in_turn):
+    """Cubic forces of all others, neuron by neuron."""
+    h = h.copy()
+    for _ in range(steps):
+        old, felt = h.copy(), h if in_turn else h.copy()
+        for i in np.flatnonzero(~clamped):
+            u = (xi[:, i] * (xi @ felt - xi[:, i] * felt[i]) ** 2).sum()
+            h[i] = np.sign(u) if u else old[i]
+    return h
+
+
+@pytest.mark.parametrize("update", ["parallel", "cyclic"])
+def test_clamped_neurons_stay_and_the_others_feel_them(network, update):
+    memory = hx.DenseMemory(network.patterns, hx.Power(3), update=update)
+    state = memory.init(network.patterns.corrupt(jr.key(1), 3, 28))
+    run = hx.iterate(memory, state, 3, clamped=CLAMPED)
+    free = hx.iterate(memory, state, 3)
+    h, xi = np.asarray(state.spins), np.asarray(network.patterns.xi)
+    wanted = _by_hand(xi, h, 3, np.asarray(CLAMPED), update == "cyclic")
+    assert (run.final.spins == wanted).all() and (run.final.spins != h).any()
+    assert (run.final.spins != free.final.spins).any()
+    assert (run.final.spins == h)[CLAMPED].all()
+    assert run.observed is None and run.status == 0
+
+
+def test_the_past_of_a_clamped_sequence_is_what_was_clamped(network):
+    def made(update):
+        options = {"share": 0.2, "tau": 2.0, "update": update}
+        return hx.DenseSequence(network.patterns, hx.Power(3), hx.Power(3), **options)
+
+    for update in ("parallel", "cyclic"):
+        moving = made(update)
+        run = hx.iterate(moving, moving.init(network.patterns.pattern(0)), 4, clamped=CLAMPED)
+        kept = network.patterns.pattern(0)[CLAMPED]
+        assert (run.final.spins[CLAMPED] == kept).all()
+        assert jnp.allclose(run.final.past[CLAMPED], kept)
+        assert not jnp.allclose(run.final.past, network.patterns.pattern(0))  # the others moved
+
+
+TOLD = []
+
+
+class _Counted(hx.AbstractMap):
+    """A stranger's network: turns its neurons one after the other, and tells each step."""
+
+    patterns: hx.Patterns
+
+    @property
+    def signs(self):
+        return True
+
+    @property
+    def random(self):
+        return False
+
+    def domain(self):
+        yield from ()
+
+    def init(self, spins):
+        return hx.SpinState(jnp.asarray(spins, float))
+
+    def holds(self, state):
+        return jnp.bool_(True)
+
+    def overlaps(self, state):
+        return self.patterns.overlap(state.spins)
+
+    def step(self, state, stimulus=None, key=None):
+        jax.debug.callback(lambda: TOLD.append(1))
+        place = jnp.argmax(state.spins < 0)  # the first that is down, if any, goes up
+        return hx.SpinState(state.spins.at[place].set(1.0))
+
+
+def test_signs_at_rest_are_not_computed_again():
+    TOLD.clear()
+    other = _Counted(hx.patterns.hadamard(2, 16))
+    start = jnp.ones(16).at[jnp.array([3, 5, 9])].set(-1)
+    run = hx.iterate(other, other.init(start), 12)
+    jax.effects_barrier()
+    assert len(TOLD) == 4  # three that turn a neuron, and one that finds nothing to turn
+    assert run.stats["last_change"] == 3 and run.stats["moved"] == 0 and run.stats["steps"] == 12
+    assert (run.final.spins == 1).all() and run.ts.size == 13
+    held = hx.iterate(other, other.init(start), 12, clamped=jnp.arange(16) < 4)
+    assert (held.final.spins < 0).sum() == 3 and held.stats["last_change"] == 0
+
+
+def test_a_batch_stops_when_all_of_it_rests():
+    TOLD.clear()
+    other = _Counted(hx.patterns.hadamard(2, 16))
+    one = jnp.ones(16)
+    starts = jnp.stack([one, one.at[3].set(-1), one.at[jnp.array([3, 5])].set(-1)])
+    runs = jax.vmap(lambda h: hx.iterate(other, hx.SpinState(h), 12))(starts)
+    jax.effects_barrier()
+    assert runs.stats["last_change"].tolist() == [0, 1, 2] and (runs.final.spins == 1).all()
+    assert len(TOLD) == 3  # rounds of all three runs, and no more
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_clamped_is_named(network):
+    state = network.init(network.patterns.pattern(0))
+    for wrong in ([1, 2, 3], jnp.ones(60), jnp.ones(59, bool)):
+        with pytest.raises(ValueError, match=r"`clamped` must be True or False for each neuron"):
+            hx.iterate(network, state, 1, clamped=wrong)

@@ -1,5 +1,7 @@
 """Packed, generated and sharded patterns: the same memories, wherever they are kept."""
 
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -99,6 +101,8 @@ def test_products_in_pieces_are_those_of_float32():
 _SHARDS = """
 import warnings; warnings.simplefilter("error")
 warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+import tracemalloc
+
 import jax
 jax.config.update("jax_num_cpu_devices", 3)
 import jax.numpy as jnp, hopfax as hx
@@ -181,7 +185,7 @@ def test_streaming_needs_the_memory_of_a_block():
         (lambda: hx.PackedPatterns(jnp.zeros((2, 2), jnp.uint32), 8), "`bits` must be uint32"),
         (lambda: hx.patterns.pack(), "at least one"),
         (lambda: hx.patterns.pack(hx.Patterns([[0.5, 1.0]])), "patterns of \\+-1"),
-        (lambda: hx.patterns.pack(np.ones((2, 2))), "`sources` must be hopfax patterns"),
+        (lambda: hx.patterns.pack([[1.0, -1.0]]), "`sources` must be hopfax patterns"),
         (
             lambda: hx.patterns.pack(
                 hx.patterns.random(jr.key(0), 2, 8), hx.patterns.random(jr.key(0), 2, 9)
@@ -205,3 +209,64 @@ def test_a_shard_on_one_device():
     a, b = (net.field(net.init(stored.pattern(1))) for net in nets)
     assert_close(a, b, 0.0, "the same integers")
     assert (sharded.column(3) == stored.column(3)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32, bool, ">f8"])
+def test_files_and_arrays_are_packed_in_pieces(dtype, tmp_path, monkeypatch):
+    """With pieces of three rows, of which the last is not full."""
+    monkeypatch.setattr("hopfax.patterns._packing._PIECE", 3 * 37 * np.dtype(dtype).itemsize)
+    stored = hx.patterns.random(jr.key(0), 11, 37)
+    signs = np.asarray(stored.xi > 0 if dtype is bool else stored.xi).astype(dtype)
+    np.save(tmp_path / "signs.npy", signs)
+    wanted = hx.patterns.pack(stored).bits
+    for source in (signs, tmp_path / "signs.npy", str(tmp_path / "signs.npy")):
+        packed = hx.patterns.pack(source)
+        assert (packed.bits == wanted).all() and packed.N == 37
+    assert hx.patterns.pack(stored, signs, tmp_path / "signs.npy").P == 33
+
+
+def test_packing_a_file_takes_no_more_than_its_bits(tmp_path):
+    """A file of 64 MB becomes 8 MB; the greatest memory on the way is that, twice, and a piece."""
+    rng = np.random.default_rng(0)
+    signs = np.lib.format.open_memmap(tmp_path / "big.npy", "w+", np.int8, (65536, 1024))
+    signs[:] = 1
+    signs[rng.integers(0, 65536, 99), rng.integers(0, 1024, 99)] = -1
+    signs.flush()
+    tracemalloc.start()
+    packed = hx.patterns.pack(tmp_path / "big.npy")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert packed.bits.nbytes == 2**23 and most < 100e6
+    where = np.flatnonzero(np.asarray(packed.column(5)) < 0)
+    assert (where == np.flatnonzero(signs[:, 5] < 0)).all()
+
+
+@pytest.mark.usefixtures("as_a_user_runs_it")
+def test_files_that_cannot_be_packed(tmp_path):
+    def saved(array, name="x.npy"):
+        np.save(tmp_path / name, array, allow_pickle=True)
+        return tmp_path / name
+
+    cut = saved(np.ones((4, 8)), "cut.npy")
+    cut.write_bytes(cut.read_bytes()[:-3])
+    (tmp_path / "other.npy").write_bytes(b"not an array")
+    grey = np.ones((4, 8))
+    grey[2, 3] = 0.5
+    for make, words in (
+        (lambda: saved(grey), r"has 0.5 at row 2, neuron 3; packed patterns are signs"),
+        (lambda: saved(np.zeros((2, 3), int)), "has 0 at row 0, neuron 0"),
+        (lambda: saved(np.ones(3)), r"must have shape \(P, N\)"),
+        (lambda: saved(np.full((2, 2), "a")), "holds <U1, not signs"),
+        (lambda: saved(np.array([[object()]])), "pickles"),
+        (lambda: saved(np.asfortranarray(np.ones((4, 8)))), "Fortran order"),
+        (lambda: cut, "256 bytes, but 253 follow"),
+        (lambda: tmp_path / "other.npy", "no array in NumPy's format"),
+        (lambda: tmp_path / "x.csv", "must end in .npy"),
+        (lambda: tmp_path, "`sources`"),
+        (lambda: np.ones((0, 3)), r"must have shape \(P, N\)"),
+        (lambda: 3.0, "`sources` must be hopfax patterns, arrays"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=words):
+            hx.patterns.pack(make())
+    with pytest.raises(FileNotFoundError):
+        hx.patterns.pack(tmp_path / "none.npy")

@@ -5,6 +5,7 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import pytest
 from numpy.polynomial.hermite_e import hermegauss
@@ -683,6 +684,35 @@ def test_one_step_at_an_exponential_load(m, rate):
     # the exponents of signal and noise differ by at least 0.05 N / 2 = 5 there, up to log N
     assert errors(threshold - 0.06) < 0.02
     assert errors(threshold + 0.06) > 0.25
+
+
+@pytest.mark.parametrize(("aside", "sizes"), [(-0.08, (16, 40)), (0.08, (16, 24))])
+def test_the_first_step_decides_at_exponential_loads(aside, sizes):
+    """Runs from overlap 3/4, aside of the threshold: more neurons make the verdict of the first
+    step clearer, and further steps agree with it."""
+    load, ends = float(dense.exponential_load(0.75, 1.0).one_step) + aside, []
+    for N in sizes:
+        made = hx.GeneratedPatterns(jr.key(N), round(math.exp(load * N)), N)
+        memory = hx.DenseMemory(hx.patterns.pack(made), Exponential(1.0))
+        targets = jax.vmap(memory.patterns.pattern)(jnp.arange(100) % memory.patterns.P)
+
+        def run(key, target, memory=memory, N=N):
+            cue = jnp.where(jr.permutation(key, N) < N // 8, -target, target)
+            spins = hx.iterate(memory, hx.SpinState(cue), 6, observe=_spins, track=[0]).observed
+            return spins @ target / N
+
+        ends.append(np.asarray(jax.vmap(run)(jr.split(jr.key(1), 100), targets)))
+    few, many = (m.mean(0) for m in ends)
+    if aside < 0:
+        assert few[1] < many[1] and many[1] > 0.98
+        at_once, at_last = (np.array([(m[:, t] == 1).mean() for m in ends]) for t in (1, 6))
+        assert (at_last > at_once).all() and at_last[1] > 0.95 > 0.85 > at_last[0]
+    else:
+        assert many[1] < few[1] < 0.6 and many[2] < many[1] / 2 and many[6] < few[6] < 0.2
+
+
+def _spins(t, state, network):
+    return state.spins
 
 
 # Finite size

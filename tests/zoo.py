@@ -121,6 +121,8 @@ def maps() -> dict[str, Specimen]:
         "in turn": hx.DenseMemory(patterns, hx.Exponential(0.5), update="random"),
         "graded": hx.DenseMemory(patterns, hx.Power(3), **graded),
         "softmax": hx.DenseMemory(patterns, hx.Softmax(0.3)),
+        "near": hx.DenseMemory(patterns, hx.Epanechnikov(0.2), weights=[1.0, 2.0, 1.0, 0.5, 1.0]),
+        "cosine": hx.DenseMemory(patterns, hx.Softmax(0.3), similarity="cosine"),
         "cyclic": hx.DenseMemory(hx.patterns.pack(patterns), hx.Power(3), transition="cyclic"),
         "called": hx.DenseMemory(patterns, hx.Power(4), transition=[2, -1, 0, 4, 3]),
         "matrix": hx.DenseMemory(patterns, hx.Power(2), transition=0.5 * hx.cyclic(5)),

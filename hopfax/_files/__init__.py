@@ -1,7 +1,12 @@
 """Files: read and written with care, and removed only where hopfax wrote them."""
 
 from .._errors import in_words as in_words
-from ._arrays import Form as Form, read_whole as read_whole
+from ._arrays import (
+    Form as Form,
+    read_form as read_form,
+    read_values as read_values,
+    read_whole as read_whole,
+)
 from ._io import (
     checksum as checksum,
     open_regular as open_regular,

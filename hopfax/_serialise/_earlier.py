@@ -23,8 +23,9 @@ def upgraded(name: str, fields: Fields) -> Fields:
 
 
 def _dense_memory(fields: Fields) -> Fields:
-    """All memories called themselves, by overlaps as they are."""
-    return {"transition": None, "learning": "hebbian"} | fields
+    """All memories called themselves, by overlaps as they are, and counted alike."""
+    lacking = {"transition": None, "learning": "hebbian", "similarity": "dot", "weights": None}
+    return lacking | fields
 
 
 def _rates(fields: Fields) -> Fields:

@@ -2,6 +2,7 @@
 
     steady_state, spectrum   where the flow vanishes, and the eigenvalues there
     rest_states              all that a search from many starts finds
+    attractors               the same of a network in discrete time
     branch                   states of rest as a parameter varies, through folds
     orbit                    the closed orbit of a sequence: period, dwell, Floquet multipliers
     orbit_branch             orbits as a parameter varies
@@ -14,6 +15,7 @@ All work in the smallest exact form of a network, so that their cost does not de
 classes or the span of the memories carry it.
 """
 
+from ._attractors import Attractors as Attractors, attractors as attractors
 from ._basin import BasinEdge as BasinEdge, basin_edge as basin_edge
 from ._branch import branch as branch
 from ._curves import Branch as Branch, Special as Special
@@ -33,6 +35,7 @@ from ._thresholds import Threshold as Threshold, critical_gain as critical_gain
 
 __all__ = [
     "Along",
+    "Attractors",
     "BasinEdge",
     "Branch",
     "Lyapunov",
@@ -43,6 +46,7 @@ __all__ = [
     "SteadyState",
     "Threshold",
     "along",
+    "attractors",
     "basin_edge",
     "branch",
     "critical_gain",

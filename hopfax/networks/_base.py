@@ -252,10 +252,16 @@ class AbstractMap(AbstractNetwork):
         """`state` as it comes: `init` has checked it."""
         return state
 
-    def prepared(self) -> Any:
+    @property
+    def signs(self) -> bool:
+        """Whether states are +-1, so that steps have no derivative."""
+        return False
+
+    def prepared(self, clamped: Bool[Array, " N"] | None = None) -> Any:
         """What makes the steps of a run, by a method `step` as below: the network, or one that has
-        computed what all steps share."""
-        return self
+        computed what all steps share. Neurons that are `clamped` stay as they are: here they are
+        put back after each step."""
+        return self if clamped is None else _Clamped(self, clamped)
 
     @abc.abstractmethod
     def holds(self, state: Any) -> Bool[Array, ""]:
@@ -266,6 +272,18 @@ class AbstractMap(AbstractNetwork):
         self, state: Any, stimulus: PerNeuron | None = None, key: jax.Array | None = None
     ) -> Any:
         """The state after one step."""
+
+
+class _Clamped(eqx.Module):
+    """A network in discrete time of which some neurons are put back after each step."""
+
+    network: AbstractMap
+    clamped: Bool[Array, " N"]
+
+    def step(self, state: Any, stimulus: PerNeuron | None, key: jax.Array | None) -> Any:
+        new = self.network.step(state, stimulus, key)
+        spins = jnp.where(self.clamped, state.spins, new.spins)
+        return dataclasses.replace(new, spins=spins)
 
 
 def parameter(value: ArrayLike, name: str, patterns: Patterns) -> Array:

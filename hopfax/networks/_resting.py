@@ -1,5 +1,7 @@
 """What a state of rest is called."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 _RETRIEVED = 0.5  # the overlap of a memory that is retrieved
@@ -21,6 +23,44 @@ def name_by_overlaps(overlaps: np.ndarray) -> str:
         return f"{'-' if overlaps[top] < 0 else ''}memory {top}"
     signed = [f"{'-' if overlaps[k] < 0 else ''}{k}" for k in parts]
     return f"mixture {' '.join(signed)}"
+
+
+_MOST_MIXED = 8  # memories of a mixture
+_IS = 0.75  # the least overlap of a state with what it is called
+_LESS = 0.1  # the part of the distance (1 - cosine) to one memory that is near enough
+
+
+def name_by_memories(
+    x: np.ndarray, overlaps: np.ndarray, xi: Callable[[int], np.ndarray], signs: bool
+) -> tuple[str, float]:
+    """What a state is called by the memories nearest to it, and its overlap with that: a memory, or
+    the majority of an odd number of memories, for signs; the sum of any number of memories, to
+    which it has a cosine, for graded neurons. `xi(k)` is memory k."""
+    near = np.argsort(-np.abs(overlaps), kind="stable")[: 2 * _MOST_MIXED].tolist()
+    rows = {k: np.copysign(1.0, overlaps[k]) * xi(k) for k in near}
+
+    def alike(members: list[int]) -> float:
+        total = np.sum([rows[k] for k in members], axis=0)
+        total = np.sign(total) if signs else total
+        size = np.linalg.norm(total) * np.linalg.norm(x)
+        return float(total @ x / size) if size else 0.0
+
+    if signs:
+        tried = [near[:size] for size in range(1, min(len(near), _MOST_MIXED) + 1, 2)]
+        best = max(tried, key=alike)
+    else:
+        tried = [[max(near, key=lambda k: alike([k]))]]
+        while len(last := tried[-1]) < min(len(near), _MOST_MIXED):
+            tried.append(max(([*last, k] for k in near if k not in last), key=alike))
+        away = np.array([1 - alike(members) for members in tried])
+        enough = max(2 * away.min(), _LESS * away[0])
+        best = tried[int(np.argmax(away <= enough))]
+    if alike(best) < _IS:
+        return "spurious", alike(best)
+    signed = [f"{'-' if overlaps[k] < 0 else ''}{k}" for k in sorted(best)]
+    if len(best) == 1:
+        return signed[0].replace(str(best[0]), f"memory {best[0]}"), alike(best)
+    return f"mixture {' '.join(signed)}", alike(best)
 
 
 _ALIKE = 1e-3  # levels of neurons that differ by less are equal

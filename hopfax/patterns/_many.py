@@ -2,6 +2,7 @@
 devices."""
 
 import abc
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +16,10 @@ from jax.extend.random import threefry_2x32
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, UInt32
 
-from .._errors import as_index, as_key, as_real, check_option, shown
+from .._errors import as_index, as_key, as_real, check_option, check_path, shown
 from .._types import default_float, is_concrete
 from ._base import WORD, AbstractPatterns, Index, check_block, check_sizes, pack_bits, unpack_bits
+from ._packing import bits_of_array, bits_of_file
 
 AXIS = "patterns"  # name of the axis of devices over which patterns are spread
 _AT_ONCE = 4096  # rows packed at a time: more would exist as floats all at once
@@ -212,15 +214,17 @@ class ShardedPatterns(AbstractPatterns):
         return self.inner.column(neuron)[: self.count]
 
 
-def pack(*sources: AbstractPatterns) -> PackedPatterns:
+def pack(*sources: AbstractPatterns | np.ndarray | str | os.PathLike) -> PackedPatterns:
     """Patterns of signs as bits; several sets of patterns are joined in the order given.
 
-    **Arguments:** `sources`: any hopfax patterns of signs, all with the same N.
+    **Arguments:** `sources`: any hopfax patterns of signs, arrays (P, N) of -1 and 1 or of
+    booleans, or paths of .npy files with such an array; all with the same N. Arrays and files are
+    read a piece at a time, so that those of many gigabytes take no more memory than their bits.
 
     **Returns:** `PackedPatterns`.
 
-    **Raises:** ValueError if N differs, or if a source is not known to be binary. TypeError for
-    `Patterns` under a trace.
+    **Raises:** ValueError if N differs, if a source is not known to be binary, or for a file that
+    is damaged or holds anything else. TypeError for `Patterns` under a trace.
 
     **Example:**
 
@@ -228,16 +232,18 @@ def pack(*sources: AbstractPatterns) -> PackedPatterns:
     stored = hx.patterns.hadamard(4, 16)
     packed = hx.patterns.pack(stored, hx.GeneratedPatterns(jax.random.key(0), 100, 16))
     packed.P, packed.bits.nbytes  # 104, 416
+
+    np.save("signs.npy", np.asarray(stored.xi, np.int8))
+    (hx.patterns.pack("signs.npy").rows(0, 4) == stored.xi).all()  # True
     ```
     """
     if not sources:
         raise ValueError("`sources`: pack at least one set of patterns.")
+    found = [_as_bits(source) for source in sources]
     parts = []
-    for source in sources:
-        if not isinstance(source, AbstractPatterns):
-            raise TypeError(f"`sources` must be hopfax patterns, got {shown(source)}.")
-        if source.N != sources[0].N:
-            raise ValueError(f"`sources` must have the same N, got {[s.N for s in sources]}.")
+    for source in found:
+        if source.N != found[0].N:
+            raise ValueError(f"`sources` must have the same N, got {[s.N for s in found]}.")
         if not source.binary:
             raise ValueError("`sources` must be patterns of +-1, not real-valued (or traced).")
         if not is_concrete(getattr(source, "xi", None)):
@@ -245,11 +251,31 @@ def pack(*sources: AbstractPatterns) -> PackedPatterns:
                 "`sources`: packing looks at the signs of patterns, which are not known under a "
                 "trace, and bits cannot say that an entry is none: call it outside jit and grad."
             )
+        if isinstance(source, PackedPatterns):
+            parts.append(source.bits)
+            continue
         for first in range(0, source.P, _AT_ONCE):
             size = min(_AT_ONCE, source.P - first)
             words = source.words(first, size)
             parts.append(pack_bits(source.rows(first, size) > 0) if words is None else words)
-    return PackedPatterns(jnp.concatenate(parts), sources[0].N)
+    return PackedPatterns(parts[0] if len(parts) == 1 else jnp.concatenate(parts), found[0].N)
+
+
+def _as_bits(source: Any) -> AbstractPatterns:
+    """A source as patterns: arrays and files as bits."""
+    if isinstance(source, AbstractPatterns):
+        return source
+    if isinstance(source, np.ndarray):
+        bits, N = bits_of_array(source)
+        return PackedPatterns(jnp.asarray(bits), N)
+    if isinstance(source, str | os.PathLike):
+        check_path(source, "sources")
+        bits, N = bits_of_file(source)
+        return PackedPatterns(jnp.asarray(bits), N)
+    raise TypeError(
+        "`sources` must be hopfax patterns, arrays of NumPy or paths of .npy files, got "
+        f"{shown(source)}."
+    )
 
 
 def shard(patterns: AbstractPatterns, devices: Sequence[Any] | None = None) -> ShardedPatterns:

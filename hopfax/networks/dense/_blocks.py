@@ -132,6 +132,12 @@ class Block:
         words, calls = found
         return self._unpacked(words) * calls[:, None]
 
+    def squares(self) -> Float[Array, " b"]:
+        r"""$|\xi^\mu|^2$ of the block."""
+        if self.source.binary:
+            return jnp.full(self._size, float(self.source.whole.N), self.source.whole.dtype)
+        return (self.rows() ** 2).sum(-1)
+
     def project(self, weights: Float[Array, "*k b"]) -> Float[Array, "*k N"]:
         r"""$\sum_\mu w_\mu \eta^\mu$ over the block, never in less than float32."""
         if self._transition is None:
@@ -165,7 +171,7 @@ class Block:
     def own(self, terms: Float[Array, "c b"]) -> Float[Array, "c #N"]:
         r"""$\sum_\mu v_\mu \xi^\mu_i \eta^\mu_i$ over the block, what the memories call by the
         neuron itself; $\sum_\mu v_\mu$, the same for all neurons, where they call themselves."""
-        if self._transition is None:
+        if self._transition is None or not len(terms):
             return terms.sum(-1)[:, None]
         itself = self._transition.itself(self.numbers).astype(terms.dtype)
         by_itself = (terms * itself).sum(-1)[:, None]

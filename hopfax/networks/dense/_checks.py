@@ -3,15 +3,24 @@ energies that no float holds."""
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from ..._activations import AbstractActivation
-from ..._errors import as_float, as_key, check_finite, check_shape, shown
+from ..._distances import Epanechnikov, averages
+from ..._errors import (
+    as_float,
+    as_key,
+    check_at_least,
+    check_finite,
+    check_option,
+    check_shape,
+    shown,
+)
 from ..._interactions import AbstractInteraction, ManyBody, Power, Quadratic, Simplicial, Softmax
 from ..._types import ArrayLike, PerNeuron, is_concrete
 from ...patterns import AbstractPatterns
@@ -19,6 +28,26 @@ from ._spins import SpinState
 
 if TYPE_CHECKING:
     from ._memory import DenseMemory
+
+
+def check_arguments(patterns: Any, interaction: Any, **options: str) -> None:
+    """TypeError/ValueError for patterns, an interaction or options of another kind."""
+    if not isinstance(patterns, AbstractPatterns):
+        raise TypeError(
+            f"`patterns` must be hopfax patterns, got {type(patterns).__name__}; wrap the "
+            "array: Patterns(xi)."
+        )
+    if not isinstance(interaction, AbstractInteraction):
+        raise TypeError(f"`interaction` must be one such as Power(3), got {shown(interaction)}.")
+    for name, given in options.items():
+        check_option(given, name, _OPTIONS[name])
+
+
+_OPTIONS = {
+    "rule": ("leading", "difference"),
+    "update": ("parallel", "cyclic", "random"),
+    "learning": ("hebbian", "pseudo_inverse"),
+}
 
 
 def check_kinds(memory: "DenseMemory") -> None:
@@ -71,8 +100,8 @@ def check_consistency(memory: "DenseMemory") -> None:
             f"`update={memory.update!r}` is for signs; graded neurons move in parallel.",
         ),
         (
-            isinstance(memory.interaction, Softmax) and without,
-            "`keep_diagonal=False`: the state of Softmax is a mean of patterns, which has no "
+            averages(memory.interaction) and without,
+            f"`keep_diagonal=False`: the state of {kind} is a mean of patterns, which has no "
             "self-coupling to leave out; for signs use Exponential.",
         ),
         (
@@ -135,6 +164,40 @@ def known_spins(
     return spins, lambda result: jnp.where(held, result, jnp.nan)
 
 
+def checked_temperature(
+    beta: ArrayLike | None, patterns: AbstractPatterns
+) -> Float[Array, ""] | None:
+    """The inverse temperature of signs, a number above 0."""
+    if beta is None:
+        return None
+    beta = as_float(beta, "beta", patterns.dtype)
+    check_shape(beta, "beta", (), "()")
+    check_at_least(beta, "beta", 0.0, strict=True)
+    return beta
+
+
+def checked_values(memory: "DenseMemory", values: ArrayLike) -> Float[Array, "P K"]:
+    """What memories carry, a row of numbers each."""
+    if isinstance(values, AbstractPatterns):
+        raise TypeError(
+            "`values` must be an array with a row for each memory, such as patterns.xi."
+        )
+    if memory.transition is not None or memory.learning == "pseudo_inverse":
+        raise ValueError(
+            "`associate` is of memories that act by their own overlaps: leave out `transition` "
+            "and learning='pseudo_inverse'."
+        )
+    values = as_float(values, "values", memory.patterns.dtype)
+    P = memory.patterns.P
+    if values.ndim != 2 or len(values) != P or not values.shape[1]:
+        raise ValueError(
+            f"`values` must have a row for each memory, shape (P, K) = ({P}, K), got "
+            f"{values.shape}."
+        )
+    check_finite(values, "values")
+    return values
+
+
 def checked_stimulus(memory: "DenseMemory", stimulus: ArrayLike | None) -> PerNeuron | None:
     if stimulus is None:
         return None
@@ -157,6 +220,10 @@ def check_same_kind(
     hold: AbstractInteraction, follow: AbstractInteraction, activation: AbstractActivation | None
 ) -> None:
     """ValueError unless the neurons of the two terms of a sequence are of one kind."""
+    if isinstance(hold, Epanechnikov) or isinstance(follow, Epanechnikov):
+        raise ValueError(
+            "`hold` and `follow` cannot be Epanechnikov, whose field is a mean of memories or none."
+        )
     if activation is None and isinstance(hold, Softmax) != isinstance(follow, Softmax):
         raise ValueError(
             "`hold` and `follow` must both be Softmax or neither, as its states are means of "

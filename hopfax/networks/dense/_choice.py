@@ -1,16 +1,19 @@
 """By which law the overlaps of a dense memory become fields, and how its neurons answer them."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..._distances import averages
 from ..._interactions import AbstractInteraction, Power, Quadratic
 from ..._types import PerNeuron
 from . import _laws, _literal, _updates, _whole
+from ._similarities import seen_by
 from ._stream import overlap_sums
+from ._transitions import Carried
 
 if TYPE_CHECKING:
     from ._memory import DenseMemory
@@ -26,10 +29,17 @@ def law_of(memory: "DenseMemory", h: PerNeuron, stimulated: bool) -> _laws.Abstr
         law = _laws.ExponentialOfFew if few else _laws.ExponentialWithoutSelf
         return law(interaction, N)
     force = _force_of(memory)
+    if averages(interaction):
+        if stimulated:
+            raise ValueError(
+                "`stimulus`: the saliencies of memories cannot be negative weights of a mean; with "
+                f"{type(interaction).__name__} give the memories `weights`."
+            )
+        return _laws.Mean(force)
     if memory.keep_diagonal:
         return _laws.Whole(force)
     counted = memory.transition is None or memory.transition.signs
-    if memory.signs and not stimulated and counted:
+    if memory.signs and not stimulated and counted and memory.weights is None:
         parts = _whole.parts_to_add_exactly(interaction, patterns, memory.rule)
         if parts is not None:
             return _whole.SignsExactly(interaction, parts, patterns.P, N, patterns.dtype.name)
@@ -63,8 +73,14 @@ def field_of(memory: "DenseMemory", h: PerNeuron, stimulus: PerNeuron | None) ->
         size = _literal.at_once(size, memory.patterns.N)
     elif isinstance(law, _whole.SignsExactly):
         size = min(size, _whole.MOST_AT_ONCE)
-    how = {"signs": memory.signs, "size": size, "transition": memory.transition}
-    return _laws.fields(law, memory.patterns, h, stimulus, **how)
+    return _laws.fields(law, memory.patterns, h, stimulus, **_how(memory, size))
+
+
+def _how(memory: "DenseMemory", size: int, signs: bool | None = None) -> dict[str, Any]:
+    """What `fields` needs to know of a memory besides its law and patterns."""
+    signs = memory.signs if signs is None else signs
+    seen = seen_by(memory)
+    return {"signs": signs, "size": size, "transition": memory.transition, "seen": seen}
 
 
 #: The same where neurons do not feel themselves, which is computed by identities of signs.
@@ -88,17 +104,26 @@ def field_at_a_memory(memory: "DenseMemory") -> Float[Array, ""] | float:
 def whole_field(memory: "DenseMemory", x: PerNeuron, stimulus: PerNeuron | None) -> PerNeuron:
     """The fields at `x`, which need not be signs, of neurons that feel themselves."""
     law = law_of(memory, x, stimulus is not None)
-    how = {"signs": False, "size": memory.block, "transition": memory.transition}
-    return _laws.fields(law, memory.patterns, x, stimulus, **how)
+    return _laws.fields(law, memory.patterns, x, stimulus, **_how(memory, memory.block, False))
+
+
+def associated(memory: "DenseMemory", h: PerNeuron, values: Float[Array, "P K"]) -> Array:
+    """What memories that carry `values` call at `h`, all neurons of which are seen."""
+    law = _laws.ExponentialWhole(memory.interaction, memory.patterns.N)
+    if not memory.interaction.exponential:
+        kind = _laws.Mean if averages(memory.interaction) else _laws.Whole
+        law = kind(_laws.Leading(memory.interaction, memory.patterns.N))
+    how: dict[str, Any] = {**_how(memory, memory.block), "transition": Carried(values)}
+    return _laws.fields(law, memory.patterns, h, None, **how, answers=values.shape[1])
 
 
 def decorrelated_field(
     memory: "DenseMemory", h: PerNeuron, stimulus: PerNeuron | None, inverse: Float[Array, "P P"]
 ) -> PerNeuron:
     """The fields at `h` by decorrelated overlaps."""
-    law, signs = law_of(memory, h, stimulus is not None), memory.signs
-    overlaps = inverse @ overlap_sums(memory.patterns, h, signs, memory.block)
-    how = {"signs": signs, "size": memory.block, "transition": memory.transition}
+    law = law_of(memory, h, stimulus is not None)
+    overlaps = inverse @ overlap_sums(memory.patterns, h, memory.signs, memory.block)
+    how = _how(memory, memory.block)
     return _laws.fields(law, memory.patterns, h, stimulus, overlaps=overlaps, **how)
 
 
@@ -114,11 +139,15 @@ def feel_of(
     saliency = None
     if stimulus is not None:
         saliency = overlap_sums(memory.patterns, stimulus, False, memory.block) / N
+    seen = seen_by(memory)
+    squares = seen.squares(memory.patterns, memory.block)
 
     def feel(i, X, xi, old):
         called = xi if memory.transition is None else memory.transition.of_neuron(xi)
-        seen = X if inverse is None else inverse @ X
-        return law.field_of_one(seen, xi, called, old, saliency)
+        X = X if inverse is None else inverse @ X
+        X, weights = seen.of_all(X, squares, h)  # signs, whose length does not change
+        given = saliency if weights is None else weights * (1.0 if saliency is None else saliency)
+        return law.field_of_one(X, xi, called, old, given)
 
     return feel
 
@@ -131,8 +160,7 @@ def _literal_field(memory: "DenseMemory", h: PerNeuron, stimulus: PerNeuron | No
     else:
         law = _literal.LiteralSum(_force_of(memory), h)
     size = _literal.at_once(memory.block, patterns.N)
-    how = {"signs": memory.signs, "size": size, "transition": memory.transition}
-    return _laws.fields(law, patterns, h, stimulus, **how, recomputed=True)
+    return _laws.fields(law, patterns, h, stimulus, **_how(memory, size), recomputed=True)
 
 
 def _cancels(interaction: AbstractInteraction, N: int) -> bool:

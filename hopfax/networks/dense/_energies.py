@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._interactions import AbstractInteraction, Softmax
+from ..._distances import Epanechnikov
+from ..._interactions import Softmax
 from ..._types import PerNeuron, is_concrete
-from ...patterns import AbstractPatterns
 from ._blocks import Block
 from ._laws import lowest
+from ._similarities import seen_by
 from ._stream import stream
 
 if TYPE_CHECKING:
@@ -24,15 +25,18 @@ def energy(
 ) -> Float[Array, ""]:
     """The energy of a memory at `spins`; `legal` makes NaN of it if they turn out not to be."""
     _check_still(memory, "energy")
-    given = memory.interaction, memory.patterns, spins
-    how = {"signs": memory.signs, "size": memory.block}
-    if isinstance(memory.interaction, Softmax):
-        log = log_sum_of_exponentials(*given, **how)
-        return legal((spins**2).sum() / 2 - log / memory.interaction.beta.astype(log.dtype))
-    if memory.interaction.exponential:
-        found = -jnp.exp(log_sum_of_exponentials(*given, **how))
+    interaction = memory.interaction
+    if isinstance(interaction, Softmax):
+        log = _log_sum_of_exponentials(memory, spins)
+        own = (spins**2).sum() / 2 if memory.similarity == "dot" else 0.0  # else in the distance
+        return legal(own - log / interaction.beta.astype(log.dtype))
+    if isinstance(interaction, Epanechnikov):
+        total = _sum_of_potentials(memory, spins)
+        return legal(-jnp.log(total) / interaction.beta.astype(total.dtype))
+    if interaction.exponential:
+        found = -jnp.exp(_log_sum_of_exponentials(memory, spins))
     else:
-        found = -sum_of_potentials(*given, **how)
+        found = -_sum_of_potentials(memory, spins)
     return _checked_size(memory, legal(found))
 
 
@@ -44,8 +48,7 @@ def log_energy(memory: "DenseMemory", spins: PerNeuron) -> Float[Array, ""]:
             f"`log_energy` is for Exponential, whose energy overflows; that of "
             f"{type(memory.interaction).__name__} is `energy`."
         )
-    how = {"signs": memory.signs, "size": memory.block}
-    return log_sum_of_exponentials(memory.interaction, memory.patterns, spins, **how)
+    return _log_sum_of_exponentials(memory, spins)
 
 
 def _check_still(memory: "DenseMemory", name: str) -> None:
@@ -54,6 +57,11 @@ def _check_still(memory: "DenseMemory", name: str) -> None:
         raise ValueError(
             f"`{name}`: with learning='pseudo_inverse' there is none, as forces are those of "
             "decorrelated overlaps but act through the memories as they are."
+        )
+    if memory.similarity == "cosine":
+        raise ValueError(
+            f"`{name}`: with similarity='cosine' there is none, as memories act through themselves "
+            "as they are, not scaled to one length."
         )
     if memory.transition is not None:
         raise ValueError(
@@ -78,39 +86,28 @@ def _checked_size(memory: "DenseMemory", energy: Float[Array, ""]) -> Float[Arra
     return jnp.where(jnp.isinf(energy), jnp.nan, energy)
 
 
-def sum_of_potentials(
-    interaction: AbstractInteraction,
-    patterns: AbstractPatterns,
-    h: PerNeuron,
-    *,
-    signs: bool,
-    size: int,
-) -> Float[Array, ""]:
-    r"""$\sum_\mu F(X_\mu)$, with patterns read in blocks of `size`."""
+def _sum_of_potentials(memory: "DenseMemory", h: PerNeuron) -> Float[Array, ""]:
+    r"""$\sum_\mu w_\mu F(X_\mu)$, with patterns read in blocks."""
+    N, signs = memory.patterns.N, memory.signs
 
     def use(block: Block, given):
-        interaction, h = given
-        potentials = interaction.potential(block.overlaps(h, signs), patterns.N)
+        seen, h = given
+        X, weights = seen.of_block(block, block.overlaps(h, signs), h)
+        potentials = seen.interaction.potential(X, N) * (1.0 if weights is None else weights)
         return jnp.where(block.valid, potentials, 0.0).sum()
 
     zero = jnp.zeros((), h.dtype)
-    return stream(patterns, use, jnp.add, zero, (interaction, h), size)
+    return stream(memory.patterns, use, jnp.add, zero, (seen_by(memory), h), memory.block)
 
 
-def log_sum_of_exponentials(
-    interaction: AbstractInteraction,
-    patterns: AbstractPatterns,
-    h: PerNeuron,
-    *,
-    signs: bool,
-    size: int,
-) -> Float[Array, ""]:
-    r"""$\log \sum_\mu e^{\beta X_\mu}$, with patterns read in blocks of `size`."""
-    none = lowest(h.dtype)
+def _log_sum_of_exponentials(memory: "DenseMemory", h: PerNeuron) -> Float[Array, ""]:
+    r"""$\log \sum_\mu w_\mu e^{\beta X_\mu}$, with patterns read in blocks."""
+    N, signs, none = memory.patterns.N, memory.signs, lowest(h.dtype)
 
     def use(block: Block, given):
-        interaction, h = given
-        exponents = interaction.force(block.overlaps(h, signs), patterns.N)
+        seen, h = given
+        exponents = seen.interaction.force(seen.of_block(block, block.overlaps(h, signs), h)[0], N)
         return jax.nn.logsumexp(jnp.where(block.valid, exponents, none))
 
-    return stream(patterns, use, jnp.logaddexp, jnp.asarray(none, h.dtype), (interaction, h), size)
+    start, given = jnp.asarray(none, h.dtype), (seen_by(memory), h)
+    return stream(memory.patterns, use, jnp.logaddexp, start, given, memory.block)

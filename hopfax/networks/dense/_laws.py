@@ -36,6 +36,7 @@ from ..._interactions import AbstractInteraction, difference
 from ..._types import PerNeuron, PerPattern
 from ...patterns import AbstractPatterns
 from ._blocks import Block
+from ._similarities import Seen
 from ._stream import stream
 from ._transitions import AbstractTransition
 
@@ -139,24 +140,30 @@ def fields(
     signs: bool,
     size: int,
     transition: AbstractTransition | None,
+    seen: Seen,
     overlaps: PerPattern | None = None,
     recomputed: bool = False,
-) -> PerNeuron:
+    answers: int | None = None,
+) -> Float[Array, " K"]:
     """The fields of all neurons, with patterns read in blocks of `size`; `signs`: whether `h` is
-    known to be +-1; `overlaps`: in place of those of `h`, not divided by N; `transition`,
-    `recomputed`: as in `stream`."""
+    known to be +-1; `seen`: what the law sees of overlaps; `overlaps`: in place of those of `h`,
+    not divided by N; `transition`, `recomputed`: as in `stream`; `answers`: how many numbers
+    memories call, where these are no patterns."""
 
     def use(block: Block, given):
-        law, h, stimulus, overlaps = given
+        law, h, stimulus, overlaps, seen = given
         if overlaps is None:
             X = block.overlaps(h, signs)
         else:
             X = overlaps[jnp.minimum(block.numbers, overlaps.size - 1)]
-        saliency = None if stimulus is None else block.overlaps(stimulus, False)
+        X, saliency = seen.of_block(block, X, h)
+        if stimulus is not None:
+            given = block.overlaps(stimulus, False)
+            saliency = given if saliency is None else given * saliency
         return law.of_block(block, X, saliency)
 
-    factors = law.factors(h)
-    given = (law, h, stimulus, overlaps)
+    factors = law.factors(h if answers is None else jnp.zeros(answers, h.dtype))
+    given = (law, h, stimulus, overlaps, seen)
     how = {"transition": transition, "recomputed": recomputed}
     total = stream(patterns, use, law.merged, law.empty(factors), given, size, **how)
     u = law.field(total, factors)
@@ -282,6 +289,34 @@ class GradedWithoutSelf(AbstractSum):
     def factors(self, h):
         signed = [math.comb(self.power, j) * (-h) ** j for j in range(self.power + 1)]
         return jnp.stack(signed[::2]), jnp.stack(signed[1::2])
+
+
+class Mean(AbstractLaw):
+    """The mean of what memories call, weighted by their forces, which are not negative; neurons
+    that feel none stay as they are."""
+
+    force: AbstractForce
+
+    def factors(self, h):
+        return (h,)
+
+    def empty(self, factors) -> tuple[Array, Array]:
+        return jnp.zeros_like(factors[0]), jnp.zeros((), factors[0].dtype)
+
+    def of_block(self, block, X, saliency):
+        share = jnp.where(block.valid, self.force(X), 0.0)
+        share = share if saliency is None else share * saliency
+        return block.project(share), share.sum()
+
+    def merged(self, a, b):
+        return a[0] + b[0], a[1] + b[1]
+
+    def field(self, total, factors):
+        forces, norm = total
+        return jnp.where(norm > 0, forces / jnp.where(norm > 0, norm, 1.0), factors[0])
+
+    def field_of_one(self, X, xi, called, h, saliency):
+        raise NotImplementedError  # means of memories move all at once
 
 
 # Forces that are exponentials

@@ -8,29 +8,34 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..._activations import AbstractActivation
-from ..._errors import (
-    as_count,
-    as_float,
-    check_at_least,
-    check_option,
-    check_shape,
-    shown,
-)
-from ..._interactions import AbstractInteraction, Softmax
+from ..._distances import averages
+from ..._errors import as_count
+from ..._interactions import AbstractInteraction
 from ..._types import ArrayLike, PerNeuron, PerPattern
 from ...patterns import AbstractPatterns
 from .._base import AbstractMap, Bound
 from .._field import Learning, activation_bounds
 from . import _energies
 from ._checks import (
+    check_arguments,
     check_consistency,
     check_kinds,
     checked_spins,
     checked_stimulus,
+    checked_temperature,
+    checked_values,
     known_spins,
 )
+from ._choice import associated
 from ._domain import interaction_bounds
 from ._prepared import Prepared, check_stored, prepared, stored_bounds
+from ._similarities import (
+    Similarity,
+    as_weights,
+    check_similarity,
+    default_similarity,
+    weight_bounds,
+)
 from ._spins import SpinState
 from ._stream import overlap_sums
 from ._transitions import AbstractTransition, TransitionLike, as_transition
@@ -86,6 +91,11 @@ class DenseMemory(AbstractMap):
     - `learning`: "hebbian", or "pseudo_inverse" for up to N correlated memories: forces are those
       of $N C^{-1} m$ in place of $X = N m$, with the Gram matrix $C_{\mu\nu} = \xi^\mu \cdot
       \xi^\nu / N$. Neurons then feel themselves, and there is no energy.
+    - `similarity`: what $X$ is, for memories of different lengths: "dot", $\xi \cdot h$; "cosine",
+      $N\, \xi \cdot h / |\xi| |h|$; or "euclidean", $-|\xi - h|^2/2$, of `Softmax` and
+      `Exponential`. Default: "dot"; of `Epanechnikov` "euclidean", the only one. For signs all are
+      the same up to a constant. Millidge et al. 2022, arXiv:2202.04557.
+    - `weights`: (P,) above 0: a memory counts $w_\mu$ times, $F \to w_\mu F$.
 
     **Raises:** ValueError/TypeError for arguments that contradict each other.
 
@@ -109,6 +119,8 @@ class DenseMemory(AbstractMap):
     keep_diagonal: bool = eqx.field(static=True)
     block: int = eqx.field(static=True)
     learning: Learning = eqx.field(static=True)
+    similarity: Similarity = eqx.field(static=True)
+    weights: PerPattern | None
 
     def __init__(
         self,
@@ -123,47 +135,36 @@ class DenseMemory(AbstractMap):
         keep_diagonal: bool | None = None,
         block: int | None = None,
         learning: Learning = "hebbian",
+        similarity: Similarity | None = None,
+        weights: ArrayLike | None = None,
     ):
-        if not isinstance(patterns, AbstractPatterns):
-            raise TypeError(
-                f"`patterns` must be hopfax patterns, got {type(patterns).__name__}; wrap the "
-                "array: Patterns(xi)."
-            )
-        if not isinstance(interaction, AbstractInteraction):
-            raise TypeError(
-                f"`interaction` must be one such as Power(3), got {shown(interaction)}."
-            )
-        check_option(rule, "rule", ("leading", "difference"))
-        check_option(update, "update", ("parallel", "cyclic", "random"))
-        check_option(learning, "learning", ("hebbian", "pseudo_inverse"))
+        check_arguments(patterns, interaction, rule=rule, update=update, learning=learning)
         if block is None:
             block = _BLOCK.get(jax.default_backend(), _LARGE_BLOCK)
         block = as_count(block, "block")
         self.patterns, self.interaction = patterns, interaction
         self.transition = as_transition(transition, patterns)
         self.activation, self.rule, self.update, self.block = activation, rule, update, block
-        self.beta = None if beta is None else as_float(beta, "beta", patterns.dtype)
-        if self.beta is not None:
-            check_shape(self.beta, "beta", (), "()")
-            check_at_least(self.beta, "beta", 0.0, strict=True)
-        kept = isinstance(interaction, Softmax) or learning == "pseudo_inverse"
+        self.beta = checked_temperature(beta, patterns)
+        kept = averages(interaction) or learning == "pseudo_inverse"
         self.keep_diagonal = kept if keep_diagonal is None else keep_diagonal
-        self.learning = learning
+        self.learning, self.weights = learning, as_weights(weights, patterns)
+        self.similarity = default_similarity(interaction) if similarity is None else similarity
         check_kinds(self)
         check_consistency(self)
+        check_similarity(self)
         if learning == "pseudo_inverse":
             check_stored(patterns)
 
     @property
     def signs(self) -> bool:
         """Whether the neurons are +-1, not graded."""
-        return self.activation is None and not isinstance(self.interaction, Softmax)
+        return self.activation is None and not averages(self.interaction)
 
     def init(self, spins: ArrayLike) -> SpinState:
         """The state with these `spins` (N,), e.g. `patterns.corrupt(key, mu, flips)`.
 
-        **Raises:** ValueError for another shape, or for values other than +-1 where the neurons are
-        signs.
+        **Raises:** ValueError for another shape, or values other than +-1 where neurons are signs.
         """
         return SpinState(checked_spins(self, spins, "spins"))
 
@@ -182,7 +183,8 @@ class DenseMemory(AbstractMap):
         **Raises:** ValueError for a state that is none of this network's; under a trace NaN.
         """
         spins, legal = known_spins(self, state)
-        return legal(self._sums(spins) / self.patterns.N)
+        X = overlap_sums(self.patterns, spins, self.signs, self.block)
+        return legal(X / self.patterns.N)
 
     def field(self, state: SpinState, stimulus: PerNeuron | None = None) -> PerNeuron:
         r"""$u$, the fields that the neurons feel.
@@ -194,9 +196,8 @@ class DenseMemory(AbstractMap):
         $\xi^\mu \cdot y / N$ (input-driven plasticity). With `Quadratic()` this is the input-driven
         Hopfield network, which stores $M = \alpha N^2$ patterns.
 
-        Derivatives with respect to patterns and states are those of the sum over memories as it
-        is written above, which no identity of signs goes into (not known for `ManyBody` and
-        `Simplicial`).
+        Derivatives with respect to patterns and states are those of the sum as it is written above,
+        which no identity of signs goes into (not known for `ManyBody` and `Simplicial`).
 
         **Raises:** ValueError for a stimulus of another shape than (N,), or a state that is none of
         this network's (see `holds`); under a trace such a state has fields of NaN.
@@ -206,7 +207,8 @@ class DenseMemory(AbstractMap):
         return legal(self.prepared().field(spins, stimulus))
 
     def energy(self, state: SpinState) -> Float[Array, ""]:
-        r"""$-\sum_\mu F(X_\mu)$; for `Softmax` $x \cdot x / 2 - \mathrm{lse}_\beta(\Xi x)$.
+        r"""$-\sum_\mu F(X_\mu)$; for `Softmax` $x \cdot x / 2 - \mathrm{lse}_\beta(\Xi x)$, or
+        $-\mathrm{lse}_\beta(-|\xi - x|^2/2)$ if it is "euclidean".
 
         At temperature zero, signs never raise it
 
@@ -214,9 +216,10 @@ class DenseMemory(AbstractMap):
         - in parallel with `keep_diagonal=True`, if F is convex (even powers, rectified powers,
           exponential). Without the diagonal, parallel updates can raise it.
 
-        Updates of `Softmax` never raise it. Graded neurons with an `activation` can.
+        Updates of `Softmax` and `Epanechnikov` never raise it. Those by an `activation` can.
 
-        **Raises:** ValueError for a memory with a `transition`, whose forces have no energy; where
+        **Raises:** ValueError for a memory whose forces have no energy (with a `transition`, by the
+        pseudo-inverse, of the similarity "cosine"); where
         it is beyond the largest float, as that of `Exponential` is from $\lambda X$ = 88 (float32)
         or 709 (float64) on: `log_energy` gives its logarithm; and for a state that is none of this
         network's. Under a trace both give NaN.
@@ -226,10 +229,9 @@ class DenseMemory(AbstractMap):
 
     def log_energy(self, state: SpinState) -> Float[Array, ""]:
         r"""$\log(-E) = \log \sum_\mu e^{\lambda X_\mu}$ of `Exponential`, which never overflows as
-        $E$ does. It is the larger the deeper the energy: whatever lowers $E$ raises it.
+        $E$ does. Whatever lowers $E$ raises it.
 
-        **Raises:** ValueError for another interaction, for a memory with a `transition`, or for a
-        state that is none of this network's.
+        **Raises:** ValueError for another interaction, and as `energy` does.
 
         **Example:**
 
@@ -240,6 +242,25 @@ class DenseMemory(AbstractMap):
         """
         spins, legal = known_spins(self, state)
         return legal(_energies.log_energy(self, spins))
+
+    def associate(self, state: SpinState, values: ArrayLike) -> Float[Array, " K"]:
+        r"""$\frac1s \sum_\mu v^\mu f(X_\mu)$: what a state calls up where each memory carries
+        `values` (P, K), such as another image, the code of a class, or a number; forces are scaled
+        as in `field`, and no neuron is left out. For `Softmax` this is attention with the memories
+        as keys. Of codes of signs take the sign. Kosko 1988.
+
+        **Raises:** ValueError for other shapes, or a state that is none of this network's.
+
+        **Example:**
+
+        ```python
+        memory = hx.DenseMemory(hx.patterns.hadamard(4, 16), hx.Power(3))
+        cue = memory.init(memory.patterns.corrupt(jax.random.key(0), mu=2, flips=3))
+        memory.associate(cue, jnp.eye(4))  # 0.016, 0.016, 0.391, 0.016: it is of class 2
+        ```
+        """
+        spins, legal = known_spins(self, state)
+        return legal(associated(self, spins, checked_values(self, values)))
 
     @property
     def random(self) -> bool:
@@ -259,14 +280,15 @@ class DenseMemory(AbstractMap):
         """
         return self.prepared().step(state, stimulus, key)
 
-    def prepared(self) -> Prepared:
-        """What makes the steps of a run."""
-        return prepared(self)
+    def prepared(self, clamped: Bool[Array, " N"] | None = None) -> Prepared:
+        """What makes the steps of a run, in which neurons that are `clamped` stay as they are."""
+        return prepared(self, clamped)
 
     def domain(self):
-        """Temperature and gain are positive, and so are the parameters of an interaction (the
-        weights of `Simplicial` need only be finite)."""
+        """Temperature, gain, weights of memories and parameters of an interaction are positive
+        (the weights of `Simplicial` finite)."""
         yield from interaction_bounds(self.interaction)
+        yield from weight_bounds(self.weights)
         if self.transition is not None:
             yield from self.transition.domain()
         if self.learning == "pseudo_inverse":
@@ -275,7 +297,3 @@ class DenseMemory(AbstractMap):
             yield Bound("beta", self.beta, 0.0, True)
         if self.activation is not None:
             yield from activation_bounds(self.activation)
-
-    def _sums(self, spins: PerNeuron) -> PerPattern:
-        """The overlaps with all memories, not divided by N."""
-        return overlap_sums(self.patterns, spins, self.signs, self.block)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..._types import PerNeuron
 from ...patterns import AbstractPatterns, Patterns
@@ -25,7 +25,7 @@ from ._checks import checked_key, checked_stimulus, known_spins
 from ._choice import decorrelated_field, feel_of, field_of, field_without_self, response_of
 from ._spins import SpinState
 from ._stream import overlap_sums
-from ._updates import one_by_one
+from ._updates import kept, one_by_one
 
 if TYPE_CHECKING:
     from ._memory import DenseMemory
@@ -36,6 +36,7 @@ class Prepared(eqx.Module):
 
     memory: "DenseMemory"
     inverse: Float[Array, "P P"] | None
+    clamped: Bool[Array, " N"] | None = None
 
     def field(self, h: PerNeuron, stimulus: PerNeuron | None) -> PerNeuron:
         """The fields of the neurons at `h`."""
@@ -54,16 +55,18 @@ class Prepared(eqx.Module):
         h, legal = known_spins(memory, state)
         stimulus = checked_stimulus(memory, stimulus)
         if memory.update == "parallel":
-            return SpinState(legal(respond(self.field(h, stimulus), h, key)))
+            new = respond(self.field(h, stimulus), h, key)
+            return SpinState(legal(kept(self.clamped, h, new)))
         feel = feel_of(memory, h, stimulus, self.inverse)
         X = overlap_sums(patterns, h, memory.signs, memory.block)
-        return SpinState(legal(one_by_one(feel, respond, patterns, h, X, memory.update, key)))
+        how = memory.update, key, self.clamped
+        return SpinState(legal(one_by_one(feel, respond, patterns, h, X, *how)))
 
 
-def prepared(memory: "DenseMemory") -> Prepared:
-    """The memory with what all steps of a run share."""
+def prepared(memory: "DenseMemory", clamped: Bool[Array, " N"] | None = None) -> Prepared:
+    """The memory with what all steps of a run share, and the neurons that stay as they are."""
     decorrelated = memory.learning == "pseudo_inverse"
-    return Prepared(memory, inverse_of(memory) if decorrelated else None)
+    return Prepared(memory, inverse_of(memory) if decorrelated else None, clamped)
 
 
 def inverse_of(memory: "DenseMemory") -> Float[Array, "P P"]:

@@ -26,7 +26,7 @@ from ._spins import SpinState
 from ._stream import overlap_sums
 from ._traces import AbstractTrace, as_trace
 from ._transitions import AbstractTransition, TransitionLike, as_transition
-from ._updates import Update, one_by_one
+from ._updates import Update, kept, one_by_one
 
 _ROUNDING = 1e-6  # by which a share may be beyond its ends
 
@@ -239,32 +239,11 @@ class DenseSequence(AbstractMap):
 
         **Raises:** as `DenseMemory.step` does.
         """
-        still = self.still
-        key = checked_key(still, key)
-        respond = response_of(still)
-        h, legal = known_spins(still, state)
-        if self.update == "parallel":
-            new = respond(self.field(state, stimulus), h, key)
-        else:
-            new = self._one_by_one(state, stimulus, key)
-        new = legal(new)
-        return SpinState(new, self.trace.after(self._past(state), h, new))
+        return self.prepared().step(state, stimulus, key)
 
-    def _one_by_one(self, state: SpinState, stimulus: PerNeuron | None, key) -> PerNeuron:
-        h, still, moving = state.spins, self.still, self._moving()
-        stimulus = checked_stimulus(still, stimulus)
-        hold = feel_of(still, h, stimulus)
-        if self.trace.present:
-            follow = feel_of(moving, h, stimulus)
-        else:  # of the past, which does not change during a step
-            followed = self._followed(state, stimulus)
-            follow = lambda i, X, xi, old: followed[i]  # noqa: E731
-
-        def feel(*site):
-            return self._together(hold(*site), follow(*site))
-
-        X = overlap_sums(self.patterns, h, still.signs, self.block)
-        return one_by_one(feel, response_of(still), self.patterns, h, X, self.update, key)
+    def prepared(self, clamped: Bool[Array, " N"] | None = None) -> "_Prepared":
+        """What makes the steps of a run, in which neurons that are `clamped` stay as they are."""
+        return _Prepared(self, clamped)
 
     def domain(self):
         """Of every part, and a share between 0 and 1."""
@@ -274,3 +253,43 @@ class DenseSequence(AbstractMap):
         yield Bound("share", 1 - self.share, -_ROUNDING, label="1 - share")
         yield from self.trace.domain()
         yield from self.transition.domain()
+
+
+class _Prepared(eqx.Module):
+    """A sequence as the steps of a run need it, with the neurons that stay as they are."""
+
+    network: DenseSequence
+    clamped: Bool[Array, " N"] | None
+
+    def step(
+        self, state: SpinState, stimulus: PerNeuron | None = None, key: jax.Array | None = None
+    ) -> SpinState:
+        """As that of the network."""
+        network, still = self.network, self.network.still
+        key = checked_key(still, key)
+        respond = response_of(still)
+        h, legal = known_spins(still, state)
+        if network.update == "parallel":
+            new = kept(self.clamped, h, respond(network.field(state, stimulus), h, key))
+        else:
+            new = self._one_by_one(state, stimulus, key)
+        new = legal(new)
+        return SpinState(new, network.trace.after(network._past(state), h, new))
+
+    def _one_by_one(self, state: SpinState, stimulus: PerNeuron | None, key) -> PerNeuron:
+        network, h = self.network, state.spins
+        still, moving = network.still, network._moving()
+        stimulus = checked_stimulus(still, stimulus)
+        hold = feel_of(still, h, stimulus)
+        if network.trace.present:
+            follow = feel_of(moving, h, stimulus)
+        else:  # of the past, which does not change during a step
+            followed = network._followed(state, stimulus)
+            follow = lambda i, X, xi, old: followed[i]  # noqa: E731
+
+        def feel(*site):
+            return network._together(hold(*site), follow(*site))
+
+        X = overlap_sums(network.patterns, h, still.signs, network.block)
+        how = network.update, key, self.clamped
+        return one_by_one(feel, response_of(still), network.patterns, h, X, *how)

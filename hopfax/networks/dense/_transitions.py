@@ -200,6 +200,26 @@ class Matrix(AbstractTransition):
         return jnp.diagonal(self.values)[jnp.minimum(numbers, len(self.values) - 1)]
 
 
+class Carried(AbstractTransition):
+    """Each memory calls `values` of its own, K numbers of anything else than the neurons."""
+
+    values: Float[Array, "P K"]
+    far: ClassVar[bool] = False
+
+    @property
+    def signs(self):
+        return False
+
+    def of_block(self, block):
+        return self.values[jnp.minimum(block.numbers, len(self.values) - 1)]
+
+    def of_neuron(self, xi):
+        raise NotImplementedError  # the values are at no neuron
+
+    def itself(self, numbers):
+        raise NotImplementedError
+
+
 #: What says which memory calls which.
 TransitionLike: TypeAlias = AbstractTransition | str | ArrayLike | None
 

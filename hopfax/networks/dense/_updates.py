@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..._activations import AbstractActivation
 from ..._misc import not_differentiable
@@ -70,6 +70,11 @@ class Field(AbstractResponse):
         return u
 
 
+def kept(clamped: Bool[Array, "..."] | None, old: Values, new: Values) -> Values:
+    """The new values of neurons, the old ones of those that are clamped."""
+    return new if clamped is None else jnp.where(clamped, old, new)
+
+
 #: The field of neuron i at the overlaps X, with entries xi in the memories, that is at h.
 Feel: TypeAlias = Callable[[Any, PerPattern, PerPattern, Float[Array, ""]], Float[Array, ""]]
 
@@ -82,8 +87,10 @@ def one_by_one(
     X: PerPattern,
     update: Update,
     key: jax.Array | None,
+    clamped: Bool[Array, " N"] | None = None,
 ) -> PerNeuron:
     r"""Every neuron once, in turn ("cyclic") or in "random" order; each feels those before it.
+    Those that are `clamped` stay as they are.
 
     A neuron that changes by $\Delta$ changes the overlaps `X` by $\xi_i \Delta$. Keeping them up to
     date costs P operations a neuron, where computing them anew would cost NP.
@@ -100,6 +107,7 @@ def one_by_one(
         i, key = site
         xi, old = patterns.column(i), h[i]
         new = respond(feel(i, X, xi, old), old, key)
+        new = kept(None if clamped is None else clamped[i], old, new)
         return (h.at[i].set(new), X + xi * (new - old)), None
 
     (h, _), _ = jax.lax.scan(visit, (h, X), (order, keys))

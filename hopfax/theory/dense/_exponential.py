@@ -50,6 +50,14 @@ def exponential_load(m: ArrayLike, rate: ArrayLike = 1.0) -> ExponentialLoad:
     $2\lambda$ and $\lambda m - \ln\cosh\lambda$ in the second line. The theorem of Demircigil et
     al. guarantees $I(m)/2$ for rate 1.
 
+    Further steps change nothing of this as $N \to \infty$. Below the threshold signal and noise
+    differ by a factor that is exponential in N, so that but an exponentially small part of the
+    neurons is wrong after one step, and the memory itself is at rest, as $\alpha_1(1) >
+    \alpha_1(m)$. Above it the signs are those of the noise, the overlap is exponentially small, and
+    at a smaller overlap the threshold is lower still. There is no slow recall from outside, as with
+    powers, whose noise remembers the state. At finite N the second step repairs most errors of the
+    first where there are few.
+
     **Arguments:** `m`: overlap of the state, in [0, 1]. `rate`: $\lambda > 0$.
 
     **Returns:** an `ExponentialLoad`, broadcast over `m` and `rate`; NaN for m outside [0, 1].
