@@ -106,6 +106,27 @@ class Exponent(Quartic.__bases__[0]):
         return jnp.exp(0.3 * N * m).sum()
 
 
+class Mixed(Quartic.__bases__[0]):
+    """Quadratic and quartic terms at once."""
+
+    exponential = False
+
+    def potential(self, X, N):
+        return X**2 / 2 + 2 * X**4 / N**2
+
+    def force(self, y, N):
+        return y + 8 * y**3 / N**2
+
+    def scale(self, N):
+        return float(N)
+
+    def reduction(self):
+        return 1.0
+
+    def lagrangian(self, m, N):
+        return (m**2 / 2 + 2 * m**4).sum()
+
+
 def sided(up, down, order):
     return Sided(jnp.asarray(up), jnp.asarray(down), order)
 
@@ -155,6 +176,11 @@ def test_flows_layers_and_files_of_one_s_own_interaction(tmp_path):
     assert_close(layers[0](x), layers[1](x), 1e-12, "on the sphere the scale does not matter")
     shares = [hx.nn.inspect(layer, x).weights for layer in layers]
     assert_close(*shares, 1e-12, "rounding")
+    # A force that is not homogeneous sees overlaps as they are.
+    mixed = hx.nn.DenseMemoryLayer(4, 16, interaction=Mixed(), key=jr.key(0))
+    m = np.asarray(mixed.memories) @ np.asarray(x) / 16
+    v = (m + 8 * m**3) @ np.asarray(mixed.memories)
+    assert_close(mixed(x), 4 * v / np.linalg.norm(v), 1e-12, "rounding")
     with pytest.raises(TypeError, match="`interaction` must be Softmax.*one of your own"):
         hx.nn.DenseMemoryLayer(4, 16, interaction=Exponent(), key=jr.key(0))
     memory = hx.DenseMemory(patterns, sided(1.0, -0.5, 2.5))
@@ -283,6 +309,7 @@ def test_recall_without_error_takes_own_interactions():
             "`interaction` Ordered must have as `order` a Python number above 2, got 2",
         ),
         (Ordered(2, "3"), "a Python number above 2"),
+        (Mixed(), "`interaction` Mixed has no `order`"),
         (Ordered(3, 3), "`interaction` Ordered of order 3 must have a force proportional to"),
         (Exponent(), "`interaction` Exponent has no Gaussian kernel"),
     ],
@@ -296,12 +323,13 @@ def test_rectified_forces_of_fractional_order():
     patterns = hx.patterns.random(jr.key(3), 9, 11)
     xi = np.asarray(patterns.xi)
     cue = np.asarray(patterns.corrupt(jr.key(4), 0, 3))
-    memory = hx.DenseMemory(patterns, hx.RectifiedPower(2.5))
-    y = (xi @ cue)[:, None] - xi * cue  # without the neuron itself
-    expected = (xi * np.maximum(y, 0) ** 1.5).sum(0) / 11**1.5
-    assert_close(memory.field(memory.init(cue)), expected, 1e-13, "rounding")
-    energy = -(np.maximum(xi @ cue, 0) ** 2.5).sum()
-    assert_close(memory.energy(memory.init(cue)), energy, 1e-11, "rounding")
+    for order in (2.5, 15.5):  # of which a whole order would be added up in whole numbers
+        memory = hx.DenseMemory(patterns, hx.RectifiedPower(order))
+        y = (xi @ cue)[:, None] - xi * cue  # without the neuron itself
+        expected = (xi * np.maximum(y, 0) ** (order - 1)).sum(0) / 11 ** (order - 1)
+        assert_close(memory.field(memory.init(cue)), expected, 1e-13, "rounding")
+        energy = -(np.maximum(xi @ cue, 0) ** order).sum()
+        assert_close(memory.energy(memory.init(cue)) / energy, 1.0, 1e-13, "rounding")
     assert isinstance(hx.RectifiedPower(3.0).order, int)
     for bad in (1.5, math.inf, math.nan):
         with pytest.raises(ValueError, match="`order` must be"):
