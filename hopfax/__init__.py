@@ -9,7 +9,7 @@ Memories        Patterns, SiteClasses; very many: PackedPatterns, GeneratedPatte
                 ShardedPatterns; AbstractPatterns. `patterns` makes and reads them.
 Networks        Hopfield, OneTimescaleHopfield, InputDrivenHopfield, TwoTimescaleHopfield (and
                 cyclic, its transition matrix), SlowSynapseHopfield; dense: DenseMemory,
-                DenseSequence, DenseFlow;
+                DenseSequence, DenseFlow, PairwiseMemory;
                 firing rates: RateMemory, InputDrivenRateMemory, TwoTimescaleRateMemory,
                 DaleRateMemory; of any weights: ThresholdLinearNetwork
   states        FieldState, SpinState, RateState, Inputs
@@ -121,6 +121,7 @@ from .networks import (
     InputDrivenRateMemory as InputDrivenRateMemory,
     Inputs as Inputs,
     OneTimescaleHopfield as OneTimescaleHopfield,
+    PairwiseMemory as PairwiseMemory,
     RateMemory as RateMemory,
     RateState as RateState,
     SlowSynapseHopfield as SlowSynapseHopfield,
@@ -215,6 +216,7 @@ __all__ = [
     "ManyBody",
     "OneTimescaleHopfield",
     "PackedPatterns",
+    "PairwiseMemory",
     "Patterns",
     "PhysicsWarning",
     "Point",

@@ -82,6 +82,28 @@ def gaussian_average(
     return jnp.where(gain * std > 1, steep, wide)
 
 
+def gaussian_moments(function: Callable) -> tuple[float, float]:
+    r"""$\langle z\, g(z) \rangle$ and $\langle g(z)^2 \rangle$ over a standard normal z, of a
+    function of arrays that may jump: to 1e-5, and to rounding if it does so at 0 alone.
+
+    **Raises:** ValueError unless both are finite and the first is positive.
+    """
+    z = (np.arange(_CELLS) + 0.5) * (2 * _FARTHEST / _CELLS) - _FARTHEST
+    weight = np.exp(-(z**2) / 2)
+    weight /= weight.sum()
+    g = np.asarray(function(z), float)
+    slope, size = float((weight * z * g).sum()), float((weight * g**2).sum())
+    if not (np.isfinite(size) and slope > 1e-12):
+        raise ValueError(
+            "`synapses` must be a function that grows with z, as jnp.sign does; the mean of "
+            f"z g(z) over a standard normal z is {slope:g}, and that of g(z)^2 {size:g}."
+        )
+    return slope, size
+
+
+_FARTHEST, _CELLS = 10.0, 2**18
+
+
 def wilson(hits: Any, number: Any, level: float) -> tuple[Any, Any]:
     """Wilson's confidence interval of a probability, of `hits` in `number` trials; the whole of
     [0, 1] where there are none."""

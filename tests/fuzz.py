@@ -134,6 +134,7 @@ def of_theory():
     )
     yield "capacity", dense.capacity, dict(interaction=power)
     yield "convergence_time", dense.convergence_time, point | dict(horizon=1, tolerance=0.1) | gfa
+    yield "synaptic_capacity", dense.synaptic_capacity, dict(synapses=np.sign, kept=0.5)
     yield "exponential_load", dense.exponential_load, dict(m=0.8, rate=1.0)
     yield "finite_first_step", dense.finite_first_step, dict(interaction=power, N=10, M=20, m0=0.8)
     yield "first_steps", dense.first_steps, point | dict(steps=2)
@@ -318,6 +319,8 @@ def of_networks():
     yield "DenseMemory of numbers", hx.DenseMemory, of_dense | dict(transition=np.arange(4))
     yield "DenseMemory of a matrix", hx.DenseMemory, of_dense | dict(transition=np.eye(4))
     moved = dict(patterns=patterns, hold=hx.Power(2), follow=hx.Power(3), share=0.4)
+    pairs = dict(patterns=patterns, kept=0.5, key=key, beta=2.0, update="random")
+    yield "PairwiseMemory", hx.PairwiseMemory, pairs
     yield "DenseSequence", hx.DenseSequence, moved | dict(transition="cyclic", tau=2.0)
     yield "DenseSequence delayed", hx.DenseSequence, moved | dict(delay=2, update="cyclic")
     yield "DenseSequence weighed", hx.DenseSequence, moved | dict(delay=[0.5, 0.5], beta=2.0)

@@ -181,8 +181,9 @@ def test_flows_layers_and_files_of_one_s_own_interaction(tmp_path):
     m = np.asarray(mixed.memories) @ np.asarray(x) / 16
     v = (m + 8 * m**3) @ np.asarray(mixed.memories)
     assert_close(mixed(x), 4 * v / np.linalg.norm(v), 1e-12, "rounding")
-    with pytest.raises(TypeError, match="`interaction` must be Softmax.*one of your own"):
-        hx.nn.DenseMemoryLayer(4, 16, interaction=Exponent(), key=jr.key(0))
+    for bad in (Exponent(), hx.Epanechnikov()):
+        with pytest.raises(TypeError, match="`interaction` must be Softmax.*one of your own"):
+            hx.nn.DenseMemoryLayer(4, 16, interaction=bad, key=jr.key(0))
     memory = hx.DenseMemory(patterns, sided(1.0, -0.5, 2.5))
     hx.save(tmp_path / "own", memory)
     loaded = hx.load(tmp_path / "own", classes=[Sided])
@@ -311,6 +312,7 @@ def test_recall_without_error_takes_own_interactions():
         (Ordered(2, "3"), "a Python number above 2"),
         (Mixed(), "`interaction` Mixed has no `order`"),
         (Ordered(3, 3), "`interaction` Ordered of order 3 must have a force proportional to"),
+        (hx.Epanechnikov(), "`interaction` Epanechnikov has no theory here"),
         (Exponent(), "`interaction` Exponent has no Gaussian kernel"),
     ],
 )

@@ -715,6 +715,25 @@ def _spins(t, state, network):
     return state.spins
 
 
+@pytest.mark.parametrize("load", [0.25, 0.38, 0.45])  # the threshold is 0.380
+def test_attention_adds_no_noise_to_itself(load):
+    """The overlap after one step from a memory, at two sizes, to 4 standard errors."""
+    beta, weights = 0.5, []
+    for N in (16, 24):
+        M = round(math.exp(load * N))
+        made = hx.patterns.pack(hx.GeneratedPatterns(jr.key(N), M, N))
+        memory = hx.DenseMemory(made, Softmax(beta))
+        starts = jax.vmap(made.pattern)(jnp.arange(64) % M)
+        m = (jax.vmap(lambda h, n=memory: n.step(hx.SpinState(h)).spins)(starts) * starts).mean(1)
+        w = 1 / (1 + M * math.cosh(beta) ** N * math.exp(-beta * N))
+        assert abs(m.mean() - (w + (1 - w) * math.tanh(beta))) < 4 * m.std() / 8 + 1e-3
+        weights.append(w)
+    # more neurons make the verdict of the free-energy criterion clearer
+    below = load < float(dense.exponential_load(1.0, beta).free_energy) - 1e-3
+    above = load > float(dense.exponential_load(1.0, beta).free_energy) + 1e-3
+    assert (weights[1] > weights[0]) == below and (weights[1] < weights[0] - 1e-3) == above
+
+
 # Finite size
 
 

@@ -127,6 +127,9 @@ def maps() -> dict[str, Specimen]:
         "called": hx.DenseMemory(patterns, hx.Power(4), transition=[2, -1, 0, 4, 3]),
         "matrix": hx.DenseMemory(patterns, hx.Power(2), transition=0.5 * hx.cyclic(5)),
         "decorrelated": hx.DenseMemory(patterns, hx.Power(3), learning="pseudo_inverse"),
+        "PairwiseMemory": hx.PairwiseMemory(
+            patterns, synapses=jnp.sign, kept=0.8, key=jax.random.key(3), beta=2.0
+        ),
         "DenseSequence": hx.DenseSequence(patterns, hx.Power(2), hx.Power(3), share=0.4, tau=2.0),
         "delayed": hx.DenseSequence(patterns, hx.Power(2), hx.Power(3), share=0.4, delay=2),
     }

@@ -41,6 +41,7 @@ from .dense import (
     DenseFlow as DenseFlow,
     DenseMemory as DenseMemory,
     DenseSequence as DenseSequence,
+    PairwiseMemory as PairwiseMemory,
     SpinState as SpinState,
 )
 from .hopfield import (

@@ -10,6 +10,7 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from .._distances import Epanechnikov
 from .._errors import as_count, as_key, as_number, as_real, check_at_least, check_shape, shown
 from .._interactions import (
     AbstractInteraction,
@@ -136,7 +137,7 @@ class DenseMemoryLayer(eqx.Module):
             raise ValueError(f"`tol` must be between 0 and 1, got {self.tol!r}.")
         interaction = self.interaction
         graded = isinstance(interaction, AbstractInteraction) and not interaction.exponential
-        graded = graded and not isinstance(interaction, ManyBody | Simplicial)
+        graded = graded and not isinstance(interaction, ManyBody | Simplicial | Epanechnikov)
         if not (graded or isinstance(interaction, Softmax)):
             raise TypeError(
                 "`interaction` must be Softmax(beta), Power(order), RectifiedPower(order) or one "

@@ -24,6 +24,7 @@ from ..._errors import (
 from ..._interactions import AbstractInteraction, ManyBody, Power, Quadratic, Simplicial, Softmax
 from ..._types import ArrayLike, PerNeuron, is_concrete
 from ...patterns import AbstractPatterns
+from .._base import AbstractMap
 from ._spins import SpinState
 
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ def check_arguments(patterns: Any, interaction: Any, **options: str) -> None:
     if not isinstance(interaction, AbstractInteraction):
         raise TypeError(f"`interaction` must be one such as Power(3), got {shown(interaction)}.")
     for name, given in options.items():
-        check_option(given, name, _OPTIONS[name])
+        check_option(given, name, OPTIONS[name])
 
 
-_OPTIONS = {
+OPTIONS = {
     "rule": ("leading", "difference"),
     "update": ("parallel", "cyclic", "random"),
     "learning": ("hebbian", "pseudo_inverse"),
@@ -138,19 +139,19 @@ def check_consistency(memory: "DenseMemory") -> None:
             raise ValueError(message)
 
 
-def checked_spins(memory: "DenseMemory", spins: ArrayLike, name: str) -> PerNeuron:
+def checked_spins(memory: AbstractMap, spins: ArrayLike, name: str) -> PerNeuron:
     spins = as_float(spins, name, memory.patterns.dtype)
     check_shape(spins, name, (memory.patterns.N,), "(N,)")
     check_finite(spins, name)
     if memory.signs and is_concrete(spins) and (np.abs(np.asarray(spins)) != 1).any():
         raise ValueError(
-            f"`{name}` must be +-1 for {type(memory.interaction).__name__} without an `activation`."
+            f"`{name}` must be +-1, as the neurons of this {type(memory).__name__} are signs."
         )
     return spins
 
 
 def known_spins(
-    memory: "DenseMemory", state: SpinState
+    memory: AbstractMap, state: SpinState
 ) -> tuple[PerNeuron, Callable[[Array], Array]]:
     """The spins of a state, and what makes NaN of a result if they turn out to be illegal."""
     if not isinstance(state, SpinState):
@@ -206,7 +207,7 @@ def checked_stimulus(memory: "DenseMemory", stimulus: ArrayLike | None) -> PerNe
     return stimulus
 
 
-def checked_key(memory: "DenseMemory", key: jax.Array | None) -> jax.Array | None:
+def checked_key(memory: AbstractMap, key: jax.Array | None) -> jax.Array | None:
     """The key of a step. **Raises:** ValueError if it is needed and missing."""
     if memory.random and key is None:
         raise ValueError(

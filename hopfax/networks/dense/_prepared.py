@@ -60,7 +60,7 @@ class Prepared(eqx.Module):
         feel = feel_of(memory, h, stimulus, self.inverse)
         X = overlap_sums(patterns, h, memory.signs, memory.block)
         how = memory.update, key, self.clamped
-        return SpinState(legal(one_by_one(feel, respond, patterns, h, X, *how)))
+        return SpinState(legal(one_by_one(feel, respond, patterns.column, h, X, *how)))
 
 
 def prepared(memory: "DenseMemory", clamped: Bool[Array, " N"] | None = None) -> Prepared:

@@ -292,4 +292,4 @@ class _Prepared(eqx.Module):
 
         X = overlap_sums(network.patterns, h, still.signs, network.block)
         how = network.update, key, self.clamped
-        return one_by_one(feel, response_of(still), network.patterns, h, X, *how)
+        return one_by_one(feel, response_of(still), network.patterns.column, h, X, *how)

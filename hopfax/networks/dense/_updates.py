@@ -13,7 +13,6 @@ from jaxtyping import Array, Bool, Float
 from ..._activations import AbstractActivation
 from ..._misc import not_differentiable
 from ..._types import PerNeuron, PerPattern
-from ...patterns import AbstractPatterns
 
 Update: TypeAlias = Literal["parallel", "cyclic", "random"]
 Values: TypeAlias = Float[Array, "..."]
@@ -82,7 +81,7 @@ Feel: TypeAlias = Callable[[Any, PerPattern, PerPattern, Float[Array, ""]], Floa
 def one_by_one(
     feel: Feel,
     respond: AbstractResponse,
-    patterns: AbstractPatterns,
+    column: Callable[[Any], PerPattern],
     h: PerNeuron,
     X: PerPattern,
     update: Update,
@@ -92,20 +91,21 @@ def one_by_one(
     r"""Every neuron once, in turn ("cyclic") or in "random" order; each feels those before it.
     Those that are `clamped` stay as they are.
 
-    A neuron that changes by $\Delta$ changes the overlaps `X` by $\xi_i \Delta$. Keeping them up to
+    A neuron that changes by $\Delta$ changes the overlaps `X` by $\xi_i \Delta$, `column` i of the
+    patterns. Keeping them up to
     date costs P operations a neuron, where computing them anew would cost NP.
     """
-    order, keys = jnp.arange(patterns.N), None
+    order, keys = jnp.arange(h.size), None
     if key is not None:
         shuffle, draws = jr.split(key)
-        keys = jr.split(draws, patterns.N)
+        keys = jr.split(draws, h.size)
         if update == "random":
             order = jr.permutation(shuffle, order)
 
     def visit(carry: tuple[PerNeuron, PerPattern], site: Any):
         h, X = carry
         i, key = site
-        xi, old = patterns.column(i), h[i]
+        xi, old = column(i), h[i]
         new = respond(feel(i, X, xi, old), old, key)
         new = kept(None if clamped is None else clamped[i], old, new)
         return (h.at[i].set(new), X + xi * (new - old)), None

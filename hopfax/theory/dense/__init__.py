@@ -63,6 +63,7 @@ from ._sequence_capacity import (
     sequence_fixed_points,
 )
 from ._sequences import SequenceTrajectory, sequence_correlation, sequence_trajectory
+from ._synapses import SynapticCapacity, synaptic_capacity
 from ._transitions import TransitionRecall, transition_recall
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "SequenceFixedPoints",
     "SequenceTrajectory",
     "Solution",
+    "SynapticCapacity",
     "TransitionRecall",
     "apparent_capacity",
     "basin_edge",
@@ -98,6 +100,7 @@ __all__ = [
     "sequence_fixed_points",
     "sequence_trajectory",
     "solve_gfa",
+    "synaptic_capacity",
     "transition_recall",
 ]
 

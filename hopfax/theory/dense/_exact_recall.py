@@ -70,8 +70,9 @@ def exact_recall(interaction: AbstractInteraction, N: int, M: int, flips: int = 
     200 neurons without flips (0.06 for `Power(5)` at N = 20, of which one neuron in ten errs), and
     with flips within 0.03 (0.08 for exponentials); independent neurons would be off by up to 0.13.
 
-    **Raises:** ValueError for Softmax, whose states are not signs, for an interaction without a
-    finite-size form, where N is too small for its order, and for flips that leave no signal.
+    **Raises:** ValueError for Softmax and Epanechnikov, whose states are no signs, for an
+    interaction without a finite-size form, where N is too small for its order, and for flips that
+    leave no signal.
 
     Assumes independent unbiased patterns, zero temperature, a parallel update without
     self-coupling. The law of large networks is that of McEliece, Posner, Rodemich, Venkatesh 1987

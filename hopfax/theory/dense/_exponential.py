@@ -58,6 +58,14 @@ def exponential_load(m: ArrayLike, rate: ArrayLike = 1.0) -> ExponentialLoad:
     powers, whose noise remembers the state. At finite N the second step repairs most errors of the
     first where there are few.
 
+    The weights of `Softmax` have no signs, so the free-energy criterion, with $\lambda = \beta$, is
+    that of its first step from a state of signs: below it the mean of all memories that it returns
+    is the memory, above it $\tanh(\beta x)$, the mean of all others, which shrinks from step to
+    step if $\beta < 1$. From the memory itself the weight of the memory is, also at finite N,
+    $w = 1/(1 + M \cosh^N\!\beta\; e^{-\beta N})$ on average, and the next overlap
+    $w + (1 - w) \tanh \beta$. Recall by attention adds no noise to itself but this exponentially
+    small part.
+
     **Arguments:** `m`: overlap of the state, in [0, 1]. `rate`: $\lambda > 0$.
 
     **Returns:** an `ExponentialLoad`, broadcast over `m` and `rate`; NaN for m outside [0, 1].

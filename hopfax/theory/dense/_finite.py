@@ -10,8 +10,9 @@ import numpy as np
 from jax.scipy.special import erf
 from jaxtyping import Array, Float
 
+from ..._distances import averages
 from ..._errors import as_count
-from ..._interactions import AbstractInteraction, Softmax
+from ..._interactions import AbstractInteraction
 from ..._types import ArrayLike, is_concrete
 from .._parameters import floats
 from ._forces import AbstractForce
@@ -94,9 +95,10 @@ def force_at(interaction: AbstractInteraction, N: int, top: int) -> Force:
             raise TypeError("`interaction` must have known numbers, but they are traced by JAX.")
         return np.asarray(found, float)
 
+    if averages(interaction):
+        kind = type(interaction).__name__
+        raise ValueError(f"`interaction` must be of signs, but the states of {kind} are means.")
     if isinstance(interaction, AbstractInteraction) and interaction.exponential:
-        if isinstance(interaction, Softmax):
-            raise ValueError("`interaction` must be of signs, but the states of Softmax are means.")
         exponent = partial(values, lambda y: interaction.force(y, N))
         return Force(lambda y: np.exp(exponent(y) - exponent(top)), 0.0)
     if is_own(interaction):

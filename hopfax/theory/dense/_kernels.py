@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..._distances import Epanechnikov
 from ..._errors import as_count, check_callable, shown
 from ..._interactions import (
     AbstractInteraction,
@@ -138,7 +139,8 @@ def check_order(order: int | float, dtype: np.dtype, function: Callable) -> None
 
 #: What the functions of this package take: an interaction, or the kernel of one.
 Model = AbstractInteraction | Kernel
-_OURS = (Quadratic, Power, RectifiedPower, ManyBody, Simplicial, Exponential, Softmax)
+_OURS = (Quadratic, Power, RectifiedPower, ManyBody, Simplicial)
+_OURS += (Exponential, Softmax, Epanechnikov)
 
 
 def is_own(interaction: Model) -> bool:
@@ -219,6 +221,11 @@ def kernel(interaction: Model) -> Kernel:
                     "field, for which no theory is derived; use Quadratic() or order 3 or more."
                 )
             return Kernel(forces.Mixture(dict(interaction.weights)), interaction.order)
+        case Epanechnikov():
+            raise ValueError(
+                "`interaction` Epanechnikov has no theory here: its states are means of memories, "
+                "not signs."
+            )
         case AbstractInteraction(exponential=True):
             raise ValueError(
                 f"`interaction` {type(interaction).__name__} has no Gaussian kernel: a few "

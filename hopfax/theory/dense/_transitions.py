@@ -73,8 +73,8 @@ def transition_recall(
     networks of 12 to 200 neurons (0.07 for the 11 memories of an order 2); independent neurons
     would be off by up to 0.13 and 0.23.
 
-    **Raises:** ValueError for Softmax, whose states are not signs, for an interaction without a
-    finite-size form, and where N is too small for its order.
+    **Raises:** ValueError for Softmax and Epanechnikov, whose states are no signs, for an
+    interaction without a finite-size form, and where N is too small for its order.
 
     Assumes independent unbiased patterns, zero temperature, a parallel update of the memory itself.
     Derived here.
