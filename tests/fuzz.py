@@ -235,6 +235,7 @@ def of_networks():
     yield "Softmax", hx.Softmax, dict(beta=0.5)
     yield "Epanechnikov", hx.Epanechnikov, dict(beta=0.5)
     yield "Simplicial", hx.Simplicial, dict(weights={2: 0.5, 3: 1.0})
+    yield "Polynomial", hx.Polynomial, dict(weights={2: 0.5, 3: 1.0})
     yield "Pulses", hx.Pulses, dict(edges=[0.0, 1.0, 3.0], values=[[1.0, -1.0], [0.0, 0.0]])
     yield (
         "Diffrax",

@@ -321,6 +321,67 @@ def test_interactions_without_a_kernel_are_refused_by_name(interaction, words):
         theory.capacity(interaction)
 
 
+def test_powers_of_several_orders():
+    """Forces, kernel and noise of a sum of powers, written out."""
+    law = hx.Polynomial({1: 0.3, 2: -0.5, 4: 1.0})
+    patterns = hx.patterns.random(jr.key(3), 9, 11)
+    xi = np.asarray(patterns.xi)
+    cue = np.asarray(patterns.corrupt(jr.key(4), 0, 3))
+    y = (xi @ cue)[:, None] - xi * cue
+    up, down = (0.3 * 11**1.5 * x - 5.5 * x**2 + x**4 for x in (y + 1, y - 1))
+    forces = {"leading": 0.075 * 11**1.5 - 0.25 * 11 * y + y**3, "difference": (up - down) / 8}
+    for rule, force in forces.items():
+        memory = hx.DenseMemory(patterns, law, rule=rule)
+        expected = (xi * force).sum(0) / 11**3
+        assert_close(memory.field(memory.init(cue)), expected, 1e-13, "rounding")
+    K, C = theory.kernel(law), jnp.asarray([-0.7, 0.2, 1.0])
+    # E x^3 = 0, E x^3 y = 3 C, E x^3 y^3 = 9 C + 6 C^3
+    written = 0.075**2 + 0.25**2 * C - 2 * 0.25 * 3 * C + 9 * C + 6 * C**3
+    assert_close(K(C), written, 1e-13, "rounding")
+    a, b, C = jnp.asarray(0.9), jnp.asarray(0.5), jnp.asarray(0.4)
+    graded = 0.075**2 + 0.25**2 * C - 0.25 * 3 * C * (a + b) + 9 * a * b * C + 6 * C**3
+    assert_close(K(C, a, b), graded, 1e-13, "rounding")
+    N, y = 12, np.arange(-11, 12, 2)
+    p = np.array([math.comb(11, k) for k in range(12)]) / 2**11
+    f = (0.075 * N**1.5 - 0.25 * N * y + y**3) / N**3
+    found, noise = K.function.finite(jnp.asarray(y, float), N)
+    assert_close(found, f, 1e-14, "rounding")
+    assert_close(noise, (p * f**2).sum(), 1e-14, "rounding")
+    assert_close(K.signal(jnp.asarray(-0.5)), -(0.5**3), 1e-15, "rounding")
+    with pytest.raises(ValueError, match="`interaction` Polynomial of order 2"):
+        theory.kernel(hx.Polynomial({2: 1.0}))
+
+
+@pytest.mark.slow
+def test_pairs_and_triples_together_approach_their_theory():
+    """Pairs add noise in the limit, and at finite N also a signal smaller by 1/sqrt(N)."""
+    law = hx.Polynomial({2: 0.5, 3: 1.0})
+    limit = float(theory.map_step(law, 0.24 / (3 + 1 / 9), 0.8))
+    gaps = []
+    for N, flips in ((100, 10), (400, 40)):
+        M = round(0.24 / (3 + 1 / 9) * N**2)
+
+        @jax.jit
+        def after_one_step(key, N=N, M=M, flips=flips):
+            patterns = hx.patterns.random(key, M, N)
+            memory = hx.DenseMemory(patterns, law)
+
+            def run(mu):
+                xi = patterns.pattern(mu)
+                cue = memory.init(jnp.where(jnp.arange(N) < flips, -xi, xi))
+                return memory.step(cue).spins @ xi / N
+
+            return jax.vmap(run)(jnp.arange(20)).mean()
+
+        found = np.array([after_one_step(key) for key in jr.split(jr.key(0), 10)])
+        exact = float(theory.finite_first_step(law, N, M, 0.8))
+        error = found.std(ddof=1) / found.size**0.5
+        assert_close(found.mean(), exact, 4 * error + 1 / N, "4 standard errors, Gaussian noise")
+        gaps.append(exact - limit)
+    # 0.5 (2/3) m / sqrt(N) is added to a signal of m^2
+    assert 0 < gaps[1] < gaps[0] and abs(gaps[0] / gaps[1] - 2) < 0.3
+
+
 def test_rectified_forces_of_fractional_order():
     patterns = hx.patterns.random(jr.key(3), 9, 11)
     xi = np.asarray(patterns.xi)

@@ -157,6 +157,54 @@ class Mixture(AbstractForce):
         return force, noise
 
 
+class Polynomial(AbstractForce):
+    r"""A sum of powers, $\sum_k w_k N^{(n-k)/2} y^{k-1}$ with $w_k = k b_k / n$."""
+
+    weights: dict[int, Float[Array, ""]]
+
+    def _sizes(self, dtype):
+        n = max(self.weights)
+        return {k: (k / n) * b.astype(dtype) for k, b in self.weights.items()}
+
+    def __call__(self, C):
+        return self.graded(C, jnp.ones_like(C), jnp.ones_like(C))
+
+    def largest(self):
+        return math.prod(range(1, 2 * max(self.weights) - 2, 2))
+
+    def graded(self, C, a, b):
+        # In Hermite polynomials, E He_j(x) He_j(y) = j! C^j, at the variances a and b.
+        total = jnp.zeros_like(C * a * b)
+        for j in range(max(self.weights)):
+            left, right = self._coefficient(j, a), self._coefficient(j, b)
+            total = total + float(math.factorial(j)) * left * right * C**j
+        return total
+
+    def _coefficient(self, j, variance):
+        total = jnp.zeros_like(variance)
+        for k, size in self._sizes(variance.dtype).items():
+            if (half := k - 1 - j) >= 0 and half % 2 == 0:
+                half //= 2
+                pairs = math.factorial(k - 1) / (2**half * math.factorial(half))
+                total = total + size * (pairs / math.factorial(j)) * variance**half
+        return total
+
+    def signal(self, m):
+        n = max(self.weights)
+        return self._sizes(m.dtype)[n] * m ** (n - 1)
+
+    def finite(self, y, N):
+        n, root = max(self.weights), float(N) ** 0.5
+        sizes = {k: size * root ** (k - n) for k, size in self._sizes(y.dtype).items()}
+        force = sum(size * (y / N) ** (k - 1) for k, size in sizes.items())
+        noise = jnp.zeros((), y.dtype)
+        for k, one in sizes.items():
+            for q, other in sizes.items():
+                if (power := k + q - 2) % 2 == 0:
+                    noise = noise + one * other * absolute_moment(N, power)
+        return force, noise
+
+
 class Rectified(AbstractForce):
     r"""$f(y) = \max(y, 0)^p$."""
 

@@ -15,6 +15,7 @@ from ..._interactions import (
     AbstractInteraction,
     Exponential,
     ManyBody,
+    Polynomial,
     Power,
     Quadratic,
     RectifiedPower,
@@ -139,7 +140,7 @@ def check_order(order: int | float, dtype: np.dtype, function: Callable) -> None
 
 #: What the functions of this package take: an interaction, or the kernel of one.
 Model = AbstractInteraction | Kernel
-_OURS = (Quadratic, Power, RectifiedPower, ManyBody, Simplicial)
+_OURS = (Quadratic, Power, RectifiedPower, ManyBody, Simplicial, Polynomial)
 _OURS += (Exponential, Softmax, Epanechnikov)
 
 
@@ -160,6 +161,7 @@ def kernel(interaction: Model) -> Kernel:
     | `RectifiedPower` | half the arc-cosine kernel of order p, normalised to $(2p-1)!!/2$ at 1 |
     | `ManyBody` | $p!\, C^p$ |
     | `Simplicial` | $\sum_k (k b_k / n)^2 (k-1)!\, C^{k-1}$ |
+    | `Polynomial` | $\sum_j j!\, h_j^2\, C^j$, $\sum_k (k b_k / n) x^{k-1} = \sum_j h_j He_j$ |
     | one of your own | $(a^2 + b^2)\, J_p(C) + 2 a b\, J_p(-C)$ |
 
     $J_p$ is the kernel of `RectifiedPower`, and $a = f(1)$, $b = f(-1)$ in units of the scale. For
@@ -214,13 +216,16 @@ def kernel(interaction: Model) -> Kernel:
                     "or more, or Quadratic()."
                 )
             return Kernel(forces.Rectified(n - 1), n)
-        case Simplicial():
+        case Simplicial() | Polynomial():
             if interaction.order == 2:
                 raise ValueError(
-                    "`interaction` Simplicial of order 2 is a quadratic network with a random "
-                    "field, for which no theory is derived; use Quadratic() or order 3 or more."
+                    f"`interaction` {type(interaction).__name__} of order 2 is a quadratic network "
+                    "with a random field, for which no theory is derived; use Quadratic() or order "
+                    "3 or more."
                 )
-            return Kernel(forces.Mixture(dict(interaction.weights)), interaction.order)
+            mixed = isinstance(interaction, Simplicial)
+            force = (forces.Mixture if mixed else forces.Polynomial)(dict(interaction.weights))
+            return Kernel(force, interaction.order)
         case Epanechnikov():
             raise ValueError(
                 "`interaction` Epanechnikov has no theory here: its states are means of memories, "
