@@ -116,7 +116,7 @@ def checked_input(value: Any, name: str, network: Any, ts: Any) -> Any:
 def warn_about(given: Arguments, controller: Any) -> None:
     """PhysicsWarning for runs that are legal but will hardly show what they are meant to show."""
     network = given.network
-    if network.patterns.P > network.patterns.N:
+    if network.crowded():
         warn(
             "more patterns than neurons (P > N): overlaps of this linear kind cannot hold them.",
             PhysicsWarning,

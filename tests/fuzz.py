@@ -172,7 +172,18 @@ def of_theory():
         dense.sequence_fixed_points,
         dict(interaction=power, load=0.05),
     )
+    yield (
+        "mixture_trajectory",
+        dense.mixture_trajectory,
+        dict(hold=power, follow=power, load=0.08, m0=0.8, steps=2, share=0.4, delay=1, beta=2.0)
+        | gfa,
+    )
     yield "sequence_trajectory", dense.sequence_trajectory, point | dict(steps=2, beta=2.0)
+    yield (
+        "solve_flow",
+        dense.solve_flow,
+        dict(interaction=power, load=0.08, weight=0.5, horizon=1.0, steps=2, spread=0.1) | gfa,
+    )
     yield "solve_gfa", dense.solve_gfa, point | dict(steps=2, beta=2.0) | gfa
     yield (
         "solve_gfa graded",

@@ -525,6 +525,12 @@ def test_quadratic_flow_is_the_hopfield_network():
     assert_close(network.energy(state), classic.energy(state), 1e-12, "rounding")
 
 
+def test_only_linear_forces_are_crowded_by_more_memories_than_neurons():
+    patterns = hx.Patterns(jr.rademacher(jr.key(0), (9, 8), float))
+    for force, linear in ((hx.Quadratic(), True), (hx.Power(3), False), (hx.Softmax(1.0), False)):
+        assert hx.DenseFlow(patterns, force).crowded() == linear
+
+
 def test_cubic_flow_is_input_driven_by_its_own_state():
     network, state = flow(hx.Power(3))
     driven = hx.InputDrivenHopfield(network.patterns, activation=hx.Tanh(3.0))

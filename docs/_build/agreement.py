@@ -131,7 +131,7 @@ def table(family: str) -> str:
 
 
 #: What is claimed, measured and asked, in the folder of a family of the command line.
-_CLAIMING = ("reproduce", "_checks", "_measured", "_cases")
+_CLAIMING = ("reproduce", "_checks", "_measured", "_cases", "_many_body")
 
 
 def digest(family: str) -> str:

@@ -214,6 +214,11 @@ class AbstractFlow(AbstractNetwork):
         unless a subclass knows better."""
         return ()
 
+    def crowded(self) -> bool:
+        """Whether there are more memories than fields linear in the overlaps can hold: more than
+        neurons, unless a subclass knows better."""
+        return self.patterns.P > self.patterns.N
+
     def resting(self, state: State) -> str:
         """What a state of rest, with known values, is called: by its overlaps, unless a subclass
         knows better."""

@@ -119,10 +119,10 @@ def results() -> Results:
     scale = _points.scale(law)
     runs: list[Run] = []
     for load, starts in CASES.items():
-        runs += _runs(load, starts, NEURONS, REALISATIONS, STEPS)
+        runs += simulated(law, load, starts, NEURONS, REALISATIONS, STEPS)
     more = REALISATIONS * max(NEURONS // SMALL, 1)
-    small = _runs(0.15, (0.6,), SMALL, more, STEPS)[0]
-    ends = [_runs(load, (1.0,), NEURONS // 2, REALISATIONS, 20)[0] for load in LOADS]
+    small = simulated(law, 0.15, (0.6,), SMALL, more, STEPS)[0]
+    ends = [simulated(law, load, (1.0,), NEURONS // 2, REALISATIONS, 20)[0] for load in LOADS]
     edges = [
         dense.basin_edge(law, load / scale, HORIZON, fraction=FRACTION, paths=PATHS // 4)
         for load in EDGES
@@ -147,11 +147,10 @@ def results() -> Results:
     )
 
 
-def _runs(
-    load: float, starts: tuple[float, ...], N: int, realisations: int, steps: int
+def simulated(
+    law: Any, load: float, starts: tuple[float, ...], N: int, realisations: int, steps: int
 ) -> list[Run]:
     """Simulations at one load from several starts, in float32, and the theory of each."""
-    law = hx.Power(ORDER)
     every = np.repeat(starts, RUNS)
     rows, true, M = [], every, 1
     with precision("float32"):
@@ -164,7 +163,7 @@ def _runs(
             M = patterns.P
     results = []
     for k, m0 in enumerate(true[::RUNS]):
-        alpha = M / N ** (ORDER - 1)  # what has been simulated, to the last memory
+        alpha = M / N ** (law.order - 1)  # what has been simulated, to the last memory
         solution = dense.solve_gfa(law, alpha, m0, steps, paths=PATHS)
         overlap, error = np.array(solution.overlap), np.array(solution.error)
         exact = np.asarray(dense.first_steps(law, alpha, m0).overlap)

@@ -1,4 +1,5 @@
-"""`hopfax reproduce dense`: the trajectories, basins and capacities of arXiv:2506.00851."""
+"""`hopfax reproduce dense`: the trajectories, basins and capacities of arXiv:2506.00851, and those
+without self-interactions of arXiv:2604.03115."""
 
 import dataclasses
 from typing import Any
@@ -7,7 +8,7 @@ import numpy as np
 
 from .._claims import Outcome
 from .._console import number, table
-from . import _figures
+from . import _figures, _many_body
 from ._checks import claims
 from ._measured import NOISE_LOAD, NOISE_START, NOISE_STEPS, Noise, results
 
@@ -28,7 +29,8 @@ def reproduce() -> Outcome:
     figures = {name: draw(found) for name, draw in FIGURES.items()}
     (noise,) = TABLES
     tables = {noise: [_noise_json(row) for row in found.noise]}
-    return Outcome(claims(found), figures, _noise_table(found.noise), tables)
+    made = [*claims(found), *_many_body.claims(_many_body.measured())]
+    return Outcome(made, figures, _noise_table(found.noise), tables)
 
 
 def _noise_json(row: Noise) -> dict[str, Any]:

@@ -27,7 +27,9 @@ class DenseFlow(AbstractHopfield):
     a Hopfield network with saliencies that the *state* sets. `InputDrivenHopfield` takes them from
     the stimulus instead; `Power(3)` is that network with its own state as stimulus, `Quadratic()`
     is `Hopfield`. Time is in units of the neurons' time constant. With every reduction of
-    `hopfax.simulate`, the cost does not depend on N.
+    `hopfax.simulate`, the cost does not depend on N while memories are few. With random ones in
+    proportion to $N^{n-1}$ all neurons are followed, with $\xi$ stored and P N operations an
+    evaluation; the exact theory of that is `hopfax.theory.dense.solve_flow`.
     Krotov, Hopfield 2021, arXiv:2008.06996.
 
     **Arguments:**
@@ -96,6 +98,11 @@ class DenseFlow(AbstractHopfield):
         w = filled(w, "saliency", (self.patterns.P,), "(P,)")
         check_finite(w, "saliency")
         return FieldState(state.field, w, state.weights)
+
+    def crowded(self):
+        """Forces of order 3 and above hold more memories than neurons."""
+        linear = getattr(self.interaction, "order", None) == 2
+        return linear and self.patterns.P > self.patterns.N
 
     def saliency(self, slow, evidence):
         """The hidden units, where they have dynamics."""

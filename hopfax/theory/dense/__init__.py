@@ -1,6 +1,7 @@
 r"""Exact theory of dense associative memory: capacities, trajectories and basins.
 
-N neurons $h_i = \pm 1$ store M independent unbiased patterns through an interaction of order n,
+N neurons $h_i = \pm 1$ store M independent unbiased patterns (biased or correlated ones: `bias` of
+`solve_gfa`) through an interaction of order n,
 
 $$u_i(t) = N^{-p} \sum_\mu \xi^\mu_i f(X^\mu_i(t)) + \theta_i(t), \qquad
 h_i(t+1) = \mathrm{sgn}\, u_i(t), \qquad p = n - 1,$$
@@ -26,12 +27,14 @@ There are three levels of the theory:
   what happens in between it is poor.
 - `first_steps`: the full theory up to four steps by quadrature, differentiable.
 - `solve_gfa`: the full theory for any number of steps, on quasi-random paths; `basin_edge`,
-  `convergence_time` and `apparent_capacity` are read from its trajectories.
+  `convergence_time` and `apparent_capacity` are read from its trajectories. `solve_flow` is the
+  same in continuous time.
 
 A network that goes from each memory to the next has an exact theory without paths:
-`sequence_trajectory`, `sequence_capacity` and their companions. What is recalled without any error
-at finite size, with powers and exponentials, is told by `exact_recall` for static memories, by
-`transition_recall` for sequences, and by `error_free_capacity`.
+`sequence_trajectory`, `sequence_capacity` and their companions; one that holds each memory for a
+time, `mixture_trajectory`, has one on paths. What is recalled without any error at finite size,
+with powers and exponentials, is told by `exact_recall` for static memories, by `transition_recall`
+for sequences, and by `error_free_capacity`.
 
 In terms of the scaled load $\alpha' = \alpha K(1)$ all power and n-body models of one order have
 the same memoryless map, and so the same $\alpha'_c$.
@@ -54,9 +57,11 @@ from ._exact_recall import ExactRecall, exact_recall
 from ._exponential import ExponentialLoad, exponential_load
 from ._finite import finite_first_step
 from ._first_steps import FirstSteps, first_steps
+from ._flow import FlowSolution, solve_flow
 from ._gfa import Solution, solve_gfa
 from ._kernels import Kernel, input_driven_kernel, kernel
 from ._map import MapFixedPoints, map_fixed_points, map_step, map_trajectory
+from ._mixture import MixtureTrajectory, mixture_trajectory
 from ._sequence_capacity import (
     SequenceFixedPoints,
     sequence_capacity,
@@ -74,8 +79,10 @@ __all__ = [
     "ExactRecall",
     "ExponentialLoad",
     "FirstSteps",
+    "FlowSolution",
     "Kernel",
     "MapFixedPoints",
+    "MixtureTrajectory",
     "SequenceFixedPoints",
     "SequenceTrajectory",
     "Solution",
@@ -95,10 +102,12 @@ __all__ = [
     "map_fixed_points",
     "map_step",
     "map_trajectory",
+    "mixture_trajectory",
     "sequence_capacity",
     "sequence_correlation",
     "sequence_fixed_points",
     "sequence_trajectory",
+    "solve_flow",
     "solve_gfa",
     "synaptic_capacity",
     "transition_recall",

@@ -91,6 +91,24 @@ def checked_beta(
     return beta
 
 
+def checked_bias(
+    bias: ArrayLike, model: Kernel, dtype: np.dtype, self_coupling: bool = False
+) -> jax.Array:
+    """The mean of the memories' entries as a scalar in (-1, 1)."""
+    if model.input_driven:
+        raise ValueError("`bias` is not derived for the input-driven network.")
+    if self_coupling and model.order > 3:
+        raise ValueError(
+            f"`bias` with `self_coupling` must be of order 2 or 3, but the order is {model.order}: "
+            "at higher ones the field that neurons make for themselves grows with N."
+        )
+    bias = as_float(bias, "bias", dtype)
+    check_scalar(bias, "bias")
+    if is_concrete(bias) and not abs(float(bias)) < 1:
+        raise ValueError(f"`bias` must be in (-1, 1), but is {float(bias):g}.")
+    return bias
+
+
 def check_activation(activation: AbstractActivation, model: Kernel) -> None:
     """TypeError unless it is an activation; ValueError for the input-driven network."""
     if not isinstance(activation, AbstractActivation):

@@ -11,6 +11,7 @@ from ..._types import ArrayLike
 from ._arguments import (
     check_activation,
     checked_beta,
+    checked_bias,
     checked_point,
     held_by_paths,
     standard_error,
@@ -56,6 +57,7 @@ def solve_gfa(
     activation: AbstractActivation | None = None,
     stimulus_overlap: ArrayLike = None,
     self_coupling: bool = False,
+    bias: ArrayLike = None,
 ) -> Solution:
     r"""The trajectory of the full theory: the effective neuron on quasi-random paths.
 
@@ -80,7 +82,30 @@ def solve_gfa(
         (1 + s \tanh \beta u)/2$; without it signs.
     - `activation`: $\phi$ of graded units $h(t+1) = \phi(u(t))$ in place of signs.
     - `stimulus_overlap`: overlap of the input with the memory, for `input_driven_kernel()` alone.
-    - `self_coupling`: whether a neuron feels itself, order 2 alone: adds $\alpha h(t)$.
+    - `self_coupling`: whether a neuron feels itself, `keep_diagonal=True` of the network. At order
+        2 this adds $\alpha h(t)$, and at odd orders of `Power` $\alpha h(t) \sum_{t'} 2\,
+        \partial_a K\, G(t, t')$, a being the variance of $h(t)$ in K: at order 3 $2 \alpha h(t)
+        \sum_{t'} G(t, t')$, 0 in the first step, but no small correction from the second on. With
+        `bias` at orders 2 and 3 alone, of which the second has $-2 a s \alpha\, h(t)^2$ more.
+    - `bias`: mean a of the memories' entries, in (-1, 1), of a network with the usual threshold
+        (see below); without it 0.
+
+    **Biased memories**, $P(\xi_i = 1) = (1 + a)/2$, are retrieved if their mean is taken out,
+
+    $$u_i = N^{-p} \sum_\mu (\xi^\mu_i - a)\, f\Big( \sum_{j \ne i} (\xi^\mu_j - a)\, h_j \Big),
+    \qquad m = \frac{\langle (\xi - a)\, h \rangle}{1 - a^2} .$$
+
+    With $s = 1 - a^2$ the neurons of the two signs of the recalled memory, which are
+    $(1 \pm a)/2$ of all, then feel the signal $(1 \mp a)\, (s m)^p$ (times that sign), noise of
+    covariance $\alpha s K$ and the feedback $\alpha s^2 K' G$, with K at the covariance $s C$ and
+    variances s: in units of $s^p$ the load is $\alpha s^{2-n}$. `m0` is that of a memory with
+    $(1 - m_0)/2$ of its neurons flipped at random. **Memories with a common ancestor** $\zeta$, to
+    each entry of which they are equal with probability $(1 + b)/2$, are the same with a = b and
+    $\xi - b \zeta$ in place of $\xi - a$: multiply all signs by $\zeta$
+    (`hopfax.patterns.correlated` makes them, with b the root of `rho`). **Without the threshold**
+    nothing is retrieved at any load if n >= 3: a state that resembles a memory has the mean
+    $a m_0$, so all overlaps are of order N, and the memories together make a field of order
+    $\alpha N^p$ along their mean, or ancestor, to which the state goes.
 
     **Returns:** a `Solution`. Errors grow along a trajectory and towards capacity: for n = 3 at
     95 % of capacity from m0 = 1 they are 3e-4 at t = 4 and 2e-3 at t = 20 with $4 \cdot 2^{12}$
@@ -97,26 +122,39 @@ def solve_gfa(
 
     Assumes parallel updates and $N \to \infty$. Networks of N neurons differ by some 5/N (more near
     an edge), those of `RectifiedPower` by $O(N^{-1/2})$: 0.01 at N = 800. The self-coupling is left
-    out unless asked for (for even n >= 4 it freezes the network). Eissfeller, Opper 1992, for
-    following effective neurons; Düring, Coolen, Sherrington 1998 for order 2; Mimura, Takeuchi,
-    Sumikawa, Kabashima, Coolen 2026, arXiv:2506.00851. Branching and the
-    input-driven network are derived here.
+    out unless asked for. Kept at even n >= 4 it is $(n-1)(n-3)!!\, \alpha N^{(n-2)/2} h(t)$, and of
+    order $\alpha N^{(n-2)/2}$ for `RectifiedPower`, which freezes every state. Eissfeller, Opper
+    1992, for following effective neurons; Düring, Coolen, Sherrington 1998 for order 2; Amit,
+    Gutfreund, Sompolinsky 1987 for the threshold; Mimura, Takeuchi, Sumikawa, Kabashima, Coolen
+    2026, arXiv:2506.00851. Branching, the input-driven network, and self-coupling and bias at
+    n >= 3 are derived here.
 
-    **Example:**
+    **Example:** two steps; the same for biased memories; and a network of 256 neurons that stores
+    these. Its entries are no signs, so it keeps the diagonal. Single memories of it differ by 0.07.
 
     ```python
     run = hx.theory.dense.solve_gfa(hx.Power(3), 0.08, 0.8, 2, paths=2**6)
     run.overlap  # 0.8, 0.8086, 0.8770 of first_steps, within a few times run.error
+    options = {"bias": 0.5, "self_coupling": True, "paths": 2**6}
+    hx.theory.dense.solve_gfa(hx.Power(3), 0.04, 1.0, 2, **options).overlap  # 1.0, 0.8679, 0.8827
+
+    a, N, M = 0.5, 256, 2621  # load 0.04
+    up = jax.random.bernoulli(jax.random.key(0), (1 + a) / 2, (M, N))
+    xi = jnp.where(up, 1.0, -1.0)
+    memory = hx.DenseMemory(hx.Patterns(xi - a), hx.Power(3), keep_diagonal=True)
+    state = memory.step(memory.init(xi[0]))
+    memory.overlaps(state)[0] / (1 - a**2)  # 0.8177
     ```
     """
     model = kernel(interaction)
     steps = as_count(steps, "steps")
     load, m0, mu = checked_point(model, stimulus_overlap, load=load, m0=m0)
     check_bool(self_coupling, "self_coupling")
-    if self_coupling and not model.resummed:
+    if self_coupling and not model.holds_diagonal:
         raise ValueError(
-            "`self_coupling` must be False at order 3 and above: it freezes the network (even "
-            "orders) or is not derived (odd orders)."
+            "`self_coupling` must be False for this interaction: it is known at order 2 and for "
+            "odd orders of Power. At even orders, and with a rectified force, it freezes the "
+            "network; interactions of different neurons have none."
         )
     valid = (load > 0) & (abs(m0) <= 1) & held_by_paths(model, load)
     if beta is not None:
@@ -124,7 +162,10 @@ def solve_gfa(
         valid = valid & (beta > 0)
     if activation is not None:
         check_activation(activation, model)
-    setting = Setting(model, load, m0, beta, activation, mu, bool(self_coupling))
+    if bias is not None:
+        bias = checked_bias(bias, model, load.dtype, bool(self_coupling))
+        valid = valid & (abs(bias) < 1)
+    setting = Setting(model, load, m0, beta, activation, mu, bool(self_coupling), bias)
     if activation is None or isinstance(activation, HardTanh):
         setting = of_signs(setting)
     drawn = noise(

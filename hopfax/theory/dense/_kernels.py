@@ -84,8 +84,8 @@ class Kernel(eqx.Module):
         function = self.function
         if not isinstance(function, forces.AbstractForce):
             raise ValueError(
-                "this kernel was given for signs only, as a function of C; graded states need "
-                "`kernel(interaction)`, which knows the variances as well."
+                "this kernel was given for signs only, as a function of C; graded states and "
+                "biased memories need `kernel(interaction)`, which knows the variances as well."
             )
         one = jnp.ones((), C.dtype)
         return function.graded(
@@ -98,6 +98,11 @@ class Kernel(eqx.Module):
         r"""$K'(C)$ at fixed variances."""
         return jax.jvp(lambda C: self(C, variance, other), (C,), (jnp.ones_like(C),))[1]
 
+    def own(self, C: Values, variance: Values, other: Values) -> Values:
+        r"""$2\, \partial K/\partial a = E f''(x) f(y)$, $a$ being the first variance: what a neuron
+        that feels itself feels of its present state, for each unit of response."""
+        return 2 * jax.jvp(lambda a: self(C, a, other), (variance,), (jnp.ones_like(variance),))[1]
+
     def signal(self, m: Values) -> Values:
         r"""What the recalled memory contributes to the field at overlap m: $m^{n-1}$, its positive
         part for a rectified force."""
@@ -109,6 +114,12 @@ class Kernel(eqx.Module):
     def resummed(self) -> bool:
         """Whether memories react to each other (order 2)."""
         return isinstance(self.function, forces.Linear)
+
+    @property
+    def holds_diagonal(self) -> bool:
+        """Whether neurons may feel themselves: at order 2 and for odd orders of `Power`."""
+        odd = isinstance(self.function, forces.Power) and self.order % 2 == 1
+        return odd or self.resummed
 
     @property
     def input_driven(self) -> bool:
@@ -174,6 +185,14 @@ def kernel(interaction: Model) -> Kernel:
 
     **Returns:** a `Kernel`, exact to rounding (1e-9 for fractional orders).
 
+    **Diluted interactions.** If of all sets of n different neurons a random fraction c is kept and
+    these are made stronger by 1/c, the couplings $J_S / c$ that are left make the noise
+    $\alpha K + \alpha K (1 - c)/c$: that of the memories, and that of what is missing, in which the
+    sums $J_S$ over memories have random signs. Each comes with its feedback, so the theory of
+    `ManyBody` of order n >= 3 is that of the whole network at the load $\alpha / c$, and the number
+    of memories is proportional to that of interactions. Of `Simplicial` it is the same at the load
+    $\alpha / c_n$ with the weights $b_k \sqrt{c_n / c_k}$ of the lower orders.
+
     **Raises:** ValueError for exponential interactions, whose noise is not Gaussian, for one of
     your own without `order` or whose force is not homogeneous, and for a rectified force,
     `Simplicial` or one of your own of order 2, for which the theory is not known. Where K(1) is
@@ -183,8 +202,8 @@ def kernel(interaction: Model) -> Kernel:
     Assumes independent unbiased patterns and $N \to \infty$. The rectified force, which mixes even
     and odd powers, has corrections of $O(N^{-1/2})$ (below order 3 of $O(N^{(2-n)/2})$), the others
     of $O(1/N)$: at N = 800 a trajectory of `RectifiedPower(3)` can be below this theory by 0.01.
-    Arc-cosine kernels: Cho, Saul 2009. Mimura, Takeuchi, Sumikawa, Kabashima, Coolen 2026,
-    arXiv:2506.00851.
+    Arc-cosine kernels: Cho, Saul 2009. Diluted networks: Burns, Fukai 2023, arXiv:2305.05179; their
+    theory is derived here. Mimura, Takeuchi, Sumikawa, Kabashima, Coolen 2026, arXiv:2506.00851.
 
     **Example:**
 

@@ -16,8 +16,8 @@ from ..._roots import implicit_root
 from ..._types import ArrayLike
 from .._parameters import floats
 from .._search import bisect
-from ._arguments import plain_kernel
-from ._capacity import highest, level
+from ._arguments import checked_bias, plain_kernel
+from ._capacity import highest, level, recalled, strengths
 from ._kernels import Kernel, Model
 
 _LEAST = 1e-6  # the slope below which a fixed point counts as the fold
@@ -41,18 +41,26 @@ class MapFixedPoints(NamedTuple):
     exists: Bool[Array, "..."]
 
 
-def map_step(interaction: Model, load: ArrayLike, m: ArrayLike) -> Float[Array, "..."]:
+def map_step(
+    interaction: Model, load: ArrayLike, m: ArrayLike, *, bias: ArrayLike | None = None
+) -> Float[Array, "..."]:
     r"""One step without memory of the past.
 
     $$m \mapsto \mathrm{erf}\Big( \frac{m^{n-1}}{\sqrt{2 \alpha K(1)}} \Big).$$
 
+    For memories of mean a (`bias`, see `solve_gfa`) the load $\alpha$ is replaced by
+    $\alpha\, (1 - a^2)^{2-n}$, and erf(x) by $\frac12 \sum_\pm \mathrm{erf}[(1 \pm a)\, x]$, the
+    mean over two groups of neurons.
+
     **Arguments:** `interaction`: of `hopfax`, or a `Kernel`. `load`: $\alpha > 0$. `m`: overlap.
+    `bias`: mean of the memories' entries, in (-1, 1), of a network with the usual threshold.
 
     **Returns:** the next overlap, broadcast over `load` and `m`. Exact for the first step from a
     state that does not depend on the other patterns; from the second step on the network retrieves
     better than this. At order 2 only the first step is meaningful.
 
-    **Raises:** ValueError for `load` <= 0 or an interaction without Gaussian kernel.
+    **Raises:** ValueError for `load` <= 0, a `bias` out of range or an interaction without Gaussian
+    kernel.
 
     Assumes zero temperature and $N \to \infty$ (for the first step at finite N see
     `finite_first_step`).
@@ -61,21 +69,27 @@ def map_step(interaction: Model, load: ArrayLike, m: ArrayLike) -> Float[Array, 
 
     ```python
     hx.theory.dense.map_step(hx.Power(3), 0.05, 0.6)  # 0.6474
+    hx.theory.dense.map_step(hx.Power(3), 0.05, 0.6, bias=0.3)  # 0.6081
     ```
     """
     model = plain_kernel(interaction, "map_step")
     load, m = floats(load=load, m=m)
     check_at_least(load, "load", 0.0, strict=True)
-    return _step(model, load, m)
+    return _step(model, load, m, None if bias is None else checked_bias(bias, model, m.dtype))
 
 
 def map_trajectory(
-    interaction: Model, load: ArrayLike, m0: ArrayLike, steps: int
+    interaction: Model,
+    load: ArrayLike,
+    m0: ArrayLike,
+    steps: int,
+    *,
+    bias: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
     """The iterates of `map_step`, the start included.
 
-    **Arguments:** `interaction`, `load`: as in `map_step`. `m0`: overlap of the start. `steps`: how
-    many steps.
+    **Arguments:** `interaction`, `load`, `bias`: as in `map_step`. `m0`: overlap of the start.
+    `steps`: how many steps.
 
     **Returns:** overlaps, with a new last axis of length `steps` + 1.
 
@@ -94,10 +108,11 @@ def map_trajectory(
     check_at_least(load, "load", 0.0, strict=True)
     steps = as_count(steps, "steps")
     load, m0 = jnp.broadcast_arrays(load, m0)
+    bias = None if bias is None else checked_bias(bias, model, m0.dtype)
     check_array("the overlaps", 2 * m0.dtype.itemsize, steps=steps, points=m0.size)
 
     def move(m, _):
-        new = _step(model, load, m)
+        new = _step(model, load, m, bias)
         return new, new
 
     rest = jax.lax.scan(move, m0, None, length=steps)[1]
@@ -133,8 +148,9 @@ def map_fixed_points(interaction: Model, load: ArrayLike) -> MapFixedPoints:
     return MapFixedPoints(*fixed_points(level, highest(model.order), model, load))
 
 
-def _step(kernel, load, m):
-    return erf(kernel.signal(m) / jnp.sqrt(2 * load * kernel(jnp.ones_like(load))))
+def _step(kernel, load, m, bias):
+    signal, noise = strengths(kernel, m, bias)
+    return recalled(signal / jnp.sqrt(2 * load * noise), bias)
 
 
 @jitted

@@ -5,7 +5,7 @@ One sweep forward in time. At each time t:
 1. The overlaps C and responses G of all earlier times give the covariance R of the noise and the
    feedback $\Gamma$ (`_Run.reaction`, which depends on what the memories do to each other).
 2. One more row of the Cholesky factor L of R expresses the noise of time t by the Gaussians of all
-   earlier times and one new Gaussian z (`_cholesky_row`).
+   earlier times and one new Gaussian z (`cholesky_row`).
 3. Signal, noise and feedback make the field of every path (`_field`), and the units answer
    (`_AbstractUnits.answer`). This gives h(t+1), the mean overlap, and the response of h(t+1) to
    fields of all earlier times.
@@ -51,6 +51,12 @@ class Setting(NamedTuple):
     activation: AbstractActivation | None = None
     stimulus_overlap: Float[Array, ""] | None = None
     self_coupling: bool = False
+    bias: Float[Array, ""] | None = None
+
+    @property
+    def variance(self) -> Float[Array, ""] | float:
+        """Of the entries of a memory, 1 of unbiased ones."""
+        return 1.0 if self.bias is None else 1 - self.bias**2
 
 
 _SAMPLED = (
@@ -132,7 +138,8 @@ class _Answer(NamedTuple):
 
 
 def _follow(setting, noise, steps):
-    stride = 1 if setting.kernel.resummed else 2
+    # The answer to the neuron's own present state mixes the chains of even and of odd times.
+    stride = 1 if setting.kernel.resummed or setting.self_coupling else 2
     T = stride * -(-steps // stride)
     run = _run(setting, noise, T, stride)
 
@@ -160,7 +167,7 @@ def _run(setting, noise, T, stride):
     if noise.thermal is not None:
         u = noise.thermal
         logistic = (jnp.log(u) - jnp.log1p(-u)) / (2 * setting.beta.astype(narrow))
-        thermal = jnp.concatenate([logistic, missing])
+        thermal = units.paths(jnp.concatenate([logistic, missing]))
     if noise.stimulus is not None:
         mu = setting.stimulus_overlap.astype(narrow)
         stimulus = _sign(noise.stimulus < (1 + mu) / 2)
@@ -194,18 +201,19 @@ def _step(run, paths, tau, parity):
     """Fields at time t = stride tau + parity and answers at t + 1."""
     units, t = run.units, run.stride * tau + parity
     R, Gam, B = run.reaction(run.setting, paths, t)
-    row, spread, L = _cholesky_row(paths.L, R, t, units.least_share)
+    R = R.at[t].multiply(1 + units.own_share)
+    row, spread, L = cholesky_row(paths.L, R, t, units.least_share)
     bank = paths.banks[parity]
     field = _field(run, paths, bank, t, parity, row, spread, Gam)
     answer = units.answer(field, bank, tau)
-    m = units.mean(answer.expected)
+    m = units.mean(_seen(run, answer.expected)) / run.setting.variance
 
     T, wide = Gam.shape[0], R.dtype
     source = jnp.arange(bank.shift.shape[0])
     response = jnp.where(source <= tau, answer.response, 0.0)
     G = jnp.zeros(T, wide).at[parity :: run.stride].set(response)
     h = paths.h.at[t + 1].set(answer.h)
-    C = units.overlaps(h, answer.h).astype(wide)
+    C = units.overlaps(h, answer.h)
     c = paths.c
     if run.stimulus is not None:
         c = c.at[t + 1].set(units.mean(run.stimulus * answer.expected))
@@ -227,27 +235,21 @@ def _step(run, paths, tau, parity):
 
 def _reaction(setting):
     if setting.kernel.resummed:
-        return _with_self_coupling if setting.self_coupling else _resummed
-    if setting.kernel.input_driven:
-        return _stimulated
-    return _independent if setting.activation is None else _independent_graded
+        return _resummed
+    return _stimulated if setting.kernel.input_driven else _independent
 
 
 def _resummed(setting, paths, t):
-    r"""Order 2: with $B = (1 - G)^{-1}$, one more row of which is known at each time,
-    $R = \alpha B C B^T$ and $\Gamma = \alpha (B - 1)$."""
-    T, wide = paths.Gam.shape[0], setting.m0.dtype
-    now = jax.nn.one_hot(t, T, dtype=wide)
-    b = paths.G[t] @ paths.B + now
+    r"""Order 2: with $B = (1 - s G)^{-1}$, one more row of which is known at each time,
+    $R = \alpha s^2 B C B^T$ and $\Gamma = \alpha s (B - 1)$, s being the variance of the entries of
+    a memory. A neuron that feels itself feels $\alpha s$ of its present state as well."""
+    T, s, load = paths.Gam.shape[0], setting.variance, setting.load
+    now = jax.nn.one_hot(t, T, dtype=setting.m0.dtype)
+    b = s * paths.G[t] @ paths.B + now
     B = paths.B.at[t].set(b)
-    R = setting.load * (B @ (paths.C[:T, :T] @ b))
-    return R, jnp.where(jnp.arange(T) < t, setting.load * (b - now), 0.0), B
-
-
-def _with_self_coupling(setting, paths, t):
-    """Order 2 where a neuron feels its own present state as well."""
-    R, Gam, B = _resummed(setting, paths, t)
-    return R, Gam.at[t].add(setting.load), B
+    R = s**2 * load * (B @ (paths.C[:T, :T] @ b))
+    Gam = jnp.where(jnp.arange(T) < t, s * load * (b - now), 0.0)
+    return R, Gam.at[t].add(s * load) if setting.self_coupling else Gam, B
 
 
 def _stimulated(setting, paths, t):
@@ -258,28 +260,36 @@ def _stimulated(setting, paths, t):
 
 
 def _independent(setting, paths, t):
-    """Order 3 and above: memories do not react to each other."""
-    C = paths.C[t, : paths.Gam.shape[0]]
-    kernel, load = setting.kernel, setting.load
-    return load * kernel(C), load * kernel.slope(C) * paths.G[t], paths.B
+    r"""Order 3 and above, where memories do not react to each other: $R = \alpha s K$ and
+    $\Gamma = \alpha s^2 K' G$. A neuron that feels itself feels, of its present state,
+    $\alpha s^2 \sum_{t'} 2\, \partial_a K\, G(t, t')$, $a$ being the variance of time t: the
+    state of time t' has moved the overlaps with all memories, whose forces have another slope."""
+    s, load, kernel, G = setting.variance, setting.load, setting.kernel, paths.G[t]
+    at = _overlaps(setting, paths, t)
+    Gam = s**2 * load * kernel.slope(*at) * G
+    if setting.self_coupling:
+        Gam = Gam.at[t].add(s**2 * load * (kernel.own(*at) @ G))
+    return s * load * kernel(*at), Gam, paths.B
 
 
-def _independent_graded(setting, paths, t):
-    """The same for graded units, whose variances enter. Those of the future are not known yet, and
-    1 stands for them, as 0 would lead to NaN."""
-    T = paths.Gam.shape[0]
-    C, square = paths.C[t, :T], jnp.diagonal(paths.C)
-    now = square[t] * jnp.ones_like(C)
+def _overlaps(setting, paths, t):
+    """Of the overlaps with a memory at time t and at all others, over the root of N: covariances
+    and, unless all are 1, the two variances. Those of graded units in the future are not known yet,
+    and 1 stands for them, as 0 would lead to NaN."""
+    T, s = paths.Gam.shape[0], setting.variance
+    C = s * paths.C[t, :T]
+    if setting.activation is None:
+        plain = setting.bias is None and not setting.self_coupling
+        return (C,) if plain else (C, s * jnp.ones_like(C), s * jnp.ones_like(C))
+    square = jnp.diagonal(paths.C)
     others = jnp.where(jnp.arange(T) <= t, square[:T], 1.0)
-    kernel, load = setting.kernel, setting.load
-    R = load * kernel(C, now, others)
-    return R, load * kernel.slope(C, now, others) * paths.G[t], paths.B
+    return C, s * square[t] * jnp.ones_like(C), s * others
 
 
 # Fields
 
 
-def _cholesky_row(L, R, t, least_share):
+def cholesky_row(L, R, t, least_share):
     """Row t of the Cholesky factor of R left of the diagonal, its diagonal entry, and the factor.
 
     The entry is kept from vanishing, as overlaps of two times that are close to 1 would otherwise
@@ -297,10 +307,13 @@ def _field(run, paths, bank, t, parity, row, spread, Gam):
     setting, T, stride = run.setting, Gam.shape[0], run.stride
     narrow = run.z.dtype
     row, spread, gamma = row.astype(narrow), spread.astype(narrow), Gam.astype(narrow)
-    signal = setting.kernel.signal(paths.m[t])
+    signal = setting.kernel.signal(setting.variance * paths.m[t])
     if run.stimulus is not None:
         signal = setting.stimulus_overlap * signal
-    a = signal.astype(narrow) + row @ run.z + gamma @ paths.h[:T]
+    a = _seen(run, signal.astype(narrow)) + row @ run.z + gamma @ paths.h[:T]
+    if setting.bias is not None and setting.self_coupling and not setting.kernel.resummed:
+        third = -2 * setting.bias * setting.variance  # moment of the entries of a memory
+        a = a + (setting.load * third).astype(narrow) * run.units.xi * paths.h[t] ** 2
     if run.stimulus is not None:
         a = a + 2 * (gamma @ paths.c[:T].astype(narrow)) * run.stimulus
     if run.thermal is not None:
@@ -317,29 +330,63 @@ def _field(run, paths, bank, t, parity, row, spread, Gam):
 
 
 class _AbstractUnits(eqx.Module):
-    """How neurons answer to their fields, and how the response of the answers is followed."""
+    """How neurons answer to their fields, and how the response of the answers is followed.
+
+    Every path is followed for each of several kinds of neurons: for both signs that the recalled
+    memory may have, if it is biased, and for both starts of graded units. The kinds follow each
+    other on the axis of the paths. Means are taken in each first, where sums of signs are exact.
+    """
 
     h0: eqx.AbstractVar[Array]
+    #: Weights of the kinds.
+    p: eqx.AbstractVar[Array]
+    #: The sign of the recalled memory on each path; None where it makes no difference.
+    xi: eqx.AbstractVar[Array | None]
     #: Answers that are followed for each source.
     branches: eqx.AbstractClassVar[int]
     #: Least share of new noise in the variance of a field.
     least_share: eqx.AbstractVar[float]
-
-    @abc.abstractmethod
-    def paths(self, z: Array) -> Array:
-        """Gaussians for all paths."""
-
-    @abc.abstractmethod
-    def mean(self, values: Array) -> Array:
-        """The mean over the paths, the last axis."""
-
-    @abc.abstractmethod
-    def overlaps(self, H: Array, h: Array) -> Array:
-        """Overlaps of the answers `h` (S,) with all earlier ones, `H` (T + 1, S)."""
+    #: Share of new noise that is added to it.
+    own_share: eqx.AbstractVar[float]
 
     @abc.abstractmethod
     def answer(self, field: _Field, bank: _Bank, tau: Array) -> _Answer:
         """Answers to the field of the bank's time number `tau`, which becomes a source as well."""
+
+    def paths(self, z: Array) -> Array:
+        """Random numbers for all paths."""
+        return jnp.tile(z, (1, self.h0.size // z.shape[1]))
+
+    def mean(self, values: Array) -> Array:
+        """The mean over the paths, the last axis."""
+        kinds = jnp.split(values, self.p.size, axis=-1)
+        return self._weighted([kind.sum(-1) / kind.shape[-1] for kind in kinds])
+
+    def overlaps(self, H: Array, h: Array) -> Array:
+        """Overlaps of the answers `h` (S,) with all earlier ones, `H` (T + 1, S)."""
+        kinds = zip(*(jnp.split(part, self.p.size, axis=-1) for part in (H, h)), strict=True)
+        return self._weighted([H @ h / h.size for H, h in kinds])
+
+    def _weighted(self, means: list[Array]) -> Array:
+        """The mean over kinds of what it is in each."""
+        first, *rest = (p * mean.astype(p.dtype) for p, mean in zip(self.p, means, strict=True))
+        return sum(rest, first)
+
+
+def _kinds(setting, h0, p):
+    """Starts, weights of the kinds, and signs of the recalled memory of all paths."""
+    if setting.bias is None:
+        return h0, p, None
+    xi = jnp.repeat(jnp.asarray([1.0, -1.0], h0.dtype), h0.size)
+    share = (1 + setting.bias * jnp.asarray([1.0, -1.0], p.dtype)) / 2
+    return jnp.tile(h0, 2), (share[:, None] * p).reshape(-1), xi
+
+
+def _seen(run, values):
+    r"""`values` times the entries of the recalled memory, as the other neurons see them: $1 - a \xi
+    = \xi (\xi - a)$, since all signs are multiplied by that of the memory."""
+    a, xi = run.setting.bias, run.units.xi
+    return values if xi is None else (1 - a.astype(xi.dtype) * xi) * values
 
 
 class _Signs(_AbstractUnits):
@@ -347,24 +394,17 @@ class _Signs(_AbstractUnits):
     trajectory single paths would have densities without bound: hence the least share 1/S."""
 
     h0: Array
+    p: Array
+    xi: Array | None
     least_share: float
-    wide: np.dtype = eqx.field(static=True)
     branches = 2
+    own_share = 0.0
 
     def __init__(self, setting, noise):
         m0 = setting.m0.astype(jnp.dtype("float32"))
-        self.h0 = _sign(noise.start < (1 + m0) / 2)
-        self.least_share = 1 / self.h0.shape[0]
-        self.wide = setting.m0.dtype
-
-    def paths(self, z):
-        return z
-
-    def mean(self, values):
-        return (values.sum(-1) / values.shape[-1]).astype(self.wide)
-
-    def overlaps(self, H, h):
-        return H @ h / h.size
+        h0 = _sign(noise.start < (1 + m0) / 2)
+        self.h0, self.p, self.xi = _kinds(setting, h0, jnp.ones(1, setting.m0.dtype))
+        self.least_share = 1 / h0.size
 
     def answer(self, field, bank, tau):
         a, spread, z, response, row = field
@@ -395,30 +435,25 @@ class _Signs(_AbstractUnits):
 
 class _Graded(_AbstractUnits):
     """Units with a smooth activation, in the dtype of the parameters. Every path starts from both
-    signs, with weights that depend on m0, so that nothing jumps when m0 changes."""
+    signs, with weights that depend on m0, so that nothing jumps when m0 changes. A slow trajectory
+    brings ever less noise that is new; without some of its own at every time the rounding errors of
+    the factor would grow from step to step until it is NaN."""
 
     h0: Array
     p: Array
+    xi: Array | None
     least_share: float
+    own_share: float
     activation: AbstractActivation
     branches = 1
 
     def __init__(self, setting, noise):
         wide, S = setting.m0.dtype, noise.start.shape[0]
-        one = jnp.ones((S,), wide)
-        self.h0 = jnp.concatenate([one, -one])
-        self.p = (1 + self.h0 * setting.m0) / (2 * S)
-        self.least_share = 1e-10 if wide == np.float64 else 1e-6
+        start = jnp.asarray([1.0, -1.0], wide)
+        p = (1 + start * setting.m0) / 2
+        self.h0, self.p, self.xi = _kinds(setting, jnp.repeat(start, S), p)
+        self.least_share = self.own_share = graded_share(wide)
         self.activation = setting.activation
-
-    def paths(self, z):
-        return jnp.concatenate([z, z], axis=1)
-
-    def mean(self, values):
-        return (values * self.p).sum(-1)
-
-    def overlaps(self, H, h):
-        return H @ (self.p * h)
 
     def answer(self, field, bank, tau):
         u = field.a + field.spread * field.z
@@ -429,6 +464,11 @@ class _Graded(_AbstractUnits):
         new = jnp.where((source <= tau)[:, None], new, 0.0)
         branch = bank.branch.at[tau].set(new)
         return _Answer(h, h, self.mean(new[0]), bank._replace(branch=branch))
+
+
+def graded_share(dtype):
+    """Share of new noise that is added to the field of graded units."""
+    return 1e-10 if dtype == np.float64 else 1e-5
 
 
 def _sign(positive):

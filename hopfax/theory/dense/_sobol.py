@@ -17,6 +17,7 @@ class Noise(NamedTuple):
     start: Float[np.ndarray, "scrambles S"]  # uniform: the sign at time 0
     stimulus: Float[np.ndarray, "scrambles S"] | None  # uniform: the sign of the input
     thermal: Float[np.ndarray, "scrambles T S"] | None  # uniform: the noise of the temperature
+    others: Float[np.ndarray, "scrambles Q S"] | None = None  # uniform: signs of further memories
 
 
 def noise(
@@ -28,9 +29,10 @@ def noise(
     thermal: bool = False,
     graded: bool = False,
     horizon: str = "horizon",
+    others: int = 0,
 ) -> Noise:
     """Scrambled Sobol sequences for `paths`, `scrambles` and `seed` as a user gives them; `horizon`
-    is how the user calls `steps`."""
+    is how the user calls `steps`. `others`: memories beside the recalled one."""
     paths, scrambles = as_count(paths, "paths"), as_count(scrambles, "scrambles")
     seed = as_count(seed, "seed", 0)
     if paths & (paths - 1):
@@ -45,28 +47,29 @@ def noise(
         random + 12 * steps**2 * paths,
         f"{scrambles:,} x {paths:,} paths of {steps:,} steps",
     )
-    return _noise(steps, paths, scrambles, seed, model.input_driven, thermal, graded)
+    return _noise(steps, paths, scrambles, seed, model.input_driven, thermal, graded, others)
 
 
 @lru_cache(maxsize=8)
-def _noise(steps, paths, scrambles, seed, stimulus, thermal, graded):
+def _noise(steps, paths, scrambles, seed, stimulus, thermal, graded, others):
     """The first dimensions of a Sobol sequence are the most uniform: they go to the start, the
-    stimulus and the first steps, on which all later ones depend."""
+    stimulus, other memories and the first steps, on which all later ones depend."""
     from scipy.special import ndtri  # late: scipy.stats takes half a second to import
     from scipy.stats import qmc
 
-    dimensions = steps * (2 if thermal else 1) + 1 + stimulus
+    first = 1 + stimulus + others
+    dimensions = steps * (2 if thermal else 1) + first
     seeds = np.random.SeedSequence(seed).spawn(scrambles)
     columns = []
     for child in seeds:
         sobol = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(child))
         columns.append(sobol.random(paths).T)
     u = np.clip(np.stack(columns), 2.0**-33, 1 - 2.0**-33)
-    first = 1 + stimulus
     inside = np.clip(u, 2.0**-24, 1 - 2.0**-24).astype(np.float32)
     return Noise(
         ndtri(u[:, first : first + steps]).astype(np.float64 if graded else np.float32),
         inside[:, 0],
         inside[:, 1] if stimulus else None,
         inside[:, first + steps :] if thermal else None,
+        inside[:, first - others : first] if others else None,
     )
