@@ -123,7 +123,9 @@ _POINTS = 512  # on which the higher of two maxima is looked for
 
 
 @jitted
-def _biased(order: int, bias: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def _biased(
+    order: int | float, bias: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Scaled load and overlap at capacity, for a signal of weight 1. The weaker the signal of the
     larger group, the farther the maximum."""
     frozen = stop_gradient(bias)
