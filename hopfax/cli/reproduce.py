@@ -19,14 +19,13 @@ from ._settings import settings
 class Reproduce:
     """Redraw the figures of a paper, or draw its results, and check its claims.
 
-    This takes one to seven minutes on two cores: dense is the longest.
+    This takes half a minute to seven minutes on two cores: dense is the longest.
 
     sequential: figures 2 and 3 of arXiv:2603.03201. Betteti, Baggio, Zampieri 2026, A Dynamical
     Theory of Sequential Retrieval in Input-Driven Hopfield Networks. dense: trajectories, basins
     and capacities of arXiv:2506.00851. Mimura, Takeuchi, Sumikawa, Kabashima, Coolen 2026.
     sequences: overlaps, capacity and recall without error of dense memories that each call the
-    next one, by theory of Düring, Coolen, Sherrington 1998 (cond-mat/9805073) and its extension
-    here. rate:
+    next one. Düring, Coolen, Sherrington 1998, cond-mat/9805073, and what is derived here. rate:
     storage, stability, phase diagrams and retrieval of the firing-rate memories of
     arXiv:2411.07388. Betteti, Baggio, Bullo, Zampieri 2025. input_driven: thresholds, mixtures,
     barriers and noise of the field of arXiv:2411.05849. Betteti, Baggio, Bullo, Zampieri 2025.

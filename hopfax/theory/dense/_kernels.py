@@ -175,8 +175,8 @@ def kernel(interaction: Model) -> Kernel:
     | `Polynomial` | $\sum_j j!\, h_j^2\, C^j$, $\sum_k (k b_k / n) x^{k-1} = \sum_j h_j He_j$ |
     | one of your own | $(a^2 + b^2)\, J_p(C) + 2 a b\, J_p(-C)$ |
 
-    $J_p$ is the kernel of `RectifiedPower`, and $a = f(1)$, $b = f(-1)$ in units of the scale. For
-    the force of an interaction of your own must be homogeneous, $f(ty) = t^p f(y)$ for t > 0: then
+    $J_p$ is the kernel of `RectifiedPower`, and $a = f(1)$, $b = f(-1)$ in units of the scale. The
+    force of an interaction of your own must be homogeneous, $f(ty) = t^p f(y)$ for t > 0: then
     $N^{-p/2} f(\sqrt N x)$ does not depend on N, and $f(y) = a \max(y, 0)^p + b \max(-y, 0)^p$. Its
     attribute `order` says $n > 2$; there, and with `RectifiedPower`, n need not be whole.
 
