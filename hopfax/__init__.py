@@ -15,8 +15,8 @@ Networks        Hopfield, OneTimescaleHopfield, InputDrivenHopfield, TwoTimescal
   states        FieldState, SpinState, RateState, Inputs
   activations   HardTanh, Tanh, Erf, Arctan, Rational, GaussianAverage; of rates: Logistic,
                 HardSigmoid, RectifiedTanh, ThresholdLinear
-  interactions  Quadratic, Power, RectifiedPower, ManyBody, Simplicial, Exponential, Softmax,
-                Epanechnikov
+  interactions  Quadratic, Power, RectifiedPower, ManyBody, Simplicial, Polynomial, Exponential,
+                Softmax, Epanechnikov
   of your own   AbstractNetwork, AbstractFlow, AbstractMap, AbstractHopfield,
                 AbstractQuadraticHopfield, AbstractRateMemory, AbstractActivation,
                 AbstractRateActivation, AbstractInteraction, Bound
@@ -74,6 +74,7 @@ from ._interactions import (
     AbstractInteraction as AbstractInteraction,
     Exponential as Exponential,
     ManyBody as ManyBody,
+    Polynomial as Polynomial,
     Power as Power,
     Quadratic as Quadratic,
     RectifiedPower as RectifiedPower,
@@ -233,6 +234,7 @@ __all__ = [
     "STATUS",
     "SequenceFit",
     "ShardedPatterns",
+    "Polynomial",
     "Simplicial",
     "SimulationError",
     "SiteClasses",

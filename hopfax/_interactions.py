@@ -9,7 +9,6 @@ neuron $i$.
 import abc
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import equinox as eqx
@@ -18,17 +17,9 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
+from ._distinct import distinct
 from ._errors import as_count, as_float, check_at_least, check_finite, check_shape, shown
-from ._misc import not_differentiable
 from ._types import ArrayLike
-
-_EXACT_BELOW = 4  # orders up to this are as exact by recursion
-_EXACT_SIGNS = 256  # up to so many signs higher orders are looked up
-_OF_SIGNS = (
-    "sums over sets of different neurons (ManyBody, Simplicial) have no derivative with respect to "
-    "patterns or states here: they are computed by an identity that holds for signs only. "
-    "Differentiate the weights alone, or use Power."
-)
 
 Values = Float[Array, "..."]
 
@@ -38,14 +29,16 @@ class AbstractInteraction(eqx.Module):
 
     To add one, write a final subclass. `exponential` says whether forces are $e^{\beta X}$ up to a
     constant factor; they are then added with their largest exponent taken out, as they would
-    overflow. An attribute `order`, if there is one, is the number of neurons that interact at once:
-    energies are then of size $N^n$.
+    overflow. An attribute `order`, if there is one, is the number n of neurons that interact at
+    once: energies are then of size $N^n$. With an order, and a force proportional to
+    $|y|^{n-1}$ on either side of zero, `hopfax.theory.dense` holds for it, too.
 
     **Example:**
 
     ```python
     class Quartic(hx.AbstractInteraction):
         exponential = False
+        order = 4
 
         def potential(self, X, N):
             return X**4 / 4
@@ -63,6 +56,7 @@ class AbstractInteraction(eqx.Module):
             return (m**4).sum() / 4
 
     hx.DenseMemory(hx.patterns.hadamard(4, 16), Quartic())
+    hx.theory.dense.capacity(Quartic()).load  # 0.0132, that of Power(4)
     ```
     """
 
@@ -105,6 +99,15 @@ def difference(interaction: AbstractInteraction, y: Values, N: int) -> Values:
 def _order(order: Any, at_least: int = 2) -> int:
     """`order`, if it is a Python int and not too small."""
     return as_count(order, "order", at_least)
+
+
+def _real_order(order: Any) -> int | float:
+    """`order`, if it is a Python number and at least 2; an int where it is whole."""
+    if not isinstance(order, float) or order.is_integer():
+        return _order(int(order) if isinstance(order, float) else order)
+    if not 2 <= order < math.inf:
+        raise ValueError(f"`order` must be a finite number >= 2, got {order:g}.")
+    return order
 
 
 class Quadratic(AbstractInteraction):
@@ -181,7 +184,7 @@ class Power(AbstractInteraction):
 class RectifiedPower(AbstractInteraction):
     r"""$F(X) = \max(X, 0)^n$, $f(X) = \max(X, 0)^{n-1}$ (Krotov, Hopfield 2016, arXiv:1606.01164).
 
-    **Arguments:** `order`: $n \ge 2$, a Python int.
+    **Arguments:** `order`: $n \ge 2$, a Python int, or a float such as 2.5.
 
     **Example:**
 
@@ -191,11 +194,11 @@ class RectifiedPower(AbstractInteraction):
     ```
     """
 
-    order: int = eqx.field(static=True)
+    order: int | float = eqx.field(static=True)
     exponential = False
 
-    def __init__(self, order: int):
-        self.order = _order(order)
+    def __init__(self, order: int | float):
+        self.order = _real_order(order)
 
     def potential(self, X, N):
         return jnp.maximum(X, 0) ** self.order
@@ -283,14 +286,7 @@ class Simplicial(AbstractInteraction):
     exponential = False
 
     def __init__(self, weights: Mapping[int, ArrayLike]):
-        if not isinstance(weights, Mapping) or not weights:
-            raise ValueError(f"`weights` must be a dict of order -> weight, got {shown(weights)}.")
-        orders = sorted(as_count(order, "order", 1) for order in weights)
-        self.weights = {order: as_float(weights[order], f"weights[{order}]") for order in orders}
-        for order, weight in self.weights.items():
-            check_shape(weight, f"weights[{order}]", (), "()")
-            check_finite(weight, f"weights[{order}]")
-        as_count(max(weights), "order", 2)
+        self.weights = _weights(weights)
 
     @property
     def order(self) -> int:
@@ -321,6 +317,64 @@ class Simplicial(AbstractInteraction):
 
     def lagrangian(self, m, N):
         raise _signs_only(self)
+
+
+class Polynomial(AbstractInteraction):
+    r"""A sum of powers of several orders,
+
+    $$F(X) = \sum_k b_k\, N^{(n-k)/2}\, X^k, \qquad
+    f(X) = \sum_k \frac kn\, b_k\, N^{(n-k)/2}\, X^{k-1}, \qquad n = \max k,$$
+
+    such as pairs and triples of neurons together. The scaling is that of `Simplicial`, whose sets
+    of different neurons are here replaced by powers: at $M = \alpha N^{n-1}$ memories all orders
+    contribute noise of the same size, but only the highest one contributes signal.
+
+    **Arguments:** `weights`: $b_k$ for every order $k$ (a Python int, at least 1), as a dict.
+
+    **Raises:** ValueError/TypeError for other orders or weights, or if the highest order is 1.
+
+    **Example:**
+
+    ```python
+    interaction = hx.Polynomial({2: 0.5, 3: 1.0})
+    interaction.potential(jnp.array(16.0), 16)  # 4608.0 = 16^3 + 0.5 * 4 * 16^2
+    hx.theory.dense.capacity(interaction).load  # 0.0811: pairs add noise to that of Power(3)
+    ```
+    """
+
+    weights: dict[int, Float[Array, ""]]
+    exponential = False
+
+    def __init__(self, weights: Mapping[int, ArrayLike]):
+        self.weights = _weights(weights)
+
+    @property
+    def order(self) -> int:
+        """The highest order $n$."""
+        return max(self.weights)
+
+    def potential(self, X, N):
+        return sum(size * X**k for k, size in self._sizes(X, N).items())
+
+    def force(self, y, N):
+        n = self.order
+        return sum((k / n) * size * y ** (k - 1) for k, size in self._sizes(y, N).items())
+
+    def _sizes(self, X: Values, N: int | Values) -> dict[int, Values]:
+        """$b_k N^{(n-k)/2}$."""
+        n = self.order
+        return {k: b.astype(X.dtype) * N ** ((n - k) / 2) for k, b in self.weights.items()}
+
+    def scale(self, N):
+        return float(N) ** (self.order - 1)
+
+    def reduction(self):
+        return float(self.order)
+
+    def lagrangian(self, m, N):
+        n = self.order
+        sizes = {k: b.astype(m.dtype) * N ** ((k - n) / 2) for k, b in self.weights.items()}
+        return jnp.stack([size * m**k for k, size in sizes.items()]).sum() / n
 
 
 class Exponential(AbstractInteraction):
@@ -406,40 +460,17 @@ class Softmax(AbstractInteraction):
         return jax.nn.logsumexp(beta * m) / beta
 
 
-def distinct(y: Values, K: int, order: int) -> list[Values]:
-    r"""$k!\, e_k$ of K signs with sum `y`, for $k = 0, \dots,$ `order`: the sum, over all ordered
-    choices of k different signs, of their product.
-
-    **Raises:** TypeError if it is differentiated with respect to `y`.
-    """
-    # The recursion holds for signs only, where the square of each is 1.
-    y = not_differentiable(y, _OF_SIGNS)
-    terms = [jnp.ones_like(y), y]
-    for k in range(2, order + 1):
-        terms.append(y * terms[-1] - (k - 1) * (K - k + 2) * terms[-2])
-    if order <= _EXACT_BELOW or K > _EXACT_SIGNS:
-        return terms[: order + 1]
-    # At few signs and high orders rounding would be all that is left of small terms.
-    place = (K - y) / 2
-    known = (place == jnp.round(place)) & (place >= 0) & (place <= K)
-    index = jnp.where(known, place, 0.0).astype(jnp.int32)
-    most = float(jnp.finfo(y.dtype).max)
-    for k, numbers in enumerate(distinct_sums(K, order)):
-        table = [float(x) if abs(x) <= most else math.copysign(math.inf, x) for x in numbers]
-        terms[k] = jnp.where(known, jnp.asarray(table, y.dtype)[index], terms[k])
-    return terms[: order + 1]
-
-
-@lru_cache(maxsize=64)
-def distinct_sums(K: int, order: int) -> tuple[tuple[int, ...], ...]:
-    r"""$k!\, e_k$ of K signs as whole numbers, for $k = 0, \dots,$ `order` and the sums
-    $K, K - 2, \dots, -K$."""
-    sums = range(K, -K - 1, -2)
-    rows = [[1] * (K + 1), list(sums)]
-    for k in range(2, order + 1):
-        factor = (k - 1) * (K - k + 2)
-        rows.append([y * a - factor * b for y, a, b in zip(sums, rows[-1], rows[-2], strict=True)])
-    return tuple(map(tuple, rows[: order + 1]))
+def _weights(weights: Any) -> dict[int, Array]:
+    """Weights of orders, the highest of which is at least 2, as scalar arrays."""
+    if not isinstance(weights, Mapping) or not weights:
+        raise ValueError(f"`weights` must be a dict of order -> weight, got {shown(weights)}.")
+    orders = sorted(as_count(order, "order", 1) for order in weights)
+    found = {order: as_float(weights[order], f"weights[{order}]") for order in orders}
+    for order, weight in found.items():
+        check_shape(weight, f"weights[{order}]", (), "()")
+        check_finite(weight, f"weights[{order}]")
+    as_count(max(weights), "order", 2)
+    return found
 
 
 def positive(value: ArrayLike, name: str) -> Array:

@@ -153,11 +153,17 @@ def of_theory():
         dict(interaction=power, load=0.05, m0=0.6, steps=2),
     )
     finite = dict(interaction=power, N=10)
+    yield "exact_recall", dense.exact_recall, finite | dict(M=20, flips=1)
     yield "transition_recall", dense.transition_recall, finite | dict(M=20)
     yield (
         "error_free_capacity",
         dense.error_free_capacity,
         finite | dict(probability=0.5, what="sequence", keep_diagonal=True),
+    )
+    yield (
+        "error_free_capacity of cues",
+        dense.error_free_capacity,
+        finite | dict(probability=0.5, what="memory", flips=1),
     )
     yield "sequence_capacity", dense.sequence_capacity, dict(interaction=power)
     yield "sequence_correlation", dense.sequence_correlation, point | dict(steps=2)
@@ -240,6 +246,7 @@ def of_networks():
     yield "Softmax", hx.Softmax, dict(beta=0.5)
     yield "Epanechnikov", hx.Epanechnikov, dict(beta=0.5)
     yield "Simplicial", hx.Simplicial, dict(weights={2: 0.5, 3: 1.0})
+    yield "Polynomial", hx.Polynomial, dict(weights={2: 0.5, 3: 1.0})
     yield "Pulses", hx.Pulses, dict(edges=[0.0, 1.0, 3.0], values=[[1.0, -1.0], [0.0, 0.0]])
     yield (
         "Diffrax",

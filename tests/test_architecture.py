@@ -19,7 +19,7 @@ FLOORS = (
         *("_interrupt", "_code", "_identity", "_cache", "_traced", "_programs", "_undefined"),
         *("_palette", "_report", "_constant", "_names", "_version"),
     ),
-    ("_files",),
+    ("_files", "_distinct"),
     ("patterns", "_activations", "_rate_activations", "_interactions", "_inputs"),
     ("_distances",),
     ("networks", "theory"),

@@ -280,6 +280,17 @@ def test_every_claim_of_the_paper_holds(command, tmp_path):
     assert "resummed at n = 2" in out
 
 
+@pytest.mark.slow
+@pytest.mark.long
+def test_every_claim_of_sequences_holds(command, tmp_path):
+    status, out, err = command("reproduce", "sequences", "--out", "rep")
+    assert status == 0, err
+    claims = json.loads((tmp_path / "rep/claims.json").read_text())
+    assert all(claim["holds"] and claim["why"] and claim["conditions"] for claim in claims)
+    assert len({claim["claim"] for claim in claims}) == len(claims) > 20
+    assert [file.name for file in (tmp_path / "rep").glob("*.png")] == ["sequences.png"]
+
+
 # Memories that call each other
 
 
@@ -307,3 +318,74 @@ def test_sweeps_of_moving_memories_read_the_memory_that_is_due(command, tmp_path
     found = hx.open_sweep(out / "sweep")
     assert (found["cued_overlap"] == 1).all()  # of orthogonal memories
     assert (found["moved"].values == [[0, 0], [32, 32], [32, 32]]).all()
+
+
+def test_theory_of_sequences(command):
+    asked = ["--orders", "2", "3", "--loads", "0.2", "0.3", "--start", "0.6", "--steps", "3"]
+    moving = ["theory", "--network", "dense", "--transition", "cyclic", *asked, "--neurons", "30"]
+    status, out, _ = command(*moving)
+    assert status == 0 and re.search(r"^2 +0.834871 +0.269062 +0.269062 +0.269062$", out, re.M)
+    # edge, lasting overlap and run as in the docstrings of the library
+    assert re.search(r"^2 +0.2 +0.3853 +0.9663 +0.8203 +0.8624 +0.9029$", out, re.M)
+    assert re.search(r"^2 +0.3 +- +- ", out, re.M)
+    law = hx.Power(3)
+    counts = [
+        hx.theory.dense.error_free_capacity(law, 30, what=w) for w in ("transition", "sequence")
+    ]
+    assert re.search(rf"^3 +{counts[0]} +{counts[1]} ", out, re.M)
+    status, out, _ = command("theory", "--network", "dense", "--orders", "3", "--neurons", "30")
+    fixed = dense.error_free_capacity(law, 30, what="memory")
+    assert status == 0 and re.search(rf"^3 +{fixed} ", out, re.M)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--loads", "0.1"], "`loads` is of sequences, --transition cyclic"),
+        (["--transition", "chain", "--rate", "2"], "`rate` is of memories at rest"),
+        (["--transition", "cyclic", "--loads", "0"], "`loads` must be finite and above 0"),
+        (["--transition", "cyclic", "--start", "2"], "`start` must lie in [-1, 1]"),
+        (["--transition", "cyclic", "--steps", "0"], "`steps` must be at least 1"),
+        (["--neurons", "1"], "`neurons` must be 2 to 10000"),
+    ],
+)
+def test_theory_refuses_what_means_nothing(command, options, text):
+    status, out, err = command("theory", "--network", "dense", "--orders", "3", *options)
+    assert status == 2 and not out and text in refusal(err)
+
+
+def test_theory_of_a_stored_memory_tells_how_often_it_errs(command, tmp_path):
+    patterns = hx.patterns.random(jax.random.key(0), 98, 64)
+    for name, options in {
+        "moving": {"transition": "cyclic", "keep_diagonal": True},
+        "still": {},
+        "several": {"transition": np.eye(98) + np.eye(98, k=1)},
+    }.items():
+        hx.save(tmp_path / name, hx.DenseMemory(patterns, hx.Power(3), **options))
+    status, out, _ = command("theory", "--model", str(tmp_path / "moving"))
+    found = dense.transition_recall(hx.Power(3), 64, 98, keep_diagonal=True)
+    assert status == 0 and "capacity of sequences alpha_c" in out
+    assert re.search(rf"^all of the sequence is +{found.sequence:.4f}$", out, re.M)
+    status, out, _ = command("theory", "--model", str(tmp_path / "still"))
+    chance = dense.exact_recall(hx.Power(3), 64, 98).recall
+    assert status == 0 and re.search(rf"^a memory is a fixed point +{chance:.4f}$", out, re.M)
+    status, _, err = command("theory", "--model", str(tmp_path / "several"))
+    assert status == 2 and "`model` calls its memories in no cycle or chain" in refusal(err)
+
+
+def test_runs_and_sweeps_of_memories_that_resemble_each_other(command, tmp_path):
+    """The pseudo-inverse rule recalls strongly correlated memories, which Hebb's mixes up."""
+    named = ["--network", "dense", "--patterns", "correlated:0.9", "--memories", "6"]
+    named += ["--neurons", "64", "--interaction", "quadratic", "--start", "0.95"]
+    rule = ["--learning", "pseudo_inverse"]
+    status, out, _ = command("run", *named, *rule, "--steps", "3", "--out", str(tmp_path / "run"))
+    assert status == 0
+    network = hx.load(tmp_path / "run" / "model.hopfax")
+    assert network.learning == "pseudo_inverse"
+    axis = ["--axis", "learning", "hebbian,pseudo_inverse", "--steps", "3"]
+    out = tmp_path / "sweep"
+    assert command("sweep", *named, *axis, "--out", str(out))[0] == 0
+    found = hx.open_sweep(out / "sweep")["cued_overlap"]
+    assert float(found[1]) == 1.0 > float(found[0])
+    status, _, err = command("sweep", "--network", "dense", *rule)
+    assert status == 2 and "`learning` is of runs, which --axis sweeps" in refusal(err)

@@ -151,6 +151,8 @@ def test_no_field_of_any_class_holds_what_it_must_not(model):
                     continue  # which Equinox allows
             elif (field.name, wrong) in ALLOWED:
                 continue
+            elif type(model) is hx.RectifiedPower and wrong == 2.5:
+                continue  # an order that need not be whole
             with pytest.raises(ValueError, match="model"):
                 check(_altered(model, field.name, wrong), "model")
 

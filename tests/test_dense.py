@@ -118,6 +118,7 @@ INTERACTIONS = {
     "3-body": hx.ManyBody(3),
     "4-body": hx.ManyBody(4),
     "simplicial": hx.Simplicial({1: 0.4, 2: -0.5, 3: 1.0}),
+    "polynomial": hx.Polynomial({1: 0.4, 2: -0.5, 3: 1.0}),
     "exponential": hx.Exponential(0.7),
 }
 

@@ -34,6 +34,9 @@ def potential(interaction, values):
             return max(X, 0) ** n
         case hx.ManyBody(order=n):
             return math.factorial(n) * symmetric(values, n)
+        case hx.Polynomial(weights=weights):
+            n = max(weights)
+            return sum(float(b) * N ** ((n - k) / 2) * X**k for k, b in weights.items())
         case hx.Simplicial(weights=weights):
             n = max(weights)
             return sum(

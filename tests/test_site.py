@@ -50,6 +50,8 @@ def test_every_command_is_explained_with_its_help():
 def test_the_claims_of_every_family_are_on_its_page_of_the_theory():
     for family in _families.families_with("reproduce"):
         assert f"<!-- agreement: {family} -->" in text_of(f"theory/{family}")
+    for part, family in _families.PARTS.items():
+        assert f"<!-- agreement: {part} -->" in text_of(f"theory/{family}")
 
 
 def test_the_navigation_holds_every_page_once_and_nothing_else():

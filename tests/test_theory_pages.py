@@ -23,7 +23,7 @@ def test_every_public_name_of_the_theory_is_linked_on_the_page_of_its_family(fam
     assert set(names) == set(linked)
 
 
-@pytest.mark.parametrize("family", agreement.FAMILIES)
+@pytest.mark.parametrize("family", agreement.TARGETS)
 def test_stored_claims_belong_to_the_code_and_all_stand_in_the_table(family):
     assert agreement.stale(family) is None
     stored, table = agreement.load(family), agreement.table(family)

@@ -232,6 +232,7 @@ def interactions() -> dict[str, Any]:
         "Epanechnikov": hx.Epanechnikov(0.2),
         "Exponential": hx.Exponential(0.3),
         "ManyBody": hx.ManyBody(3),
+        "Polynomial": hx.Polynomial({2: 0.5, 3: 1.0}),
         "Power": hx.Power(3),
         "Quadratic": hx.Quadratic(),
         "RectifiedPower": hx.RectifiedPower(3),

@@ -1,10 +1,11 @@
 """Agreement tables: the claims of `hopfax reproduce`, stored beside the site and shown on it.
 
-A page of the theory has a line `<!-- agreement: FAMILY -->`, in whose place the builder puts
-`table(FAMILY)`. Nothing in such a table is typed: it is made from a file FAMILY.json in
-docs/stored/reproduce, which `store` writes from a run of `hopfax reproduce FAMILY`. That run takes
-minutes, so it is not repeated for each build. Instead the file holds a digest of the source text
-that decides what is claimed, measured and predicted, and `stale` says when that text has changed.
+A page of the theory has a line `<!-- agreement: TARGET -->`, in whose place the builder puts
+`table(TARGET)`; a target is a family, or a part of one, as `sequences` of the dense memories.
+Nothing in such a table is typed: it is made from a file TARGET.json in docs/stored/reproduce, which
+`store` writes from a run of `hopfax reproduce TARGET`. That run takes minutes, so it is not
+repeated for each build. Instead the file holds a digest of the source text that decides what is
+claimed, measured and predicted, and `stale` says when that text has changed.
 
     python -m docs._build.agreement sequential dense rate    # run and store them again
 """
@@ -27,8 +28,9 @@ from hopfax.cli import _families
 _ROOT = pathlib.Path(__file__).parents[2]
 _STORED = _ROOT / "docs" / "stored" / "reproduce"
 
-#: The families that have the command.
+#: The families that have the command, and all that it takes.
 FAMILIES = tuple(_families.families_with("reproduce"))
+TARGETS = (*FAMILIES, *_families.PARTS)
 
 _RELATIONS = {"equal": "", "below": "must lie below", "above": "must lie above"}
 
@@ -129,7 +131,7 @@ def table(family: str) -> str:
 
 
 #: What is claimed, measured and asked, in the folder of a family of the command line.
-_CLAIMING = ("reproduce", "_checks", "_measured", "_cases")
+_CLAIMING = ("reproduce", "_checks", "_measured", "_cases", "_many_body")
 
 
 def digest(family: str) -> str:
@@ -137,8 +139,10 @@ def digest(family: str) -> str:
     of it and measured, and the exact orbits and thresholds, if these are called."""
     package = _ROOT / "hopfax"
     shared = (package / "theory").glob("_[a-z]*.py")  # without the index of all families
+    names = _CLAIMING if family in FAMILIES else (f"_{family}", "_measured")
+    family = _families.PARTS.get(family, family)
     paths = [*shared, *(package / "theory" / family).glob("*.py")]
-    named = [package / "cli" / family / f"{name}.py" for name in _CLAIMING]
+    named = [package / "cli" / family / f"{name}.py" for name in names]
     claiming = [path for path in named if path.exists()]
     if any("hx.dynamics." in path.read_text() for path in claiming):
         paths += (package / "dynamics").glob("*.py")
@@ -150,8 +154,8 @@ def digest(family: str) -> str:
 
 
 def _path(family: str) -> pathlib.Path:
-    if family not in FAMILIES:
-        raise ValueError(f"`family` must be one of {', '.join(FAMILIES)}, got {family!r}.")
+    if family not in TARGETS:
+        raise ValueError(f"`family` must be one of {', '.join(TARGETS)}, got {family!r}.")
     return _STORED / f"{family}.json"
 
 
@@ -183,6 +187,6 @@ def _escaped(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or FAMILIES:
+    for name in sys.argv[1:] or TARGETS:
         made = store(name)
         print(_heading(made))

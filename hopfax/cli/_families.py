@@ -22,6 +22,10 @@ from typing import Literal, TypeAlias, get_args
 #: The families of networks; the first is what settings are of that do not say.
 Family: TypeAlias = Literal["sequential", "dense", "rate", "input_driven"]
 FAMILIES: tuple[str, ...] = get_args(Family)
+#: What `reproduce` measures: a family, or a part of one.
+Target: TypeAlias = Literal["sequential", "dense", "sequences", "rate", "input_driven"]
+#: The families of the parts; what is measured of part P of family F is `hopfax/cli/F/_P.py`.
+PARTS: dict[str, str] = {"sequences": "dense"}
 #: The commands in the order of the help; in a settings file their names are tables.
 COMMANDS: tuple[str, ...] = (
     *("sweep", "run", "fit", "theory", "dynamics", "plot", "report", "explore", "reproduce"),
@@ -52,6 +56,13 @@ def cell(family: str, command: str) -> ModuleType:
         others = ", ".join(families_with(command))
         raise ValueError(f"`{command}` is not for {family} networks; it is for {others}.")
     return found
+
+
+def measuring(target: str) -> ModuleType:
+    """What measures a target of `reproduce`."""
+    if target not in PARTS:
+        return cell(target, "reproduce")
+    return importlib.import_module(f"{__package__}.{PARTS[target]}._{target}")
 
 
 def has(family: str, command: str) -> bool:

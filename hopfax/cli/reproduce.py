@@ -7,7 +7,7 @@ from tyro.conf import Positional
 
 from ._claims import Outcome
 from ._console import say
-from ._families import Family, cell
+from ._families import Family, Target, measuring
 from ._folder import Folder
 from ._machine import Precision, precision
 from ._output import default_folder
@@ -19,11 +19,13 @@ from ._settings import settings
 class Reproduce:
     """Redraw the figures of a paper, or draw its results, and check its claims.
 
-    This takes one to seven minutes on two cores: dense is the longest.
+    This takes half a minute to seven minutes on two cores: dense is the longest.
 
     sequential: figures 2 and 3 of arXiv:2603.03201. Betteti, Baggio, Zampieri 2026, A Dynamical
     Theory of Sequential Retrieval in Input-Driven Hopfield Networks. dense: trajectories, basins
-    and capacities of arXiv:2506.00851. Mimura, Takeuchi, Sumikawa, Kabashima, Coolen 2026. rate:
+    and capacities of arXiv:2506.00851. Mimura, Takeuchi, Sumikawa, Kabashima, Coolen 2026.
+    sequences: overlaps, capacity and recall without error of dense memories that each call the
+    next one. Düring, Coolen, Sherrington 1998, cond-mat/9805073, and what is derived here. rate:
     storage, stability, phase diagrams and retrieval of the firing-rate memories of
     arXiv:2411.07388. Betteti, Baggio, Bullo, Zampieri 2025. input_driven: thresholds, mixtures,
     barriers and noise of the field of arXiv:2411.05849. Betteti, Baggio, Bullo, Zampieri 2025.
@@ -31,7 +33,7 @@ class Reproduce:
     which a claim is true.
     """
 
-    target: Positional[Family] = "sequential"
+    target: Positional[Target] = "sequential"
     """What to reproduce."""
     network: Family | None = None
     """The same as an option, as the other commands have it."""
@@ -44,9 +46,9 @@ class Reproduce:
 
     def __call__(self) -> int:
         """Compute, print, write; 0 if every claim holds."""
-        family = self._family()
-        made = cell(family, "reproduce")
-        asked = dataclasses.replace(self, target=family, network=None)
+        target = self._target()
+        made = measuring(target)
+        asked = dataclasses.replace(self, target=target, network=None)
         folder = self.out or default_folder("reproduce", settings(asked))
         place = Folder(folder, self.overwrite)
         tables = [f"{name}.json" for name in ("claims", *made.TABLES)]
@@ -59,7 +61,7 @@ class Reproduce:
         say(f"\nConditions and tolerances are in {folder / 'claims.json'}.")
         return 0 if outcome.holds else 1
 
-    def _family(self) -> Family:
+    def _target(self) -> Target:
         if self.network is None:
             return self.target
         default = type(self).target

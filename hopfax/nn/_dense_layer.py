@@ -10,8 +10,16 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from .._distances import Epanechnikov
 from .._errors import as_count, as_key, as_number, as_real, check_at_least, check_shape, shown
-from .._interactions import AbstractInteraction, Power, RectifiedPower, Softmax
+from .._interactions import (
+    AbstractInteraction,
+    ManyBody,
+    Power,
+    RectifiedPower,
+    Simplicial,
+    Softmax,
+)
 from .._roots import implicit_point
 from .._types import is_concrete
 from ._placed import beside
@@ -50,7 +58,9 @@ class DenseMemoryLayer(eqx.Module):
     - `Power(n)`, `RectifiedPower(n)`: $f = m^{n-1}$ or $\max(m, 0)^{n-1}$, with $g(v) = \sqrt N\,
       v / |v|$ and $E = -N L(m)$ (model C, spherical memory). Without $g$ the state would explode
       or vanish, as $f$ is homogeneous; with it the scale of the input does not matter. A state
-      that meets no memory ($f = 0$) becomes zero.
+      that meets no memory ($f = 0$) becomes zero. So it is with every other interaction that has a
+      `lagrangian` and is not `exponential`, one of your own included; where its $f$ is not
+      homogeneous, the scale of the input and of the memories matters.
 
     No step raises $E$ where $L$ is convex (all of these but `Power` of odd order). For the tangent
     of $L$ at a state lies below $L$; put in its place in $E$, it gives an upper bound of $E$, and
@@ -125,10 +135,13 @@ class DenseMemoryLayer(eqx.Module):
         as_count(self.max_steps, "max_steps")
         if self.tol is not None and not 0 < self.tol < 1:
             raise ValueError(f"`tol` must be between 0 and 1, got {self.tol!r}.")
-        if not isinstance(self.interaction, Softmax | Power | RectifiedPower):
+        interaction = self.interaction
+        graded = isinstance(interaction, AbstractInteraction) and not interaction.exponential
+        graded = graded and not isinstance(interaction, ManyBody | Simplicial | Epanechnikov)
+        if not (graded or isinstance(interaction, Softmax)):
             raise TypeError(
-                "`interaction` must be Softmax(beta), Power(order) or RectifiedPower(order), got "
-                f"{shown(self.interaction)}."
+                "`interaction` must be Softmax(beta), Power(order), RectifiedPower(order) or one "
+                f"of your own with a `lagrangian`, not exponential; got {shown(interaction)}."
             )
 
     @of_any_rank
@@ -206,9 +219,7 @@ class DenseMemoryLayer(eqx.Module):
     ) -> Float[Array, " size"]:
         """The state after one update; entries that are `known` keep their `given` values."""
         N = state.size
-        overlaps = self.memories @ state / N
-        if not isinstance(self.interaction, Softmax):  # high powers would overflow or underflow
-            overlaps = _in_units(overlaps, isinstance(self.interaction, Power))
+        overlaps = in_units(self.interaction, self.memories @ state / N)
         forces = jax.grad(self.interaction.lagrangian)(overlaps, N)
         field = forces @ self.memories
         if not isinstance(self.interaction, Softmax):
@@ -238,10 +249,13 @@ def _left(arguments: tuple[Any, Any, Any], state: Array) -> Array:
     return layer._updated(state, given, known) - state
 
 
-def _in_units(overlaps: Float[Array, " M"], signed: bool) -> Float[Array, " M"]:
-    """The overlaps divided by the largest one. It makes no difference, as $g$ divides by the norm
-    of what follows."""
-    largest = lax.stop_gradient((jnp.abs(overlaps) if signed else overlaps).max())
+def in_units(interaction: AbstractInteraction, overlaps: Float[Array, " M"]) -> Float[Array, " M"]:
+    """The overlaps, of powers divided by the largest one, as high powers would overflow or
+    underflow. It makes no difference, as $g$ divides by the norm of what follows."""
+    if not isinstance(interaction, Power | RectifiedPower):
+        return overlaps
+    size = jnp.abs(overlaps) if isinstance(interaction, Power) else overlaps
+    largest = lax.stop_gradient(size.max())
     return overlaps / jnp.where(largest > 0, largest, 1.0)
 
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from .._interactions import Power, Softmax
+from .._interactions import Power
 from .._types import is_concrete
-from ._dense_layer import DenseMemoryLayer
+from ._dense_layer import DenseMemoryLayer, in_units
 from ._kinds import kinds_of
 from ._precision import of_any_rank, widened
 
@@ -96,12 +96,7 @@ def shares_of(layer: DenseMemoryLayer, state: Array) -> tuple[Array, Array, Arra
     ahead."""
     N = state.size
     overlaps = layer.memories @ state / N
-    largest = jnp.abs(overlaps).max()
-    units = overlaps
-    if not isinstance(
-        layer.interaction, Softmax
-    ):  # high powers would underflow; a share does not change
-        units = overlaps / jnp.where(largest > 0, largest, 1.0)
+    units = in_units(layer.interaction, overlaps)  # in which a share does not change
     forces = jnp.abs(jax.grad(layer.interaction.lagrangian)(units, N))
     total = forces.sum()
     weights = forces / jnp.where(total > 0, total, 1.0)

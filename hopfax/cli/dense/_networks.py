@@ -16,7 +16,8 @@ OF_THE_MODEL = ("patterns", "memories", "neurons", "transpose", "image_shape", "
 OF_THE_MODEL += ("interaction", "temperature")
 UPDATES = ("parallel", "cyclic", "random")
 TRANSITIONS = ("none", "cyclic", "chain")
-_ORDERS: dict[str, Callable[[int], Any]] = {
+LEARNING = ("hebbian", "pseudo_inverse")
+_ORDERS: dict[str, Callable[[Any], Any]] = {
     "power": hx.Power,
     "rectified_power": hx.RectifiedPower,
     "many_body": hx.ManyBody,
@@ -43,7 +44,10 @@ def interaction_of(text: str) -> Any:
     name, colon, value = text.partition(":")
     try:
         if name in _ORDERS:
-            return _ORDERS[name](int(value) if colon else 3)
+            number = (
+                float(value) if name == "rectified_power" and colon else int(value if colon else 3)
+            )
+            return _ORDERS[name](number)
         if name in _NUMBERS:
             number = float(value) if colon else 1.0
             if 0 < number < math.inf:
@@ -69,19 +73,25 @@ def memory_of(asked: Any, shown: bool = False) -> tuple[Any, tuple[int, int] | N
     beta = 1 / asked.temperature if asked.temperature else None
     found = interaction_of(asked.interaction)
     calls = None if asked.transition == "none" else asked.transition
+    how: Any = dict(transition=calls, beta=beta, update=asked.update, learning=asked.learning)
     with options_named({"beta": "temperature"}):
-        made = hx.DenseMemory(patterns, found, transition=calls, beta=beta, update=asked.update)
+        made = hx.DenseMemory(patterns, found, **how)
     return made, shape
 
 
 def due(network: Any, memory: Any, steps: int) -> Any:
     """The memory in which a run from `memory` is to be so many steps later: of a cycle or a chain
     the one that many places on, else the same."""
-    closed = getattr(getattr(network, "transition", None), "closed", None)
-    if closed is None or not isinstance(network, hx.DenseMemory):
+    around = closed(network)
+    if around is None or not isinstance(network, hx.DenseMemory):
         return memory
     last = network.patterns.P - 1
-    return (memory + steps) % (last + 1) if closed else jnp.minimum(memory + steps, last)
+    return (memory + steps) % (last + 1) if around else jnp.minimum(memory + steps, last)
+
+
+def closed(network: Any) -> bool | None:
+    """Whether the memories call each other in a cycle; False for a chain, None for others."""
+    return getattr(getattr(network, "transition", None), "closed", None)
 
 
 def check_run(asked: Any) -> None:

@@ -23,6 +23,13 @@ Transition: TypeAlias = Annotated[
         "one calls the first."
     ),
 ]
+Learning: TypeAlias = Annotated[
+    Literal["hebbian", "pseudo_inverse"],
+    arg(
+        help="Forces by the overlaps with the memories, or by decorrelated overlaps, for up to N "
+        "memories that resemble each other."
+    ),
+]
 Start: TypeAlias = Annotated[
     float, arg(help="Overlap of the start with the memory whose signs are changed.")
 ]

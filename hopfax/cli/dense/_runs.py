@@ -22,13 +22,13 @@ _ALIASES = {"P": "memories", "N": "neurons", "m0": "start"}
 #: Axes of which networks are made, one after the other.
 _WHOLE = ("memories", "neurons", "pattern_seed", "order")
 _WORDS = {"interaction": _networks.NAMES[:-1], "update": _networks.UPDATES}
-_WORDS["transition"] = _networks.TRANSITIONS
+_WORDS |= {"transition": _networks.TRANSITIONS, "learning": _networks.LEARNING}
 _MADE = (*_WHOLE, *_WORDS, "correlation")
 _SEEN = 4096  # memories whose overlaps are kept over time
 _INSIDE = ("start", "memory", "temperature", "rate", "beta", "seed")
 #: Options of sweeps over --axis alone.
 OWN = ("patterns", "memories", "neurons", "transpose", "image_shape", "threshold", "temperature")
-OWN += ("update", "transition", "start", "memory", "model", "classes")
+OWN += ("update", "transition", "learning", "start", "memory", "model", "classes")
 #: Options of diagrams alone, and what there is in their place.
 _OF_DIAGRAMS = {
     name: "with --axis there is an axis of its own"
@@ -41,7 +41,7 @@ _OF_DIAGRAMS["m0"] = "with --axis there is --start"
 def check(asked: Any) -> None:
     """ValueError for options that mean nothing to a sweep over axes."""
     check_axes(asked, _OF_DIAGRAMS)
-    check_alone(asked, (*_networks.OF_THE_MODEL, "update", "transition"))
+    check_alone(asked, (*_networks.OF_THE_MODEL, "update", "transition", "learning"))
     _networks.check_run(asked)
     check_where(asked)
 
@@ -128,6 +128,7 @@ class Made(eqx.Module):
         order: int | None = None,
         update: str | None = None,
         transition: str | None = None,
+        learning: str | None = None,
     ) -> "Recall":
         """What runs it. `correlation` makes memories anew; `interaction` keeps no number."""
         name = interaction or self.asked.interaction
@@ -140,6 +141,7 @@ class Made(eqx.Module):
             interaction=name if order is None else f"{_networks.name_of(name)}:{order}",
             update=update,
             transition=transition,
+            learning=learning,
         )
         return _recall(asked, self.zero)
 
@@ -257,10 +259,11 @@ class MadeWatched(eqx.Module):
         order: int | None = None,
         update: str | None = None,
         transition: str | None = None,
+        learning: str | None = None,
     ) -> Watched:
         """What runs it."""
         sizes = (memories, neurons, pattern_seed, correlation)
-        return Watched(self.of(*sizes, interaction, order, update, transition))
+        return Watched(self.of(*sizes, interaction, order, update, transition, learning))
 
 
 def watched(task: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Sequences in `hopfax reproduce dense`: memories that each call the next one."""
+"""`hopfax reproduce sequences`: dense memories that each call the next one."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import hopfax as hx
 
 from ...plots._axes import COLOURS
 from ...theory import dense
-from .._claims import Claim, claim
+from .._claims import Claim, Outcome, claim
 from .._machine import precision
 from .._picture import new_figure
 from . import _points
@@ -26,6 +26,9 @@ CASES = (
     (3, 512, 0.20, (0.8, 0.4)),
     (3, 512, 0.30, (0.9,)),
 )
+#: What is written beside the claims.
+FIGURES = ("sequences",)
+TABLES = ()
 STEPS, REALISATIONS, RUNS = 8, 10, 4
 PRINTED = 0.269  # the capacity of order 2 in print
 WHOLE, TRIES = 64, 200  # neurons, and sequences, of which it is seen whether all of it is recalled
@@ -53,6 +56,12 @@ class Sequences:
     length: int
     whole: int
     chance: float
+
+
+def reproduce() -> Outcome:
+    """Claims and the figure."""
+    found = measured()
+    return Outcome(list(claims(found)), {"sequences": figure(found)})
 
 
 def measured() -> Sequences:
@@ -117,7 +126,7 @@ def claims(found: Sequences) -> Iterator[Claim]:
         where = f"n = {run.order}, alpha' = {run.load:g} from m0 = {run.start:.2f}"
         for t in (1, 3, STEPS):
             yield claim(
-                f"sequence: m({t}), {where}",
+                f"m({t}), {where}",
                 run.theory[t],
                 run.mean[t],
                 4 * float(run.spread[t]) + 0.5 / run.neurons**0.5,
@@ -127,7 +136,7 @@ def claims(found: Sequences) -> Iterator[Claim]:
                 "that is due at step t",
             )
     yield claim(
-        "sequence: capacity, n = 2",
+        "capacity, n = 2",
         PRINTED,
         found.capacity,
         5e-4,
@@ -135,7 +144,7 @@ def claims(found: Sequences) -> Iterator[Claim]:
         "fold of m = erf(x), alpha = erf(x)^2 / 2x^2 - (2/pi) exp(-2x^2)",
     )
     yield claim(
-        f"sequence: share of {found.length} memories recalled without any error",
+        f"share of {found.length} memories recalled without any error",
         found.chance,
         found.whole / TRIES,
         3 * (found.chance * (1 - found.chance) / TRIES) ** 0.5 + 0.05,

@@ -1,5 +1,5 @@
-"""`hopfax reproduce dense`: the trajectories, basins and capacities of arXiv:2506.00851, those
-without self-interactions of arXiv:2604.03115, and sequences."""
+"""`hopfax reproduce dense`: the trajectories, basins and capacities of arXiv:2506.00851, and those
+without self-interactions of arXiv:2604.03115."""
 
 import dataclasses
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 
 from .._claims import Outcome
 from .._console import number, table
-from . import _figures, _many_body, _sequences
+from . import _figures, _many_body
 from ._checks import claims
 from ._measured import NOISE_LOAD, NOISE_START, NOISE_STEPS, Noise, results
 
@@ -26,12 +26,10 @@ TABLES = ("noise_table",)
 def reproduce() -> Outcome:
     """Claims, figures and the noise table."""
     found = results()
-    moving = _sequences.measured()
     figures = {name: draw(found) for name, draw in FIGURES.items()}
-    figures["sequences"] = _sequences.figure(moving)
     (noise,) = TABLES
     tables = {noise: [_noise_json(row) for row in found.noise]}
-    made = [*claims(found), *_many_body.claims(_many_body.measured()), *_sequences.claims(moving)]
+    made = [*claims(found), *_many_body.claims(_many_body.measured())]
     return Outcome(made, figures, _noise_table(found.noise), tables)
 
 

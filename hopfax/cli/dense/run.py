@@ -41,6 +41,7 @@ class Run:
     temperature: own.Temperature = 0.0
     update: own.Update = "parallel"
     transition: own.Transition = "none"
+    learning: own.Learning = "hebbian"
     start: own.Start = 0.6
     memory: own.Cued = 0
     steps: int = 10
@@ -60,7 +61,7 @@ class Run:
     def __call__(self) -> int:
         """Run, print, write."""
         kept = [name for name in _networks.OF_THE_MODEL if name != "image_shape"]
-        check_alone(self, (*kept, "update", "transition"))
+        check_alone(self, (*kept, "update", "transition", "learning"))
         _networks.check_run(self)
         check_seed(self.seed)
         place = _runs.place_of(self)

@@ -37,8 +37,8 @@ class Sweep:
     --axis NAME LO HI COUNT [log], given once or more, simulates a network over anything instead:
     start (its overlap with a memory), memory (which one), temperature, rate or beta (of the
     interaction), seed; memories, neurons, order, correlation, pattern_seed, of which networks are
-    made; interaction, update or transition, by words. Written are the dataset sweep/ and the
-    picture sweep.png.
+    made; interaction, update, transition or learning, by words. Written are the dataset sweep/ and
+    the picture sweep.png.
     Example: hopfax sweep --network dense --axis temperature 0 1 11 --axis start 0 1 11
     """
 
@@ -77,6 +77,7 @@ class Sweep:
     temperature: own.Temperature = 0.0
     update: own.Update = "parallel"
     transition: own.Transition = "none"
+    learning: own.Learning = "hebbian"
     start: own.Start = 0.6
     memory: own.Cued = 0
     model: pathlib.Path | None = None
@@ -101,7 +102,7 @@ class Sweep:
     #: Options that came later: settings from before do not have them.
     LATER: ClassVar[dict[str, Any]] = {
         **{"axis": (), "patterns": "random", "temperature": 0.0, "update": "parallel"},
-        **{"start": 0.6, "memory": 0, "transition": "none"},
+        **{"start": 0.6, "memory": 0, "transition": "none", "learning": "hebbian"},
     }
 
     def __call__(self) -> int:

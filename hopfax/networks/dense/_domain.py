@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ..._interactions import AbstractInteraction, Simplicial
+from ..._interactions import AbstractInteraction, Polynomial, Simplicial
 from .._base import Bound
 
 
@@ -11,6 +11,6 @@ def interaction_bounds(interaction: AbstractInteraction) -> Iterator[Bound]:
     for name in ("rate", "beta"):
         if (value := getattr(interaction, name, None)) is not None:
             yield Bound(f"interaction.{name}", value, 0.0, True)
-    if isinstance(interaction, Simplicial):
+    if isinstance(interaction, Simplicial | Polynomial):
         for order, weight in interaction.weights.items():
             yield Bound(f"interaction.weights[{order}]", weight)

@@ -286,7 +286,7 @@ class DenseMemory(AbstractMap):
 
     def domain(self):
         """Temperature, gain, weights of memories and parameters of an interaction are positive
-        (the weights of `Simplicial` finite)."""
+        (those of `Simplicial`, `Polynomial` finite)."""
         yield from interaction_bounds(self.interaction)
         yield from weight_bounds(self.weights)
         if self.transition is not None:

@@ -23,14 +23,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..._distinct import distinct_sums
 from ..._interactions import (
     AbstractInteraction,
     ManyBody,
+    Polynomial,
     Power,
     Quadratic,
     RectifiedPower,
     Simplicial,
-    distinct_sums,
 )
 from ...patterns import AbstractPatterns
 from ._laws import AbstractLaw
@@ -47,7 +48,7 @@ Whole: TypeAlias = tuple[int, ...]
 
 class Part(NamedTuple):
     """One of the sums that make a force: whole numbers times a power of N and a weight, that of
-    `order` in a `Simplicial`, else 1."""
+    `order` in a `Simplicial` or `Polynomial`, else 1."""
 
     forces: Whole  # at the overlaps N - 1, N - 3, ..., -(N - 1) without the neuron
     unit: float  # what 1 is in the field
@@ -67,26 +68,30 @@ def _parts(kind: type, orders: tuple[int, ...], N: int, rule: str) -> tuple[Part
             unit = k / n * N ** ((n - k) / 2) / float(N) ** (n - 1)
             found.append(Part(e, unit, k if kind is Simplicial else None))
         return tuple(found)
-    if kind not in (Quadratic, Power, RectifiedPower):
+    if kind not in (Quadratic, Power, RectifiedPower, Polynomial):
         return None
 
     def power(x: int, p: int) -> int:
         return max(x, 0) ** p if kind is RectifiedPower else x**p
 
     y = range(N - 1, -N, -2)
-    if difference:
-        forces = tuple(power(x + 1, n) - power(x - 1, n) for x in y)
-        unit = Fraction(1, 2 * n * N ** (n - 1))
-    else:
-        forces = tuple(power(x, n - 1) for x in y)
-        unit = Fraction(1, N ** (n - 1))
-    return (Part(forces, float(unit), None),)
+    found = []
+    for k in orders:
+        size = N ** ((n - k) / 2)  # 1 where there is one order
+        if difference:
+            forces = tuple(power(x + 1, k) - power(x - 1, k) for x in y)
+            unit = float(Fraction(1, 2 * n * N ** (n - 1))) * size
+        else:
+            forces = tuple(power(x, k - 1) for x in y)
+            unit = float(Fraction(k, n * N ** (n - 1))) * size
+        found.append(Part(forces, unit, k if kind is Polynomial else None))
+    return tuple(found)
 
 
 def whole_parts(interaction: AbstractInteraction, N: int, rule: str) -> tuple[Part, ...] | None:
     """The force of `interaction` among N neurons as whole numbers; None where it is not made of
     such."""
-    if isinstance(interaction, Simplicial):
+    if isinstance(interaction, Simplicial | Polynomial):
         orders = tuple(interaction.weights)
     elif (order := getattr(interaction, "order", None)) is None:
         return None
@@ -104,9 +109,12 @@ def parts_to_add_exactly(
     if N > FEW and (P > FEW or N > _MOST_NEURONS):
         return None
     order = getattr(interaction, "order", 0)
+    if not isinstance(order, int):
+        return None
     most = 2 * P * (N + 1) ** (order if rule == "difference" else order - 1) if order else 0
     exact = most <= 2 ** (jnp.finfo(patterns.dtype).nmant + 1)
-    if exact and not isinstance(interaction, Simplicial):  # whose weights are no whole numbers
+    weighted = isinstance(interaction, Simplicial | Polynomial)  # by numbers that are not whole
+    if exact and not weighted:
         return None
     return whole_parts(interaction, N, rule)
 
@@ -202,7 +210,7 @@ class SignsExactly(AbstractLaw):
                 value = value + t[first + k].astype(self.dtype) * units[k]
             first += length
             if part.order is not None:
-                assert isinstance(self.interaction, Simplicial)
+                assert isinstance(self.interaction, Simplicial | Polynomial)
                 value = value * self.interaction.weights[part.order].astype(self.dtype)
             total = total + value
         return share * total

@@ -32,9 +32,9 @@ There are three levels of the theory:
 
 A network that goes from each memory to the next has an exact theory without paths:
 `sequence_trajectory`, `sequence_capacity` and their companions; one that holds each memory for a
-time, `mixture_trajectory`, has one on paths. What is recalled without any error
-at finite size, with powers and exponentials, is told by `transition_recall` and
-`error_free_capacity`.
+time, `mixture_trajectory`, has one on paths. What is recalled without any error at finite size,
+with powers and exponentials, is told by `exact_recall` for static memories, by `transition_recall`
+for sequences, and by `error_free_capacity`.
 
 In terms of the scaled load $\alpha' = \alpha K(1)$ all power and n-body models of one order have
 the same memoryless map, and so the same $\alpha'_c$.
@@ -52,6 +52,8 @@ from ._edges import (
     basin_edge,
     convergence_time,
 )
+from ._error_free import error_free_capacity
+from ._exact_recall import ExactRecall, exact_recall
 from ._exponential import ExponentialLoad, exponential_load
 from ._finite import finite_first_step
 from ._first_steps import FirstSteps, first_steps
@@ -67,13 +69,14 @@ from ._sequence_capacity import (
 )
 from ._sequences import SequenceTrajectory, sequence_correlation, sequence_trajectory
 from ._synapses import SynapticCapacity, synaptic_capacity
-from ._transitions import TransitionRecall, error_free_capacity, transition_recall
+from ._transitions import TransitionRecall, transition_recall
 
 __all__ = [
     "ApparentCapacity",
     "BasinEdge",
     "Capacity",
     "ConvergenceTime",
+    "ExactRecall",
     "ExponentialLoad",
     "FirstSteps",
     "FlowSolution",
@@ -90,6 +93,7 @@ __all__ = [
     "capacity",
     "convergence_time",
     "error_free_capacity",
+    "exact_recall",
     "exponential_load",
     "finite_first_step",
     "first_steps",

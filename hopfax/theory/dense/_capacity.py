@@ -123,7 +123,9 @@ _POINTS = 512  # on which the higher of two maxima is looked for
 
 
 @jitted
-def _biased(order: int, bias: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def _biased(
+    order: int | float, bias: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Scaled load and overlap at capacity, for a signal of weight 1. The weaker the signal of the
     larger group, the farther the maximum."""
     frozen = stop_gradient(bias)
@@ -135,7 +137,7 @@ def _biased(order: int, bias: Float[Array, ""]) -> tuple[Float[Array, ""], Float
 
 
 @lru_cache
-def highest(order: int) -> float:
+def highest(order: int | float) -> float:
     """The x at which `level` is largest, by bisection of its slope."""
     low, high = 0.1, 6.0
     for _ in range(80):
@@ -150,7 +152,7 @@ def highest(order: int) -> float:
 
 
 @lru_cache
-def _critical(order: int) -> tuple[float, float]:
+def _critical(order: int | float) -> tuple[float, float]:
     """Scaled load and overlap at capacity, for a signal of weight 1."""
     x = highest(order)
     m = math.erf(x)

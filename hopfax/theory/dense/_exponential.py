@@ -75,7 +75,7 @@ def exponential_load(m: ArrayLike, rate: ArrayLike = 1.0) -> ExponentialLoad:
 
     Demircigil, Heusel, Löwe, Upgang, Vermet 2017, arXiv:1702.01929; Lucibello, Mézard 2024,
     arXiv:2304.14964, for the random energy model. The one-step threshold is derived here. Assumes
-    signs, $N \to \infty$.
+    signs, $N \to \infty$. At finite N and M `exact_recall` has the probability of an error.
 
     **Example:**
 

@@ -1,14 +1,22 @@
-"""The first step at finite size."""
+"""The first step at finite size, and forces there."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import erf
 from jaxtyping import Array, Float
 
+from ..._distances import averages
 from ..._errors import as_count
+from ..._interactions import AbstractInteraction
 from ..._types import ArrayLike, is_concrete
 from .._parameters import floats
 from ._forces import AbstractForce
-from ._kernels import Kernel, Model, kernel
+from ._kernels import Kernel, Model, is_own, kernel
 
 
 def finite_first_step(interaction: Model, N: int, M: int, m0: ArrayLike) -> Float[Array, "..."]:
@@ -64,3 +72,45 @@ def finite(
             "the force is at finite N."
         )
     return kernel.function.finite(y, N)
+
+
+class Force(NamedTuple):
+    """A force at finite N as a function of overlaps, in units of that of one overlap. `whole`: what
+    the number 1 is in these units, if forces are whole numbers; else 0."""
+
+    of: Callable[[Any], np.ndarray]
+    whole: float
+
+
+def force_at(interaction: AbstractInteraction, N: int, top: int) -> Force:
+    """The force of overlaps among N neurons in units of that of the overlap `top`.
+
+    **Raises:** ValueError for an interaction whose force is not known or has no signal.
+    """
+
+    def values(force: Callable, y: Any) -> np.ndarray:
+        with jax.enable_x64(True):  # nothing is compiled here
+            found = force(jnp.asarray(y, jnp.float64))
+        if not is_concrete(found):
+            raise TypeError("`interaction` must have known numbers, but they are traced by JAX.")
+        return np.asarray(found, float)
+
+    if averages(interaction):
+        kind = type(interaction).__name__
+        raise ValueError(f"`interaction` must be of signs, but the states of {kind} are means.")
+    if isinstance(interaction, AbstractInteraction) and interaction.exponential:
+        exponent = partial(values, lambda y: interaction.force(y, N))
+        return Force(lambda y: np.exp(exponent(y) - exponent(top)), 0.0)
+    if is_own(interaction):
+        force, unit = partial(values, lambda y: interaction.force(y, N)), 1.0
+    else:
+        model = kernel(interaction)
+        force = partial(values, lambda y: finite(model, y, N)[0])
+        unit = float(N) ** -(model.order - 1)
+    signal = float(force(top))
+    if not signal > 0:
+        raise ValueError(
+            f"`N` = {N} neurons are too few for this interaction: a memory that is recalled "
+            "gives no signal."
+        )
+    return Force(lambda y: force(y) / signal, unit / signal)

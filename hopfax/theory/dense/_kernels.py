@@ -9,17 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..._distances import Epanechnikov
 from ..._errors import as_count, check_callable, shown
 from ..._interactions import (
     AbstractInteraction,
     Exponential,
     ManyBody,
+    Polynomial,
     Power,
     Quadratic,
     RectifiedPower,
     Simplicial,
     Softmax,
 )
+from ..._types import is_concrete
 from . import _forces as forces
 
 Values = Float[Array, "..."]
@@ -52,12 +55,13 @@ class Kernel(eqx.Module):
     """
 
     function: Callable
-    order: int = eqx.field(static=True)
+    order: int | float = eqx.field(static=True)
 
-    def __init__(self, function: Callable, order: int):
+    def __init__(self, function: Callable, order: int | float):
         check_callable(function, "function", "a function C -> K(C)")
-        order = as_count(order, "order", 2)
-        if order < 3 and not isinstance(function, forces.AbstractForce):
+        known = isinstance(function, forces.AbstractForce)
+        order = order if known else as_count(order, "order", 2)
+        if order < 3 and not known:
             raise ValueError(
                 f"`order` of a kernel of your own must be at least 3, got {order}: at order 2 the "
                 "memories react to each other and K alone does not define the dynamics."
@@ -127,7 +131,7 @@ _MOST_ORDER = 150  # (2 * 150 - 3)!! = 8.6e+305
 _LEAST_SCALED = 0.02  # loads alpha = alpha' / K(1) from this alpha' on must be floats
 
 
-def check_order(order: int, dtype: np.dtype, function: Callable) -> None:
+def check_order(order: int | float, dtype: np.dtype, function: Callable) -> None:
     """ValueError where the loads at which a memory of this order retrieves, near 0.1 / K(1), are
     below the smallest float. For K(1) of a function of one's own nothing is known."""
     if not isinstance(function, forces.AbstractForce):
@@ -147,6 +151,13 @@ def check_order(order: int, dtype: np.dtype, function: Callable) -> None:
 
 #: What the functions of this package take: an interaction, or the kernel of one.
 Model = AbstractInteraction | Kernel
+_OURS = (Quadratic, Power, RectifiedPower, ManyBody, Simplicial, Polynomial)
+_OURS += (Exponential, Softmax, Epanechnikov)
+
+
+def is_own(interaction: Model) -> bool:
+    """Whether it is an interaction of one's own, of which its methods are all that is known."""
+    return isinstance(interaction, AbstractInteraction) and not isinstance(interaction, _OURS)
 
 
 def kernel(interaction: Model) -> Kernel:
@@ -161,10 +172,18 @@ def kernel(interaction: Model) -> Kernel:
     | `RectifiedPower` | half the arc-cosine kernel of order p, normalised to $(2p-1)!!/2$ at 1 |
     | `ManyBody` | $p!\, C^p$ |
     | `Simplicial` | $\sum_k (k b_k / n)^2 (k-1)!\, C^{k-1}$ |
+    | `Polynomial` | $\sum_j j!\, h_j^2\, C^j$, $\sum_k (k b_k / n) x^{k-1} = \sum_j h_j He_j$ |
+    | one of your own | $(a^2 + b^2)\, J_p(C) + 2 a b\, J_p(-C)$ |
 
-    **Arguments:** `interaction`: of `hopfax`, or a `Kernel`, which comes back as it is.
+    $J_p$ is the kernel of `RectifiedPower`, and $a = f(1)$, $b = f(-1)$ in units of the scale. The
+    force of an interaction of your own must be homogeneous, $f(ty) = t^p f(y)$ for t > 0: then
+    $N^{-p/2} f(\sqrt N x)$ does not depend on N, and $f(y) = a \max(y, 0)^p + b \max(-y, 0)^p$. Its
+    attribute `order` says $n > 2$; there, and with `RectifiedPower`, n need not be whole.
 
-    **Returns:** a `Kernel`.
+    **Arguments:** `interaction`: of `hopfax` or of your own, or a `Kernel`, which comes back as it
+    is.
+
+    **Returns:** a `Kernel`, exact to rounding (1e-9 for fractional orders).
 
     **Diluted interactions.** If of all sets of n different neurons a random fraction c is kept and
     these are made stronger by 1/c, the couplings $J_S / c$ that are left make the noise
@@ -174,14 +193,15 @@ def kernel(interaction: Model) -> Kernel:
     of memories is proportional to that of interactions. Of `Simplicial` it is the same at the load
     $\alpha / c_n$ with the weights $b_k \sqrt{c_n / c_k}$ of the lower orders.
 
-    **Raises:** ValueError for Exponential and Softmax, whose noise is not Gaussian, and for a
-    rectified force or `Simplicial` of order 2, for which the theory is not known. Where K(1) is
+    **Raises:** ValueError for exponential interactions, whose noise is not Gaussian, for one of
+    your own without `order` or whose force is not homogeneous, and for a rectified force,
+    `Simplicial` or one of your own of order 2, for which the theory is not known. Where K(1) is
     evaluated: for an order whose loads, near 0.1 / K(1), are no floats (from about 27 on in
     float32).
 
     Assumes independent unbiased patterns and $N \to \infty$. The rectified force, which mixes even
-    and odd powers, has corrections of $O(N^{-1/2})$, the others of $O(1/N)$: at N = 800 a
-    trajectory of `RectifiedPower(3)` can be below this theory by 0.01.
+    and odd powers, has corrections of $O(N^{-1/2})$ (below order 3 of $O(N^{(2-n)/2})$), the others
+    of $O(1/N)$: at N = 800 a trajectory of `RectifiedPower(3)` can be below this theory by 0.01.
     Arc-cosine kernels: Cho, Saul 2009. Diluted networks: Burns, Fukai 2023, arXiv:2305.05179; their
     theory is derived here. Mimura, Takeuchi, Sumikawa, Kabashima, Coolen 2026, arXiv:2506.00851.
 
@@ -193,7 +213,7 @@ def kernel(interaction: Model) -> Kernel:
     ```
     """
     order = getattr(interaction, "order", 2)
-    if isinstance(order, int) and order > _MOST_ORDER:
+    if isinstance(order, int | float) and order > _MOST_ORDER:
         raise ValueError(
             f"`interaction` must have an order of at most {_MOST_ORDER}, got {order}: the kernel "
             "grows as the factorial of the order, beyond the largest float."
@@ -215,23 +235,79 @@ def kernel(interaction: Model) -> Kernel:
                     "or more, or Quadratic()."
                 )
             return Kernel(forces.Rectified(n - 1), n)
-        case Simplicial():
+        case Simplicial() | Polynomial():
             if interaction.order == 2:
                 raise ValueError(
-                    "`interaction` Simplicial of order 2 is a quadratic network with a random "
-                    "field, for which no theory is derived; use Quadratic() or order 3 or more."
+                    f"`interaction` {type(interaction).__name__} of order 2 is a quadratic network "
+                    "with a random field, for which no theory is derived; use Quadratic() or order "
+                    "3 or more."
                 )
-            return Kernel(forces.Mixture(dict(interaction.weights)), interaction.order)
-        case Exponential() | Softmax():
+            mixed = isinstance(interaction, Simplicial)
+            force = (forces.Mixture if mixed else forces.Polynomial)(dict(interaction.weights))
+            return Kernel(force, interaction.order)
+        case Epanechnikov():
+            raise ValueError(
+                "`interaction` Epanechnikov has no theory here: its states are means of memories, "
+                "not signs."
+            )
+        case AbstractInteraction(exponential=True):
             raise ValueError(
                 f"`interaction` {type(interaction).__name__} has no Gaussian kernel: a few "
                 "memories make most of its noise. Its one-step thresholds are those of "
                 "`hopfax.theory.dense.exponential_load`."
             )
+        case AbstractInteraction():
+            force = forces.Own(interaction, _own_order(interaction) - 1)
+            _check_homogeneous(force)
+            return Kernel(force, force.p + 1)
     raise TypeError(
-        "`interaction` must be an interaction of hopfax or a Kernel, got "
-        f"{shown(interaction)}. Wrap a function C -> K(C) of your own as Kernel(function, order)."
+        "`interaction` must be an interaction of hopfax, a subclass of AbstractInteraction or a "
+        f"Kernel, got {shown(interaction)}. Wrap a function C -> K(C) of your own as "
+        "Kernel(function, order)."
     )
+
+
+def _own_order(interaction: AbstractInteraction) -> int | float:
+    """The order of an interaction of one's own."""
+    kind, order = type(interaction).__name__, getattr(interaction, "order", None)
+    if order is None:
+        raise ValueError(
+            f"`interaction` {kind} has no `order`, the number n of neurons that interact at once: "
+            f"its load is M / N^(n-1). Say it in the class, as in `order = 4` for a force y^3."
+        )
+    if isinstance(order, bool) or not isinstance(order, int | float) or not order > 2:
+        raise ValueError(
+            f"`interaction` {kind} must have as `order` a Python number above 2, got "
+            f"{shown(order)}: at order 2 the memories react to each other, which is known for "
+            "Quadratic() alone."
+        )
+    return int(order) if float(order).is_integer() else order
+
+
+_HOMOGENEOUS = 1e-4  # to which a force must be; single precision is enough
+
+
+def _check_homogeneous(force: forces.Own) -> None:
+    """ValueError where the values of a force are known and do not make a kernel."""
+    interaction = force.interaction
+    kind, p = type(interaction).__name__, force.p
+    for N in (64, 16):
+        y = jnp.asarray([N, -N, N / 4, -N / 4, N**0.5, -(N**0.5), 1.0, -1.0], float)
+        with jax.ensure_compile_time_eval():
+            found = interaction.force(y, N) / interaction.scale(N)
+        if not is_concrete(found):
+            return
+        expected = np.asarray(force.signal(y / N))
+        size = _HOMOGENEOUS * np.abs(expected).max() * np.abs(y / N) ** p
+        if not (np.abs(found - expected) <= size).all():
+            k = int(np.argmax(~(np.abs(found - expected) <= size)))
+            raise ValueError(
+                f"`interaction` {kind} of order {p + 1} must have a force proportional to "
+                f"|y|^{p:g} on either side of 0, and a scale proportional to N^{p:g}, but force / "
+                f"scale at y = {float(y[k]):g}, N = {N} is {float(found[k]):.3g} in place of "
+                f"{float(expected[k]):.3g}. If the noise of large networks has a kernel "
+                "nevertheless, give it as Kernel(function, order)."
+            )
 
 
 def input_driven_kernel() -> Kernel:

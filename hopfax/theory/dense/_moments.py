@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -27,6 +28,19 @@ def moment_of_signs(K: int, order: int) -> int:
         terms = ((K * j - (m - j)) * f[j] * g[m - j] for j in range(1, m + 1))
         g.append(sum(terms, Fraction(0)) / m)
     return int(g[half] * math.factorial(order))
+
+
+def absolute_moment(N: int, order: int | float) -> float:
+    r"""$E\, |Y/N|^{order}$ of the sum Y of N - 1 independent signs: exactly for even orders, else
+    to rounding."""
+    if isinstance(order, int) and order % 2 == 0:
+        return float(Fraction(moment_of_signs(N - 1, order), N**order))
+    K = N - 1
+    far = min(K, int(40 * math.sqrt(N)))  # what is beyond is less than 1e-300 of all
+    y = np.arange(K % 2, far + 1, 2.0)
+    ratios = np.log((K + 2 - y[1:]) / (K + y[1:]))  # of the binomials of y and y - 2
+    weights = np.exp(np.concatenate([[0.0], np.cumsum(ratios)])) * np.where(y > 0, 2.0, 1.0)
+    return float(weights @ (y / N) ** order / weights.sum())
 
 
 def distinct(x: Float[Array, "..."], N: int, k: int) -> Float[Array, "..."]:

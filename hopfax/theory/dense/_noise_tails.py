@@ -26,11 +26,41 @@ class Terms(NamedTuple):
 
 
 class PairTerms(NamedTuple):
-    """The same for two neurons of one network, which see nearly the same overlap."""
+    """The same for two neurons of one network, which see nearly the same overlap; with signs."""
 
     f: np.ndarray
     g: np.ndarray
     logp: np.ndarray
+
+
+def merged(f: np.ndarray, logp: np.ndarray) -> Terms:
+    """Terms of distinct magnitudes that are not 0."""
+    f, logp = _gathered(f, logp)
+    return Terms(f[f > 0], logp[f > 0])
+
+
+def merged_pairs(f: np.ndarray, g: np.ndarray, logp: np.ndarray) -> PairTerms:
+    """Distinct pairs; the two neurons are alike, so that their order does not matter."""
+    pairs, logp = _gathered(np.maximum(f, g) + 1j * np.minimum(f, g), logp)
+    return PairTerms(np.real(pairs), np.imag(pairs), logp)
+
+
+def with_random_signs(f: np.ndarray, g: np.ndarray, logp: np.ndarray) -> PairTerms:
+    """Pairs of magnitudes whose signs are random and independent."""
+    f, g = np.concatenate([f, f, -f, -f]), np.concatenate([g, -g, g, -g])
+    return merged_pairs(f, g, np.tile(logp - math.log(4.0), 4))
+
+
+def _gathered(values: np.ndarray, logp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct values that are possible, and the logarithms of their probabilities."""
+    values, place = np.unique(values, return_inverse=True)
+    top = np.full(values.shape, -math.inf)
+    np.maximum.at(top, place, logp)
+    safe = np.where(np.isfinite(top), top, 0.0)
+    total = np.zeros(values.shape)
+    np.add.at(total, place, np.exp(logp - safe[place]))
+    there = total > 0
+    return values[there], safe[there] + np.log(total[there])
 
 
 def binomial(count: int) -> np.ndarray:
@@ -82,8 +112,9 @@ def joint_ratio(one: Terms, two: PairTerms, n: float) -> float:
     $$\frac{e^{K_2 - 2\theta_2}}{e^{2K - 2\theta}}\;
     \frac{\theta^2 K''}{\theta_2^2 \sqrt{\det K_2''}},$$
 
-    with $K = n \ln E \cosh \theta f$ and $K_2 = n \ln E \cosh \theta_2 f \cosh \theta_2 g$. The
-    factors that this leaves out cancel for the most part. At least 1, which is independence."""
+    with $K = n \ln E \cosh \theta f$ and $K_2 = n \ln E\, e^{\theta_2 (f + g)}$, where f and g have
+    their signs and the same distribution. The factors that this leaves out cancel for the most
+    part. Independent neurons have the ratio 1."""
     theta, (single, _, variance) = _saddle(lambda theta: _tilted(one, n, theta), one)
     both, (joint, _, own, shared) = _saddle(lambda theta: _tilted_pair(two, n, theta), one)
     determinant = own**2 - shared**2
@@ -91,7 +122,7 @@ def joint_ratio(one: Terms, two: PairTerms, n: float) -> float:
         return 1.0
     exponent = joint - 2 * both - 2 * (single - theta)
     factor = theta**2 * variance / (both**2 * math.sqrt(determinant))
-    return max(1.0, factor * math.exp(min(exponent, 700.0)))
+    return factor * math.exp(min(exponent, 700.0))
 
 
 def _saddle(tilted, terms):
@@ -124,12 +155,23 @@ def _tilted(terms, n, theta):
 
 
 def _tilted_pair(terms, n, theta):
-    """The same for two neurons with the same tilt, and their covariance."""
-    a, b = theta * terms.f, theta * terms.g
-    grown = np.logaddexp(_log_cosh_1(a + b), _log_cosh_1(abs(a - b))) - math.log(2.0)
-    log_phi = float(np.logaddexp(0.0, _log_sum(terms.logp + grown)))
-    weight = np.exp(terms.logp + np.logaddexp(0.0, grown) - log_phi)
-    f, g = terms.f * np.tanh(a), terms.g * np.tanh(b)
-    mean = weight @ (f + g) / 2
+    """The same for two neurons with the same tilt, and their covariance. As the mean of f + g is 0,
+    $e^t - 1 - t$ and $e^t - 1$ may stand for $e^t$, and only terms of one sign are added up."""
+    both = terms.f + terms.g
+    t = theta * both
+    log_phi = float(np.logaddexp(0.0, _log_sum(terms.logp + _log_exp_2(t))))
+    with np.errstate(divide="ignore"):
+        raised = np.maximum(t, 0.0) + np.log(-np.expm1(-abs(t)))  # log |e^t - 1|
+    mean = np.exp(terms.logp + raised - log_phi) @ abs(both) / 2
+    weight = np.exp(terms.logp + t - log_phi)
     own = weight @ (terms.f**2 + terms.g**2) / 2 - mean**2
-    return n * log_phi, n * mean, n * own, n * (weight @ (f * g) - mean**2)
+    return n * log_phi, n * mean, n * own, n * (weight @ (terms.f * terms.g) - mean**2)
+
+
+def _log_exp_2(t):
+    """log(e^t - 1 - t)."""
+    small, large = abs(t) < 1e-4, t > 40
+    rest = np.where(small | large, 1.0, t)
+    with np.errstate(divide="ignore"):
+        series = 2 * np.log(abs(t)) + np.log1p(np.where(small, t, 0.0) / 3) - math.log(2.0)
+    return np.where(small, series, np.where(large, t, np.log(np.expm1(rest) - rest)))
