@@ -307,6 +307,21 @@ def test_a_run_through_a_cycle_tells_how_many_memories_were_due_and_there(comman
     assert _networks.due(still, 2, 6) == 2
 
 
+def test_a_run_of_random_memories_has_its_theory_beside(command, tmp_path):
+    """Half way to capacity, at a start from which the memories are reached."""
+    named = ["--network", "dense", "--memories", "1600", "--neurons", "200", "--start", "0.9"]
+    moved = [*named, "--transition", "cyclic", "--steps", "4", "--out", str(tmp_path / "run")]
+    status, out, _ = command("run", *moved)
+    assert status == 0 and "(theory 1.000)" in out
+    found = xr.open_zarr(tmp_path / "run" / "trajectory.zarr")
+    wanted = dense.sequence_trajectory(hx.Power(3), 0.04, 0.9, 4).overlap
+    assert np.allclose(found.theory, wanted)
+    due = found.overlap.values[np.arange(5), np.arange(5)]
+    assert (abs(due - wanted) < 0.05).all() and (due[1:] > 0.9).all()
+    status, out, _ = command("run", *named[:-2], "--steps", "2", "--out", str(tmp_path / "still"))
+    assert status == 0 and "theory" not in out
+
+
 @pytest.mark.slow
 def test_sweeps_of_moving_memories_read_the_memory_that_is_due(command, tmp_path):
     out = tmp_path / "sweep"

@@ -196,7 +196,7 @@ def test_distances_of_long_vectors_are_not_rounded():
         found = memory.associate(memory.init(x), np.eye(9, dtype=np.float32))
         one = memory.associate(memory.init(x), np.arange(9, dtype=np.float32))
     assert found.dtype == np.float32 and np.allclose(found, wanted / wanted.sum(), rtol=3e-4)
-    assert one.shape == () and np.isclose(one, found @ np.arange(9), rtol=1e-4)
+    assert one.shape == () and np.isclose(one, np.asarray(found) @ np.arange(9), rtol=1e-4)
 
 
 @pytest.mark.usefixtures("as_a_user_runs_it")

@@ -23,12 +23,14 @@ from ._settings import FILE, settings, to_toml
 _SAVES = 200
 _FRAMES = 8
 _LISTED = 12  # memories in the table
+_TITLE = 110  # letters in a line
 TRAJECTORY, MODEL = "trajectory.zarr", "model.hopfax"
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A run. `frames`: what neurons did at `times`, (F, N). `unit`: in which times are told."""
+    """A run. `frames`: what neurons did at `times`, (F, N). `unit`: in which times are told.
+    `theory`: at each step, the overlap with the memory that is due as the exact theory has it."""
 
     network: Any
     trajectory: Any
@@ -37,6 +39,7 @@ class Result:
     frames: np.ndarray
     outcome: str
     unit: str
+    theory: np.ndarray | None = None
 
 
 def place_of(
@@ -89,10 +92,16 @@ def flow(
 
 
 def steps(
-    network: Any, state: Any, count: int, tracked: list[int], key: Any, due: np.ndarray
+    network: Any,
+    state: Any,
+    count: int,
+    tracked: list[int],
+    key: Any,
+    due: np.ndarray,
+    theory: np.ndarray | None = None,
 ) -> Result:
     """A run of so many steps, with the overlaps of these memories, the first that of the start.
-    `due`: the memory in which it is to be at each step."""
+    `due`: the memory in which it is to be at each step; `theory`: the overlap with it there."""
     N = network.patterns.N
     check_memory("steps", 8 * (count + 1) * 2 * N, f"{count} steps of {N} neurons")
     key = key if network.random else None
@@ -111,7 +120,9 @@ def steps(
             f"{int((m > 0.9).sum())} of {len(known)} steps recall the memory that is due; overlap "
             f"with it at the end {m[-1]:.3f}"
         )
-    return Result(network, found, tracked, some, seen[some], outcome, "steps")
+        if theory is not None:
+            outcome += f" (theory {theory[known[-1]]:.3f})"
+    return Result(network, found, tracked, some, seen[some], outcome, "steps", theory)
 
 
 def finish(
@@ -130,6 +141,9 @@ def finish(
     dataset["frame"] = (("frame_time", "neuron"), run.frames, {"long_name": "activity of neurons"})
     dataset = dataset.assign_coords(frame_time=("frame_time", run.times, {"units": run.unit}))
     dataset["time"].attrs["units"] = run.unit
+    if run.theory is not None:
+        text = "overlap with the memory that is due, by the theory of infinite size"
+        dataset["theory"] = (("time",), run.theory, {"long_name": text})
     dataset.attrs["outcome"] = run.outcome
     place.write_zarr(TRAJECTORY, dataset)
     place.write(MODEL, lambda partial: hx.save(partial, run.network))
@@ -184,10 +198,18 @@ def draw(run: Result, shape: tuple[int, int] | None) -> Any:
     if run.unit == "steps":
         axes[-1].set_xlabel("steps")
         _name(axes[0], run.tracked)
+    if run.theory is not None:
+        ax, look = axes[0], dict(ls="none", marker="o", mfc="none", mec="0.2", ms=7, zorder=3)
+        ax.plot(np.arange(len(run.theory)), run.theory, **look)
+        if (legend := ax.get_legend()) is not None:
+            legend.set_title("memory; circles: theory of the one that is due", {"size": "small"})
     if shape is not None:
         _film(run, figure.add_subplot(grid[0], sharex=axes[0]), shape)
     P, N = run.network.patterns.P, run.network.patterns.N
-    figure.suptitle(f"{type(run.network).__name__}, P = {P}, N = {N}: {run.outcome}", fontsize=10)
+    what, apart = f"{type(run.network).__name__}, P = {P}, N = {N}:", " "
+    if len(what + run.outcome) > _TITLE:
+        apart = "\n"
+    figure.suptitle(f"{what}{apart}{run.outcome}", fontsize=10)
     return figure
 
 

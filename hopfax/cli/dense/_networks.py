@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 import hopfax as hx
 
+from ...theory import dense
 from .._memories import memories_of, options_named
 from .._models import load_map
 
@@ -87,6 +89,23 @@ def due(network: Any, memory: Any, steps: int) -> Any:
         return memory
     last = network.patterns.P - 1
     return (memory + steps) % (last + 1) if around else jnp.minimum(memory + steps, last)
+
+
+def theory_of(asked: Any, network: Any, flips: int) -> np.ndarray | None:
+    """The overlaps with the memory that is due, at each step of a run from a memory with so many
+    signs changed, as the theory of infinite size has them; None where it does not hold: of
+    memories that are not random, do not call each other in turn, or move one neuron at a time."""
+    random = asked.model is None and asked.patterns == "random" and asked.update == "parallel"
+    if not random or closed(network) is None or asked.learning != "hebbian":
+        return None
+    N, P, found = network.patterns.N, network.patterns.P, network.interaction
+    try:
+        order = dense.kernel(found).order
+    except ValueError:  # whose noise is not Gaussian
+        return None
+    m0, load = 1 - 2 * flips / N, P / float(N) ** (order - 1)
+    run = dense.sequence_trajectory(found, load, m0, asked.steps, beta=network.beta)
+    return np.asarray(run.overlap)
 
 
 def closed(network: Any) -> bool | None:

@@ -75,5 +75,6 @@ class Run:
             # those of a sequence are the ones that are due
             tracked = [(self.memory + k) % P for k in range(min(P, _TRACKED))]
             due = np.array([_networks.due(network, self.memory, t) for t in range(self.steps + 1)])
-            run = _runs.steps(network, state, self.steps, tracked, noise, due)
+            theory = _networks.theory_of(self, network, flips)
+            run = _runs.steps(network, state, self.steps, tracked, noise, due, theory)
             return _runs.finish(run, place, shape, self)
