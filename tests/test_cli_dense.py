@@ -312,7 +312,7 @@ def test_a_run_of_random_memories_has_its_theory_beside(command, tmp_path):
     moved = [*named, "--transition", "cyclic", "--steps", "4", "--out", str(tmp_path / "run")]
     status, out, _ = command("run", *moved)
     assert status == 0 and "(theory 0.99" in out
-    found = xr.open_zarr(tmp_path / "run" / "trajectory.zarr")
+    found = xr.open_zarr(tmp_path / "run" / "trajectory.zarr", consolidated=False)
     wanted = dense.sequence_trajectory(hx.Power(3), 0.04, 0.9, 4).overlap
     assert np.allclose(found.theory, wanted)
     due = found.overlap.values[np.arange(5), np.arange(5)]
