@@ -20,6 +20,7 @@ from hopfax.cli.dense._diagram import crossing
 from hopfax.cli.dense.sweep import Sweep
 from hopfax.cli.plot import stored
 from hopfax.theory import dense
+
 matplotlib.use("Agg")
 
 SMALL = ["sweep", "--network", "dense", "--points", "8", "6", "--steps", "4", "--paths", "64"]

@@ -143,9 +143,6 @@ def _reaction(setting, paths, t):
     C, square = paths.C[t, :T], jnp.diagonal(paths.C)
     now = square[t] * jnp.ones_like(C)
     others = jnp.where(jnp.arange(T) <= t, square[:T], 1.0)  # those to come are not known yet
-    noise = lambda C, now: kernel(C, now, others)  # noqa: E731
-    still, moving = jnp.zeros_like(C), jnp.ones_like(C)
-    R, by_overlap = jax.jvp(noise, (C, now), (moving, still))
-    by_square = jax.jvp(noise, (C, now), (still, moving))[1]
-    itself = 2 * load * (by_square * G).sum()
+    R, by_overlap = jax.jvp(lambda C: kernel(C, now, others), (C,), (jnp.ones_like(C),))
+    itself = load * (kernel.own(C, now, others) * G).sum()
     return load * R, (load * by_overlap * G).at[t].add(itself), paths.B

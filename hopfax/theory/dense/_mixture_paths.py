@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from ..._programs import jitted
 from ._kernels import Kernel
-from ._paths import Setting, _Bank, _Field, _sign, _Signs, cholesky_row
+from ._paths import Bank, Field, Setting, Signs, cholesky_row, sign
 from ._sobol import Noise
 
 
@@ -42,14 +42,14 @@ class _Paths(NamedTuple):
     Gam: Array  # (T, T)
     L: Array  # (T, T) lower, unit diagonal where not yet known
     h: Array  # (T + 1, S)
-    banks: tuple[_Bank, _Bank]  # sources of even and of odd times, as only odd lags respond
+    banks: tuple[Bank, Bank]  # sources of even and of odd times, as only odd lags respond
 
 
 class _Run(NamedTuple):
     """What stays the same along a trajectory."""
 
     setting: MixtureSetting
-    units: _Signs
+    units: Signs
     z: Array  # (T, S) the Gaussians
     thermal: Array  # (T, S) fields that stand for the temperature, or 0
     signs: Array  # (Q, S) of each path in each memory
@@ -68,7 +68,7 @@ def follow_mixture(setting: MixtureSetting, noise: Noise, steps: int):
 
 def _follow(setting, noise, steps):
     half = -(-steps // 2)
-    T, units = 2 * half, _Signs(Setting(setting.hold, setting.load, setting.m0), noise)
+    T, units = 2 * half, Signs(Setting(setting.hold, setting.load, setting.m0), noise)
     S, wide, narrow = units.h0.shape[0], setting.m0.dtype, units.h0.dtype
     zeros = lambda *shape: jnp.zeros(shape, narrow)  # noqa: E731
     missing = zeros(T - steps, S)
@@ -78,9 +78,9 @@ def _follow(setting, noise, steps):
         u = noise.thermal
         logistic = (jnp.log(u) - jnp.log1p(-u)) / (2 * setting.beta.astype(narrow))
         thermal = jnp.concatenate([logistic, missing])
-    signs = jnp.concatenate([jnp.ones((1, S), narrow), _sign(noise.others < 0.5)])
+    signs = jnp.concatenate([jnp.ones((1, S), narrow), sign(noise.others < 0.5)])
     run, Q = _Run(setting, units, z, thermal, signs), signs.shape[0]
-    empty = _Bank(zeros(half, S), zeros(half, S), zeros(half, 2, half, S))
+    empty = Bank(zeros(half, S), zeros(half, S), zeros(half, 2, half, S))
     paths = _Paths(
         m=jnp.zeros((T + 1, Q), wide).at[0, 0].set(setting.m0),
         C=jnp.zeros((T + 1, T + 1), wide).at[0, 0].set(1.0),
@@ -149,4 +149,4 @@ def _field(run, paths, bank, t, parity, row, spread, Gam):
     # Entry k of the bank is the answer at time 2 k + parity + 1.
     back = gamma[parity + 1 :: 2]
     back = jnp.zeros(T // 2, narrow).at[: back.shape[0]].set(back)
-    return _Field(a, spread, run.z[t], jnp.tensordot(back, bank.branch, axes=1), row[parity::2])
+    return Field(a, spread, run.z[t], jnp.tensordot(back, bank.branch, axes=1), row[parity::2])

@@ -11,7 +11,7 @@ One sweep forward in time. At each time t:
    fields of all earlier times.
 4. The overlaps of h(t+1) with all earlier answers are one more row of C.
 
-The response of signs cannot be differentiated on a path. `_Signs` branches instead: at each time a
+The response of signs cannot be differentiated on a path. `Signs` branches instead: at each time a
 path's field is put to its threshold, once on either side, and both answers are followed on the same
 noise; the probability density of the field there weights the difference. The response of graded
 units is followed by the chain rule (`_Graded`).
@@ -93,10 +93,10 @@ class _Paths(NamedTuple):
     L: Array  # (T, T) lower, unit diagonal where not yet known
     B: Array  # (T, T) (1 - G)^-1, for order 2
     h: Array  # (T + 1, S)
-    banks: tuple["_Bank", ...]  # one for every parity of the source, or one for all
+    banks: tuple["Bank", ...]  # one for every parity of the source, or one for all
 
 
-class _Bank(NamedTuple):
+class Bank(NamedTuple):
     """Sources of response: I times at which a field was shifted, on every path."""
 
     shift: Array  # (I, S): from the drawn noise to the threshold
@@ -118,7 +118,7 @@ class _Run(NamedTuple):
     stride: int
 
 
-class _Field(NamedTuple):
+class Field(NamedTuple):
     """The field of every path at one time: a + spread z."""
 
     a: Array  # (S,) without its last Gaussian
@@ -134,7 +134,7 @@ class _Answer(NamedTuple):
     h: Array  # (S,) the answers
     expected: Array  # (S,) their means over the last Gaussian, or the answers themselves
     response: Array  # (I,) mean response to the sources of the bank
-    bank: _Bank
+    bank: Bank
 
 
 def _follow(setting, noise, steps):
@@ -158,7 +158,7 @@ def _follow(setting, noise, steps):
 
 
 def _run(setting, noise, T, stride):
-    units = (_Signs if setting.activation is None else _Graded)(setting, noise)
+    units = (Signs if setting.activation is None else _Graded)(setting, noise)
     narrow = units.h0.dtype
     steps, S = noise.gauss.shape
     missing = jnp.zeros((T - steps, S), narrow)
@@ -170,7 +170,7 @@ def _run(setting, noise, T, stride):
         thermal = units.paths(jnp.concatenate([logistic, missing]))
     if noise.stimulus is not None:
         mu = setting.stimulus_overlap.astype(narrow)
-        stimulus = _sign(noise.stimulus < (1 + mu) / 2)
+        stimulus = sign(noise.stimulus < (1 + mu) / 2)
     return _Run(setting, units, _reaction(setting), units.paths(z), thermal, stimulus, stride)
 
 
@@ -191,7 +191,7 @@ def _start(run, T):
         B=jnp.eye(T, dtype=wide),
         h=zeros(T + 1, S).at[0].set(units.h0),
         banks=tuple(
-            _Bank(zeros(half, S), zeros(half, S), zeros(half, units.branches, half, S))
+            Bank(zeros(half, S), zeros(half, S), zeros(half, units.branches, half, S))
             for _ in range(run.stride)
         ),
     )
@@ -323,7 +323,7 @@ def _field(run, paths, bank, t, parity, row, spread, Gam):
     back = jnp.zeros(-(-T // stride), narrow)
     back = back.at[: len(range(start, T, stride))].set(gamma[start::stride])
     response = jnp.tensordot(back, bank.branch, axes=1)
-    return _Field(a, spread, run.z[t], response, row[parity::stride])
+    return Field(a, spread, run.z[t], response, row[parity::stride])
 
 
 # Units
@@ -350,7 +350,7 @@ class _AbstractUnits(eqx.Module):
     own_share: eqx.AbstractVar[float]
 
     @abc.abstractmethod
-    def answer(self, field: _Field, bank: _Bank, tau: Array) -> _Answer:
+    def answer(self, field: Field, bank: Bank, tau: Array) -> _Answer:
         """Answers to the field of the bank's time number `tau`, which becomes a source as well."""
 
     def paths(self, z: Array) -> Array:
@@ -391,7 +391,7 @@ def _seen(run, values):
     return values if xi is None else (1 - a.astype(xi.dtype) * xi) * values
 
 
-class _Signs(_AbstractUnits):
+class Signs(_AbstractUnits):
     """Signs, kept in float32. S of them do not tell overlaps closer than 1/S to 1, and in a frozen
     trajectory single paths would have densities without bound: hence the least share 1/S."""
 
@@ -404,7 +404,7 @@ class _Signs(_AbstractUnits):
 
     def __init__(self, setting, noise):
         m0 = setting.m0.astype(jnp.dtype("float32"))
-        h0 = _sign(noise.start < (1 + m0) / 2)
+        h0 = sign(noise.start < (1 + m0) / 2)
         self.h0, self.p, self.xi = _kinds(setting, h0, jnp.ones(1, setting.m0.dtype))
         self.least_share = 1 / h0.size
 
@@ -413,7 +413,7 @@ class _Signs(_AbstractUnits):
         source = jnp.arange(bank.shift.shape[0])
         older, this = (source < tau)[:, None], (source == tau)[:, None]
         reduced = a / (2**0.5 * spread)
-        h = _sign(a + spread * z > 0)
+        h = sign(a + spread * z > 0)
 
         # The branches: the same noise, but that of the source is moved to the threshold.
         shifted = a + row[:, None] * bank.shift + response
@@ -427,7 +427,7 @@ class _Signs(_AbstractUnits):
         new = jnp.where(shifted + spread * z > 0, 1 - h, -1 - h)
         ends = jnp.asarray([1.0, -1.0], h.dtype)[:, None, None] - h
         new = jnp.where(older, new, jnp.where(this, ends, 0.0))
-        bank = _Bank(
+        bank = Bank(
             bank.shift.at[tau].set(threshold - z),
             bank.weight.at[tau].set(density),
             bank.branch.at[tau].set(new),
@@ -473,5 +473,5 @@ def graded_share(dtype):
     return 1e-10 if dtype == np.float64 else 1e-5
 
 
-def _sign(positive):
+def sign(positive):
     return jnp.where(positive, jnp.float32(1.0), jnp.float32(-1.0))
