@@ -49,8 +49,9 @@ def iterate(
 ) -> Trajectory:
     r"""Iterate a network in discrete time and save the overlaps at every step.
 
-    Signs that no longer move, and are not random, rest for ever: the steps that remain are not
-    computed (of a batch those of all, once all rest), so that `steps` may be generous.
+    Signs that are not random and no longer move rest for ever, and those that are again what they
+    were two steps ago go on so: the steps that remain are not computed (of a batch, once this holds
+    for all), so that `steps` may be generous.
 
     Works under `jit` and `vmap`. A batch of states, `jax.vmap(lambda s: iterate(network, s, 10))`,
     reads the patterns once a step for all of them. Runs of graded neurons can be differentiated.
@@ -221,7 +222,6 @@ def _in_pieces(run: _Run, steps: int, piece: int, observe: Any, show: Any) -> Tr
 def _run(run: _Run, steps: int, observe: Callable[..., Any] | None) -> Trajectory:
     network, patterns = run.network, run.network.patterns
     mover = network.prepared() if run.clamped is None else network.prepared(run.clamped)
-    rests = network.signs and not network.random
     memories = jax.vmap(patterns.pattern)(run.watched)
     dtype = patterns.dtype
 
@@ -230,19 +230,21 @@ def _run(run: _Run, steps: int, observe: Callable[..., Any] | None) -> Trajector
         return m, None if observe is None else observe(t, state, network)
 
     def step(carry, t):
-        state, _, last, resting = carry
+        state, moved, last, known = carry
         key = None if run.key is None else jr.fold_in(run.key, t.astype(jnp.uint32))
-        if rests:  # a loop of one round, or none: of a batch none once all rest
-            one = lambda kept: (jnp.bool_(True), mover.step(kept[1], run.stimulus, key))  # noqa: E731
-            new = jax.lax.while_loop(lambda kept: ~kept[0], one, (resting, state))[1]
-        else:
+        if known is None:
             new = mover.step(state, run.stimulus, key)
+        else:  # a loop of one round, or none: of a batch none once all are known
+            one = lambda _: (jnp.bool_(True), mover.step(state, run.stimulus, key))  # noqa: E731
+            new = jax.lax.while_loop(lambda found: ~found[0], one, known)[1]
+            known = _same(new, state) | _same(new, known[1]), state
         moved = (new.spins != state.spins).sum(dtype=jnp.int32)
-        same = [(a == b).all() for a, b in zip(*map(jax.tree.leaves, (state, new)), strict=True)]
         last = jnp.where(moved > 0, (t + 1).astype(jnp.int32), last)
-        return (new, moved, last, jnp.stack(same).all()), seen(t + 1, new)
+        return (new, moved, last, known), seen(t + 1, new)
 
-    start = (run.state, jnp.int32(0), jnp.int32(0), jnp.bool_(False))
+    # Whether the next state is known, and which it is: that of the step before.
+    known = (jnp.bool_(False), run.state) if network.signs and not network.random else None
+    start = (run.state, jnp.int32(0), jnp.int32(0), known)
     ts = run.first + jnp.arange(steps + 1, dtype=dtype)
     (final, moved, last, _), later = jax.lax.scan(step, start, ts[:-1])
     first = seen(ts[0], run.state)
@@ -267,6 +269,12 @@ def _run(run: _Run, steps: int, observe: Callable[..., Any] | None) -> Trajector
 
 
 _switches = jitted(switches_of_steps)
+
+
+def _same(a: SpinState, b: SpinState) -> Bool[Array, ""]:
+    """Whether two states, with all that they remember, are equal."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return jnp.stack([(x == y).all() for x, y in pairs]).all()
 
 
 def _raise_if_failed(trajectory: Trajectory) -> None:
