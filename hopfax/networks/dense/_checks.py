@@ -21,7 +21,7 @@ from ..._errors import (
     check_shape,
     shown,
 )
-from ..._interactions import AbstractInteraction, ManyBody, Power, Quadratic, Simplicial, Softmax
+from ..._interactions import AbstractInteraction, ManyBody, Simplicial, Softmax
 from ..._types import ArrayLike, PerNeuron, is_concrete
 from ...patterns import AbstractPatterns
 from .._base import AbstractMap
@@ -104,11 +104,6 @@ def check_consistency(memory: "DenseMemory") -> None:
             averages(memory.interaction) and without,
             f"`keep_diagonal=False`: the state of {kind} is a mean of patterns, which has no "
             "self-coupling to leave out; for signs use Exponential.",
-        ),
-        (
-            not signs and without and not isinstance(memory.interaction, Quadratic | Power),
-            f"graded neurons can be left out of their own field for Quadratic and Power, not for "
-            f"{kind}: say keep_diagonal=True, or use signs.",
         ),
         (
             without and not memory.patterns.binary,

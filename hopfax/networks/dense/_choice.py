@@ -25,6 +25,8 @@ def law_of(memory: "DenseMemory", h: PerNeuron, stimulated: bool) -> _laws.Abstr
     if interaction.exponential:
         if memory.keep_diagonal:
             return _laws.ExponentialWhole(interaction, N)
+        if not memory.signs:
+            return _literal.LiteralExponential(interaction, h, N)
         few = patterns.P <= _whole.FEW
         law = _laws.ExponentialOfFew if few else _laws.ExponentialWithoutSelf
         return law(interaction, N)
@@ -43,11 +45,12 @@ def law_of(memory: "DenseMemory", h: PerNeuron, stimulated: bool) -> _laws.Abstr
         parts = _whole.parts_to_add_exactly(interaction, patterns, memory.rule)
         if parts is not None:
             return _whole.SignsExactly(interaction, parts, patterns.P, N, patterns.dtype.name)
-    if _cancels(interaction, N):
+    powers = isinstance(interaction, Quadratic | Power)
+    if _cancels(interaction, N) or not (memory.signs or powers):
         return _literal.LiteralSum(force, h)
     if memory.signs:
         return _laws.SignsWithoutSelf(force)
-    assert isinstance(interaction, Quadratic | Power)  # as was checked
+    assert isinstance(interaction, Quadratic | Power)
     return _laws.GradedWithoutSelf(force, interaction.order - 1)
 
 
@@ -69,7 +72,7 @@ def response_of(memory: "DenseMemory") -> _updates.AbstractResponse:
 def field_of(memory: "DenseMemory", h: PerNeuron, stimulus: PerNeuron | None) -> PerNeuron:
     """The fields of all neurons at `h`."""
     law, size = law_of(memory, h, stimulus is not None), memory.block
-    if isinstance(law, _literal.LiteralSum):
+    if isinstance(law, _literal.LiteralSum | _literal.LiteralExponential):
         size = _literal.at_once(size, memory.patterns.N)
     elif isinstance(law, _whole.SignsExactly):
         size = min(size, _whole.MOST_AT_ONCE)

@@ -86,7 +86,7 @@ class DenseMemory(AbstractMap):
       "random" order.
     - `keep_diagonal`: whether $X$ includes neuron i itself. Default: only for `Softmax`, whose
       update is $x \leftarrow \sum_\mu \xi^\mu \mathrm{softmax}_\mu(\beta\, \xi^\mu \cdot x)$,
-      without a sign. For graded neurons it can be left out with `Quadratic` and `Power` only.
+      without a sign. Leaving it out of graded neurons is fast for `Quadratic` and `Power` alone.
     - `block`: how many patterns are read at a time (default: 1024 on a CPU, else 16384).
     - `learning`: "hebbian", or "pseudo_inverse" for up to N correlated memories: forces are those
       of $N C^{-1} m$ in place of $X = N m$, with the Gram matrix $C_{\mu\nu} = \xi^\mu \cdot
