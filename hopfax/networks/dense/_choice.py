@@ -26,7 +26,7 @@ def law_of(memory: "DenseMemory", h: PerNeuron, stimulated: bool) -> _laws.Abstr
         if memory.keep_diagonal:
             return _laws.ExponentialWhole(interaction, N)
         if not memory.signs:
-            return _literal.LiteralExponential(interaction, h, N)
+            return _literal.LiteralExponential(interaction, h=h, N=N)
         few = patterns.P <= _whole.FEW
         law = _laws.ExponentialOfFew if few else _laws.ExponentialWithoutSelf
         return law(interaction, N)
