@@ -256,7 +256,7 @@ def hushed(category: type[Warning]) -> Iterator[None]:
 def check_shape(value: Any, name: str, shape: tuple, meaning: str, hint: str = "") -> None:
     """ValueError unless `value` has exactly `shape`."""
     if tuple(value.shape) != tuple(shape):
-        wanted = f"{meaning} = {tuple(shape)}" if shape else "(), one number"
+        wanted = "(), one number" if meaning == "()" else f"{meaning} = {tuple(shape)}"
         text = f"`{name}` must have shape {wanted}, got {tuple(value.shape)}."
         raise ValueError(f"{text} {hint}".rstrip())
 

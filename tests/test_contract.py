@@ -133,6 +133,11 @@ def test_maps_through_a_file_and_in_single_precision(name, tmp_path):
     kept, again = (hx.iterate(net, state, 3, key=key).overlaps for net in (network, back))
     assert (kept == again).all()
     xi = np.asarray(jax.vmap(network.patterns.pattern)(jnp.arange(5)), np.float32)
+    if name == "PairwiseMemory":
+        single = hx.PairwiseMemory(hx.Patterns(xi))
+        run = hx.iterate(single, single.init(np.asarray(state.spins)), 2)
+        assert {leaf.dtype for leaf in jax.tree.leaves((run.overlaps, run.final))} == {_SINGLE}
+        return
     parts = dict(keep_diagonal=network.keep_diagonal, activation=network.activation)
     parts["transition"] = jax.tree.map(_single, network.transition)
     if name in ("DenseSequence", "delayed"):

@@ -43,6 +43,8 @@ def potential(interaction, values):
                 float(b) * math.factorial(k) * N ** ((n - k) / 2) * symmetric(values, k)
                 for k, b in weights.items()
             )
+        case hx.Epanechnikov(beta=beta):  # X is minus half a squared distance
+            return max(1 + float(beta) * X, 0)
         case hx.Exponential(rate=rate):
             return math.exp(float(rate) * X)
         case hx.Softmax(beta=beta):
@@ -96,8 +98,9 @@ def test_the_exact_force_is_the_leading_one_in_large_networks(name):
 def test_the_gradient_of_the_lagrangian_is_the_force(name):
     interaction = ALL[name]
     m = jnp.asarray([0.8, -0.3, 0.1])
-    if name in SIGNS_ONLY:
-        with pytest.raises(ValueError, match="states of \\+-1 only"):
+    if name in SIGNS_ONLY or name == "Epanechnikov":
+        words = "states of \\+-1 only" if name in SIGNS_ONLY else "function of distances"
+        with pytest.raises(ValueError, match=words):
             interaction.lagrangian(m, 100)
         return
     N = 100
