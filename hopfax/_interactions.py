@@ -14,6 +14,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
@@ -27,11 +28,11 @@ Values = Float[Array, "..."]
 class AbstractInteraction(eqx.Module):
     r"""How the overlap with a memory enters the energy.
 
-    To add one, write a final subclass. `exponential` says whether forces are $e^{\beta X}$ up to a
-    constant factor; they are then added with their largest exponent taken out, as they would
-    overflow. An attribute `order`, if there is one, is the number n of neurons that interact at
-    once: energies are then of size $N^n$. With an order, and a force proportional to
-    $|y|^{n-1}$ on either side of zero, `hopfax.theory.dense` holds for it, too.
+    To add one, write a final subclass, with functions of jax.numpy. `exponential` says whether
+    forces are $e^{\beta X}$ up to a constant factor; they are then added with their largest
+    exponent taken out, as they would overflow. An attribute `order`, if there is one, is the number
+    n of neurons that interact at once: energies are then of size $N^n$. With an order, and a force
+    proportional to $|y|^{n-1}$ on either side of zero, `hopfax.theory.dense` holds for it, too.
 
     **Example:**
 
@@ -103,8 +104,11 @@ def _order(order: Any, at_least: int = 2) -> int:
 
 def _real_order(order: Any) -> int | float:
     """`order`, if it is a Python number and at least 2; an int where it is whole."""
-    if not isinstance(order, float) or order.is_integer():
-        return _order(int(order) if isinstance(order, float) else order)
+    if not isinstance(order, int | float | np.integer | np.floating) or isinstance(order, bool):
+        raise TypeError(f"`order` must be a number of Python, 2 or more, got {shown(order)}.")
+    order = float(order)
+    if order.is_integer() and order >= 2:
+        return _order(int(order))
     if not 2 <= order < math.inf:
         raise ValueError(f"`order` must be a finite number >= 2, got {order:g}.")
     return order

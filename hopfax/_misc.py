@@ -91,7 +91,13 @@ def gaussian_moments(function: Callable) -> tuple[float, float]:
     z = (np.arange(_CELLS) + 0.5) * (2 * _FARTHEST / _CELLS) - _FARTHEST
     weight = np.exp(-(z**2) / 2)
     weight /= weight.sum()
-    g = np.asarray(function(z))
+    try:
+        g = np.asarray(function(z))
+    except Exception as error:
+        raise ValueError(
+            "`synapses` must be a function of an array, written with jax.numpy or NumPy (jnp.where "
+            f"in place of if); of one it raises {type(error).__name__}: {error}"
+        ) from error
     if g.shape != z.shape or g.dtype.kind not in "biuf":
         raise ValueError(
             "`synapses` must be a function of an array that returns one of the same shape, but "

@@ -307,6 +307,21 @@ def test_a_run_through_a_cycle_tells_how_many_memories_were_due_and_there(comman
     assert _networks.due(still, 2, 6) == 2
 
 
+def test_a_chain_is_over_after_its_last_memory(command, tmp_path):
+    named = ["--memories", "30", "--neurons", "60", "--memory", "28", "--start", "1"]
+    chain = ["--network", "dense", *named, "--transition", "chain", "--steps", "4"]
+    status, out, _ = command("run", *chain, "--out", str(tmp_path / "run"))
+    assert status == 0 and "1 of 1 steps recall" in out and "the chain ends with step 1" in out
+    found = xr.open_zarr(tmp_path / "run" / "trajectory.zarr", consolidated=False)
+    assert np.isfinite(found.theory[:2]).all() and np.isnan(found.theory[2:]).all()
+
+
+def test_numbers_of_whole_axes_are_not_rounded(command, tmp_path):
+    given = ["--interaction", "rectified_power", "--axis", "order", "2,2.5,3"]
+    status, _, err = command("sweep", "--network", "dense", *given, "--out", str(tmp_path / "s"))
+    assert status == 2 and "order goes through whole numbers, got 2.5" in err
+
+
 def test_a_run_of_random_memories_has_its_theory_beside(command, tmp_path):
     """Half way to capacity, at a start from which the memories are reached."""
     named = ["--network", "dense", "--memories", "1600", "--neurons", "200", "--start", "0.9"]

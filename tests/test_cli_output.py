@@ -2,6 +2,8 @@
 
 import dataclasses
 import pathlib
+import subprocess
+import sys
 import time
 import tomllib
 
@@ -203,3 +205,13 @@ def test_in_the_end_there_are_tables_a_picture_and_what_was_done(tmp_path, monke
     assert (tmp_path / "picture.png").read_text() == "drawn"
     out = capsys.readouterr().out
     assert out == f"a table\n\nit was done\nwritten to {tmp_path}: picture.png, more\n"
+
+
+def test_output_that_nobody_reads_any_more_is_no_error():
+    """As in `hopfax theory | head -1`."""
+    command = [sys.executable, "-m", "hopfax", "theory", "--network", "dense"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 141 and not said

@@ -487,6 +487,7 @@ CASES = [
     (dict(update="serial"), "`update` must be one of"),
     (dict(beta=0.0), "`beta` must be > 0"),
     (dict(beta=[1.0, 2.0]), "`beta` must have shape"),
+    (dict(interaction=hx.ManyBody(3), learning="pseudo_inverse"), "is not for ManyBody"),
     (dict(block=0), "`block` must be a whole number >= 1, got 0"),
     (dict(block=True), "`block` must be a whole number >= 1 .*, got True"),
     (dict(activation=np.tanh), "`activation` must be a hopfax activation"),

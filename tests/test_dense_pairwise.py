@@ -147,6 +147,7 @@ def test_bad_arguments_are_named(patterns):
         (lambda: hx.PairwiseMemory(patterns, synapses=lambda z: z + 1), "an odd function, but"),
         (lambda: hx.PairwiseMemory(patterns, synapses=lambda z: z[:3]), "of the same shape"),
         (lambda: dense.synaptic_capacity(lambda z: z >= 0), "an odd function, but"),
+        (lambda: dense.synaptic_capacity(lambda z: 1 if z > 0 else -1), "jnp.where in place of if"),
         (lambda: hx.PairwiseMemory(patterns, update="all"), "`update` must be"),
         (lambda: hx.PairwiseMemory(patterns, beta=0.0), "`beta` must be > 0"),
         (lambda: memory.init(np.zeros(60)), "`spins` must be"),

@@ -397,3 +397,17 @@ def test_rectified_forces_of_fractional_order():
     for bad in (1.5, math.inf, math.nan):
         with pytest.raises(ValueError, match="`order` must be"):
             hx.RectifiedPower(bad)
+
+
+class Steep(Quartic):
+    """Grows beyond all floats without saying so."""
+
+    def force(self, y, N):
+        return jnp.sinh(y)
+
+
+def test_a_force_that_no_float_holds_is_refused():
+    patterns = hx.patterns.random(jr.key(0), 4, 800)
+    with pytest.raises(ValueError, match=r"force of Steep is not finite at an overlap of 799"):
+        hx.DenseMemory(patterns, Steep())
+    hx.DenseMemory(hx.patterns.random(jr.key(0), 4, 400), Steep())

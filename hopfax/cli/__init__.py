@@ -25,11 +25,15 @@ _DESCRIPTION = """Associative memories that move: simulate them, sweep them, and
 theory beside. Every command has --help; `hopfax sweep` alone is a complete first run."""
 
 
+_PIPE = 141  # 128 + SIGPIPE, as other programs end
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status.
 
     0: done. 1: a run or a check failed. 2: the input is at fault; one line on stderr says how.
-    130: interrupted. With HOPFAX_DEBUG=1 errors keep their traceback.
+    130: interrupted. 141: nobody reads the output any more. With HOPFAX_DEBUG=1 errors keep their
+    traceback.
     """
     with contextlib.ExitStack() as stack:
         _interrupt.advise(list)
@@ -41,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run((sys.argv[1:] if argv is None else list(argv)) or ["--help"])
         except KeyboardInterrupt as stop:
             return _interrupted(stop)
+        except BrokenPipeError:  # whoever read has gone, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _PIPE
         except Exception as error:
             if _interrupt.seen():  # which some code that calls back turns into errors of its own
                 return _interrupted(error)

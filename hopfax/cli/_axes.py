@@ -59,6 +59,8 @@ def _values(
                 raise ValueError(f"`axis`: {name} is one of {known}, got {strange[0]!r}.")
             return listed
         values = np.array([_number(text, wrong) for text in listed])
+        if whole and (parts := values[values != values.round()]).size:
+            raise ValueError(f"`axis`: {name} goes through whole numbers, got {parts[0]:g}.")
     elif words is None and len(rest) in (3, 4) and rest[3:] in ([], ["log"]):
         low, high = (_number(text, wrong) for text in rest[:2])
         count = _number(rest[2], wrong)

@@ -114,14 +114,18 @@ def steps(
     outcome = f"memory {tracked[0]} is {held}; the last step changed {moved} neurons"
     if (due != due[0]).any():
         column = {mu: k for k, mu in enumerate(tracked)}
-        known = [t for t in range(1, count + 1) if int(due[t]) in column]
+        end = count if due[-1] != due[-2] else int(np.argmax(due == due[-1]))  # of a chain
+        known = [t for t in range(1, end + 1) if int(due[t]) in column]
         m = np.asarray(found.overlaps)[known, [column[int(due[t])] for t in known]]
         outcome = (
-            f"{int((m > 0.9).sum())} of {len(known)} steps recall the memory that is due; overlap "
-            f"with it at the end {m[-1]:.3f}"
+            f"{int((m > 0.9).sum())} of {len(known)} steps recall the memory that is due, with an "
+            f"overlap above 0.9; overlap with it at the end {m[-1]:.3f}"
         )
         if theory is not None:
+            theory = np.where(np.arange(count + 1) <= end, theory, np.nan)
             outcome += f" (theory {theory[known[-1]]:.3f})"
+        if end < count:
+            outcome += f"; the chain ends with step {end}"
     return Result(network, found, tracked, some, seen[some], outcome, "steps", theory)
 
 

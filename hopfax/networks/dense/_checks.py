@@ -68,12 +68,27 @@ def check_kinds(memory: "DenseMemory") -> None:
             "`patterns` have `counts`, so each column stands for several neurons; a dense memory "
             "in discrete time needs a column for every neuron (DenseFlow takes classes)."
         )
+    check_force(interaction, patterns)
     order, most = getattr(interaction, "order", 0), float(jnp.finfo(patterns.dtype).max)
     if order * math.log(patterns.N) > math.log(most):
         raise ValueError(
             f"`interaction` of order {order} at N = {patterns.N} has energies of N^{order}, beyond "
             f"what {patterns.dtype} holds ({most:.1e}); enable double precision "
             '(jax.config.update("jax_enable_x64", True)) or use Exponential.'
+        )
+
+
+def check_force(interaction: AbstractInteraction, patterns: AbstractPatterns) -> None:
+    """ValueError where the force of an interaction of one's own is not finite."""
+    if type(interaction).__module__.split(".")[0] == __name__.split(".")[0]:
+        return
+    y = jnp.asarray([1.0 - patterns.N, patterns.N - 1.0], patterns.dtype)
+    force = interaction.force(y, patterns.N)
+    if is_concrete(force) and not np.isfinite(np.asarray(force)).all():
+        raise ValueError(
+            f"`interaction`: the force of {type(interaction).__name__} is not finite at an overlap "
+            f"of {patterns.N - 1} of the N = {patterns.N} neurons in {patterns.dtype}. One that "
+            "grows exponentially says `exponential = True` and gives its exponent."
         )
 
 
@@ -118,6 +133,12 @@ def check_consistency(memory: "DenseMemory") -> None:
             memory.rule == "difference" and memory.transition is not None,
             "`rule='difference'` is what an energy gains by the sign of a neuron; a memory with a "
             "`transition` has no energy, so use rule='leading'.",
+        ),
+        (
+            isinstance(memory.interaction, ManyBody | Simplicial)
+            and memory.learning == "pseudo_inverse",
+            f"`learning='pseudo_inverse'` is not for {kind}: decorrelated overlaps are no sums "
+            "over sets of different neurons; use Power.",
         ),
         (
             memory.learning == "pseudo_inverse" and without,

@@ -78,6 +78,8 @@ def _checked_size(memory: "DenseMemory", energy: Float[Array, ""]) -> Float[Arra
             "`log_energy` gives its logarithm"
             if memory.interaction.exponential
             else 'enable double precision (jax.config.update("jax_enable_x64", True))'
+            if energy.dtype == np.float32
+            else "there is none as a number"
         )
         raise ValueError(
             f"the energy of this state with {type(memory.interaction).__name__} is beyond the "

@@ -152,9 +152,9 @@ def solve_gfa(
     check_bool(self_coupling, "self_coupling")
     if self_coupling and not model.holds_diagonal:
         raise ValueError(
-            "`self_coupling` must be False for this interaction: it is known at order 2 and for "
-            "odd orders of Power. At even orders, and with a rectified force, it freezes the "
-            "network; interactions of different neurons have none."
+            "`self_coupling` must be False for this interaction: it is known for Quadratic and for "
+            "odd orders of Power alone. At even orders, and with a rectified force, it freezes the "
+            "network; interactions of different neurons have none; of others it is not derived."
         )
     valid = (load > 0) & (abs(m0) <= 1) & held_by_paths(model, load)
     if beta is not None:
