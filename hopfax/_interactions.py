@@ -14,12 +14,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
 from ._distinct import distinct
-from ._errors import as_count, as_float, check_at_least, check_finite, check_shape, shown
+from ._errors import as_count, as_float, as_number, check_at_least, check_finite, check_shape, shown
 from ._types import ArrayLike
 
 Values = Float[Array, "..."]
@@ -104,9 +103,7 @@ def _order(order: Any, at_least: int = 2) -> int:
 
 def _real_order(order: Any) -> int | float:
     """`order`, if it is a Python number and at least 2; an int where it is whole."""
-    if not isinstance(order, int | float | np.integer | np.floating) or isinstance(order, bool):
-        raise TypeError(f"`order` must be a number of Python, 2 or more, got {shown(order)}.")
-    order = float(order)
+    order = as_number(order, "order")
     if order.is_integer() and order >= 2:
         return _order(int(order))
     if not 2 <= order < math.inf:

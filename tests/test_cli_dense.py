@@ -272,7 +272,7 @@ def test_every_claim_of_the_paper_holds(command, tmp_path):
     exact = {"0.15 from m0 = 0.60": 0.945723, "0.3 from m0 = 0.90": 0.874941}
     for name, value in exact.items():
         assert by_name[f"m(4), alpha' = {name}"]["theory"] == pytest.approx(value, abs=2e-3)
-    pictures = {"trajectories", "basin", "capacity", "noise", "images", "sequences"}
+    pictures = {"trajectories", "basin", "capacity", "noise", "images"}
     assert {file.stem for file in (tmp_path / "rep").glob("*.png")} == pictures
     two, three, _ = json.loads((tmp_path / "rep/noise_table.json").read_text())
     assert three["variance"] == pytest.approx([0.12] * 6, rel=0.05)  # alpha' at every time

@@ -124,7 +124,7 @@ def test_the_gradient_of_the_lagrangian_is_the_force(name):
         (lambda: hx.ManyBody(True), "`order` must be a whole number"),
         (lambda: hx.Exponential(0.0), "`rate` must be > 0"),
         (lambda: hx.Softmax(-1.0), "`beta` must be > 0"),
-        (lambda: hx.RectifiedPower("3"), "`order` must be a number of Python"),
+        (lambda: hx.RectifiedPower("3"), "`order` must hold real numbers"),
         (lambda: hx.RectifiedPower(1.5), "`order` must be a finite number >= 2"),
         (lambda: hx.Softmax([1.0, 2.0]), "`beta` must have shape"),
         (lambda: hx.Simplicial({}), "`weights` must be a dict"),

@@ -236,7 +236,13 @@ def checked_key(memory: AbstractMap, key: jax.Array | None) -> jax.Array | None:
 def check_same_kind(
     hold: AbstractInteraction, follow: AbstractInteraction, activation: AbstractActivation | None
 ) -> None:
-    """ValueError unless the neurons of the two terms of a sequence are of one kind."""
+    """TypeError/ValueError unless the two terms of a sequence are interactions whose neurons are of
+    one kind."""
+    for name, given in (("hold", hold), ("follow", follow)):
+        if not isinstance(given, AbstractInteraction):
+            raise TypeError(
+                f"`{name}` must be an interaction such as Power(3), got {shown(given)}."
+            )
     if isinstance(hold, Epanechnikov) or isinstance(follow, Epanechnikov):
         raise ValueError(
             "`hold` and `follow` cannot be Epanechnikov, whose field is a mean of memories or none."
