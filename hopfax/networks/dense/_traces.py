@@ -5,10 +5,17 @@ from collections.abc import Iterator
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from ..._errors import as_count, as_float, check_at_least, check_finite, check_shape, shown
+from ..._errors import (
+    as_count,
+    as_float,
+    as_real,
+    check_at_least,
+    check_finite,
+    check_shape,
+    shown,
+)
 from ..._types import ArrayLike, PerNeuron, is_concrete
 from .._base import Bound
 
@@ -111,7 +118,7 @@ def as_trace(delay: ArrayLike | None, tau: ArrayLike | None, dtype) -> AbstractT
         check_shape(tau, "tau", (), "()")
         check_at_least(tau, "tau", 1.0, strict=False)
         return LowPass(tau)
-    if delay is None or np.ndim(delay) == 0:
+    if delay is None or as_real(delay, "delay").ndim == 0:
         return Buffer(None, 0 if delay is None else as_count(delay, "delay", 0))
     weights = as_float(delay, "delay", dtype)
     if weights.ndim != 1:
